@@ -1,0 +1,18 @@
+"""From data frames to arrays; the only place that knows data frames."""
+
+from skmixed.design.checks import require_finite
+from skmixed.design.design import Design, DesignEncoder
+from skmixed.design.factors import Factor
+from skmixed.design.levels import LevelEncoder
+from skmixed.design.resolve import resolve_spec
+from skmixed.design.table import Table
+
+__all__ = [
+    "Design",
+    "DesignEncoder",
+    "Factor",
+    "LevelEncoder",
+    "Table",
+    "require_finite",
+    "resolve_spec",
+]

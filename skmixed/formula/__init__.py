@@ -1,0 +1,93 @@
+"""The formula language: lme4's notation as text, to a `ModelSpec`. Nothing is evaluated.
+
+::
+
+    y ~ 1 + x*f + log(z) + (1 + x | g) + (1 | a/b)
+
+* ``+`` adds and ``-`` removes terms; ``1`` is the intercept (there unless ``0`` or ``-1``).
+* ``a:b`` is an interaction, ``a*b`` is ``a + b + a:b``, ``a/b`` is ``a + a:b``,
+  ``(a + b + c)^2`` has all interactions of two.
+* ``C(x)`` makes a column categorical; ``log``, ``log1p``, ``exp``, ``sqrt``, ``abs``,
+  ``scale`` and ``center`` may be nested; nothing else can be called.
+* ``(effects | group)`` varies between the levels of the group with any covariance,
+  ``(effects || group)`` without correlations.
+* A name that is not made of letters, digits, dots and underscores goes in backticks; a
+  backtick inside such a name is doubled.
+
+Text goes through `scanner` (tokens), `parser` (`syntax` tree) and `expand` (terms).
+"""
+
+from __future__ import annotations
+
+from skmixed.formula.errors import FormulaError
+from skmixed.formula.expand import Expander
+from skmixed.formula.parser import Parser
+from skmixed.spec import ModelSpec, RandomTerm
+
+__all__ = ["FormulaError", "parse_formula", "parse_random_terms"]
+
+
+def parse_formula(text: str) -> ModelSpec:
+    """Read a model formula in lme4's notation.
+
+    Terms are sorted as in R, by degree of interaction and then by writing; a term
+    written twice counts once. The variables of an interaction stay in the order of
+    their first writing: ``b + a:b`` keeps ``a:b`` (R would rename it ``b:a``).
+
+    Parameters
+    ----------
+    text : str
+        ``"y ~ x + (1 | g)"``, or the right side alone, with or without ``~``.
+
+    Returns
+    -------
+    ModelSpec
+        Fixed effects, bar terms, and the response if one was named.
+
+    Raises
+    ------
+    FormulaError
+        When the text cannot be read, is too long or expands to too many terms.
+
+    Examples
+    --------
+    >>> from skmixed.formula import parse_formula
+    >>> spec = parse_formula("log(y) ~ a*b + (days | school/pupil)")
+    >>> [":".join(variable.label for variable in term) for term in spec.fixed.terms]
+    ['a', 'b', 'a:b']
+    >>> [term.group_label for term in spec.random]
+    ['school', 'school:pupil']
+    >>> spec.response.label
+    'log(y)'
+    """
+    formula = Parser(text).formula()
+    return Expander(text).model(formula)
+
+
+def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
+    """Read bar terms alone, as `random_effects` takes them.
+
+    Parameters
+    ----------
+    text : str
+        ``"(1 | a) + (x | b)"``; a single bar needs no parentheses: ``"1 + x | b"``.
+
+    Returns
+    -------
+    tuple of RandomTerm
+        In order of writing; ``a/b`` gives two.
+
+    Raises
+    ------
+    FormulaError
+        When the text cannot be read, or holds anything but bar terms.
+
+    Examples
+    --------
+    >>> from skmixed.formula import parse_random_terms
+    >>> (term,) = parse_random_terms("days || subject")
+    >>> term.effects.intercept, term.group, term.correlated
+    (True, ('subject',), False)
+    """
+    node = Parser(text).random_terms()
+    return Expander(text).random_terms(node)

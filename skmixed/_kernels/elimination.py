@@ -1,0 +1,196 @@
+"""Passes over the levels of the eliminated factor.
+
+Words as in `skmixed._kernels.cells`. With D_l (Q, Q) a level's own
+cross-products, C_l (Q, T + P) its cross-products with the tail and Omega
+(Q, Q) the covariance of the effects relative to the noise variance,
+
+    reduced_l = (I + D_l Omega)^-1 C_l        (Q, T + P)
+
+is what all passes need. It is never stored: `shrink` (L, Q, Q) holds
+(I + D_l Omega)^-1, and a pass multiplies the cells of a level as it meets them.
+"""
+
+import numpy as np
+
+from skmixed._kernels.compile import kernel
+
+
+@kernel
+def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
+    """Fill the small inverses of every level; return sum_l log|I + D_l Omega|.
+
+    `factor` (Q, Q) is the lower-triangular T with Omega = T T'. Filled are
+    `shrink` = (I + D Omega)^-1, `omega_shrunk` = Omega (I + D Omega)^-1 (the
+    covariance of the level's effects given the tail) and `precision_shrunk` =
+    D (I + Omega D)^-1 (what the level's rows say about its effects), all
+    (L, Q, Q). Computed through the Cholesky factor of I + T' D T, which is
+    well conditioned also where T is singular.
+    """
+    n_levels, n_effects = own.shape[0], own.shape[1]
+    log_det = 0.0
+    if n_effects == 1:
+        omega = factor[0, 0] * factor[0, 0]
+        for l in range(n_levels):
+            scale = 1.0 / (1.0 + own[l, 0, 0] * omega)
+            shrink[l, 0, 0] = scale
+            omega_shrunk[l, 0, 0] = omega * scale
+            precision_shrunk[l, 0, 0] = own[l, 0, 0] * scale
+            log_det -= np.log(scale)
+        return log_det
+    identity = np.eye(n_effects)
+    for l in range(n_levels):
+        inner = np.linalg.cholesky(identity + factor.T @ own[l] @ factor)
+        for q in range(n_effects):
+            log_det += 2.0 * np.log(inner[q, q])
+        half = np.linalg.solve(inner, np.ascontiguousarray(factor.T))
+        conditional = half.T @ half
+        omega_shrunk[l] = conditional
+        shrink[l] = identity - own[l] @ conditional
+        precision_shrunk[l] = shrink[l] @ own[l]
+    return log_det
+
+
+@kernel
+def subtract_eliminated(
+    start, columns, values, with_dense, omega_shrunk, first_level, last_level, out
+):
+    """Subtract sum_l C_l' Omega (I + D_l Omega)^-1 C_l from the lower triangle of `out`.
+
+    `out` is (T + P, T + P); the dense columns come last. Only the levels from
+    `first_level` to `last_level` (exclusive) are taken.
+    """
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_tail = out.shape[0] - n_dense
+    weighted = np.empty(n_effects)
+    for l in range(first_level, last_level):
+        begin = start[l]
+        end = start[l + 1]
+        for a in range(begin, end):
+            row = columns[a]
+            for q in range(n_effects):
+                total = 0.0
+                for s in range(n_effects):
+                    total += omega_shrunk[l, q, s] * values[a, s]
+                weighted[q] = total
+            for b in range(begin, a + 1):
+                total = 0.0
+                for q in range(n_effects):
+                    total += weighted[q] * values[b, q]
+                out[row, columns[b]] -= total
+        for x in range(n_dense):
+            for q in range(n_effects):
+                total = 0.0
+                for s in range(n_effects):
+                    total += omega_shrunk[l, q, s] * with_dense[l, s, x]
+                weighted[q] = total
+            for b in range(begin, end):
+                total = 0.0
+                for q in range(n_effects):
+                    total += weighted[q] * values[b, q]
+                out[n_tail + x, columns[b]] -= total
+            for z in range(x + 1):
+                total = 0.0
+                for q in range(n_effects):
+                    total += weighted[q] * with_dense[l, q, z]
+                out[n_tail + x, n_tail + z] -= total
+
+
+@kernel
+def gather_tail(start, columns, values, with_dense, shrink, vector, out):
+    """Fill out[l] = reduced_l @ vector: (L, Q) from a tail vector (T + P,)."""
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_tail = vector.shape[0] - n_dense
+    total = np.empty(n_effects)
+    for l in range(start.shape[0] - 1):
+        for q in range(n_effects):
+            total[q] = 0.0
+            for x in range(n_dense):
+                total[q] += with_dense[l, q, x] * vector[n_tail + x]
+        for k in range(start[l], start[l + 1]):
+            amount = vector[columns[k]]
+            for q in range(n_effects):
+                total[q] += values[k, q] * amount
+        for q in range(n_effects):
+            out[l, q] = 0.0
+            for s in range(n_effects):
+                out[l, q] += shrink[l, q, s] * total[s]
+
+
+@kernel
+def scatter_levels(start, columns, values, with_dense, shrink, level_effects, out):
+    """Add sum_l reduced_l' level_effects[l] to the tail vector `out` (T + P,)."""
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_tail = out.shape[0] - n_dense
+    amount = np.empty(n_effects)
+    for l in range(start.shape[0] - 1):
+        for q in range(n_effects):
+            amount[q] = 0.0
+            for s in range(n_effects):
+                amount[q] += shrink[l, s, q] * level_effects[l, s]
+        for k in range(start[l], start[l + 1]):
+            for q in range(n_effects):
+                out[columns[k]] += values[k, q] * amount[q]
+        for x in range(n_dense):
+            for q in range(n_effects):
+                out[n_tail + x] += with_dense[l, q, x] * amount[q]
+
+
+@kernel
+def tail_quadratic_forms(
+    start, columns, values, with_dense, shrink, tail, first_level, last_level, out
+):
+    """Fill out[l] = reduced_l @ tail @ reduced_l' (Q, Q) for the given levels.
+
+    `tail` is symmetric, (T + P, T + P), of which the lower triangle is read.
+    """
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_tail = tail.shape[0] - n_dense
+    widest = 0
+    for l in range(first_level, last_level):
+        widest = max(widest, start[l + 1] - start[l])
+    cell = np.empty((widest + n_dense, n_effects))
+    where = np.empty(widest + n_dense, np.int64)
+    raw = np.empty((n_effects, n_effects))
+    half = np.empty((n_effects, n_effects))
+    for l in range(first_level, last_level):
+        size = 0
+        for k in range(start[l], start[l + 1]):
+            where[size] = columns[k]
+            for q in range(n_effects):
+                cell[size, q] = values[k, q]
+            size += 1
+        for x in range(n_dense):
+            where[size] = n_tail + x
+            for q in range(n_effects):
+                cell[size, q] = with_dense[l, q, x]
+            size += 1
+        for q in range(n_effects):
+            for s in range(n_effects):
+                raw[q, s] = 0.0
+        for a in range(size):
+            row = where[a]
+            for q in range(n_effects):
+                total = 0.0
+                for b in range(a):
+                    total += tail[row, where[b]] * cell[b, q]
+                for s in range(n_effects):
+                    # each pair a > b counts twice, once for either order
+                    raw[s, q] += cell[a, s] * total
+                    raw[q, s] += cell[a, s] * total
+            for q in range(n_effects):
+                for s in range(n_effects):
+                    raw[q, s] += tail[row, row] * cell[a, q] * cell[a, s]
+        for q in range(n_effects):
+            for s in range(n_effects):
+                half[q, s] = 0.0
+                for r in range(n_effects):
+                    half[q, s] += shrink[l, q, r] * raw[r, s]
+        for q in range(n_effects):
+            for s in range(n_effects):
+                out[l, q, s] = 0.0
+                for r in range(n_effects):
+                    out[l, q, s] += half[q, r] * shrink[l, s, r]

@@ -1,0 +1,53 @@
+"""Passes over the dense matrix of the tail."""
+
+from skmixed._kernels.compile import kernel
+
+
+@kernel
+def mix_tail(raw, first, mix, add_identity, out):
+    """Fill the lower triangle of out = Mix' raw Mix (+ I on random effects).
+
+    `raw` (N, N) is symmetric, lower triangle read. Column j of Mix combines
+    the raw columns ``first[j] .. first[j] + width - 1`` with the coefficients
+    ``mix[j, :]``; the columns of one level share ``first``. `add_identity`
+    (N,) is added to the diagonal.
+    """
+    n = raw.shape[0]
+    width = mix.shape[1]
+    for i in range(n):
+        for j in range(i + 1):
+            if width == 1:
+                out[i, j] = mix[i, 0] * raw[i, j] * mix[j, 0]
+                continue
+            total = 0.0
+            for a in range(width):
+                if mix[i, a] == 0.0:
+                    continue
+                row = first[i] + a
+                inner = 0.0
+                for b in range(width):
+                    if mix[j, b] != 0.0:
+                        column = first[j] + b
+                        if row >= column:
+                            inner += raw[row, column] * mix[j, b]
+                        else:
+                            inner += raw[column, row] * mix[j, b]
+                total += mix[i, a] * inner
+            out[i, j] = total
+        out[i, i] += add_identity[i]
+
+
+@kernel
+def sum_level_blocks(matrix, start, n_levels, n_effects, out):
+    """Fill out (Q, Q) with the sum of a factor's diagonal blocks.
+
+    `matrix` is symmetric, lower triangle read; the factor's columns begin at
+    `start`, `n_effects` for each level.
+    """
+    for q in range(n_effects):
+        for s in range(q + 1):
+            total = 0.0
+            for l in range(n_levels):
+                total += matrix[start + l * n_effects + q, start + l * n_effects + s]
+            out[q, s] = total
+            out[s, q] = total

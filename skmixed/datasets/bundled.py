@@ -1,0 +1,108 @@
+"""Data sets that come with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+
+INSTEVAL_FEATURES = ("s", "d", "studage", "lectage", "service", "dept")
+INSTEVAL_GROUPS = frozenset(("s", "d", "dept"))
+INSTEVAL_TARGET = "y"
+
+
+def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
+    """Load the InstEval lecture ratings (regression, crossed groups).
+
+    73,421 ratings from 1 to 5 that 2,972 students (`s`) of ETH Zurich gave to
+    1,128 instructors (`d`) of 14 departments (`dept`): the example of
+    partially crossed random effects that comes with the R package lme4.
+
+    Parameters
+    ----------
+    as_frame : bool, default=True
+        Give a DataFrame and a Series, the three identifiers as categorical
+        columns of integers and the rest as integers, so that
+        ``random_effects="from_dtype"`` groups by students, instructors and
+        departments. If False: arrays of integers.
+    return_X_y : bool, default=False
+        Give ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        data : DataFrame or ndarray of shape (73421, 6)
+            The columns `s`, `d`, `studage`, `lectage`, `service`, `dept`.
+        target : Series or ndarray of shape (73421,)
+            The ratings `y`.
+        frame : DataFrame of shape (73421, 7) or None
+            Data and target together, when ``as_frame=True``.
+        feature_names, target_names : list of str
+            The names of the columns.
+        DESCR : str
+            Description, source and licence (GPL >= 2, as lme4).
+
+    (X, y) : tuple
+        Only with ``return_X_y=True``.
+
+    References
+    ----------
+    Bates, Maechler, Bolker and Walker (2015). Fitting Linear Mixed-Effects
+    Models Using lme4. Journal of Statistical Software 67(1).
+    :doi:`10.18637/jss.v067.i01`
+
+    Examples
+    --------
+    >>> from skmixed.datasets import load_insteval
+    >>> X, y = load_insteval(return_X_y=True)
+    >>> X.shape
+    (73421, 6)
+    >>> X["s"].nunique(), X["d"].nunique(), X["dept"].nunique()
+    (2972, 1128, 14)
+    >>> int(y.min()), int(y.max())
+    (1, 5)
+    """
+    folder = resources.files(__package__) / "data"
+    with resources.as_file(folder / "insteval.npz") as path, np.load(path) as stored:
+        columns: dict[str, NDArray[np.integer]] = {name: stored[name] for name in stored.files}
+
+    data: Any
+    target: Any
+    frame: pd.DataFrame | None = None
+    if as_frame:
+        frame = pd.DataFrame(
+            {
+                name: _as_category(values) if name in INSTEVAL_GROUPS else values.astype(np.int64)
+                for name, values in columns.items()
+            }
+        )
+        data = frame[list(INSTEVAL_FEATURES)]
+        target = frame[INSTEVAL_TARGET]
+    else:
+        data = np.column_stack([columns[name] for name in INSTEVAL_FEATURES]).astype(np.int64)
+        target = columns[INSTEVAL_TARGET].astype(np.int64)
+
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        target=target,
+        frame=frame,
+        feature_names=list(INSTEVAL_FEATURES),
+        target_names=[INSTEVAL_TARGET],
+        DESCR=(folder / "README.md").read_text(encoding="utf-8"),
+    )
+
+
+def _as_category(values: NDArray[np.integer]) -> Any:
+    """Small positive integers as a categorical; counting avoids a sort."""
+    present = np.flatnonzero(np.bincount(values))
+    codes = np.empty(int(present[-1]) + 1, dtype=np.int32)
+    codes[present] = np.arange(present.size, dtype=np.int32)
+    return pd.Categorical.from_codes(codes[values], categories=pd.Index(present))

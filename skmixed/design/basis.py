@@ -1,0 +1,245 @@
+"""The columns of a linear part: fixed effects, or what varies between groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skmixed.design.checks import require_finite
+from skmixed.design.table import Table
+from skmixed.design.variables import LearntVariable, learn_variable
+from skmixed.spec import TermList, Variable
+
+FloatArray = npt.NDArray[np.float64]
+
+INTERCEPT = "Intercept"
+
+
+@dataclass(frozen=True)
+class CodedVariable:
+    """A variable inside one term.
+
+    Attributes
+    ----------
+    position : int
+        Which variable of the basis.
+    full : bool
+        Whether a categorical variable has an indicator for every level in
+        this term, instead of contrasts with the first level.
+    """
+
+    position: int
+    full: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A linear part as learnt from training data.
+
+    Attributes
+    ----------
+    intercept : bool
+        Whether the first column is constant.
+    variables : tuple of LearntVariable
+        The variables that occur.
+    terms : tuple of tuple of CodedVariable
+        The terms, in order; several variables are an interaction.
+    names : tuple of str
+        Name of each column, ``"Intercept"`` first when there is one.
+    slices : tuple of (int, int)
+        First and past-the-end column of the intercept (when there is one)
+        and of each term.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmixed.design.basis import Basis
+    >>> from skmixed.design.table import Table
+    >>> from skmixed.spec import TermList, Variable
+    >>> table = Table.from_input(pd.DataFrame({"x": [1.0, 2.0], "f": ["a", "b"]}))
+    >>> basis = Basis.learn(TermList(True, ((Variable("x"),), (Variable("f"),))), table)
+    >>> basis.names
+    ('Intercept', 'x', 'f[b]')
+    >>> basis.matrix(table)
+    array([[1., 1., 0.],
+           [1., 2., 1.]])
+    """
+
+    intercept: bool
+    variables: tuple[LearntVariable, ...]
+    terms: tuple[tuple[CodedVariable, ...], ...]
+    names: tuple[str, ...]
+    slices: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def learn(cls, terms: TermList, table: Table, *, categorical: str = "encode") -> Basis:
+        """Learn levels, means and scales from the training data.
+
+        Parameters
+        ----------
+        terms : TermList
+            The linear part asked for.
+        table : Table
+            Training data; columns the terms do not name are not looked at.
+        categorical : {"encode", "error"}, default="encode"
+            What to do with a column of labels: code it by treatment
+            contrasts, or refuse it.
+
+        Returns
+        -------
+        Basis
+            Builds the matrix of the training data and of any other data.
+
+        Raises
+        ------
+        ValueError
+            When a used value is missing, infinite or unusable, or when two
+            columns would have the same name.
+        """
+        if categorical == "error":
+            refuse_categorical(table, (v.name for term in terms.terms for v in term))
+        distinct: dict[Variable, int] = {}
+        for variable in (v for term in terms.terms for v in term):
+            distinct.setdefault(variable, len(distinct))
+        variables = tuple(learn_variable(variable, table) for variable in distinct)
+        written = [tuple(distinct[variable] for variable in term) for term in terms.terms]
+        coded = _code_terms(written, terms.intercept, [v.categorical for v in variables])
+        names = [INTERCEPT] if terms.intercept else []
+        slices = [(0, 1)] if terms.intercept else []
+        for term in coded:
+            start = len(names)
+            of_each = [variables[v.position].names(v.full) for v in term]
+            # As in R the levels of the first variable of an interaction vary fastest.
+            names += [":".join(parts[::-1]) for parts in product(*of_each[::-1])]
+            slices.append((start, len(names)))
+        _refuse_same_names(names)
+        return cls(terms.intercept, variables, coded, tuple(names), tuple(slices))
+
+    @property
+    def is_intercept_only(self) -> bool:
+        """Whether the constant is the only column."""
+        return self.intercept and not self.terms
+
+    def matrix(self, table: Table) -> FloatArray:
+        """Columns of the linear part in any data.
+
+        Parameters
+        ----------
+        table : Table
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns) and dtype float64, C order
+            The columns. It may share memory with X and is not to be written to.
+
+        Raises
+        ------
+        ValueError
+            When a used value is missing, infinite or no number, or when a
+            label was not in the training data.
+        """
+        first = int(self.intercept)
+        if self.terms and all(len(t) == 1 and self._is_plain(t[0]) for t in self.terms):
+            block = self._plain_block(table)
+            if not first:
+                return np.ascontiguousarray(block)
+            columns = np.empty((table.n_rows, len(self.names)))
+            columns[:, first:] = block
+        else:
+            columns = np.empty((table.n_rows, len(self.names)))
+            self._fill(columns, table)
+        columns[:, :first] = 1.0
+        return columns
+
+    def _is_plain(self, coded: CodedVariable) -> bool:
+        return self.variables[coded.position].is_plain
+
+    def _plain_block(self, table: Table) -> FloatArray:
+        """All columns at once, when every term is a column of numbers."""
+        keys = [self.variables[term[0].position].column for term in self.terms]
+        block = table.block(keys)
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(block.sum())
+        if suspicious:
+            for position, key in enumerate(keys):
+                require_finite(block[:, position], key, first_row=table.first_row)
+        return block
+
+    def _fill(self, columns: FloatArray, table: Table) -> None:
+        """Write the columns of all terms."""
+        made: dict[CodedVariable, list[FloatArray]] = {}
+        column = int(self.intercept)
+        for term in self.terms:
+            for coded in term:
+                if coded not in made:
+                    made[coded] = self.variables[coded.position].columns(table, coded.full)
+            for parts in product(*(made[coded] for coded in term[::-1])):
+                columns[:, column] = reduce(np.multiply, parts)
+                column += 1
+
+
+def refuse_categorical(table: Table, columns: Iterable[Any]) -> None:
+    """Refuse columns of labels among fixed effects that no formula asked for.
+
+    Parameters
+    ----------
+    table : Table
+        Training data.
+    columns : iterable of str or int
+        The columns.
+
+    Raises
+    ------
+    ValueError
+        When one of them holds labels, saying what can be done.
+    """
+    for column in columns:
+        if table.is_categorical(column):
+            values = table.ids(column)
+            raise ValueError(
+                f"Column {column!r} is not numeric (its first value is {values[0]!r}) and cannot "
+                "be a fixed effect as it is; name it in random_effects to group the rows by it, "
+                "encode it with OneHotEncoder in a Pipeline, or write the model as formula=..., "
+                "where it is coded by treatment contrasts."
+            )
+
+
+def _code_terms(
+    terms: list[tuple[int, ...]], intercept: bool, categorical: list[bool]
+) -> tuple[tuple[CodedVariable, ...], ...]:
+    """Decide between contrasts and indicators of all levels as R does.
+
+    A variable has contrasts in a term if the term without the variable is in
+    the model. The empty term counts as in the model once something spans the
+    constant: the intercept, or an earlier term of indicators of all levels.
+    """
+    present = {frozenset(term) for term in terms}
+    spans_constant = intercept
+    coded = []
+    for term in terms:
+        variables = []
+        for position in term:
+            rest = frozenset(term) - {position}
+            covered = rest in present if rest else spans_constant
+            variables.append(CodedVariable(position, categorical[position] and not covered))
+        spans_constant = spans_constant or all(variable.full for variable in variables)
+        coded.append(tuple(variables))
+    return tuple(coded)
+
+
+def _refuse_same_names(names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(
+                f"Two columns of the model would both be called {name!r}; rename a column of X "
+                "or write each term once."
+            )
+        seen.add(name)

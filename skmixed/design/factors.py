@@ -1,0 +1,154 @@
+"""One grouping factor with everything that varies by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from skmixed.design.basis import Basis
+from skmixed.design.integers import CodeArray
+from skmixed.design.levels import LevelEncoder
+from skmixed.design.table import Table
+from skmixed.spec import RandomTerm
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A grouping factor in arrays; terms that share the factor are merged.
+
+    Attributes
+    ----------
+    name : str
+        ``"s"``, or ``"a:b"`` for an interaction of columns.
+    codes : ndarray of shape (n_rows,) and dtype int32
+        Level of each row; -1 where it is unknown or missing (prediction only).
+    n_levels : int
+        Number of levels.
+    basis : ndarray of shape (n_rows, q) or None
+        What the effects of a level are multiplied with; None stands for one
+        column of ones.
+    term_names : tuple of str
+        Name of each effect, of length q.
+    blocks : tuple of (int, int)
+        First and past-the-end effect of each set that shares one covariance matrix.
+    """
+
+    name: str
+    codes: CodeArray
+    n_levels: int
+    basis: FloatArray | None
+    term_names: tuple[str, ...]
+    blocks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FactorEncoder:
+    """What was learnt about a grouping factor.
+
+    Attributes
+    ----------
+    levels : LevelEncoder
+        The levels.
+    bases : tuple of Basis
+        Effects of each merged term.
+    term_names : tuple of str
+        Name of each effect.
+    blocks : tuple of (int, int)
+        First and past-the-end effect of each set that shares one covariance matrix.
+    """
+
+    levels: LevelEncoder
+    bases: tuple[Basis, ...]
+    term_names: tuple[str, ...]
+    blocks: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def learn(cls, terms: list[RandomTerm], table: Table) -> tuple[FactorEncoder, Factor]:
+        """Learn levels and effects of the terms on one factor.
+
+        Parameters
+        ----------
+        terms : list of RandomTerm
+            Terms with the same grouping columns.
+        table : Table
+            Training data.
+
+        Returns
+        -------
+        encoder : FactorEncoder
+            Encodes the factor in any data.
+        factor : Factor
+            The factor in the training data.
+
+        Raises
+        ------
+        ValueError
+            When an effect occurs twice, a column is effect and group at once,
+            or the columns are unusable.
+        """
+        group = terms[0].group
+        _refuse_effect_of_group(terms)
+        levels, codes = LevelEncoder.learn(table, group)
+        bases = tuple(Basis.learn(term.effects, table) for term in terms)
+        names: list[str] = []
+        blocks: list[tuple[int, int]] = []
+        for term, basis in zip(terms, bases, strict=True):
+            start = len(names)
+            for name in basis.names:
+                if name in names:
+                    raise ValueError(
+                        f"The effect {name!r} varies by {levels.name!r} in two terms, so their "
+                        "variances cannot be told apart; write it once, for instance "
+                        f"(0 + x | {levels.name}) next to (1 | {levels.name})."
+                    )
+                names.append(name)
+            # Without correlations every effect stands alone, except that the
+            # indicators of one categorical variable describe it only together.
+            parts = ((0, len(basis.names)),) if term.correlated else basis.slices
+            blocks += [(start + first, start + stop) for first, stop in parts]
+        encoder = cls(levels, bases, tuple(names), tuple(blocks))
+        return encoder, encoder._factor(codes, table)
+
+    @property
+    def name(self) -> str:
+        """The key of the factor: ``"s"`` or ``"a:b"``."""
+        return self.levels.name
+
+    def transform(self, table: Table) -> Factor:
+        """Encode the factor in new data.
+
+        Parameters
+        ----------
+        table : Table
+            The data.
+
+        Returns
+        -------
+        Factor
+            Codes and basis; rows of unknown or missing labels have code -1.
+        """
+        return self._factor(self.levels.codes(table), table)
+
+    def _factor(self, codes: CodeArray, table: Table) -> Factor:
+        basis: FloatArray | None = None
+        if len(self.bases) > 1:
+            basis = np.hstack([part.matrix(table) for part in self.bases])
+        elif not self.bases[0].is_intercept_only:
+            basis = self.bases[0].matrix(table)
+        return Factor(self.name, codes, self.levels.n_levels, basis, self.term_names, self.blocks)
+
+
+def _refuse_effect_of_group(terms: list[RandomTerm]) -> None:
+    """A column cannot vary within its own levels."""
+    for term in terms:
+        for variable in (v for effect in term.effects.terms for v in effect):
+            if variable.name in term.group:
+                raise ValueError(
+                    f"Column {variable.name!r} is an effect and the group of the same random "
+                    f"term on {term.group_label!r}, where it is constant within every level; "
+                    "remove it from the effects or choose another group."
+                )

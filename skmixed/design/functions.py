@@ -1,0 +1,124 @@
+"""The fixed table of functions a formula may apply to a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+_PLAIN: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "log": np.log,
+    "log1p": np.log1p,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+}
+
+
+@dataclass(frozen=True)
+class FittedFunction:
+    """A function with everything it learnt from the training data.
+
+    Attributes
+    ----------
+    name : str
+        A name of the fixed table.
+    shift, divisor : float
+        For ``center`` and ``scale``: the training mean, and the training
+        standard deviation with n - 1 in the denominator as R's ``scale`` has it.
+    """
+
+    name: str
+    shift: float = 0.0
+    divisor: float = 1.0
+
+    def apply(self, values: FloatArray, column: Any, *, first_row: int = 0) -> FloatArray:
+        """Transform values of the column.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_rows,)
+            Finite values.
+        column : str or int
+            Name for errors.
+        first_row : int, default=0
+            Position of the first value in the user's data.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            The transformed values.
+
+        Raises
+        ------
+        ValueError
+            When a result is not finite, naming the column, the function and the value.
+        """
+        with np.errstate(all="ignore"):
+            if self.name in _PLAIN:
+                result = _PLAIN[self.name](values)
+            else:
+                result = (values - self.shift) / self.divisor
+        bad = ~np.isfinite(result)
+        if bad.any():
+            row = int(bad.argmax())
+            raise ValueError(
+                f"{self.name}() of column {column!r} is {result[row]} in row {first_row + row}, "
+                f"where the value is {values[row]}; correct or drop such rows, or use another "
+                "function."
+            )
+        return result
+
+
+def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction:
+    """Learn what a function needs from the training data.
+
+    Parameters
+    ----------
+    name : str
+        One of log, log1p, exp, sqrt, abs, scale, center.
+    values : ndarray of shape (n_rows,)
+        Finite training values.
+    column : str or int
+        Name for errors.
+
+    Returns
+    -------
+    FittedFunction
+        The function, to be used on any data.
+
+    Raises
+    ------
+    ValueError
+        When the function is not in the table, or a constant column is to be scaled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmixed.design.functions import learn_function
+    >>> center = learn_function("center", np.array([1.0, 3.0]), "x")
+    >>> center.apply(np.array([5.0]), "x")
+    array([3.])
+    """
+    if name in _PLAIN:
+        return FittedFunction(name)
+    if name == "center":
+        return FittedFunction(name, shift=float(values.mean()))
+    if name != "scale":
+        known = ", ".join([*_PLAIN, "scale", "center"])
+        raise ValueError(
+            f"Function {name!r} on column {column!r} is not known; use one of {known}, or "
+            "compute the column before the fit."
+        )
+    # Rounding gives a constant column a tiny standard deviation; compare the values instead.
+    if values.min() == values.max():
+        raise ValueError(
+            f"scale() of column {column!r}: all values are {values[0]}, so their standard "
+            "deviation is 0; drop the column or write it without scale()."
+        )
+    return FittedFunction(name, float(values.mean()), float(values.std(ddof=1)))

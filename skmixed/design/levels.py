@@ -1,0 +1,187 @@
+"""Grouping factors: from one or several columns to int32 level codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skmixed.design.integers import CodeArray
+from skmixed.design.labels import ColumnLabels, learn_labels
+from skmixed.design.table import Table
+from skmixed.spec import ColumnKey
+
+_MOST_LEVELS = int(np.iinfo(np.int32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class LevelEncoder:
+    """Levels of one grouping factor, as learnt from training data.
+
+    Attributes
+    ----------
+    columns : tuple of str or int
+        The grouping columns; more than one is their interaction.
+    parts : tuple of ColumnLabels
+        Labels of each column.
+    pairs : tuple of ColumnLabels
+        For interactions, the combinations that occur: of the first two
+        columns, of these combinations with the third column, and so on. A
+        combination is the integer ``code_left * n_right + code_right``.
+    all_unique : bool
+        Whether every training row had a level of its own.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmixed.design.levels import LevelEncoder
+    >>> from skmixed.design.table import Table
+    >>> table = Table.from_input(pd.DataFrame({"g": ["b", "a", "b"]}))
+    >>> encoder, codes = LevelEncoder.learn(table, ("g",))
+    >>> list(encoder.labels), codes.tolist()
+    (['a', 'b'], [1, 0, 1])
+    """
+
+    columns: tuple[ColumnKey, ...]
+    parts: tuple[ColumnLabels, ...]
+    pairs: tuple[ColumnLabels, ...]
+    all_unique: bool
+
+    @classmethod
+    def learn(cls, table: Table, columns: tuple[ColumnKey, ...]) -> tuple[LevelEncoder, CodeArray]:
+        """Find the levels that occur in the training data.
+
+        Parameters
+        ----------
+        table : Table
+            Training data.
+        columns : tuple of str or int
+            The grouping columns.
+
+        Returns
+        -------
+        encoder : LevelEncoder
+            The levels.
+        codes : ndarray of shape (n_rows,) and dtype int32
+            Level of each row.
+
+        Raises
+        ------
+        ValueError
+            When a label is missing, or when there is only one level.
+        TypeError
+            When a value cannot be a label because it cannot be hashed.
+        """
+        parts: list[ColumnLabels] = []
+        pairs: list[ColumnLabels] = []
+        codes = np.empty(0, dtype=np.int32)
+        for column in columns:
+            labels, right = _learn_column(table, column)
+            if parts:
+                combination, codes = learn_labels(_combine(codes, right, len(labels)))
+                pairs.append(combination)
+            else:
+                codes = right
+            parts.append(labels)
+        n_levels = len((pairs or parts)[-1])
+        encoder = cls(tuple(columns), tuple(parts), tuple(pairs), n_levels == table.n_rows)
+        if n_levels < 2:
+            raise ValueError(
+                f"Grouping factor {encoder.name!r} has a single level ({encoder.labels[0]!r}) in "
+                f"all {table.n_rows} rows, but its variance needs at least two levels; remove it "
+                "from random_effects or formula, or check the column."
+            )
+        if n_levels > _MOST_LEVELS:
+            raise ValueError(
+                f"Grouping factor {encoder.name!r} has {n_levels} levels, more than the "
+                f"{_MOST_LEVELS} that int32 codes can count; group the rows more coarsely."
+            )
+        return encoder, codes
+
+    @property
+    def name(self) -> str:
+        """The factor in text: ``"a"`` or ``"a:b"``."""
+        return ":".join(str(column) for column in self.columns)
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels."""
+        return len((self.pairs or self.parts)[-1])
+
+    @cached_property
+    def labels(self) -> pd.Index:
+        """The levels in the order of their codes; a MultiIndex for interactions."""
+        if not self.pairs:
+            return self.parts[0].index.rename(self.columns[0])
+        left = np.arange(self.n_levels)
+        reversed_labels = []
+        for pair, part in zip(self.pairs[::-1], self.parts[:0:-1], strict=True):
+            left, right = np.divmod(pair.values[left], len(part))
+            reversed_labels.append(part.index.take(right))
+        reversed_labels.append(self.parts[0].index.take(left))
+        return pd.MultiIndex.from_arrays(reversed_labels[::-1], names=self.columns)
+
+    def codes(self, table: Table, start: int = 0, stop: int | None = None) -> CodeArray:
+        """Level of each row, possibly of new data.
+
+        Parameters
+        ----------
+        table : Table
+            The data.
+        start, stop : int, optional
+            Encode only the rows from `start` up to, not including, `stop`.
+
+        Returns
+        -------
+        ndarray of dtype int32
+            The codes; -1 where a label is missing or was not in the training data.
+        """
+        codes = np.empty(0, dtype=np.int32)
+        for position, (column, labels) in enumerate(zip(self.columns, self.parts, strict=True)):
+            right = labels.codes(table.ids(column)[start:stop])
+            if position == 0:
+                codes = right
+                continue
+            known = (codes >= 0) & (right >= 0)
+            # Rows with an unknown part get a key below all others.
+            keys = np.where(known, _combine(codes, right, len(labels)), -1)
+            codes = self.pairs[position - 1].codes(keys)
+        return codes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def _learn_column(table: Table, column: ColumnKey) -> tuple[ColumnLabels, CodeArray]:
+    """Labels of one column of training data, none of which may be missing."""
+    values = table.ids(column)
+    try:
+        labels, codes = learn_labels(values)
+    except TypeError as error:
+        raise TypeError(
+            f"Grouping column {column!r} holds a value that cannot be a label ({error}); "
+            "use text, numbers, dates or categories."
+        ) from None
+    if codes.min() < 0:
+        missing = codes < 0
+        raise ValueError(
+            f"Grouping column {column!r} has {int(missing.sum())} missing label(s), the first in "
+            f"row {table.first_row + int(missing.argmax())}; drop these rows or give them a "
+            "label of their own."
+        )
+    return labels, codes
+
+
+def _combine(left: CodeArray, right: CodeArray, n_right: int) -> npt.NDArray[np.int64]:
+    """One integer per pair of codes; both are below 2**31, so the result is below 2**62."""
+    combined = left.astype(np.int64)
+    combined *= n_right
+    combined += right
+    return combined

@@ -1,0 +1,369 @@
+"""A read-only view of the X a user passes, one column at a time.
+
+Data frames of pandas and polars, arrays and lists of lists all answer the
+same few questions here; nothing below this module knows which of them it was.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import issparse
+
+from skmixed.design.sources import (
+    NUMERIC_KINDS,
+    as_array,
+    foreign_column,
+    is_foreign_frame,
+    refuse_duplicates,
+)
+from skmixed.spec import ColumnKey
+
+FloatArray = npt.NDArray[np.float64]
+
+_NAMES_SHOWN = 20
+# What pandas calls object columns whose values are all numbers or missing.
+_NUMERIC_CONTENT = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
+
+
+class Table:
+    """The columns of X, addressed by label or by position.
+
+    Build it with `Table.from_input`; nothing is copied until a column is
+    asked for, and numeric columns not even then where memory allows.
+
+    Parameters
+    ----------
+    source : DataFrame or ndarray of shape (n_rows, n_columns)
+        The data: a pandas data frame, another data frame whose columns have
+        ``to_numpy``, or an array.
+    names : sequence
+        Label of each column.
+    n_rows : int
+        Number of rows.
+    first_row : int, default=0
+        Position of the first row in the data the user passed, so that errors
+        about a slice name the right row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmixed.design.table import Table
+    >>> table = Table.from_input(pd.DataFrame({"x": [1, 2], "g": ["a", "b"]}))
+    >>> table.numeric("x")
+    array([1., 2.])
+    >>> table.is_categorical("g")
+    True
+    """
+
+    def __init__(
+        self, source: Any, names: Sequence[Any], n_rows: int, *, first_row: int = 0
+    ) -> None:
+        self._source = source
+        self.names: tuple[Any, ...] = tuple(names)
+        self.n_rows = n_rows
+        self.first_row = first_row
+        self._positions = {name: position for position, name in enumerate(self.names)}
+        self._converted: dict[int, Any] = {}
+        self._categorical: dict[int, bool] = {}
+
+    @classmethod
+    def from_input(cls, X: Any) -> Table:
+        """View X as a table.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like of shape (n_rows, n_columns)
+            pandas or polars data frame, numeric or object array, list of lists.
+
+        Returns
+        -------
+        Table
+            The view.
+
+        Raises
+        ------
+        ValueError
+            When X has no rows, is not two-dimensional, is complex or has two
+            columns of one name.
+        TypeError
+            When X is sparse.
+        """
+        if issparse(X):
+            raise TypeError(
+                "Sparse data was passed for X, but dense data is required; use X.toarray()."
+            )
+        if isinstance(X, pd.DataFrame):
+            refuse_duplicates(X.columns)
+            table = cls(X, X.columns.tolist(), len(X))
+        elif is_foreign_frame(X):
+            refuse_duplicates(pd.Index(X.columns))
+            table = cls(X, list(X.columns), int(X.shape[0]))
+        else:
+            array = as_array(X)
+            table = cls(array, range(array.shape[1]), array.shape[0])
+        if table.n_rows == 0:
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape=(0, {len(table.names)})) "
+                "while a minimum of 1 is required."
+            )
+        return table
+
+    @property
+    def is_array(self) -> bool:
+        """Whether X is one numeric array, so that `block` takes columns at once."""
+        return isinstance(self._source, np.ndarray) and self._source.dtype.kind in NUMERIC_KINDS
+
+    def rows(self, start: int, stop: int) -> Table:
+        """View the rows from `start` up to, not including, `stop`.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions, as in a slice.
+
+        Returns
+        -------
+        Table
+            The same columns, fewer rows, nothing copied.
+        """
+        start, stop, _ = slice(start, stop).indices(self.n_rows)
+        source = self._source
+        part = source.iloc[start:stop] if isinstance(source, pd.DataFrame) else source[start:stop]
+        return Table(part, self.names, max(stop - start, 0), first_row=self.first_row + start)
+
+    def position(self, key: Any) -> int:
+        """Find a column.
+
+        Parameters
+        ----------
+        key : str or int
+            Label, or position where no label is equal; negative positions
+            count from the end.
+
+        Returns
+        -------
+        int
+            Its position, 0-based.
+
+        Raises
+        ------
+        ValueError
+            When there is no such column, naming similar ones.
+        """
+        if key in self._positions:
+            return self._positions[key]
+        if isinstance(key, str):
+            # A formula can only write text: `3` in backticks is the column 3.
+            same_text = [i for i, name in enumerate(self.names) if str(name) == key]
+            if len(same_text) == 1:
+                return same_text[0]
+            raise self._unknown(key)
+        try:
+            position = operator.index(key)
+        except TypeError:
+            raise self._unknown(key) from None
+        if not -len(self.names) <= position < len(self.names):
+            raise ValueError(
+                f"Column {key!r} does not exist: X has {len(self.names)} column(s), "
+                f"so positions run from 0 to {len(self.names) - 1}; check the number."
+            )
+        return position % len(self.names)
+
+    def label(self, key: Any) -> ColumnKey:
+        """Label of the column that `key` addresses.
+
+        Parameters
+        ----------
+        key : str or int
+            Label or position.
+
+        Returns
+        -------
+        str or int
+            The label; two keys of one column give the same.
+        """
+        label: ColumnKey = self.names[self.position(key)]
+        return label
+
+    def is_categorical(self, key: Any) -> bool:
+        """Whether a column holds labels rather than numbers.
+
+        Text, pandas categories and object columns with anything but numbers
+        are categorical; booleans are the numbers 0 and 1.
+
+        Parameters
+        ----------
+        key : str or int
+            Label or position of the column.
+
+        Returns
+        -------
+        bool
+            True for labels.
+
+        Raises
+        ------
+        TypeError
+            When an object column holds containers such as dicts.
+        """
+        position = self.position(key)
+        if position not in self._categorical:
+            self._categorical[position] = self._holds_labels(position)
+        return self._categorical[position]
+
+    def ids(self, key: Any) -> Any:
+        """Values of a column as they are, to be encoded as levels.
+
+        Parameters
+        ----------
+        key : str or int
+            Label or position of the column.
+
+        Returns
+        -------
+        ndarray or pandas ExtensionArray of shape (n_rows,)
+            The values; not to be written to.
+        """
+        return self._column(self.position(key))
+
+    def numeric(self, key: Any) -> FloatArray:
+        """Values of a column as numbers.
+
+        Parameters
+        ----------
+        key : str or int
+            Label or position of the column.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) and dtype float64
+            The values, missing ones as NaN; not to be written to.
+
+        Raises
+        ------
+        ValueError
+            When a value is not a number, naming the column and the value.
+        """
+        position = self.position(key)
+        values = self._column(position)
+        if isinstance(values, np.ndarray):
+            if values.dtype.kind in NUMERIC_KINDS:
+                return np.asarray(values, dtype=np.float64)
+        elif _is_numeric_dtype(values.dtype):
+            return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        if self.is_categorical(position) or getattr(values.dtype, "kind", "O") in "mM":
+            row, value = self._first_non_number(values)
+            raise ValueError(
+                f"Column {self.names[position]!r} cannot be read as numbers: row {row} holds "
+                f"{value!r}; convert the column to numbers, or use it as a grouping column in "
+                "random_effects or as a categorical column C(...) in formula."
+            )
+        missing = pd.isna(values)
+        numbers = np.full(self.n_rows, np.nan)
+        numbers[~missing] = np.asarray(values, dtype=object)[~missing].astype(np.float64)
+        return numbers
+
+    def block(self, keys: Sequence[Any]) -> FloatArray:
+        """Several numeric columns at once.
+
+        Parameters
+        ----------
+        keys : sequence of str or int
+            Labels or positions of the columns.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, len(keys)) and dtype float64
+            The values, a view of X where possible; not to be written to.
+
+        Raises
+        ------
+        ValueError
+            When a value is not a number.
+        """
+        positions = [self.position(key) for key in keys]
+        everything = positions == list(range(len(self.names)))
+        source = self._source
+        if self.is_array:
+            return np.asarray(source if everything else source[:, positions], dtype=np.float64)
+        if isinstance(source, pd.DataFrame) and positions:
+            dtypes = source.dtypes.iloc[positions]
+            if all(isinstance(d, np.dtype) and d.kind in NUMERIC_KINDS for d in dtypes):
+                part = source if everything else source.iloc[:, positions]
+                return part.to_numpy(dtype=np.float64)
+        columns = np.empty((self.n_rows, len(positions)))
+        for column, position in enumerate(positions):
+            columns[:, column] = self.numeric(position)
+        return columns
+
+    def _column(self, position: int) -> Any:
+        """Values of one column: ndarray, or a pandas array where numpy has no such type."""
+        source = self._source
+        if isinstance(source, np.ndarray):
+            return source[:, position]
+        if isinstance(source, pd.DataFrame):
+            series = source.iloc[:, position]
+            return series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+        if position not in self._converted:
+            self._converted[position] = foreign_column(source[self.names[position]])
+        return self._converted[position]
+
+    def _holds_labels(self, position: int) -> bool:
+        values = self._column(position)
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            return True
+        if not isinstance(values.dtype, np.dtype):
+            return not _is_numeric_dtype(values.dtype) and values.dtype.kind not in "mM"
+        if values.dtype.kind != "O":
+            return values.dtype.kind in "US"
+        content = pd.api.types.infer_dtype(values, skipna=True)
+        if content in _NUMERIC_CONTENT:
+            return False
+        if content in ("string", "categorical"):
+            return True
+        for row, value in enumerate(values):
+            if isinstance(value, (dict, list, set, tuple, np.ndarray)):
+                raise TypeError(
+                    f"Column {self.names[position]!r} holds a {type(value).__name__} in row "
+                    f"{self.first_row + row}, but its argument must be a string or a number; "
+                    "remove the column or spread its content over columns of its own."
+                )
+        return any(not _is_number(value) for value in values[~pd.isna(values)])
+
+    def _first_non_number(self, values: Any) -> tuple[int, Any]:
+        present = np.flatnonzero(~np.asarray(pd.isna(values))).tolist() or [0]
+        # In a pandas category of numbers the first value stands for all of them.
+        found = next((row for row in present if not _is_number(values[row])), present[0])
+        return self.first_row + found, values[found]
+
+    def _unknown(self, key: Any) -> ValueError:
+        texts = [str(name) for name in self.names]
+        close = difflib.get_close_matches(str(key), texts, n=3)
+        hint = f" Did you mean {', '.join(repr(text) for text in close)}?" if close else ""
+        shown = ", ".join(repr(name) for name in self.names[:_NAMES_SHOWN])
+        more = len(self.names) - _NAMES_SHOWN
+        shown += f" and {more} more" if more > 0 else ""
+        return ValueError(
+            f"Column {key!r} is not in X.{hint} X has the columns: {shown or 'none'}."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Number, np.bool_)) and not isinstance(value, complex)
+
+
+def _is_numeric_dtype(dtype: Any) -> bool:
+    """Whether pandas holds numbers (booleans too) under this type of its own."""
+    return bool(
+        not isinstance(dtype, pd.CategoricalDtype)
+        and pd.api.types.is_numeric_dtype(dtype)
+        and not pd.api.types.is_complex_dtype(dtype)
+    )

@@ -1,0 +1,219 @@
+"""Safeguarded Newton iterations on the variance parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.inference.objective import Derivatives, Objective, Point
+
+_NOISE = 1e-12
+"""Relative rounding error of the objective: smaller differences say nothing."""
+
+
+@dataclass(frozen=True)
+class NewtonState:
+    """Where the iterations stand.
+
+    Attributes
+    ----------
+    point : Point
+    derivatives : Derivatives
+    scaled_gradient : float
+        Newton decrement sqrt(g' |H|^-1 g): the distance to the optimum in
+        standard errors of the variance parameters, hence free of units; lme4
+        calls the same vector the scaled gradient.
+    n_iter : int
+        Steps taken.
+    deviances : tuple of float
+        The objective at the start and after every step.
+    gradients : tuple of float
+        The scaled gradient at the same points.
+    converged : bool
+    """
+
+    point: Point
+    derivatives: Derivatives
+    scaled_gradient: float
+    n_iter: int
+    deviances: tuple[float, ...]
+    gradients: tuple[float, ...]
+    converged: bool
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The quadratic model at a point, in coordinates of unit curvature."""
+
+    step: np.ndarray
+    scaled_gradient: float
+    descent: np.ndarray | None
+    """A direction of negative curvature, or None where there is none."""
+
+
+def minimise(
+    objective: Objective,
+    theta: np.ndarray,
+    *,
+    tol: float,
+    max_iter: int,
+    report: Callable[[NewtonState], bool] | None = None,
+) -> NewtonState:
+    """Minimise the objective from `theta`.
+
+    Every step solves with the Hessian whose negative eigenvalues are turned
+    positive, and is halved until the objective falls. A stationary point with
+    a direction of negative curvature (a variance that is zero but wants to
+    grow, a saddle) is left along that direction.
+
+    Parameters
+    ----------
+    objective : Objective
+    theta : ndarray
+        A point where the objective is finite.
+    tol : float
+        Bound on the scaled gradient.
+    max_iter : int
+        Bound on the number of steps.
+    report : callable, optional
+        Called with the state before every step and at the end; a true answer
+        stops the iterations.
+    """
+    point = objective.at(theta)
+    if point is None:
+        raise ArithmeticError("the objective is not finite at the starting values")
+    deviances, gradients = [point.deviance], []
+    n_iter = 0
+    previous = None
+    correction = np.zeros((len(theta), len(theta)))
+    while True:
+        derivatives = objective.derivatives(point)
+        if previous is not None:
+            correction = _update_correction(correction, *previous, point, derivatives)
+        previous = (point, derivatives)
+        model = _quadratic_model(derivatives.gradient, derivatives.hessian + correction)
+        gradients.append(model.scaled_gradient)
+        flat = model.scaled_gradient <= tol or _stagnates(gradients)
+        state = NewtonState(
+            point, derivatives, model.scaled_gradient, n_iter,
+            tuple(deviances), tuple(gradients), flat and model.descent is None,
+        )  # fmt: skip
+        stop = report(state) if report is not None else False
+        if state.converged or stop or n_iter >= max_iter:
+            return state
+        if flat:
+            following = _leave_saddle(objective, point, model)
+            if following is None:
+                return _with_convergence(state)
+        else:
+            following = _search(objective, point, model)
+            if following is None:
+                return state
+        point = following
+        n_iter += 1
+        deviances.append(point.deviance)
+
+
+def _update_correction(
+    correction: np.ndarray,
+    old: Point,
+    old_derivatives: Derivatives,
+    new: Point,
+    new_derivatives: Derivatives,
+) -> np.ndarray:
+    """Symmetric rank-one secant update of what average information leaves out.
+
+    The change of the gradient over a step is compared with what the mean of the
+    two approximate Hessians foretold (Dennis, Gay and Welsch 1981, ACM TOMS 7,
+    on structured secant methods); with it the steps converge superlinearly.
+    """
+    step = new.theta - old.theta
+    foretold = 0.5 * (old_derivatives.hessian + new_derivatives.hessian) + correction
+    rest = new_derivatives.gradient - old_derivatives.gradient - foretold @ step
+    curvature = np.sqrt(np.maximum(np.abs(np.diagonal(new_derivatives.hessian)), 1e-300))
+    along = rest @ step
+    if abs(along) < 1e-8 * np.linalg.norm(rest / curvature) * np.linalg.norm(step * curvature):
+        return correction
+    updated = correction + np.outer(rest, rest) / along
+    if np.abs(updated / np.outer(curvature, curvature)).max() > 0.5:
+        # too far from the optimum for a secant to tell about its Hessian
+        return np.zeros_like(correction)
+    return updated
+
+
+def _quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> _Model:
+    if not len(gradient):
+        return _Model(gradient, 0.0, None)
+    unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-300))
+    # a parameter without curvature or gradient stays where it is
+    unit[(np.abs(np.diagonal(hessian)) < 1e-200)] = 0.0
+    values, vectors = np.linalg.eigh(hessian * unit[:, None] * unit)
+    size = np.maximum(np.abs(values), 1e-9 * max(np.abs(values).max(), 1e-9))
+    along = vectors.T @ (gradient * unit)
+    step = -unit * (vectors @ (along / size))
+    decrement = float(np.sqrt(np.sum(along**2 / size)))
+    descent = None
+    if values[0] < -1e-6:
+        descent = unit * vectors[:, 0]
+    return _Model(step, decrement, descent)
+
+
+def _search(objective: Objective, point: Point, model: _Model) -> Point | None:
+    """Halve (or, downhill on a hump, double) the Newton step."""
+    expected = model.scaled_gradient**2
+    slack = _NOISE * max(abs(point.deviance), 1.0)
+    length = 1.0
+    for _ in range(40):
+        following = _move(objective, point, length * model.step)
+        if following is not None and following.deviance <= point.deviance + slack - min(
+            1e-4 * length * expected, slack if expected < 10 * slack else np.inf
+        ):
+            break
+        length *= 0.5
+    else:
+        return None
+    if model.descent is not None and length == 1.0:
+        for _ in range(20):
+            length *= 2.0
+            further = _move(objective, point, length * model.step)
+            if further is None or further.deviance >= following.deviance:
+                break
+            following = further
+    return following
+
+
+def _leave_saddle(objective: Objective, point: Point, model: _Model) -> Point | None:
+    """The best of some steps along a direction of negative curvature."""
+    assert model.descent is not None
+    best = None
+    slack = 10 * _NOISE * max(abs(point.deviance), 1.0)
+    for length in 0.03 * 4.0 ** np.arange(8):
+        for sign in (1.0, -1.0):
+            following = _move(objective, point, sign * length * model.descent)
+            if following is None or following.deviance >= point.deviance - slack:
+                continue
+            if best is None or following.deviance < best.deviance:
+                best = following
+    return best
+
+
+def _move(objective: Objective, point: Point, step: np.ndarray) -> Point | None:
+    theta = objective.parameters.canonical(point.theta + step)
+    following = objective.at(theta)
+    if following is None or not np.isfinite(following.deviance):
+        return None
+    return following
+
+
+def _stagnates(gradients: list[float]) -> bool:
+    """Whether rounding, not distance, is what is left of the gradient."""
+    return len(gradients) > 3 and gradients[-1] < 1e-4 and gradients[-1] > 0.5 * gradients[-4]
+
+
+def _with_convergence(state: NewtonState) -> NewtonState:
+    return NewtonState(
+        state.point, state.derivatives, state.scaled_gradient, state.n_iter,
+        state.deviances, state.gradients, True,
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""-2 ELBO of a Gaussian model as a function of its variance parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.crossproducts import CrossProducts
+from skmixed.linalg.direct import DirectSystem, SingularSystemError
+from skmixed.posteriors import Posterior
+
+
+@dataclass(frozen=True)
+class Point:
+    """The objective at one theta."""
+
+    theta: np.ndarray
+    deviance: float
+    noise_variance: float
+    system: DirectSystem
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Gradient and Hessian of the objective by theta at a `Point`.
+
+    `by_omega` holds the derivative by every factor's relative covariance: on the
+    boundary it, not the gradient, tells whether a variance wants to grow.
+    """
+
+    gradient: np.ndarray
+    hessian: np.ndarray
+    by_omega: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """-2 ELBO, the noise variance profiled out unless it is given.
+
+    Attributes
+    ----------
+    cross : CrossProducts
+    parameters : CovarianceParameters
+    posterior : Posterior
+    integrate_fixed : bool
+        True for REML: the fixed effects have a posterior under a flat prior.
+    n_observations : float
+        Sum of the case weights.
+    noise_variance : float or None
+        Held there when given.
+    """
+
+    cross: CrossProducts
+    parameters: CovarianceParameters
+    posterior: Posterior
+    integrate_fixed: bool
+    n_observations: float
+    noise_variance: float | None
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """n, or n less the fixed effects where they are integrated out."""
+        return self.n_observations - (self.cross.n_fixed if self.integrate_fixed else 0)
+
+    def at(self, theta: np.ndarray) -> Point | None:
+        """The objective at `theta`; None where it cannot be computed."""
+        try:
+            system = DirectSystem(self.cross, self.parameters.to_scale_factors(theta))
+        except SingularSystemError:
+            return None
+        df, rss = self.degrees_of_freedom, system.penalised_rss
+        noise = rss / df if self.noise_variance is None else self.noise_variance
+        log_det = self.posterior.log_det(system, self.integrate_fixed)
+        deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
+        return Point(theta, float(deviance), noise, system)
+
+    def derivatives(self, point: Point) -> Derivatives:
+        """Exact gradient and average-information Hessian.
+
+        With t = Z' V^-1 (y - X beta) the quadratic part of the objective has
+        the derivative -t t' / noise by Omega and the second derivative
+        2 f_i' P f_j / noise, f_j = Z dOmega_j t. Profiling the noise out takes
+        the outer product of its gradient over the degrees of freedom off.
+        """
+        parameters, system = self.parameters, point.system
+        products = system.residual_products
+        quadratic = [-(t.T @ t) / point.noise_variance for t in products]
+        tangents = parameters.tangents(point.theta)
+        gram = system.projected_gram(
+            [(factor, products[factor.position] @ tangent) for factor, tangent in tangents]
+        )
+        gram /= point.noise_variance
+        gradient = parameters.gradient(point.theta, quadratic)
+        hessian = parameters.curvature(quadratic) + 2.0 * gram
+        if self.noise_variance is None:
+            hessian -= np.outer(gradient, gradient) / self.degrees_of_freedom
+        log_det_gradient, log_det_hessian, log_det_by_omega = (
+            self.posterior.log_det_derivatives(
+                system, parameters, point.theta, gram, self.integrate_fixed
+            )
+        )
+        return Derivatives(
+            gradient + log_det_gradient,
+            hessian + log_det_hessian,
+            [a + b for a, b in zip(quadratic, log_det_by_omega, strict=True)],
+        )

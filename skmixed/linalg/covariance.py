@@ -1,0 +1,108 @@
+"""Variance parameters as numbers an optimiser can move.
+
+Every covariance block is Omega = T T' relative to the noise variance, with T
+lower triangular; the parameters theta are the entries of all T, column by
+column. Unlike a logarithmic scale, theta reaches a variance of exactly zero and
+a singular covariance inside its domain, and Newton steps converge to them
+faster than quadratically: with G the derivative by Omega, the gradient by T is
+2 G T and vanishes there while the curvature 2 G does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.linalg.crossproducts import FactorLayout
+
+
+@dataclass(frozen=True)
+class CovarianceParameters:
+    """Index of the free entries of all covariance factors.
+
+    Attributes
+    ----------
+    factors : tuple of FactorLayout
+        In design order.
+    entries : tuple of (factor, row, column)
+        What each parameter is an entry of.
+    """
+
+    factors: tuple[FactorLayout, ...]
+    entries: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, factors: tuple[FactorLayout, ...]) -> CovarianceParameters:
+        """All lower-triangular entries of the covariance blocks of `factors`."""
+        entries = [
+            (f, row, column)
+            for f, factor in enumerate(factors)
+            for begin, stop in factor.blocks
+            for column in range(begin, stop)
+            for row in range(column, stop)
+        ]
+        return cls(factors, tuple(entries))
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Which parameters are on the diagonal of their T."""
+        return np.array([row == column for _, row, column in self.entries], bool)
+
+    def to_scale_factors(self, theta: np.ndarray) -> list[np.ndarray]:
+        """The matrices T, one a grouping factor."""
+        scales = [np.zeros((factor.n_effects, factor.n_effects)) for factor in self.factors]
+        for value, (f, row, column) in zip(theta, self.entries, strict=True):
+            scales[f][row, column] = value
+        return scales
+
+    def from_scale_factors(self, scales: list[np.ndarray]) -> np.ndarray:
+        """Inverse of `to_scale_factors`."""
+        return np.array([scales[f][row, column] for f, row, column in self.entries])
+
+    def from_covariances(self, covariances: list[np.ndarray]) -> np.ndarray:
+        """theta of relative covariance matrices, singular ones included."""
+        scales = []
+        for factor, omega in zip(self.factors, covariances, strict=True):
+            scale = np.zeros_like(omega)
+            for begin, stop in factor.blocks:
+                block = omega[begin:stop, begin:stop]
+                values, vectors = np.linalg.eigh(block)
+                root = vectors * np.sqrt(np.maximum(values, 0.0))
+                # the R of a QR decomposition is the transposed Cholesky factor
+                scale[begin:stop, begin:stop] = np.linalg.qr(root.T)[1].T
+            scales.append(scale)
+        return self.canonical(self.from_scale_factors(scales))
+
+    def canonical(self, theta: np.ndarray) -> np.ndarray:
+        """The equivalent theta whose diagonal entries are not negative."""
+        sign = {(f, c): -1.0 for (f, r, c), t in zip(self.entries, theta, strict=True)
+                if r == c and t < 0.0}  # fmt: skip
+        return theta * np.array([sign.get((f, column), 1.0) for f, _, column in self.entries])
+
+    def gradient(self, theta: np.ndarray, derivatives: list[np.ndarray]) -> np.ndarray:
+        """Chain rule: derivative by theta from symmetric derivatives by Omega."""
+        scales = self.to_scale_factors(theta)
+        products = [2.0 * g @ scale for g, scale in zip(derivatives, scales, strict=True)]
+        return self.from_scale_factors(products)
+
+    def curvature(self, derivatives: list[np.ndarray]) -> np.ndarray:
+        """The part of the second derivative by theta that comes from Omega = T T'."""
+        m = len(self.entries)
+        out = np.zeros((m, m))
+        for j, (f, row, column) in enumerate(self.entries):
+            for k, (other, other_row, other_column) in enumerate(self.entries):
+                if f == other and column == other_column:
+                    out[j, k] = 2.0 * derivatives[f][row, other_row]
+        return out
+
+    def tangents(self, theta: np.ndarray) -> list[tuple[FactorLayout, np.ndarray]]:
+        """dOmega by each parameter, with the factor it belongs to."""
+        scales = self.to_scale_factors(theta)
+        tangents = []
+        for f, row, column in self.entries:
+            tangent = np.zeros_like(scales[f])
+            tangent[row] += scales[f][:, column]
+            tangent[:, row] += scales[f][:, column]
+            tangents.append((self.factors[f], tangent))
+        return tangents

@@ -1,0 +1,375 @@
+"""Exact solution of the mixed-model equations at given variance parameters.
+
+Everything is relative to the noise variance. With V = I + Z Omega Z' the
+covariance of the response over the noise variance, eliminating one factor
+leaves the tail's cross-products in the metric of that factor's own covariance,
+
+    reduced = A' V_1^-1 A = A'A - sum_l C_l' Omega (I + D_l Omega)^-1 C_l,
+
+a dense matrix over the tail's effects, the fixed effects and the response. With
+T the lower-triangular factor of a tail covariance (Omega = T T'), one Cholesky
+factorisation of T' reduced T + I (identity on random effects only) gives the log
+determinant, the solution and, the response being the last column, the penalised
+residual sum of squares as its last pivot: Bates, Maechler, Bolker and Walker
+(2015), J. Stat. Softw. 67(1), equations 18 to 33.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import blas, block_diag, lapack
+
+from skmixed._kernels.elimination import (
+    gather_tail,
+    scatter_levels,
+    shrink_levels,
+    subtract_eliminated,
+    tail_quadratic_forms,
+)
+from skmixed._kernels.tail import mix_tail, sum_level_blocks
+from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+
+
+class SingularSystemError(ArithmeticError):
+    """The residual sum of squares is not positive at working precision."""
+
+
+class DirectSystem:
+    """The equations at one value of the variance parameters, factorised.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    scale_factors : list of ndarray (q, q)
+        Lower-triangular T of every factor in design order, block diagonal over
+        the factor's covariance blocks; its square T T' is the covariance of
+        the effects relative to the noise variance.
+
+    Attributes
+    ----------
+    log_det : float
+        log |V|.
+    log_det_fixed : float
+        log |X' V^-1 X|.
+    penalised_rss : float
+        min over beta of (y - X beta)' V^-1 (y - X beta).
+
+    Raises
+    ------
+    SingularSystemError
+        When the response is fitted perfectly.
+    """
+
+    def __init__(self, cross: CrossProducts, scale_factors: list[np.ndarray]):
+        self.cross = cross
+        self.scale_factors = scale_factors
+        self._n = cross.tail.shape[0]
+        self._reduce()
+        self._factorise()
+
+    def _reduce(self) -> None:
+        cross = self.cross
+        self.reduced = cross.tail.copy()
+        self.log_det = 0.0
+        if cross.eliminated is None:
+            return
+        self._shrink = np.empty_like(cross.own)
+        self._omega_shrunk = np.empty_like(cross.own)
+        self._precision_shrunk = np.empty_like(cross.own)
+        self.log_det = shrink_levels(
+            cross.own,
+            self.scale_factors[cross.eliminated.position],
+            self._shrink,
+            self._omega_shrunk,
+            self._precision_shrunk,
+        )
+        subtract_eliminated(
+            cross.start, cross.columns, cross.values, cross.with_dense,
+            self._omega_shrunk, 0, cross.eliminated.n_levels, self.reduced,
+        )  # fmt: skip
+
+    def _factorise(self) -> None:
+        n_tail, n_fixed = self.cross.n_tail, self.cross.n_fixed
+        self._first, self._mix, self._mix_transposed = self._mixing()
+        identity = np.zeros(self._n)
+        identity[:n_tail] = 1.0
+        system = np.empty_like(self.reduced)
+        mix_tail(self.reduced, self._first, self._mix, identity, system)
+        # a row-major lower triangle is a column-major upper one
+        self._upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
+        if info:
+            raise SingularSystemError(
+                "the response is fitted without error at these variance parameters"
+            )
+        pivots = np.diagonal(self._upper)
+        self.log_det += 2.0 * np.log(pivots[:n_tail]).sum()
+        self.log_det_fixed = 2.0 * np.log(pivots[n_tail : n_tail + n_fixed]).sum()
+        self.penalised_rss = float(pivots[-1] ** 2)
+
+    def _mixing(self):
+        """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
+        cross = self.cross
+        width = max([factor.n_effects for factor in cross.tail_factors], default=1)
+        first = np.arange(self._n)
+        mix = np.zeros((self._n, width))
+        mix[:, 0] = 1.0
+        mix_transposed = mix.copy()
+        for factor in cross.tail_factors:
+            scale = self.scale_factors[factor.position]
+            q = factor.n_effects
+            first[factor.columns] = factor.start + q * np.repeat(np.arange(factor.n_levels), q)
+            mix[factor.columns, :q] = np.tile(scale.T, (factor.n_levels, 1))
+            mix_transposed[factor.columns, :q] = np.tile(scale, (factor.n_levels, 1))
+        return first, mix, mix_transposed
+
+    def _apply_scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
+        """T' times tail vectors (N, m) or (N,), identity on the dense columns."""
+        return self._apply_by_level(vectors, [scale.T for scale in self.scale_factors])
+
+    def _apply_by_level(self, vectors, matrices):
+        out = vectors.copy()
+        for factor in self.cross.tail_factors:
+            part = vectors[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
+            scaled = np.matmul(matrices[factor.position], part)
+            out[factor.columns] = scaled.reshape(vectors[factor.columns].shape)
+        return out
+
+    def _forward_solve(self, vectors: np.ndarray) -> np.ndarray:
+        """L^-1 times columns over random tail and fixed effects (without response)."""
+        size = self._n - 1
+        return blas.dtrsm(
+            1.0, self._upper[:size, :size], np.asfortranarray(vectors), lower=0, trans_a=1
+        )
+
+    # The solution -------------------------------------------------------------
+
+    @cached_property
+    def _solution(self) -> np.ndarray:
+        """Tail effects and fixed effects, and -1 for the response, negated: the residual maker."""
+        size = self._n - 1
+        right = np.ascontiguousarray(self._upper[:size, size])
+        scaled = blas.dtrsv(self._upper[:size, :size], right, lower=0, trans=0)
+        effects = self._apply_by_level(np.append(scaled, -1.0), self.scale_factors)
+        return -effects
+
+    @cached_property
+    def fixed_effects(self) -> np.ndarray:
+        """Generalised least squares estimate of beta, (p,)."""
+        return -self._solution[self.cross.n_tail : -1]
+
+    @cached_property
+    def residual_products(self) -> list[np.ndarray]:
+        """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
+        cross = self.cross
+        tail = blas.dsymv(1.0, self.reduced.T, self._solution, lower=0)
+        products: list[np.ndarray] = []
+        for factor in cross.factors:
+            if factor is cross.eliminated:
+                own = np.empty((factor.n_levels, factor.n_effects))
+                gather_tail(
+                    cross.start, cross.columns, cross.values, cross.with_dense,
+                    self._shrink, self._solution, own,
+                )  # fmt: skip
+                products.append(own)
+            else:
+                products.append(tail[factor.columns].reshape(factor.n_levels, factor.n_effects))
+        return products
+
+    @cached_property
+    def random_effects(self) -> list[np.ndarray]:
+        """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
+        return [
+            products @ (scale @ scale.T)
+            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+        ]
+
+    # Second-order quantities ------------------------------------------------------
+
+    def projected_gram(self, directions: list[tuple[FactorLayout, np.ndarray]]) -> np.ndarray:
+        """Gram matrix f_j' P f_k of working vectors f = Z v.
+
+        P = V^-1 - V^-1 X (X'V^-1X)^-1 X'V^-1; `directions` holds for each f its
+        factor and the level effects v (levels, effects).
+        """
+        cross = self.cross
+        size = self._n - 1
+        m = len(directions)
+        reduced = np.zeros((self._n, m), order="F")
+        eliminated: dict[int, np.ndarray] = {}
+        for j, (factor, effects) in enumerate(directions):
+            if factor is cross.eliminated:
+                scatter_levels(
+                    cross.start, cross.columns, cross.values, cross.with_dense,
+                    self._shrink, effects, reduced[:, j],
+                )  # fmt: skip
+                eliminated[j] = np.matmul(self._precision_shrunk, effects[:, :, None])[:, :, 0]
+            else:
+                vector = np.zeros(self._n)
+                vector[factor.columns] = effects.ravel()
+                reduced[:, j] = blas.dsymv(1.0, self.reduced.T, vector, lower=0)
+        gram = np.empty((m, m))
+        for j, (factor, effects) in enumerate(directions):
+            for k, (other, _) in enumerate(directions):
+                if factor is not cross.eliminated:
+                    gram[j, k] = effects.ravel() @ reduced[factor.columns, k]
+                elif other is cross.eliminated:
+                    gram[j, k] = np.vdot(effects, eliminated[k])
+                else:
+                    gram[j, k] = directions[k][1].ravel() @ reduced[other.columns, j]
+        half = self._forward_solve(self._apply_scale_transposed(reduced)[:size])
+        return gram - half.T @ half
+
+    def tail_covariance(self, integrate_fixed: bool) -> np.ndarray:
+        """Relative posterior covariance of tail effects and beta, lower triangle.
+
+        Shape (N - 1, N - 1). With ``integrate_fixed=False`` beta is a point: its
+        rows and columns are zero, and the others are conditional on it.
+        """
+        n_tail = self.cross.n_tail
+        used = n_tail + self.cross.n_fixed if integrate_fixed else n_tail
+        covariance = np.zeros((self._n - 1, self._n - 1))
+        if used == 0:
+            return covariance
+        inverse, _ = lapack.dpotri(np.asfortranarray(self._upper[:used, :used]), lower=0)
+        mix_tail(
+            inverse.T,
+            self._first[:used],
+            self._mix_transposed[:used],
+            np.zeros(used),
+            covariance[:used, :used],
+        )
+        return covariance
+
+    def eliminated_forms(self, tail_covariance: np.ndarray) -> np.ndarray:
+        """reduced_l tail_covariance reduced_l' of every eliminated level, (L, Q, Q)."""
+        cross = self.cross
+        assert cross.eliminated is not None
+        forms = np.empty_like(cross.own)
+        tail_quadratic_forms(
+            cross.start, cross.columns, cross.values,
+            np.ascontiguousarray(cross.with_dense[:, :, :-1]),
+            self._shrink, tail_covariance, 0, cross.eliminated.n_levels, forms,
+        )  # fmt: skip
+        return forms
+
+    def information(
+        self, factor: FactorLayout, tail_covariance: np.ndarray, integrate_fixed: bool
+    ) -> np.ndarray:
+        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point.
+
+        For a tail factor there are two ways: from the posterior covariance C,
+        Z'PZ = Omega^-1 (L Omega - sum_l C_ll) Omega^-1, which loses all digits
+        where Omega is nearly singular, or by projection, which loses some where
+        the variance is huge. The scale of Omega decides.
+        """
+        if factor is self.cross.eliminated:
+            forms = self.eliminated_forms(tail_covariance)
+            return self._precision_shrunk.sum(axis=0) - forms.sum(axis=0)
+        scale = self.scale_factors[factor.position]
+        rows = np.diagonal(self.reduced)[factor.columns].mean()
+        smallest = np.linalg.svd(scale, compute_uv=False)[-1]
+        summed = np.empty((factor.n_effects, factor.n_effects))
+        if rows * smallest**2 > 1e-3:
+            sum_level_blocks(
+                tail_covariance, factor.start, factor.n_levels, factor.n_effects, summed
+            )
+            inverse = np.linalg.inv(scale)
+            inner = factor.n_levels * np.eye(factor.n_effects) - inverse @ summed @ inverse.T
+            return inverse.T @ inner @ inverse
+        return self._projected_information(factor, integrate_fixed)
+
+    def _projected_information(self, factor, integrate_fixed):
+        used = self._n - 1 if integrate_fixed else self.cross.n_tail
+        columns = self._reduced_columns(factor)
+        own = np.empty((factor.n_effects, factor.n_effects))
+        sum_level_blocks(self.reduced, factor.start, factor.n_levels, factor.n_effects, own)
+        scaled = self._apply_scale_transposed(columns)[:used]
+        half = blas.dtrsm(
+            1.0, self._upper[:used, :used], np.asfortranarray(scaled), lower=0, trans_a=1
+        )
+        half = half.reshape(used, factor.n_levels, factor.n_effects)
+        return own - np.einsum("ulq,uls->qs", half, half)
+
+    def _reduced_columns(self, factor: FactorLayout) -> np.ndarray:
+        """The factor's columns of the reduced matrix, both triangles, (N, size)."""
+        here, stop = factor.columns, factor.columns.stop
+        columns = np.empty((self._n, factor.size))
+        block = self.reduced[here, here]
+        columns[: factor.start] = self.reduced[here, : factor.start].T
+        columns[here] = np.tril(block) + np.tril(block, -1).T
+        columns[stop:] = self.reduced[stop:, here]
+        return columns
+
+    def level_covariances(
+        self, factor: FactorLayout, tail_covariance: np.ndarray
+    ) -> np.ndarray:
+        """Relative posterior covariance of each level's effects, (L, Q, Q)."""
+        if factor is self.cross.eliminated:
+            scale = self.scale_factors[factor.position]
+            omega = scale @ scale.T
+            forms = self.eliminated_forms(tail_covariance)
+            return self._omega_shrunk + omega @ forms @ omega
+        blocks = np.empty((factor.n_levels, factor.n_effects, factor.n_effects))
+        for q in range(factor.n_effects):
+            for s in range(q + 1):
+                rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
+                blocks[:, q, s] = blocks[:, s, q] = tail_covariance[rows, rows - q + s]
+        return blocks
+
+    def fixed_covariance(self) -> np.ndarray:
+        """(X' V^-1 X)^-1, relative, (p, p)."""
+        n_tail, p = self.cross.n_tail, self.cross.n_fixed
+        half = np.triu(self._upper[n_tail : n_tail + p, n_tail : n_tail + p])
+        inverse = np.linalg.solve(half, np.eye(p)) if p else np.zeros((0, 0))
+        return inverse @ inverse.T
+
+    def joint_covariance(
+        self, tail_covariance: np.ndarray, kept: tuple[int, ...]
+    ) -> np.ndarray:
+        """Relative covariance of beta and the `kept` factors with all effects.
+
+        Rows: fixed effects, then the effects of the factors at the positions
+        `kept`; columns: fixed effects, then the effects of all factors.
+        """
+        cross = self.cross
+        symmetric = tail_covariance + np.tril(tail_covariance, -1).T
+        rows = [symmetric[cross.n_tail :]]
+        for position in kept:
+            factor = cross.factors[position]
+            if factor is cross.eliminated:
+                rows.append(self._covariance_with_eliminated(symmetric).T)
+            else:
+                rows.append(symmetric[factor.columns])
+        with_tail = np.concatenate(rows)
+        columns = [with_tail[:, cross.n_tail :]]
+        for factor in cross.factors:
+            if factor is not cross.eliminated:
+                columns.append(with_tail[:, factor.columns])
+                continue
+            covariance = self._covariance_with_eliminated(with_tail)
+            if factor.position in kept:
+                before = sum(cross.factors[k].size for k in kept if k < factor.position)
+                begin = cross.n_fixed + before
+                covariance[begin : begin + factor.size] += block_diag(*self._omega_shrunk)
+            columns.append(covariance)
+        return np.concatenate(columns, axis=1)
+
+    def _covariance_with_eliminated(self, with_tail: np.ndarray) -> np.ndarray:
+        """Covariance with the eliminated effects (r, L Q) of what covaries so with the tail.
+
+        Given the tail, the eliminated effects have mean Omega reduced_l (data - tail).
+        """
+        cross = self.cross
+        assert cross.eliminated is not None
+        scale = self.scale_factors[cross.eliminated.position]
+        out = np.empty((len(with_tail), cross.eliminated.size))
+        gathered = np.empty((cross.eliminated.n_levels, cross.eliminated.n_effects))
+        for row, vector in enumerate(with_tail):
+            gather_tail(
+                cross.start, cross.columns, cross.values, cross.with_dense,
+                self._shrink, np.append(vector, 0.0), gathered,
+            )  # fmt: skip
+            out[row] = -(gathered @ (scale @ scale.T)).ravel()
+        return out

@@ -1,0 +1,73 @@
+"""What the inference loop asks of a variational family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.direct import DirectSystem
+
+
+@dataclass(frozen=True)
+class PosteriorCovariance:
+    """Covariances of a posterior relative to the noise variance.
+
+    Attributes
+    ----------
+    levels : tuple of ndarray (levels, q, q)
+        Of each level's effects, one array a grouping factor.
+    fixed : ndarray (p, p)
+        Of the fixed effects: of their posterior, or, where they are a point,
+        of the sampling distribution of the estimate.
+    joint_factors : tuple of int
+        Factors whose covariance with everything is kept in `joint`.
+    joint : ndarray (j, p + n_effects)
+        Covariance of the fixed effects and of the effects of `joint_factors`
+        (the rows, in this order) with the fixed effects and all effects in
+        design order (the columns). Of no rows where the family makes effects
+        independent.
+    """
+
+    levels: tuple[np.ndarray, ...]
+    fixed: np.ndarray
+    joint_factors: tuple[int, ...]
+    joint: np.ndarray
+
+
+class Posterior(Protocol):
+    """A family of Gaussian posteriors.
+
+    At the optimal posterior of the family the ELBO of a Gaussian model is
+
+        -2 ELBO = log_det + n log(2 pi noise) + penalised_rss / noise
+
+    (n less the number of fixed effects when they are integrated out), so a
+    family is known by its `log_det` and what follows from it.
+    """
+
+    rotates_bases: bool
+    """Whether the family is unchanged by a rotation of a factor's basis."""
+
+    def log_det(self, system: DirectSystem, integrate_fixed: bool) -> float:
+        """The log determinant that enters the ELBO."""
+        ...
+
+    def log_det_derivatives(
+        self,
+        system: DirectSystem,
+        parameters: CovarianceParameters,
+        theta: np.ndarray,
+        average_information: np.ndarray,
+        integrate_fixed: bool,
+    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Gradient and Hessian by theta, and derivatives by each factor's Omega."""
+        ...
+
+    def covariance(
+        self, system: DirectSystem, integrate_fixed: bool, joint_limit: int
+    ) -> PosteriorCovariance:
+        """The covariance at the given parameters; `joint` of at most `joint_limit` numbers."""
+        ...

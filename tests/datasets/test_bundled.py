@@ -1,0 +1,87 @@
+"""The bundled data: values, types, forms and speed."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmixed.datasets import load_insteval
+
+FEATURES = ["s", "d", "studage", "lectage", "service", "dept"]
+
+
+@pytest.fixture(scope="module")
+def insteval():
+    return load_insteval()
+
+
+def test_bunch_describes_itself(insteval):
+    assert insteval.feature_names == FEATURES
+    assert insteval.target_names == ["y"]
+    assert insteval.data.columns.tolist() == FEATURES
+    assert insteval.frame.columns.tolist() == [*FEATURES, "y"]
+    assert insteval.target.name == "y"
+    assert "GPL >= 2" in insteval.DESCR
+    assert "10.18637/jss.v067.i01" in insteval.DESCR
+
+
+def test_values_are_those_of_lme4(insteval):
+    frame = insteval.frame.astype("int64")
+    assert frame.shape == (73421, 7)
+    expected_sums = {
+        "s": 108853382,
+        "d": 76413371,
+        "studage": 383166,
+        "lectage": 218182,
+        "service": 31783,
+        "dept": 591805,
+        "y": 235369,
+    }
+    assert frame.sum().to_dict() == expected_sums
+    assert frame.iloc[0].tolist() == [1, 1002, 2, 2, 0, 2, 5]
+    assert frame.iloc[1].tolist() == [1, 1050, 2, 1, 1, 6, 2]
+    assert frame.iloc[-1].tolist() == [2972, 2121, 4, 2, 1, 2, 3]
+    assert frame["s"].is_monotonic_increasing
+
+
+def test_identifiers_are_categories_and_the_rest_integers(insteval):
+    data = insteval.data
+    levels = {"s": 2972, "d": 1128, "dept": 14}
+    for name, n_levels in levels.items():
+        assert isinstance(data[name].dtype, pd.CategoricalDtype)
+        categories = data[name].cat.categories
+        assert len(categories) == n_levels == data[name].nunique()
+        assert categories.dtype == np.int64
+        assert categories.is_monotonic_increasing
+    for name in ("studage", "lectage", "service"):
+        assert data[name].dtype == np.int64
+
+
+def test_arrays_hold_the_same_values(insteval):
+    data, target = load_insteval(as_frame=False, return_X_y=True)
+    assert isinstance(data, np.ndarray)
+    np.testing.assert_array_equal(data, insteval.data.astype("int64").to_numpy())
+    np.testing.assert_array_equal(target, insteval.target.to_numpy())
+    assert load_insteval(as_frame=False).frame is None
+
+
+def test_return_X_y_gives_frame_and_series(insteval):
+    X, y = load_insteval(return_X_y=True)
+    pd.testing.assert_frame_equal(X, insteval.data)
+    pd.testing.assert_series_equal(y, insteval.target)
+
+
+def test_each_call_gives_data_of_its_own(insteval):
+    X, _ = load_insteval(return_X_y=True)
+    X.loc[0, "service"] = 7
+    assert load_insteval().data.loc[0, "service"] == insteval.data.loc[0, "service"] == 0
+
+
+def test_loads_quickly():
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        load_insteval()
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.1
