@@ -16,6 +16,7 @@ import platform
 import statistics
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -46,9 +47,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def open_systems(
-    openers: dict[str, Opener], frame: pd.DataFrame
+    openers: dict[str, Opener], frame: pd.DataFrame, stack: ExitStack
 ) -> tuple[dict[str, Peer], dict[str, str]]:
-    """Load every system and fit it once; the second part says what is missing."""
+    """Load every system and fit it once; the second part says what is missing.
+
+    The stack closes them.
+    """
     ready: dict[str, Peer] = {}
     missing: dict[str, str] = {}
     for name, open_system in openers.items():
@@ -57,6 +61,7 @@ def open_systems(
         except NotInstalled as error:
             missing[name] = str(error)
             continue
+        stack.callback(system.close)
         start = time.perf_counter()
         system.fit()
         print(f"warm-up  {name}: {time.perf_counter() - start:.2f} s", file=sys.stderr)
@@ -132,12 +137,9 @@ def main() -> None:
     for name in arguments.peers:
         openers |= PEERS[name]
 
-    systems, missing = open_systems(openers, frame)
-    try:
+    with ExitStack() as stack:
+        systems, missing = open_systems(openers, frame, stack)
         outcomes = take_turns(systems, arguments.repeats)
-    finally:
-        for system in systems.values():
-            system.close()
 
     table = tabulate(systems, outcomes)
     print(

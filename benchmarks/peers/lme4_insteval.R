@@ -10,7 +10,7 @@ for (group in c("s", "d", "dept")) ratings[[group]] <- factor(ratings[[group]])
 control <- lmerControl(calc.derivs = as.logical(arguments[2]))
 
 cat(sprintf("ready lme4 %s, R %s, BLAS %s\n", packageVersion("lme4"), getRversion(),
-            basename(extSoftVersion()[["BLAS"]])))
+            basename(La_library())))
 flush(stdout())
 
 requests <- file("stdin", open = "r")

@@ -70,7 +70,8 @@ class NumPyroMeanField(Peer):
                 0, steps, lambda _, now: self._svi.update(now)[0], state
             )
         )
-        self._bound = SVI(model, guide, optimizer, TraceMeanField_ELBO(BOUND_DRAWS))
+        key = jax.random.PRNGKey(seed)
+        self._loss = lambda found: TraceMeanField_ELBO(BOUND_DRAWS).loss(key, found, model, guide)
 
     def fit(self) -> Outcome:
         start = time.perf_counter()
@@ -81,7 +82,7 @@ class NumPyroMeanField(Peer):
         effects = np.asarray(found["mean_dept"], dtype=np.float64)
         return Outcome(
             seconds=seconds,
-            log_likelihood=-float(self._bound.evaluate(state)),
+            log_likelihood=-float(self._loss(found)),
             intercept=float(found["intercept"]),
             service=float(found["service"]),
             variances={g: float(found[f"sd_{g}"]) ** 2 for g in GROUPS} | {"noise": NOISE_SCALE**2},

@@ -82,7 +82,8 @@ def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
                 for name, values in columns.items()
             }
         )
-        data = frame[list(INSTEVAL_FEATURES)]
+        # A copy: pandas 2 warns when columns are added to a selection.
+        data = frame[list(INSTEVAL_FEATURES)].copy()
         target = frame[INSTEVAL_TARGET]
     else:
         data = np.column_stack([columns[name] for name in INSTEVAL_FEATURES]).astype(np.int64)

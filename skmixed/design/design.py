@@ -138,7 +138,7 @@ class DesignEncoder:
         self,
         table: Table,
         *,
-        factors: Collection[str] | None = None,
+        factors: str | Collection[str] | None = None,
         with_weights: bool = False,
     ) -> Design:
         """Build the design of new data.
@@ -147,7 +147,7 @@ class DesignEncoder:
         ----------
         table : Table
             The data.
-        factors : collection of str or None, default=None
+        factors : str, collection of str or None, default=None
             Names of the grouping factors to encode; None encodes all. The
             columns of the others are not looked at.
         with_weights : bool, default=False
@@ -163,7 +163,8 @@ class DesignEncoder:
         ValueError
             When a factor or column is unknown, or a used value is unusable.
         """
-        chosen = self.factor_names if factors is None else tuple(factors)
+        chosen = self.factor_names if factors is None else factors
+        chosen = (chosen,) if isinstance(chosen, str) else tuple(chosen)
         for name in chosen:
             if name not in self.factor_names:
                 known = ", ".join(repr(known) for known in self.factor_names) or "none"

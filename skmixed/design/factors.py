@@ -30,7 +30,7 @@ class Factor:
         Number of levels.
     basis : ndarray of shape (n_rows, q) or None
         What the effects of a level are multiplied with; None stands for one
-        column of ones.
+        column of ones. Not to be written to: it may share memory with X.
     term_names : tuple of str
         Name of each effect, of length q.
     blocks : tuple of (int, int)

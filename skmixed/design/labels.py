@@ -221,7 +221,7 @@ def _array_of(index: pd.Index) -> Any:
 def _canonical(found: Any) -> Any:
     """Distinct labels in the plainest type that holds them."""
     plain, _ = _plain(found)
-    if isinstance(plain.dtype, pd.StringDtype) or str(plain.dtype) in ("string", "large_string"):
+    if isinstance(plain.dtype, (pd.StringDtype, pd.ArrowDtype)):
         return np.asarray(plain, dtype=object)
     if isinstance(plain.dtype, np.dtype):
         if plain.dtype.kind == "O":

@@ -92,7 +92,7 @@ def _from_formula(
     if spec.response is not None:
         raise ValueError(
             f"formula={formula!r} names the response {spec.response.label!r}, but an estimator "
-            "takes it from y; drop the left side including '~', or use skmixed.mixed(formula, data)."
+            "takes it from y; drop the left side and '~', or use skmixed.mixed(formula, data)."
         )
     fixed = _terms_with_labels(spec.fixed, table)
     return ModelSpec(

@@ -100,6 +100,9 @@ class Table:
             raise TypeError(
                 "Sparse data was passed for X, but dense data is required; use X.toarray()."
             )
+        if hasattr(X, "column_names") and hasattr(X, "to_pandas"):
+            # A table of pyarrow, whose columns have no names of their own.
+            X = X.to_pandas()
         if isinstance(X, pd.DataFrame):
             refuse_duplicates(X.columns)
             table = cls(X, X.columns.tolist(), len(X))
@@ -311,9 +314,15 @@ class Table:
             return source[:, position]
         if isinstance(source, pd.DataFrame):
             series = source.iloc[:, position]
-            return series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+            if isinstance(series.dtype, np.dtype):
+                return series.to_numpy()
+            if not isinstance(series.dtype, pd.ArrowDtype) or _is_numeric_dtype(series.dtype):
+                return series.array
         if position not in self._converted:
-            self._converted[position] = foreign_column(source[self.names[position]])
+            # Text, dates and dictionaries of Arrow are read as plain arrays of values.
+            is_pandas = isinstance(source, pd.DataFrame)
+            column = source.iloc[:, position] if is_pandas else source[self.names[position]]
+            self._converted[position] = np.asarray(column) if is_pandas else foreign_column(column)
         return self._converted[position]
 
     def _holds_labels(self, position: int) -> bool:
@@ -364,6 +373,6 @@ def _is_numeric_dtype(dtype: Any) -> bool:
     """Whether pandas holds numbers (booleans too) under this type of its own."""
     return bool(
         not isinstance(dtype, pd.CategoricalDtype)
-        and pd.api.types.is_numeric_dtype(dtype)
+        and (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
         and not pd.api.types.is_complex_dtype(dtype)
     )

@@ -66,6 +66,8 @@ class DirectSystem:
         self.cross = cross
         self.scale_factors = scale_factors
         self._n = cross.tail.shape[0]
+        self._tail_covariances: dict[bool, np.ndarray] = {}
+        self._forms: dict[bool, np.ndarray] = {}
         self._reduce()
         self._factorise()
 
@@ -228,8 +230,11 @@ class DirectSystem:
         rows and columns are zero, and the others are conditional on it.
         """
         n_tail = self.cross.n_tail
+        if integrate_fixed in self._tail_covariances:
+            return self._tail_covariances[integrate_fixed]
         used = n_tail + self.cross.n_fixed if integrate_fixed else n_tail
         covariance = np.zeros((self._n - 1, self._n - 1))
+        self._tail_covariances[integrate_fixed] = covariance
         if used == 0:
             return covariance
         inverse, _ = lapack.dpotri(np.asfortranarray(self._upper[:used, :used]), lower=0)
@@ -242,21 +247,23 @@ class DirectSystem:
         )
         return covariance
 
-    def eliminated_forms(self, tail_covariance: np.ndarray) -> np.ndarray:
-        """reduced_l tail_covariance reduced_l' of every eliminated level, (L, Q, Q)."""
+    def _eliminated_forms(self, integrate_fixed: bool) -> np.ndarray:
+        """reduced_l C reduced_l' of every eliminated level, C the tail covariance, (L, Q, Q)."""
+        if integrate_fixed in self._forms:
+            return self._forms[integrate_fixed]
         cross = self.cross
         assert cross.eliminated is not None
         forms = np.empty_like(cross.own)
         tail_quadratic_forms(
             cross.start, cross.columns, cross.values,
             np.ascontiguousarray(cross.with_dense[:, :, :-1]),
-            self._shrink, tail_covariance, 0, cross.eliminated.n_levels, forms,
+            self._shrink, self.tail_covariance(integrate_fixed),
+            0, cross.eliminated.n_levels, forms,
         )  # fmt: skip
+        self._forms[integrate_fixed] = forms
         return forms
 
-    def information(
-        self, factor: FactorLayout, tail_covariance: np.ndarray, integrate_fixed: bool
-    ) -> np.ndarray:
+    def information(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
         """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point.
 
         For a tail factor there are two ways: from the posterior covariance C,
@@ -265,7 +272,7 @@ class DirectSystem:
         the variance is huge. The scale of Omega decides.
         """
         if factor is self.cross.eliminated:
-            forms = self.eliminated_forms(tail_covariance)
+            forms = self._eliminated_forms(integrate_fixed)
             return self._precision_shrunk.sum(axis=0) - forms.sum(axis=0)
         scale = self.scale_factors[factor.position]
         rows = np.diagonal(self.reduced)[factor.columns].mean()
@@ -273,8 +280,9 @@ class DirectSystem:
         summed = np.empty((factor.n_effects, factor.n_effects))
         if rows * smallest**2 > 1e-3:
             sum_level_blocks(
-                tail_covariance, factor.start, factor.n_levels, factor.n_effects, summed
-            )
+                self.tail_covariance(integrate_fixed),
+                factor.start, factor.n_levels, factor.n_effects, summed,
+            )  # fmt: skip
             inverse = np.linalg.inv(scale)
             inner = factor.n_levels * np.eye(factor.n_effects) - inverse @ summed @ inverse.T
             return inverse.T @ inner @ inverse
@@ -302,15 +310,14 @@ class DirectSystem:
         columns[stop:] = self.reduced[stop:, here]
         return columns
 
-    def level_covariances(
-        self, factor: FactorLayout, tail_covariance: np.ndarray
-    ) -> np.ndarray:
+    def level_covariances(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
         """Relative posterior covariance of each level's effects, (L, Q, Q)."""
         if factor is self.cross.eliminated:
             scale = self.scale_factors[factor.position]
             omega = scale @ scale.T
-            forms = self.eliminated_forms(tail_covariance)
+            forms = self._eliminated_forms(integrate_fixed)
             return self._omega_shrunk + omega @ forms @ omega
+        tail_covariance = self.tail_covariance(integrate_fixed)
         blocks = np.empty((factor.n_levels, factor.n_effects, factor.n_effects))
         for q in range(factor.n_effects):
             for s in range(q + 1):
@@ -325,16 +332,15 @@ class DirectSystem:
         inverse = np.linalg.solve(half, np.eye(p)) if p else np.zeros((0, 0))
         return inverse @ inverse.T
 
-    def joint_covariance(
-        self, tail_covariance: np.ndarray, kept: tuple[int, ...]
-    ) -> np.ndarray:
+    def joint_covariance(self, kept: tuple[int, ...], integrate_fixed: bool) -> np.ndarray:
         """Relative covariance of beta and the `kept` factors with all effects.
 
         Rows: fixed effects, then the effects of the factors at the positions
         `kept`; columns: fixed effects, then the effects of all factors.
         """
         cross = self.cross
-        symmetric = tail_covariance + np.tril(tail_covariance, -1).T
+        lower = self.tail_covariance(integrate_fixed)
+        symmetric = lower + np.tril(lower, -1).T
         rows = [symmetric[cross.n_tail :]]
         for position in kept:
             factor = cross.factors[position]

@@ -27,8 +27,7 @@ class PosteriorCovariance:
     joint : ndarray (j, p + n_effects)
         Covariance of the fixed effects and of the effects of `joint_factors`
         (the rows, in this order) with the fixed effects and all effects in
-        design order (the columns). Of no rows where the family makes effects
-        independent.
+        design order (the columns). Zero where the fixed effects are a point.
     """
 
     levels: tuple[np.ndarray, ...]

@@ -35,10 +35,8 @@ class FullPosterior:
         Gilmour, Thompson and Cullis (1995), Biometrics 51, equation 7: the
         expectation of y' P V_i P V_j P y is the trace, so one replaces the other.
         """
-        covariance = system.tail_covariance(integrate_fixed)
         derivatives = [
-            system.information(factor, covariance, integrate_fixed)
-            for factor in parameters.factors
+            system.information(factor, integrate_fixed) for factor in parameters.factors
         ]
         gradient = parameters.gradient(theta, derivatives)
         hessian = parameters.curvature(derivatives) - average_information
@@ -48,9 +46,8 @@ class FullPosterior:
         self, system: DirectSystem, integrate_fixed: bool, joint_limit: int
     ) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""
-        tail = system.tail_covariance(integrate_fixed)
         factors = system.cross.factors
-        levels = tuple(system.level_covariances(factor, tail) for factor in factors)
+        levels = tuple(system.level_covariances(factor, integrate_fixed) for factor in factors)
         kept: list[int] = []
         rows = system.cross.n_fixed
         total = rows + sum(factor.size for factor in factors)
@@ -59,7 +56,7 @@ class FullPosterior:
                 break
             rows += factor.size
             kept.append(factor.position)
-        joint = system.joint_covariance(tail, tuple(sorted(kept)))
+        joint = system.joint_covariance(tuple(sorted(kept)), integrate_fixed)
         return PosteriorCovariance(
             levels, system.fixed_covariance(), tuple(sorted(kept)), joint
         )

@@ -88,8 +88,10 @@ class MeanFieldPosterior:
                         blocks[:, j, j] = 1.0 / (precisions[:, j] + inverse[j - begin])
             levels.append(blocks)
         fixed = np.linalg.inv(_fixed_products(cross))
-        n_columns = cross.n_fixed + sum(factor.size for factor in cross.factors)
-        return PosteriorCovariance(tuple(levels), fixed, (), np.zeros((0, n_columns)))
+        joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
+        if integrate_fixed:
+            joint[:, : cross.n_fixed] = fixed
+        return PosteriorCovariance(tuple(levels), fixed, (), joint)
 
 
 def _fixed_products(cross: CrossProducts) -> np.ndarray:

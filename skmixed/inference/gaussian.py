@@ -1,0 +1,365 @@
+"""Fit a Gaussian mixed model: the outer loop in numbered steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from skmixed.design.design import Design
+from skmixed.inference.newton import NewtonState, minimise
+from skmixed.inference.objective import Objective
+from skmixed.inference.result import FactorResult, FitResult
+from skmixed.inference.standardise import (
+    FixedTransform,
+    learn_fixed_transform,
+    transform_basis,
+)
+from skmixed.inference.starting import moment_estimates
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.crossproducts import CrossProducts, accumulate
+from skmixed.posteriors import Posterior, PosteriorCovariance
+
+JOINT_LIMIT = 64_000
+"""Numbers kept of the covariance between levels; half a megabyte."""
+
+_PERFECT = 1e-12
+"""Relative size of the least-squares residuals at which nothing is left to model."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    integrate_fixed : bool
+        True for REML.
+    noise_variance : float or None
+        None: estimated.
+    max_iter : int
+    tol : float
+    start : tuple of (list of ndarray, float) or None
+        Covariance of every factor and the noise variance to start from.
+    report : callable or None
+        Called with a `FitResult` maker before every step; a true answer stops.
+    """
+
+    posterior: Posterior
+    integrate_fixed: bool
+    noise_variance: float | None
+    max_iter: int
+    tol: float
+    start: tuple[list[np.ndarray], float] | None = None
+    report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
+
+
+@dataclass(frozen=True)
+class _Units:
+    """How the standardised problem relates to the data."""
+
+    fixed: FixedTransform
+    bases: tuple[np.ndarray, ...]
+    least_squares: np.ndarray
+    response_center: float
+    response_scale: float
+    weight_scale: float
+    log_weights: float
+    n_observations: float
+    degrees_of_freedom: float
+    integrate_fixed: bool
+
+    @property
+    def noise(self) -> float:
+        """Unit of the noise variance."""
+        return self.response_scale**2 * self.weight_scale
+
+    def elbo(self, deviance: float) -> float:
+        """ELBO of the data from -2 ELBO of the standardised problem."""
+        deviance = deviance + 2.0 * self.degrees_of_freedom * np.log(self.response_scale)
+        if self.integrate_fixed:
+            deviance -= 2.0 * self.fixed.log_det
+        return -0.5 * (deviance - self.log_weights)
+
+
+def fit_gaussian(
+    design: Design, response: np.ndarray, case_weights: np.ndarray, options: FitOptions
+) -> FitResult:
+    """Maximise the ELBO of a Gaussian mixed model.
+
+    Parameters
+    ----------
+    design : Design
+    response : ndarray (n,)
+    case_weights : ndarray (n,)
+        Weight 2 counts as the row twice; positive.
+    options : FitOptions
+    """
+    # 1. Bring response, fixed effects and bases to unit scale.
+    units, columns, standard_response, weights, bases = _standardise(
+        design, response, case_weights, options
+    )
+    if standard_response is None:
+        return _interpolation(design, units)
+
+    # 2. Let the rows vanish into cross-products.
+    cross = accumulate(
+        tuple(factor.codes for factor in design.factors),
+        tuple(factor.n_levels for factor in design.factors),
+        bases,
+        tuple(factor.blocks for factor in design.factors),
+        columns,
+        standard_response,
+        weights,
+    )
+
+    # 3. Start from moments, or from where an earlier fit stopped.
+    parameters = CovarianceParameters.of(cross.factors)
+    noise = None if options.noise_variance is None else options.noise_variance / units.noise
+    objective = Objective(
+        cross, parameters, options.posterior, options.integrate_fixed,
+        units.n_observations, noise,
+    )  # fmt: skip
+    theta = _starting_values(cross, parameters, units, noise, options)
+
+    # 4. Newton steps on the variance parameters; means and noise follow exactly.
+    def report(state: NewtonState) -> bool:
+        if options.report is None:
+            return False
+        return options.report(
+            state.n_iter,
+            units.elbo(state.deviances[-1]),
+            state.scaled_gradient,
+            lambda: _publish(objective, state, units),
+        )
+
+    state = minimise(
+        objective, theta, tol=options.tol, max_iter=options.max_iter, report=report
+    )
+
+    # 5. A variance that only rounding keeps from zero is zero.
+    state = _settle_boundary(objective, state)
+
+    # 6. Back to the units of the data.
+    return _publish(objective, state, units)
+
+
+def _standardise(design, response, case_weights, options):
+    precision = design.precision_weights
+    weight_scale = 1.0 if precision is None else float(np.average(precision, weights=case_weights))
+    relative = np.ones_like(case_weights) if precision is None else precision / weight_scale
+    weights = case_weights * relative
+    n_observations = float(case_weights.sum())
+
+    fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
+    columns = fixed.apply(design.fixed)
+    if design.offset is not None:
+        response = response - design.offset
+    center = float(np.average(response, weights=weights)) if design.has_intercept else 0.0
+    rest = response - center
+    least_squares = np.zeros(columns.shape[1])
+    for _ in range(2):
+        # the second round takes off what rounding left of the first
+        part = _least_squares(columns, rest, weights)
+        least_squares += part
+        rest = rest - columns @ part
+    scale = float(np.sqrt(weights @ rest**2 / weights.sum()))
+    df = n_observations - (fixed.rank if options.integrate_fixed else 0)
+    size = float(np.abs(response).max(initial=0.0))
+    spread = float(np.abs(response - center).max(initial=0.0))
+    perfect = (
+        n_observations - fixed.rank <= 0
+        or scale <= _PERFECT * spread
+        or scale <= 1e-15 * size
+    )
+    standard_response = None
+    if not perfect:
+        standard_response = rest / scale
+    elif options.noise_variance is not None and n_observations > fixed.rank:
+        scale = float(np.sqrt(options.noise_variance))
+        standard_response = rest / scale
+    transformed = [
+        transform_basis(factor.basis, factor.blocks, weights, options.posterior.rotates_bases)
+        for factor in design.factors
+    ]
+    units = _Units(
+        fixed,
+        tuple(matrix for _, matrix in transformed),
+        least_squares,
+        center,
+        scale if standard_response is not None else 1.0,
+        weight_scale,
+        float(case_weights @ np.log(relative)) if precision is not None else 0.0,
+        n_observations,
+        df,
+        options.integrate_fixed,
+    )
+    return units, columns, standard_response, weights, tuple(basis for basis, _ in transformed)
+
+
+def _least_squares(columns, response, weights):
+    if not columns.shape[1]:
+        return np.zeros(0)
+    gram = columns.T @ (columns * weights[:, None])
+    return np.linalg.solve(gram, columns.T @ (weights * response))
+
+
+def _starting_values(cross, parameters, units, noise, options) -> np.ndarray:
+    if options.start is None:
+        return moment_estimates(cross, parameters, noise)
+    covariances, noise_variance = options.start
+    relative = []
+    for covariance, basis in zip(covariances, units.bases, strict=True):
+        inverse = np.linalg.inv(basis)
+        omega = inverse @ covariance @ inverse.T * (units.weight_scale / noise_variance)
+        # from zero there is no way back: lift it to where a step can judge it
+        omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)
+        relative.append(omega)
+    return parameters.from_covariances(relative)
+
+
+def _settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
+    """Set entries of T to zero whose effect on the objective is below rounding."""
+    if not state.converged or not len(state.point.theta):
+        return state
+    theta = state.point.theta.copy()
+    for column in _columns(objective.parameters):
+        size = np.abs(theta[column]).max()
+        if 0.0 < size < 1e-4:
+            theta[column] = 0.0
+    if (theta == state.point.theta).all():
+        return state
+    point = objective.at(theta)
+    if point is None or point.deviance > state.point.deviance + 1e-8:
+        return state
+    return NewtonState(
+        point, objective.derivatives(point), state.scaled_gradient, state.n_iter,
+        (*state.deviances[:-1], min(point.deviance, state.deviances[-1])),
+        state.gradients, True,
+    )  # fmt: skip
+
+
+def _columns(parameters: CovarianceParameters) -> list[list[int]]:
+    """Parameters that make up one column of a T."""
+    together: dict[tuple[int, int], list[int]] = {}
+    for j, (factor, _, column) in enumerate(parameters.entries):
+        together.setdefault((factor, column), []).append(j)
+    return list(together.values())
+
+
+def _publish(objective: Objective, state: NewtonState, units: _Units) -> FitResult:
+    point = state.point
+    system = point.system
+    noise = point.noise_variance * units.noise
+    unit = point.noise_variance * units.response_scale**2
+    posterior = objective.posterior.covariance(system, objective.integrate_fixed, JOINT_LIMIT)
+    to_centred = units.fixed.to_centred()
+    coefficients = to_centred @ (
+        units.least_squares + units.response_scale * system.fixed_effects
+    )
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    factors = []
+    for factor, scale, basis, means, levels in zip(
+        objective.parameters.factors, system.scale_factors, units.bases,
+        system.random_effects, posterior.levels, strict=True,
+    ):  # fmt: skip
+        mixed = basis @ scale
+        factors.append(
+            FactorResult(
+                covariance=unit * (mixed @ mixed.T),
+                means=units.response_scale * (means @ basis.T),
+                covariances=unit * (basis @ levels @ basis.T),
+            )
+        )
+    return FitResult(
+        coefficients=coefficients,
+        center=_center(units.fixed),
+        coefficient_covariance=unit * (to_centred @ posterior.fixed @ to_centred.T),
+        dropped=_dropped(units.fixed),
+        factors=tuple(factors),
+        noise_variance=noise,
+        coupling=_coupling(objective, posterior, units, to_centred, unit),
+        coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
+        elbo=units.elbo(point.deviance),
+        elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
+        gradient_path=np.array(state.gradients),
+        n_iter=state.n_iter,
+        converged=state.converged,
+    )
+
+
+def _coupling(
+    objective: Objective,
+    posterior: PosteriorCovariance,
+    units: _Units,
+    to_centred: np.ndarray,
+    unit: float,
+) -> np.ndarray:
+    """B of `FitResult`: the covariance with the joint effects over their square root."""
+    factors = objective.parameters.factors
+    joint = posterior.joint
+    n_fixed = objective.cross.n_fixed
+    rows = [np.arange(n_fixed)]
+    offset = n_fixed
+    columns = [to_centred @ joint[:, :n_fixed].T]
+    for factor, basis in zip(factors, units.bases, strict=True):
+        here = slice(offset, offset + factor.size)
+        if factor.position in posterior.joint_factors:
+            rows.append(np.arange(offset, offset + factor.size))
+        part = joint[:, here].reshape(-1, factor.n_levels, factor.n_effects)
+        columns.append((part @ basis.T).reshape(len(joint), factor.size).T)
+        offset += factor.size
+    if not len(joint):
+        return np.zeros((sum(len(column) for column in columns), 0))
+    own = joint[:, np.concatenate(rows)]
+    values, vectors = np.linalg.eigh(0.5 * (own + own.T))
+    used = values > 1e-12 * max(values.max(initial=0.0), 0.0)
+    root = vectors[:, used] / np.sqrt(values[used])
+    return np.sqrt(unit) * (np.concatenate(columns) @ root)
+
+
+def _center(fixed: FixedTransform) -> np.ndarray:
+    return np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center])
+
+
+def _dropped(fixed: FixedTransform) -> np.ndarray:
+    everything = np.arange(len(fixed.center))
+    return np.setdiff1d(everything, fixed.kept) + int(fixed.has_intercept)
+
+
+def _interpolation(design: Design, units: _Units) -> FitResult:
+    """The fit of a response that the fixed effects reproduce."""
+    to_centred = units.fixed.to_centred()
+    coefficients = to_centred @ units.least_squares
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    p = len(coefficients)
+    factors = tuple(
+        FactorResult(
+            np.zeros((len(matrix), len(matrix))),
+            np.zeros((factor.n_levels, len(matrix))),
+            np.zeros((factor.n_levels, len(matrix), len(matrix))),
+        )
+        for factor, matrix in zip(design.factors, units.bases, strict=True)
+    )
+    size = p + sum(factor.means.size for factor in factors)
+    return FitResult(
+        coefficients=coefficients,
+        center=_center(units.fixed),
+        coefficient_covariance=np.zeros((p, p)),
+        dropped=_dropped(units.fixed),
+        factors=factors,
+        noise_variance=0.0,
+        coupling=np.zeros((size, 0)),
+        coupled=(False,) * len(factors),
+        elbo=np.inf,
+        elbo_path=np.array([np.inf]),
+        gradient_path=np.array([0.0]),
+        n_iter=0,
+        converged=True,
+        interpolates=True,
+    )

@@ -1,0 +1,75 @@
+"""What a fit found, in the units of the data; arrays and scalars only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FactorResult:
+    """One grouping factor's part of a fit.
+
+    Attributes
+    ----------
+    covariance : ndarray (q, q)
+        Estimated covariance of the effects of a level.
+    means : ndarray (levels, q)
+        Posterior means.
+    covariances : ndarray (levels, q, q)
+        Posterior covariance of each level's effects.
+    """
+
+    covariance: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Estimates of a Gaussian mixed model.
+
+    Attributes
+    ----------
+    coefficients : ndarray (p,)
+        Fixed effects in design order, the intercept first when there is one,
+        at `center`: the coefficients belong to columns less their center.
+    center : ndarray (p,)
+        What the fit took off the fixed-effect columns; 0 for the intercept.
+    coefficient_covariance : ndarray (p, p)
+        Of `coefficients`.
+    dropped : ndarray of int
+        Fixed-effect columns that others span; their coefficient is 0.
+    factors : tuple of FactorResult
+        In design order.
+    noise_variance : float
+    coupling : ndarray (p + n_effects, j)
+        Matrix B such that the posterior covariance of any two coefficients
+        (centred fixed effects, then all random effects) of different levels is
+        the product of their rows; see `skmixed.inference.prediction`.
+    coupled : tuple of bool
+        Factors whose whole covariance is in `coupling`.
+    elbo : float
+    elbo_path, gradient_path : ndarray
+        By iteration, the start included.
+    n_iter : int
+    converged : bool
+    interpolates : bool
+        The fixed effects reproduce the response: no noise is left to model.
+    """
+
+    coefficients: np.ndarray
+    center: np.ndarray
+    coefficient_covariance: np.ndarray
+    dropped: np.ndarray
+    factors: tuple[FactorResult, ...]
+    noise_variance: float
+    coupling: np.ndarray
+    coupled: tuple[bool, ...]
+    elbo: float
+    elbo_path: np.ndarray
+    gradient_path: np.ndarray
+    n_iter: int
+    converged: bool
+    interpolates: bool = False

@@ -1,0 +1,50 @@
+"""Estimates as data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from skmixed.inference.result import FactorResult
+
+
+def effects_frame(labels: pd.Index, terms: Sequence[str], values: np.ndarray) -> pd.DataFrame:
+    """Levels x terms; the index carries the labels as the user wrote them."""
+    return pd.DataFrame(values, index=labels, columns=list(terms))
+
+
+def covariance_frame(terms: Sequence[str], covariance: np.ndarray) -> pd.DataFrame:
+    """Terms x terms."""
+    return pd.DataFrame(covariance, index=list(terms), columns=list(terms))
+
+
+def variance_components(
+    groups: Sequence[str],
+    terms: Sequence[Sequence[str]],
+    blocks: Sequence[Sequence[tuple[int, int]]],
+    factors: Sequence[FactorResult],
+    noise_variance: float,
+) -> pd.DataFrame:
+    """One row a variance or covariance, as lme4's ``as.data.frame(VarCorr(fit))``.
+
+    Columns: ``group``, ``term_1``, ``term_2`` (None on a variance), ``variance``
+    (or covariance), ``sd`` (NaN on a covariance) and ``corr`` (NaN on a variance,
+    and where one of the two variances is zero). The last row is the noise.
+    """
+    rows = []
+    for group, names, ranges, factor in zip(groups, terms, blocks, factors, strict=True):
+        covariance = factor.covariance
+        sds = np.sqrt(np.diagonal(covariance))
+        for begin, stop in ranges:
+            for j in range(begin, stop):
+                rows.append((group, names[j], None, covariance[j, j], sds[j], np.nan))
+            for j in range(begin, stop):
+                for k in range(j + 1, stop):
+                    scale = sds[j] * sds[k]
+                    corr = covariance[j, k] / scale if scale > 0 else np.nan
+                    rows.append((group, names[j], names[k], covariance[j, k], np.nan, corr))
+    rows.append(("Residual", None, None, noise_variance, float(np.sqrt(noise_variance)), np.nan))
+    columns = ["group", "term_1", "term_2", "variance", "sd", "corr"]
+    return pd.DataFrame(rows, columns=columns)

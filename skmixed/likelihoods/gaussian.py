@@ -1,0 +1,27 @@
+"""Normal responses with an identity link."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Gaussian:
+    """y = linear predictor + noise.
+
+    Its row terms are quadratic in the linear predictor, so one solve is exact
+    and the inference works on cross-products instead of rows.
+    """
+
+    name = "gaussian"
+
+    def predictive_moments(
+        self, mean: np.ndarray, variance: np.ndarray, noise_variance: np.ndarray | float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of a new response, given those of the linear predictor."""
+        return mean, variance + noise_variance
+
+    def sample(
+        self, predictor: np.ndarray, noise_variance: np.ndarray | float, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New responses at given linear predictors."""
+        return predictor + np.sqrt(noise_variance) * rng.standard_normal(predictor.shape)

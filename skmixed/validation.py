@@ -1,0 +1,105 @@
+"""Checks of parameters and targets, with errors that say what to do."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array, column_or_1d
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise unless `value` is one of the words in `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name}={value!r} is not known; choose one of {known}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={value!r} must be True or False.")
+
+
+def check_integer(name: str, value: Any, smallest: int) -> None:
+    """Raise unless `value` is an integer of at least `smallest`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest:
+        raise ValueError(f"{name}={value!r} must be an integer of at least {smallest}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless `value` is a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < np.inf:
+        raise ValueError(f"{name}={value!r} must be a positive number.")
+
+
+def check_response(y: Any, n_rows: int) -> np.ndarray:
+    """The response as float64 (n_rows,).
+
+    Raises
+    ------
+    ValueError
+        When y is missing, not numeric, of another length, or holds NaN or
+        infinity; the message names the first row.
+    """
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+    y = check_array(
+        y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y"
+    )
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
+    if len(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, {len(y)}]; "
+            "X and y must have a row each."
+        )
+    y = y.astype(np.float64)
+    _refuse(np.isnan(y), "Input y contains NaN.")
+    _refuse(
+        np.isinf(y), "Input y contains infinity or a value too large for dtype('float64')."
+    )
+    return y
+
+
+def _refuse(bad: np.ndarray, message: str) -> None:
+    if bad.any():
+        raise ValueError(
+            f"{message} The first of {int(bad.sum())} such rows is row {int(bad.argmax())} "
+            "(counted from 0); drop these rows from X and y, or fill y, before fitting."
+        )
+
+
+def check_case_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
+    """Case weights as float64 (n_rows,), ones when none were given.
+
+    Raises
+    ------
+    ValueError
+        When weights are negative, not finite, of another length or all zero.
+    """
+    if sample_weight is None:
+        return np.ones(n_rows)
+    if isinstance(sample_weight, Real):
+        weights = np.full(n_rows, float(sample_weight))
+    else:
+        weights = check_array(
+            sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+        )
+    if weights.ndim != 1:
+        raise ValueError("Sample weights must be 1D array or scalar.")
+    if len(weights) != n_rows:
+        raise ValueError(
+            f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight a row of X."
+        )
+    if (weights < 0).any():
+        row = int((weights < 0).argmax())
+        raise ValueError(
+            f"sample_weight is {weights[row]!r} in row {row}; case weights count rows "
+            "and cannot be negative."
+        )
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
