@@ -1,1 +1,20 @@
-"""Mixed-effects models as scikit-learn estimators."""
+"""Mixed-effects models as scikit-learn estimators.
+
+Examples
+--------
+>>> from skmixed import MixedEffectsVIRegressor
+>>> from skmixed.datasets import load_insteval
+>>> X, y = load_insteval(return_X_y=True)
+>>> model = MixedEffectsVIRegressor(random_effects=["s", "d", "dept"])
+>>> model = model.fit(X[["service", "s", "d", "dept"]], y)
+>>> round(float(model.intercept_), 3)
+3.283
+"""
+
+from skmixed.formula_interface import mixed
+from skmixed.regressor import MixedEffectsVIRegressor
+from skmixed.spec import RandomEffect
+
+__version__ = "0.1.0"
+
+__all__ = ["MixedEffectsVIRegressor", "RandomEffect", "__version__", "mixed"]

@@ -1,7 +1,5 @@
 """Passes over the rows of a prediction."""
 
-import numpy as np
-
 from skmixed._kernels.compile import kernel
 
 
@@ -57,7 +55,3 @@ def add_squared_norms(rows, out):
             total += rows[i, j] * rows[i, j]
         out[i] += total
 
-
-def ones_basis(n_rows):
-    """The basis of a random intercept, without storing it."""
-    return np.broadcast_to(np.ones((1, 1)), (n_rows, 1))

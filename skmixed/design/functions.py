@@ -122,3 +122,25 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
             "deviation is 0; drop the column or write it without scale()."
         )
     return FittedFunction(name, float(values.mean()), float(values.std(ddof=1)))
+
+
+def apply_functions(values: FloatArray, names: tuple[str, ...], column: Any) -> FloatArray:
+    """Pass values through functions of the table, innermost first, learning as they go.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows,)
+        Finite values.
+    names : tuple of str
+        Functions, innermost first.
+    column : str or int
+        Name for errors.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        The transformed values.
+    """
+    for name in names:
+        values = learn_function(name, values, column).apply(values, column)
+    return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -140,11 +140,13 @@ def fit_gaussian(
         objective, theta, tol=options.tol, max_iter=options.max_iter, report=report
     )
 
-    # 5. A variance that only rounding keeps from zero is zero.
+    # 5. A variance that only rounding keeps from zero is zero, and so is one that
+    #    the data know nothing of.
     state = _settle_boundary(objective, state)
+    state, unidentified = _remove_unidentified(objective, state)
 
     # 6. Back to the units of the data.
-    return _publish(objective, state, units)
+    return _publish(objective, state, units, unidentified)
 
 
 def _standardise(design, response, case_weights, options):
@@ -222,24 +224,49 @@ def _starting_values(cross, parameters, units, noise, options) -> np.ndarray:
 
 
 def _settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
-    """Set entries of T to zero whose effect on the objective is below rounding."""
-    if not state.converged or not len(state.point.theta):
+    """Set columns of T to zero whose effect on the objective is below rounding."""
+    if not state.converged:
         return state
     theta = state.point.theta.copy()
     for column in _columns(objective.parameters):
-        size = np.abs(theta[column]).max()
-        if 0.0 < size < 1e-4:
+        if 0.0 < np.abs(theta[column]).max() < 1e-4:
             theta[column] = 0.0
+    return _moved(objective, state, theta) or state
+
+
+def _remove_unidentified(
+    objective: Objective, state: NewtonState
+) -> tuple[NewtonState, tuple[int, ...]]:
+    """Set variances to zero that do not change the objective at any size."""
+    positions = []
+    for position, factor in enumerate(objective.parameters.factors):
+        theta = state.point.theta.copy()
+        own = [j for j, (f, _, _) in enumerate(objective.parameters.entries) if f == position]
+        size = np.abs(theta[own])
+        curvature = np.abs(np.diagonal(state.derivatives.hessian)[own])
+        if not state.converged or factor.n_effects > 1 or not size.any():
+            continue
+        if (curvature * size**2 > 1e-6).any():
+            continue
+        theta[own] = 0.0
+        moved = _moved(objective, state, theta)
+        if moved is not None:
+            state = moved
+            positions.append(position)
+    return state, tuple(positions)
+
+
+def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
+    """The state at `theta`, if that is as good a place."""
     if (theta == state.point.theta).all():
-        return state
+        return None
     point = objective.at(theta)
     if point is None or point.deviance > state.point.deviance + 1e-8:
-        return state
-    return NewtonState(
-        point, objective.derivatives(point), state.scaled_gradient, state.n_iter,
-        (*state.deviances[:-1], min(point.deviance, state.deviances[-1])),
-        state.gradients, True,
-    )  # fmt: skip
+        return None
+    deviances = (*state.deviances[:-1], min(point.deviance, state.deviances[-1]))
+    return replace(
+        state, point=point, derivatives=objective.derivatives(point), deviances=deviances
+    )
 
 
 def _columns(parameters: CovarianceParameters) -> list[list[int]]:
@@ -250,7 +277,12 @@ def _columns(parameters: CovarianceParameters) -> list[list[int]]:
     return list(together.values())
 
 
-def _publish(objective: Objective, state: NewtonState, units: _Units) -> FitResult:
+def _publish(
+    objective: Objective,
+    state: NewtonState,
+    units: _Units,
+    unidentified: tuple[int, ...] = (),
+) -> FitResult:
     point = state.point
     system = point.system
     noise = point.noise_variance * units.noise
@@ -289,6 +321,8 @@ def _publish(objective: Objective, state: NewtonState, units: _Units) -> FitResu
         gradient_path=np.array(state.gradients),
         n_iter=state.n_iter,
         converged=state.converged,
+        n_observations=units.n_observations,
+        unidentified=unidentified,
     )
 
 
@@ -361,5 +395,6 @@ def _interpolation(design: Design, units: _Units) -> FitResult:
         gradient_path=np.array([0.0]),
         n_iter=0,
         converged=True,
+        n_observations=units.n_observations,
         interpolates=True,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def minimise(
         if flat:
             following = _leave_saddle(objective, point, model)
             if following is None:
-                return _with_convergence(state)
+                return replace(state, converged=True)
         else:
             following = _search(objective, point, model)
             if following is None:
@@ -210,10 +210,3 @@ def _move(objective: Objective, point: Point, step: np.ndarray) -> Point | None:
 def _stagnates(gradients: list[float]) -> bool:
     """Whether rounding, not distance, is what is left of the gradient."""
     return len(gradients) > 3 and gradients[-1] < 1e-4 and gradients[-1] > 0.5 * gradients[-4]
-
-
-def _with_convergence(state: NewtonState) -> NewtonState:
-    return NewtonState(
-        state.point, state.derivatives, state.scaled_gradient, state.n_iter,
-        state.deviances, state.gradients, True,
-    )  # fmt: skip

@@ -22,9 +22,8 @@ from skmixed._kernels.prediction import (
     add_intercept_effects,
     add_level_variances,
     add_squared_norms,
-    ones_basis,
 )
-from skmixed.design.design import Design
+from skmixed.design import Design, Factor
 from skmixed.inference.result import FitResult
 
 _CHUNK = 65_536
@@ -64,24 +63,34 @@ def predict_variance(
     n = len(design.fixed)
     p = len(result.coefficients)
     coupling = _coupling_by_factor(result)
+    rest = [_uncoupled(result, coupling, position) for position in positions]
     variance = np.zeros(n)
-    for factor, position in zip(design.factors, positions, strict=True):
-        fitted = result.factors[position]
-        rest = np.zeros_like(fitted.covariances)
-        if not result.coupled[position]:
-            own = coupling[position]
-            rest = fitted.covariances - own @ own.transpose(0, 2, 1)
-        basis = ones_basis(n) if factor.basis is None else factor.basis
-        add_level_variances(factor.codes, basis, rest, fitted.covariance, variance)
     for begin in range(0, n, _CHUNK):
         rows = slice(begin, begin + _CHUNK)
         shared = (design.fixed[rows] - result.center) @ result.coupling[:p]
-        for factor, position in zip(design.factors, positions, strict=True):
-            codes = factor.codes[rows]
-            basis = ones_basis(len(codes)) if factor.basis is None else factor.basis[rows]
+        for factor, position, own in zip(design.factors, positions, rest, strict=True):
+            codes, basis = factor.codes[rows], _basis(factor, rows)
+            prior = result.factors[position].covariance
+            add_level_variances(codes, basis, own, prior, variance[rows])
             add_coupled(codes, basis, coupling[position], shared)
         add_squared_norms(shared, variance[rows])
     return np.maximum(variance, 0.0)
+
+
+def _basis(factor: Factor, rows: slice = slice(None)) -> np.ndarray:
+    """What the effects are multiplied with, a column of ones for an intercept."""
+    if factor.basis is None:
+        return np.ones((len(factor.codes[rows]), 1))
+    return np.ascontiguousarray(factor.basis[rows])
+
+
+def _uncoupled(result: FitResult, coupling: list[np.ndarray], position: int) -> np.ndarray:
+    """What is left of the level covariances C_ll after B_l B_l', (levels, q, q)."""
+    covariances = result.factors[position].covariances
+    if result.coupled[position]:
+        return np.zeros_like(covariances)
+    own = coupling[position]
+    return covariances - own @ own.transpose(0, 2, 1)
 
 
 def _coupling_by_factor(result: FitResult) -> list[np.ndarray]:
@@ -97,23 +106,32 @@ def _coupling_by_factor(result: FitResult) -> list[np.ndarray]:
 
 
 def draw_coefficients(
-    result: FitResult, rng: np.random.Generator, positions: Collection[int]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """One draw of the (centred) fixed effects and of the effects of the chosen factors."""
+    result: FitResult, design: Design, positions: Collection[int], rng: np.random.Generator
+) -> np.ndarray:
+    """The linear predictor under one draw of all coefficients, (n,).
+
+    Rows of unknown levels draw from the prior, a level for all such rows of a
+    factor: which of them share a level is not known here.
+    """
     p = len(result.coefficients)
     shared = rng.standard_normal(result.coupling.shape[1])
-    fixed = result.coefficients + result.coupling[:p] @ shared
     coupling = _coupling_by_factor(result)
-    effects = []
-    for position in positions:
+    predictor = (design.fixed - result.center) @ (
+        result.coefficients + result.coupling[:p] @ shared
+    )
+    if design.offset is not None:
+        predictor += design.offset
+    for factor, position in zip(design.factors, positions, strict=True):
         fitted = result.factors[position]
-        draw = fitted.means + coupling[position] @ shared
+        drawn = fitted.means + coupling[position] @ shared
         if not result.coupled[position]:
-            own = coupling[position]
-            rest = fitted.covariances - own @ own.transpose(0, 2, 1)
-            draw = draw + _draw_levels(rest, rng)
-        effects.append(draw)
-    return fixed, effects
+            drawn = drawn + _draw_levels(_uncoupled(result, coupling, position), rng)
+        prior = _draw_levels(fitted.covariance[None], rng)
+        # code -1 picks the last row
+        drawn = np.concatenate([drawn, prior])
+        basis = _basis(factor)
+        add_effects(factor.codes % len(drawn), basis, drawn, predictor)
+    return predictor
 
 
 def _draw_levels(covariances: np.ndarray, rng: np.random.Generator) -> np.ndarray:

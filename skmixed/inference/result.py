@@ -55,6 +55,10 @@ class FitResult:
         By iteration, the start included.
     n_iter : int
     converged : bool
+    n_observations : float
+        Sum of the case weights.
+    unidentified : tuple of int
+        Factors without influence on the ELBO, whose variance was set to 0.
     interpolates : bool
         The fixed effects reproduce the response: no noise is left to model.
     """
@@ -72,4 +76,6 @@ class FitResult:
     gradient_path: np.ndarray
     n_iter: int
     converged: bool
+    n_observations: float
+    unidentified: tuple[int, ...] = ()
     interpolates: bool = False

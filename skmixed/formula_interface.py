@@ -1,0 +1,91 @@
+"""`mixed`: a model from a formula and a data frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmixed.design import Table
+from skmixed.design.functions import apply_functions
+from skmixed.formula import FormulaError, parse_formula
+from skmixed.regressor import MixedEffectsVIRegressor
+from skmixed.validation import check_choice, check_response
+
+
+def mixed(
+    formula: str,
+    data: Any,
+    *,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    **parameters: Any,
+) -> MixedEffectsVIRegressor:
+    """Fit a mixed-effects model given as a formula.
+
+    Parameters
+    ----------
+    formula : str
+        Response, ``~`` and right-hand side in lme4's notation:
+        ``"y ~ 1 + service + (1 | s) + (1 | d)"``. It is parsed, never evaluated;
+        a name that is not a plain word goes into backticks.
+    data : DataFrame
+        Has the columns that the formula names.
+    missing : {"raise", "drop"}, default="raise"
+        What to do with rows that miss a value the model needs: raise an error,
+        or fit without them, as lme4 does.
+    sample_weight : array-like of shape (n_rows,) or None, default=None
+        Case weights.
+    **parameters
+        Parameters of `MixedEffectsVIRegressor`, such as ``method="ml"``.
+
+    Returns
+    -------
+    model : MixedEffectsVIRegressor
+        The fitted estimator; `predict` picks the columns it needs out of a data
+        frame.
+
+    Raises
+    ------
+    FormulaError
+        When the formula is not in the language; the message points at the place.
+    ValueError
+        When a column is not in `data` or cannot be used.
+
+    Examples
+    --------
+    >>> from skmixed import mixed
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> X, y, _ = make_mixed_regression(n_samples=500, groups=(20, 10), random_state=0)
+    >>> model = mixed("y ~ x0 + (1 | g0) + (1 | g1)", X.assign(y=y))
+    >>> model.coef_names_
+    ['x0']
+    """
+    check_choice("missing", missing, ("raise", "drop"))
+    spec = parse_formula(formula)
+    if spec.response is None:
+        raise FormulaError(
+            "the formula names no response; write it as 'y ~ ...'", formula, 0
+        )
+    table = Table.from_input(data)
+    response_column = table.label(spec.response.name)
+    variables = [v for term in spec.fixed.terms for v in term]
+    variables += [v for bar in spec.random for term in bar.effects.terms for v in term]
+    used = [variable.name for variable in variables]
+    used += [column for bar in spec.random for column in bar.group]
+    used += [parameters[key] for key in ("offset", "precision_weights") if parameters.get(key)]
+    columns = list(dict.fromkeys(table.label(name) for name in used))
+    frame = pd.DataFrame({column: table.ids(column) for column in columns})
+    frame.index = pd.RangeIndex(table.n_rows)
+    response = table.numeric(response_column)
+    if missing == "drop":
+        complete = ~(frame.isna().any(axis=1).to_numpy() | np.isnan(response))
+        frame, response = frame[complete], response[complete]
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[complete]
+    if spec.response.functions:
+        response = check_response(response, len(response))
+        response = apply_functions(response, spec.response.functions, response_column)
+    model = MixedEffectsVIRegressor(formula=formula.split("~", 1)[1], **parameters)
+    return model.fit(frame, response, sample_weight=sample_weight)

@@ -1,0 +1,99 @@
+"""What a user must be told about a fit that is not as asked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+
+from skmixed.design import Design, DesignEncoder
+from skmixed.inference.result import FitResult
+
+
+def warn_about_fit(
+    result: FitResult, encoder: DesignEncoder, design: Design, estimator: Any
+) -> None:
+    """Warn, once for each cause, about a fit that did not converge or is not determined.
+
+    Parameters
+    ----------
+    result : FitResult
+    encoder : DesignEncoder
+    design : Design
+        Of the training data.
+    estimator : estimator
+        Whose parameters the remedies name.
+    """
+    for message in _undetermined(result, encoder, design):
+        warnings.warn(message, UserWarning, stacklevel=4)
+    if estimator.posterior == "mean_field":
+        _warn_of_collapse(result, encoder)
+    if not result.converged:
+        warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=4)
+
+
+def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> list[str]:
+    messages = []
+    if result.interpolates:
+        messages.append(
+            "The fixed effects reproduce the response without error (a constant y, or as many "
+            "coefficients as rows): noise and random effects are estimated as 0 and the ELBO "
+            "is infinite. Check y, or use fewer fixed effects."
+        )
+    if len(result.dropped):
+        names = ", ".join(repr(encoder.fixed.names[j]) for j in result.dropped)
+        messages.append(
+            f"Fixed-effect columns that other columns determine were left out: {names}. Their "
+            "coefficient is 0; predictions are those of the model without them. Drop them from "
+            "X to silence this."
+        )
+    for position in result.unidentified:
+        name = encoder.factors[position].name
+        messages.append(
+            f"The data do not determine the variance of {name!r}: it cannot be told apart from "
+            "the noise or the fixed effects (a level a row, or the same column among the fixed "
+            f"effects). It was set to 0; remove {name!r} from the random effects."
+        )
+    for factor in design.factors:
+        effects = len(factor.term_names)
+        if not result.interpolates and effects > 1 and factor.n_levels * effects >= len(
+            design.fixed
+        ):
+            messages.append(
+                f"Group {factor.name!r} has {factor.n_levels} levels with {effects} effects "
+                f"each, at least as many as there are rows ({len(design.fixed)}): its variances "
+                "cannot be told apart from the noise. Use fewer slopes."
+            )
+    return messages
+
+
+def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
+    collapsed = [
+        factor.name
+        for factor, fitted in zip(encoder.factors, result.factors, strict=True)
+        if not result.interpolates
+        and (fitted.covariance.diagonal() <= 1e-12 * result.noise_variance).any()
+    ]
+    if collapsed:
+        warnings.warn(
+            f"The mean-field posterior estimates a variance of {', '.join(map(repr, collapsed))} "
+            "as 0. Independent normals pay for every crossed or nested factor they keep and can "
+            "collapse a real one; compare with posterior='full'.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _not_converged(result: FitResult, estimator: Any) -> str:
+    reached = (
+        f"The variance parameters did not converge: scaled gradient "
+        f"{result.gradient_path[-1]:.1e} after {result.n_iter} iterations (tol={estimator.tol:g})."
+    )
+    if result.n_iter >= estimator.max_iter:
+        return f"{reached} Raise max_iter, or go on from here with warm_start=True."
+    return (
+        f"{reached} No step improved the ELBO any more: the random effects may reproduce the "
+        "response without noise, or a covariance is close to singular. Simplify the random "
+        "effects, or rescale columns whose sizes differ by many orders."
+    )

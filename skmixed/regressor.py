@@ -1,0 +1,599 @@
+"""`MixedEffectsVIRegressor`: linear mixed-effects models as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, with_callbacks
+from skmixed.design import Design, DesignEncoder, Table, resolve_spec
+from skmixed.inference.gaussian import FitOptions, fit_gaussian
+from skmixed.inference.prediction import draw_coefficients, predict_mean, predict_variance
+from skmixed.inference.result import FitResult
+from skmixed.inspection.messages import warn_about_fit
+from skmixed.inspection.summary import Summary
+from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
+from skmixed.likelihoods import FAMILIES
+from skmixed.posteriors import POSTERIORS
+from skmixed.validation import (
+    check_case_weights,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_positive,
+    check_response,
+)
+
+METHODS = ("reml", "ml")
+SOLVERS = ("auto", "direct")
+
+
+class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+    r"""Linear mixed-effects model fitted by variational inference.
+
+    The model of row i is
+
+    .. math::
+
+        y_i = o_i + x_i^\top \beta + \sum_k z_{ik}^\top u_k[g_k(i)] + \varepsilon_i,
+        \qquad u_k[l] \sim N(0, \Sigma_k), \quad \varepsilon_i \sim N(0, \sigma^2 / w_i),
+
+    with fixed effects :math:`\beta`, random effects :math:`u_k` of the levels of
+    grouping factor k, and a known offset :math:`o` and weights :math:`w`. Grouping
+    columns are ordinary columns of X, so pipelines, cross-validation and grid
+    search need nothing special.
+
+    With ``posterior="full"`` the variational posterior is the exact one and the
+    ELBO is the log likelihood (``method="ml"``) or the restricted log likelihood
+    (``method="reml"``) of the model, all constants included [1]_.
+
+    Parameters
+    ----------
+    random_effects : "from_dtype", None, str, int, RandomEffect or list of these, \
+            default="from_dtype"
+        Which columns group the rows. ``"from_dtype"``: every categorical, string
+        or object column gets a random intercept; a bare numeric array has none and
+        the model is a linear regression. A column name or position gets a random
+        intercept; text with a bar is a term in lme4's notation, such as
+        ``"(1 + days | subject)"``, ``"(1 | a/b)"``, ``"(x || g)"``. None: no random
+        effects. All other columns of X are fixed effects.
+    formula : str or None, default=None
+        The right-hand side of a formula in lme4's notation,
+        ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
+        excludes `random_effects`.
+    family : {"gaussian"}, default="gaussian"
+        Distribution of the response.
+    posterior : {"full", "mean_field"}, default="full"
+        Variational family: one Gaussian over all effects, or independent normals.
+        The second is there for comparison: it can shrink the variance of crossed
+        or nested factors to zero and its standard deviations are too small.
+    method : {"reml", "ml"}, default="reml"
+        Whether the fixed effects are integrated out under a flat prior ("reml")
+        or are a point that maximises the ELBO ("ml").
+    noise_scale : float or None, default=None
+        Standard deviation of the noise. None: estimated.
+    offset : str, int or None, default=None
+        Column of X added to the linear predictor with coefficient 1.
+    precision_weights : str, int or None, default=None
+        Column of X with positive weights; the noise variance of a row is
+        `noise_variance_` over its weight, as with lme4's ``weights``.
+    fit_intercept : bool, default=True
+        Whether there is a fixed intercept.
+    solver : {"auto", "direct"}, default="auto"
+        How the mixed-model equations are solved. "direct" factorises them
+        exactly; "auto" chooses, and says what in `solver_`.
+    handle_unknown : {"population", "error"}, default="population"
+        What `predict` does with a level that `fit` has not seen, a missing label
+        included: predict for the population (a random effect of 0) or raise.
+    max_iter : int, default=100
+        Most Newton steps on the variance parameters.
+    tol : float, default=1e-6
+        The fit stops when the scaled gradient of the variance parameters, their
+        distance to the optimum in units of their standard errors, falls below it.
+    warm_start : bool, default=False
+        Whether `fit` starts from the variance parameters of the previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Not used by the direct solver, which draws nothing.
+    verbose : int, default=0
+        1 prints a line an iteration: ELBO, scaled gradient and seconds.
+
+    Attributes
+    ----------
+    intercept_ : float
+        Fixed intercept, 0 when there is none.
+    coef_ : ndarray of shape (n_fixed,)
+        Fixed effects in the order of `coef_names_`; 0 for a column that others span.
+    coef_names_ : list of str
+        What each entry of `coef_` multiplies.
+    coef_cov_ : DataFrame
+        Covariance of the intercept (when there is one) and the coefficients:
+        posterior for "reml", sampling for "ml".
+    random_effects_ : dict of {str: DataFrame}
+        Posterior means, levels x terms, by group; an interaction of columns is
+        keyed ``"a:b"``.
+    random_effects_std_ : dict of {str: DataFrame}
+        Posterior standard deviations, of the same shape.
+    random_effects_cov_ : dict of {str: DataFrame}
+        Estimated covariance of the effects of a level, terms x terms, by group.
+    noise_variance_ : float
+        Variance of the noise of a row of weight 1.
+    variance_components_ : DataFrame
+        Columns group, term_1, term_2, variance, sd, corr; the noise comes last.
+    elbo_ : float
+        Evidence lower bound with all constants.
+    elbo_std_ : float
+        Its Monte Carlo standard error; 0 with the direct solver.
+    elbo_path_ : ndarray of shape (n_iter_ + 1,)
+        The ELBO at the start and after every step.
+    gradient_path_ : ndarray of shape (n_iter_ + 1,)
+        The scaled gradient at the same points.
+    n_iter_ : int
+        Newton steps taken.
+    converged_ : bool
+        Whether the scaled gradient fell below `tol`.
+    solver_ : str
+        The solver that was used.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, when X has names that are all strings.
+
+    See Also
+    --------
+    skmixed.mixed : Fit a model from a formula and a data frame.
+    skmixed.RandomEffect : A random effect described by its parts.
+
+    Notes
+    -----
+    `coef_`, `random_effects_` and all other attributes are in the units of X and
+    y. The training data are not kept.
+
+    References
+    ----------
+    .. [1] Bates, Maechler, Bolker and Walker (2015), "Fitting linear mixed-effects
+       models using lme4", Journal of Statistical Software 67(1).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> X, y, _ = make_mixed_regression(n_samples=500, groups=(20, 10), random_state=0)
+    >>> model = MixedEffectsVIRegressor(random_effects=["g0", "g1"]).fit(X, y)
+    >>> model.random_effects_["g0"].shape
+    (20, 1)
+    >>> mean, std = model.predict(X, return_std=True)
+    """
+
+    def __init__(
+        self,
+        random_effects: Any = "from_dtype",
+        *,
+        formula: str | None = None,
+        family: str = "gaussian",
+        posterior: str = "full",
+        method: str = "reml",
+        noise_scale: float | None = None,
+        offset: str | int | None = None,
+        precision_weights: str | int | None = None,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        handle_unknown: str = "population",
+        max_iter: int = 100,
+        tol: float = 1e-6,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.random_effects = random_effects
+        self.formula = formula
+        self.family = family
+        self.posterior = posterior
+        self.method = method
+        self.noise_scale = noise_scale
+        self.offset = offset
+        self.precision_weights = precision_weights
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.handle_unknown = handle_unknown
+        self.max_iter = max_iter
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Fixed-effect and grouping columns.
+        y : array-like of shape (n_samples,)
+            Response.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights: weight 2 counts as the row twice, weight 0 as absent.
+
+        Returns
+        -------
+        self : MixedEffectsVIRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            When a parameter, a column or a value cannot be used; the message
+            names it and says what to do.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When the variance parameters did not converge.
+        UserWarning
+            When a part of the model is not determined by the data.
+        """
+        self._check_parameters()
+        validate_data(self, X, skip_check_array=True)
+        table = Table.from_input(X)
+        if table.n_rows < 2:
+            raise ValueError(
+                "Found array with 1 sample(s) while a minimum of 2 is required: "
+                "one row says nothing about a variance."
+            )
+        response = check_response(y, table.n_rows)
+        weights = check_case_weights(sample_weight, table.n_rows)
+        callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
+        if not weights.all():
+            used = np.flatnonzero(weights)
+            table = Table.from_input(_safe_indexing(X, used))
+            response, weights = response[used], weights[used]
+
+        spec = resolve_spec(
+            table,
+            random_effects=self.random_effects,
+            formula=self.formula,
+            fit_intercept=bool(self.fit_intercept),
+            offset=self.offset,
+            precision_weights=self.precision_weights,
+        )
+        encoder, design = DesignEncoder.learn(
+            spec, table, offset=self.offset, precision_weights=self.precision_weights
+        )
+        options = FitOptions(
+            posterior=POSTERIORS[self.posterior],
+            integrate_fixed=self.method == "reml",
+            noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            start=self._previous_variances(encoder),
+            report=self._reporter(callbacks, encoder),
+        )
+        result = fit_gaussian(design, response, weights, options)
+        for name, value in self._fitted_attributes(encoder, result).items():
+            setattr(self, name, value)
+        callbacks.fit_done(lambda: self._fitted_attributes(encoder, result))
+        warn_about_fit(result, encoder, design, self)
+        return self
+
+    def predict(
+        self,
+        X: Any,
+        return_std: bool = False,
+        include: str | Sequence[str] = "all",
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict the response.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict. A level that `fit` has not seen, or a missing label,
+            has a random effect of 0 (see `handle_unknown`).
+        return_std : bool, default=False
+            Whether to return the standard deviation of a new observation: noise,
+            posterior variance of the effects, and for unseen levels their prior
+            variance.
+        include : "all", "none" or list of str, default="all"
+            Groups whose random effects enter; the others are left out of the mean
+            and the standard deviation alike.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples,)
+            Posterior mean of the response.
+        std : ndarray of shape (n_samples,)
+            Only with ``return_std=True``.
+
+        Notes
+        -----
+        The posterior covariance between levels of two different large factors is
+        approximated by what they owe to fixed effects and small factors; see
+        `skmixed.inference.prediction`. It is exact for models with up to some 250
+        effects in all.
+        """
+        design, positions = self._design(X, include, with_weights=return_std)
+        mean = predict_mean(self.fit_result_, design, positions)
+        if not return_std:
+            return mean
+        mean, variance = FAMILIES[self.family].predictive_moments(
+            mean,
+            predict_variance(self.fit_result_, design, positions),
+            self._noise_of_rows(design),
+        )
+        return mean, np.sqrt(variance)
+
+    def predict_interval(self, X: Any, level: float = 0.95) -> np.ndarray:
+        """Predict a central interval for a new observation of every row.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        level : float, default=0.95
+            Probability of the interval, between 0 and 1.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, 2)
+            Lower and upper end.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level={level!r} must lie between 0 and 1, as in level=0.95.")
+        mean, std = self.predict(X, return_std=True)
+        half = norm.ppf(0.5 + 0.5 * level) * std
+        return np.column_stack([mean - half, mean + half])
+
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw responses from the posterior predictive distribution.
+
+        In one draw all rows share the fixed effects and the effects of their
+        levels, also of levels that `fit` has not seen; the noise is each row's own.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Rows to draw for.
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness; equal seeds give equal draws.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_rows, n_samples)
+            One draw a column.
+        """
+        check_integer("n_samples", n_samples, 1)
+        design, positions = self._design(X, "all", with_weights=True)
+        seed = check_random_state(random_state).randint(2**31 - 1, size=4)
+        rng = np.random.default_rng(seed)
+        noise = np.broadcast_to(self._noise_of_rows(design), len(design.fixed))
+        draws = np.empty((len(design.fixed), n_samples))
+        for k in range(n_samples):
+            predictor = draw_coefficients(self.fit_result_, design, positions, rng)
+            draws[:, k] = FAMILIES[self.family].sample(predictor, noise, rng)
+        return draws
+
+    def summary(self) -> Summary:
+        """Describe the fitted model in tables.
+
+        Returns
+        -------
+        summary : Summary
+            Prints as text, shows as HTML in notebooks, and has ``.to_frame()``.
+        """
+        check_is_fitted(self)
+        std_error = np.sqrt(np.diagonal(self.coef_cov_.to_numpy()))
+        estimates = self.coef_
+        if self.design_encoder_.fixed.intercept:
+            estimates = np.append(self.intercept_, estimates)
+        half = norm.ppf(0.975) * std_error
+        fixed = pd.DataFrame(
+            {
+                "estimate": estimates,
+                "std_error": std_error,
+                "lower": estimates - half,
+                "upper": estimates + half,
+            },
+            index=self.coef_cov_.index,
+        )
+        groups = pd.DataFrame(
+            [
+                {"group": factor.name, "levels": factor.levels.n_levels,
+                 "terms": ", ".join(factor.term_names)}
+                for factor in self.design_encoder_.factors
+            ],
+            columns=["group", "levels", "terms"],
+        ).set_index("group")  # fmt: skip
+        criterion = {"reml": "restricted log likelihood", "ml": "log likelihood"}[self.method]
+        note = f" (the {criterion})" if self.posterior == "full" else ""
+        facts = {
+            "Rows": f"{self.n_observations_:.10g}",
+            "Method": f"{self.method}, posterior {self.posterior}, solver {self.solver_}",
+            "ELBO": f"{self.elbo_:.4f}{note}",
+            "Iterations": f"{self.n_iter_} ({'converged' if self.converged_ else 'NOT converged'})",
+        }
+        return Summary(
+            "Linear mixed-effects model", facts, fixed, self.variance_components_, groups
+        )
+
+    # What the public methods share ---------------------------------------------
+
+    def _check_parameters(self) -> None:
+        check_choice("family", self.family, tuple(FAMILIES))
+        check_choice("posterior", self.posterior, tuple(POSTERIORS))
+        check_choice("method", self.method, METHODS)
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
+        check_flag("fit_intercept", self.fit_intercept)
+        check_flag("warm_start", self.warm_start)
+        check_integer("max_iter", self.max_iter, 1)
+        check_positive("tol", self.tol)
+        if self.noise_scale is not None:
+            check_positive("noise_scale", self.noise_scale)
+
+    def _reporter(
+        self, callbacks: IterationCallbacks, encoder: DesignEncoder
+    ) -> Callable[[int, float, float, Callable[[], FitResult]], bool]:
+        began = time.perf_counter()
+
+        def report(
+            n_iter: int, elbo: float, gradient: float, publish: Callable[[], FitResult]
+        ) -> bool:
+            if self.verbose:
+                print(
+                    f"[{type(self).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
+                    f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
+                )
+            if n_iter == 0:
+                return False
+            return callbacks.iteration_done(
+                lambda: self._fitted_attributes(encoder, publish())
+            )
+
+        return report
+
+    def _previous_variances(
+        self, encoder: DesignEncoder
+    ) -> tuple[list[np.ndarray], float] | None:
+        """Covariances and noise of the previous fit, if they fit this model."""
+        if not self.warm_start or not hasattr(self, "random_effects_cov_"):
+            return None
+        covariances = []
+        for factor in encoder.factors:
+            previous = self.random_effects_cov_.get(factor.name)
+            if previous is None or list(previous.columns) != list(factor.term_names):
+                return None
+            covariances.append(previous.to_numpy())
+        if len(covariances) != len(self.random_effects_cov_) or not self.noise_variance_ > 0:
+            return None
+        return covariances, self.noise_variance_
+
+    def _fitted_attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
+        """All fitted attributes, in the units of the data."""
+        names = [factor.name for factor in encoder.factors]
+        terms = [factor.term_names for factor in encoder.factors]
+        labels = [factor.levels.labels for factor in encoder.factors]
+        parts = list(zip(names, terms, labels, result.factors, strict=True))
+        first = int(encoder.fixed.intercept)
+        from_centre = np.eye(len(result.center))
+        if first:
+            from_centre[0] -= result.center
+        coefficients = from_centre @ result.coefficients
+        covariance = from_centre @ result.coefficient_covariance @ from_centre.T
+        return {
+            "intercept_": float(coefficients[0]) if first else 0.0,
+            "coef_": coefficients[first:],
+            "coef_names_": list(encoder.fixed.names[first:]),
+            "coef_cov_": covariance_frame(encoder.fixed.names, covariance),
+            "random_effects_": {
+                name: effects_frame(label, term, factor.means)
+                for name, term, label, factor in parts
+            },
+            "random_effects_std_": {
+                name: effects_frame(
+                    label,
+                    term,
+                    np.sqrt(np.maximum(np.diagonal(factor.covariances, axis1=1, axis2=2), 0.0)),
+                )
+                for name, term, label, factor in parts
+            },
+            "random_effects_cov_": {
+                name: covariance_frame(term, factor.covariance)
+                for name, term, _, factor in parts
+            },
+            "noise_variance_": result.noise_variance,
+            "variance_components_": variance_components(
+                names,
+                terms,
+                [factor.blocks for factor in encoder.factors],
+                result.factors,
+                result.noise_variance,
+            ),
+            "elbo_": result.elbo,
+            "elbo_std_": 0.0,
+            "elbo_path_": result.elbo_path,
+            "gradient_path_": result.gradient_path,
+            "n_iter_": result.n_iter,
+            "converged_": result.converged,
+            "solver_": "direct",
+            "n_observations_": result.n_observations,
+            "design_encoder_": encoder,
+            "fit_result_": result,
+        }
+
+    def _design(
+        self, X: Any, include: str | Sequence[str], with_weights: bool
+    ) -> tuple[Design, list[int]]:
+        """The design of rows to predict, and which factors of the fit it holds."""
+        check_is_fitted(self)
+        if self.formula is not None and hasattr(self, "feature_names_in_"):
+            X = _pick_columns(X, self.feature_names_in_)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        table = Table.from_input(X)
+        encoder = self.design_encoder_
+        names = _included(include, encoder.factor_names)
+        design = encoder.transform(table, factors=names, with_weights=with_weights)
+        if self.handle_unknown == "error":
+            _refuse_unknown(design, table, encoder)
+        return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
+
+    def _noise_of_rows(self, design: Design) -> np.ndarray | float:
+        if design.precision_weights is None:
+            return self.noise_variance_
+        return self.noise_variance_ / design.precision_weights
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _included(include: str | Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(include, str):
+        if include == "all":
+            return names
+        if include == "none":
+            return ()
+        include = [include]
+    unknown = [name for name in include if name not in names]
+    if unknown:
+        known = ", ".join(repr(name) for name in names) or "none"
+        raise ValueError(
+            f"include names {unknown[0]!r}, which is no group of this model (groups: {known}); "
+            "use 'all', 'none' or a list of groups."
+        )
+    return tuple(include)
+
+
+def _pick_columns(X: Any, names: np.ndarray) -> Any:
+    """The columns of a data frame that the formula's model was fitted on, if all are there."""
+    columns = getattr(X, "columns", None)
+    if columns is None or list(columns) == list(names):
+        return X
+    return X[list(names)] if set(names) <= set(columns) else X
+
+
+def _refuse_unknown(design: Design, table: Table, encoder: DesignEncoder) -> None:
+    for factor in design.factors:
+        unknown = factor.codes < 0
+        if not unknown.any():
+            continue
+        row = int(unknown.argmax())
+        position = encoder.factor_names.index(factor.name)
+        columns = encoder.factors[position].levels.columns
+        value = ", ".join(str(np.asarray(table.ids(column))[row]) for column in columns)
+        raise ValueError(
+            f"Group {factor.name!r} has the level {value!r} in row {row}, which was not there "
+            f"during fit ({int(unknown.sum())} such rows); set handle_unknown='population' to "
+            "predict for the population, or fit with this level."
+        )
+
