@@ -65,9 +65,7 @@ def mixed(
     check_choice("missing", missing, ("raise", "drop"))
     spec = parse_formula(formula)
     if spec.response is None:
-        raise FormulaError(
-            "the formula names no response; write it as 'y ~ ...'", formula, 0
-        )
+        raise FormulaError("the formula names no response; write it as 'y ~ ...'", formula, 0)
     table = Table.from_input(data)
     response_column = table.label(spec.response.name)
     variables = [v for term in spec.fixed.terms for v in term]

@@ -131,12 +131,12 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         Evidence lower bound with all constants.
     elbo_std_ : float
         Its Monte Carlo standard error; 0 with the direct solver.
-    elbo_path_ : ndarray of shape (n_iter_ + 1,)
+    elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
-    gradient_path_ : ndarray of shape (n_iter_ + 1,)
+    gradient_path_ : ndarray of shape (n_steps + 1,)
         The scaled gradient at the same points.
     n_iter_ : int
-        Newton steps taken.
+        Newton steps taken; 1 where none was needed.
     converged_ : bool
         Whether the scaled gradient fell below `tol`.
     solver_ : str
@@ -454,15 +454,11 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
                 )
             if n_iter == 0:
                 return False
-            return callbacks.iteration_done(
-                lambda: self._fitted_attributes(encoder, publish())
-            )
+            return callbacks.iteration_done(lambda: self._fitted_attributes(encoder, publish()))
 
         return report
 
-    def _previous_variances(
-        self, encoder: DesignEncoder
-    ) -> tuple[list[np.ndarray], float] | None:
+    def _previous_variances(self, encoder: DesignEncoder) -> tuple[list[np.ndarray], float] | None:
         """Covariances and noise of the previous fit, if they fit this model."""
         if not self.warm_start or not hasattr(self, "random_effects_cov_"):
             return None
@@ -506,8 +502,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
                 for name, term, label, factor in parts
             },
             "random_effects_cov_": {
-                name: covariance_frame(term, factor.covariance)
-                for name, term, _, factor in parts
+                name: covariance_frame(term, factor.covariance) for name, term, _, factor in parts
             },
             "noise_variance_": result.noise_variance,
             "variance_components_": variance_components(
@@ -521,7 +516,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             "elbo_std_": 0.0,
             "elbo_path_": result.elbo_path,
             "gradient_path_": result.gradient_path,
-            "n_iter_": result.n_iter,
+            "n_iter_": max(result.n_iter, 1),
             "converged_": result.converged,
             "solver_": "direct",
             "n_observations_": result.n_observations,
@@ -536,8 +531,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         check_is_fitted(self)
         if self.formula is not None and hasattr(self, "feature_names_in_"):
             X = _pick_columns(X, self.feature_names_in_)
-        validate_data(self, X, reset=False, skip_check_array=True)
         table = Table.from_input(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
         encoder = self.design_encoder_
         names = _included(include, encoder.factor_names)
         design = encoder.transform(table, factors=names, with_weights=with_weights)
@@ -596,4 +591,3 @@ def _refuse_unknown(design: Design, table: Table, encoder: DesignEncoder) -> Non
             f"during fit ({int(unknown.sum())} such rows); set handle_unknown='population' to "
             "predict for the population, or fit with this level."
         )
-

@@ -30,7 +30,7 @@ def check_integer(name: str, value: Any, smallest: int) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise unless `value` is a positive, finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < np.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
         raise ValueError(f"{name}={value!r} must be a positive number.")
 
 
@@ -45,9 +45,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    y = check_array(
-        y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y"
-    )
+    y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y")
     y = column_or_1d(y, warn=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
@@ -58,9 +56,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
         )
     y = y.astype(np.float64)
     _refuse(np.isnan(y), "Input y contains NaN.")
-    _refuse(
-        np.isinf(y), "Input y contains infinity or a value too large for dtype('float64')."
-    )
+    _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
     return y
 
 

@@ -54,4 +54,3 @@ def add_squared_norms(rows, out):
         for j in range(rows.shape[1]):
             total += rows[i, j] * rows[i, j]
         out[i] += total
-

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from skmixed.design.design import Design
 from skmixed.inference.newton import NewtonState, minimise
@@ -19,7 +18,7 @@ from skmixed.inference.standardise import (
 )
 from skmixed.inference.starting import moment_estimates
 from skmixed.linalg.covariance import CovarianceParameters
-from skmixed.linalg.crossproducts import CrossProducts, accumulate
+from skmixed.linalg.crossproducts import accumulate
 from skmixed.posteriors import Posterior, PosteriorCovariance
 
 JOINT_LIMIT = 64_000
@@ -117,7 +116,8 @@ def fit_gaussian(
     )
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    parameters = CovarianceParameters.of(cross.factors)
+    absent = _noise_in_disguise(design, options)
+    parameters = CovarianceParameters.of(cross.factors, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
     objective = Objective(
         cross, parameters, options.posterior, options.integrate_fixed,
@@ -136,14 +136,13 @@ def fit_gaussian(
             lambda: _publish(objective, state, units),
         )
 
-    state = minimise(
-        objective, theta, tol=options.tol, max_iter=options.max_iter, report=report
-    )
+    state = minimise(objective, theta, tol=options.tol, max_iter=options.max_iter, report=report)
 
     # 5. A variance that only rounding keeps from zero is zero, and so is one that
     #    the data know nothing of.
     state = _settle_boundary(objective, state)
     state, unidentified = _remove_unidentified(objective, state)
+    unidentified = tuple(sorted({*unidentified, *absent}))
 
     # 6. Back to the units of the data.
     return _publish(objective, state, units, unidentified)
@@ -173,9 +172,7 @@ def _standardise(design, response, case_weights, options):
     size = float(np.abs(response).max(initial=0.0))
     spread = float(np.abs(response - center).max(initial=0.0))
     perfect = (
-        n_observations - fixed.rank <= 0
-        or scale <= _PERFECT * spread
-        or scale <= 1e-15 * size
+        n_observations - fixed.rank <= 0 or scale <= _PERFECT * spread or scale <= 1e-15 * size
     )
     standard_response = None
     if not perfect:
@@ -221,6 +218,20 @@ def _starting_values(cross, parameters, units, noise, options) -> np.ndarray:
         omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)
         relative.append(omega)
     return parameters.from_covariances(relative)
+
+
+def _noise_in_disguise(design: Design, options: FitOptions) -> frozenset[int]:
+    """Factors whose random intercept is the noise again: every row has its own level."""
+    if options.noise_variance is not None:
+        return frozenset()
+    weights = design.precision_weights
+    if weights is not None and weights.min() < weights.max():
+        return frozenset()
+    return frozenset(
+        position
+        for position, factor in enumerate(design.factors)
+        if factor.basis is None and factor.n_levels == len(design.fixed)
+    )
 
 
 def _settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
@@ -289,16 +300,13 @@ def _publish(
     unit = point.noise_variance * units.response_scale**2
     posterior = objective.posterior.covariance(system, objective.integrate_fixed, JOINT_LIMIT)
     to_centred = units.fixed.to_centred()
-    coefficients = to_centred @ (
-        units.least_squares + units.response_scale * system.fixed_effects
-    )
+    coefficients = to_centred @ (units.least_squares + units.response_scale * system.fixed_effects)
     if units.fixed.has_intercept:
         coefficients[0] += units.response_center
     factors = []
-    for factor, scale, basis, means, levels in zip(
-        objective.parameters.factors, system.scale_factors, units.bases,
-        system.random_effects, posterior.levels, strict=True,
-    ):  # fmt: skip
+    for scale, basis, means, levels in zip(
+        system.scale_factors, units.bases, system.random_effects, posterior.levels, strict=True
+    ):
         mixed = basis @ scale
         factors.append(
             FactorResult(

@@ -72,6 +72,8 @@ class Objective:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
         noise = rss / df if self.noise_variance is None else self.noise_variance
+        if not noise > 0.0:
+            return None
         log_det = self.posterior.log_det(system, self.integrate_fixed)
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         return Point(theta, float(deviance), noise, system)
@@ -96,10 +98,8 @@ class Objective:
         hessian = parameters.curvature(quadratic) + 2.0 * gram
         if self.noise_variance is None:
             hessian -= np.outer(gradient, gradient) / self.degrees_of_freedom
-        log_det_gradient, log_det_hessian, log_det_by_omega = (
-            self.posterior.log_det_derivatives(
-                system, parameters, point.theta, gram, self.integrate_fixed
-            )
+        log_det_gradient, log_det_hessian, log_det_by_omega = self.posterior.log_det_derivatives(
+            system, parameters, point.theta, gram, self.integrate_fixed
         )
         return Derivatives(
             gradient + log_det_gradient,

@@ -56,9 +56,7 @@ def predict_mean(result: FitResult, design: Design, positions: Collection[int]) 
     return mean
 
 
-def predict_variance(
-    result: FitResult, design: Design, positions: Collection[int]
-) -> np.ndarray:
+def predict_variance(result: FitResult, design: Design, positions: Collection[int]) -> np.ndarray:
     """Posterior variance of the linear predictor, (n,); unknown levels have their prior's."""
     n = len(design.fixed)
     p = len(result.coefficients)

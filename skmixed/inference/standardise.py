@@ -99,9 +99,7 @@ def learn_fixed_transform(
     mapping = np.zeros((p, len(kept)))
     columns_kept = candidates[kept]
     mapping[columns_kept] = triangle / scale[columns_kept][:, None]
-    log_det = float(
-        np.log(np.abs(np.diagonal(triangle))).sum() - np.log(scale[columns_kept]).sum()
-    )
+    log_det = float(np.log(np.abs(np.diagonal(triangle))).sum() - np.log(scale[columns_kept]).sum())
     return FixedTransform(has_intercept, center, mapping, columns_kept, log_det)
 
 

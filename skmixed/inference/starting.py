@@ -19,7 +19,11 @@ def moment_estimates(
     squares). Slopes start at half the noise. The estimates of moments are
     bounded from below, as a start at zero could not leave it.
     """
-    intercepts = [factor for factor in parameters.factors if factor.n_effects == 1]
+    present = {f for f, _, _ in parameters.entries}
+    intercepts = [
+        factor for factor in parameters.factors
+        if factor.n_effects == 1 and factor.position in present
+    ]  # fmt: skip
     relative = dict.fromkeys((f.position for f in parameters.factors), 0.25)
     estimates = _solve_moments(cross, intercepts)
     if estimates is not None:

@@ -57,8 +57,10 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> 
         )
     for factor in design.factors:
         effects = len(factor.term_names)
-        if not result.interpolates and effects > 1 and factor.n_levels * effects >= len(
-            design.fixed
+        if (
+            not result.interpolates
+            and effects > 1
+            and factor.n_levels * effects >= len(design.fixed)
         ):
             messages.append(
                 f"Group {factor.name!r} has {factor.n_levels} levels with {effects} effects "

@@ -66,11 +66,13 @@ class Summary:
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers in four decimals or six digits, nothing for what does not apply."""
     return frame.map(
-        lambda value: ""
-        if value is None or (isinstance(value, float) and value != value)
-        else f"{value:.6g}"
-        if isinstance(value, float)
-        else str(value)
+        lambda value: (
+            ""
+            if value is None or (isinstance(value, float) and value != value)
+            else f"{value:.6g}"
+            if isinstance(value, float)
+            else str(value)
+        )
     )
 
 

@@ -33,7 +33,7 @@ def variance_components(
     (or covariance), ``sd`` (NaN on a covariance) and ``corr`` (NaN on a variance,
     and where one of the two variances is zero). The last row is the noise.
     """
-    rows = []
+    rows: list[tuple[str, str | None, str | None, float, float, float]] = []
     for group, names, ranges, factor in zip(groups, terms, blocks, factors, strict=True):
         covariance = factor.covariance
         sds = np.sqrt(np.diagonal(covariance))

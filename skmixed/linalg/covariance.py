@@ -33,11 +33,17 @@ class CovarianceParameters:
     entries: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def of(cls, factors: tuple[FactorLayout, ...]) -> CovarianceParameters:
-        """All lower-triangular entries of the covariance blocks of `factors`."""
+    def of(
+        cls, factors: tuple[FactorLayout, ...], absent: frozenset[int] = frozenset()
+    ) -> CovarianceParameters:
+        """All lower-triangular entries of the covariance blocks of `factors`.
+
+        Factors at the positions `absent` have no parameters: their variance is 0.
+        """
         entries = [
             (f, row, column)
             for f, factor in enumerate(factors)
+            if f not in absent
             for begin, stop in factor.blocks
             for column in range(begin, stop)
             for row in range(column, stop)

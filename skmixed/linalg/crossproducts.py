@@ -130,9 +130,7 @@ def accumulate(
     slopes, effect_maps = _stack_slopes(bases, len(response))
     dense = np.column_stack([fixed, response])
     n_dense = dense.shape[1]
-    order = sorted(
-        range(len(codes)), key=lambda f: n_levels[f] * len(effect_maps[f]), reverse=True
-    )
+    order = sorted(range(len(codes)), key=lambda f: n_levels[f] * len(effect_maps[f]), reverse=True)
     tail_factors = []
     n_tail = 0
     for f in sorted(order[1:], key=lambda f: n_levels[f] * len(effect_maps[f]), reverse=True):
@@ -201,7 +199,7 @@ def _cells(codes, effect_maps, eliminated, tail_factors, slopes, weights, n_tail
 
 def _stack_slopes(bases, n_rows):
     """One matrix of all basis columns that are not constant one, and maps into it."""
-    columns = []
+    columns: list[np.ndarray] = []
     effect_maps = []
     for basis in bases:
         if basis is None:

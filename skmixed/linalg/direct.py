@@ -33,7 +33,7 @@ from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
 
 
 class SingularSystemError(ArithmeticError):
-    """The residual sum of squares is not positive at working precision."""
+    """The mixed-model equations are not positive definite at working precision."""
 
 
 class DirectSystem:
@@ -59,7 +59,7 @@ class DirectSystem:
     Raises
     ------
     SingularSystemError
-        When the response is fitted perfectly.
+        When the equations are not positive definite at working precision.
     """
 
     def __init__(self, cross: CrossProducts, scale_factors: list[np.ndarray]):
@@ -101,14 +101,13 @@ class DirectSystem:
         mix_tail(self.reduced, self._first, self._mix, identity, system)
         # a row-major lower triangle is a column-major upper one
         self._upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
-        if info:
-            raise SingularSystemError(
-                "the response is fitted without error at these variance parameters"
-            )
+        # the last pivot alone may vanish: the response is fitted without error
+        if info not in (0, self._n):
+            raise SingularSystemError("the system is singular at these variance parameters")
         pivots = np.diagonal(self._upper)
         self.log_det += 2.0 * np.log(pivots[:n_tail]).sum()
         self.log_det_fixed = 2.0 * np.log(pivots[n_tail : n_tail + n_fixed]).sum()
-        self.penalised_rss = float(pivots[-1] ** 2)
+        self.penalised_rss = 0.0 if info else float(pivots[-1] ** 2)
 
     def _mixing(self):
         """Coefficients of T (and of T') by column, as `mix_tail` wants them."""

@@ -35,9 +35,7 @@ class FullPosterior:
         Gilmour, Thompson and Cullis (1995), Biometrics 51, equation 7: the
         expectation of y' P V_i P V_j P y is the trace, so one replaces the other.
         """
-        derivatives = [
-            system.information(factor, integrate_fixed) for factor in parameters.factors
-        ]
+        derivatives = [system.information(factor, integrate_fixed) for factor in parameters.factors]
         gradient = parameters.gradient(theta, derivatives)
         hessian = parameters.curvature(derivatives) - average_information
         return gradient, hessian, derivatives
@@ -57,6 +55,4 @@ class FullPosterior:
             rows += factor.size
             kept.append(factor.position)
         joint = system.joint_covariance(tuple(sorted(kept)), integrate_fixed)
-        return PosteriorCovariance(
-            levels, system.fixed_covariance(), tuple(sorted(kept)), joint
-        )
+        return PosteriorCovariance(levels, system.fixed_covariance(), tuple(sorted(kept)), joint)

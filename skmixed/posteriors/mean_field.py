@@ -32,9 +32,7 @@ class MeanFieldPosterior:
         for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
             precisions = cross.effect_precisions(factor)
             for begin, stop in factor.blocks:
-                total += _block_log_det(
-                    precisions[:, begin:stop], scale[begin:stop, begin:stop]
-                )
+                total += _block_log_det(precisions[:, begin:stop], scale[begin:stop, begin:stop])
         if integrate_fixed:
             total += np.linalg.slogdet(_fixed_products(cross))[1] if cross.n_fixed else 0.0
         return float(total)

@@ -198,14 +198,17 @@ def test_all_relabellings_give_the_same_partition():
     ],
 )
 def test_missing_labels_in_fit_are_refused(values):
-    with pytest.raises(ValueError, match=r"'g' has 1 missing label\(s\), the first in row 1; drop"):
+    with pytest.raises(
+        ValueError,
+        match=r"'g' contains NaN or None: 1 missing label\(s\), the first in row 1; drop",
+    ):
         learn(values)
 
 
 def test_all_labels_missing():
-    with pytest.raises(ValueError, match="'g' has 2 missing"):
+    with pytest.raises(ValueError, match="'g' contains NaN or None: 2 missing"):
         learn([np.nan, np.nan])
-    with pytest.raises(ValueError, match="'g' has 2 missing"):
+    with pytest.raises(ValueError, match="'g' contains NaN or None: 2 missing"):
         learn(pd.array([None, None], dtype="Int64"))
 
 
