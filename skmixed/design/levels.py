@@ -173,8 +173,8 @@ def _learn_column(table: Table, column: ColumnKey) -> tuple[ColumnLabels, CodeAr
         missing = codes < 0
         raise ValueError(
             f"Grouping column {column!r} contains NaN or None: {int(missing.sum())} missing "
-            f"label(s), the first in row {table.first_row + int(missing.argmax())}; drop these rows or give them a "
-            "label of their own."
+            f"label(s), the first in row {table.first_row + int(missing.argmax())}; drop these "
+            "rows or give them a label of their own."
         )
     return labels, codes
 
