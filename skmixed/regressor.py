@@ -22,6 +22,7 @@ from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.summary import Summary
 from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
 from skmixed.likelihoods import FAMILIES
+from skmixed.linalg.threads import available_threads
 from skmixed.posteriors import POSTERIORS
 from skmixed.validation import (
     check_case_weights,
@@ -102,6 +103,10 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         Whether `fit` starts from the variance parameters of the previous fit.
     random_state : int, RandomState instance or None, default=None
         Not used by the direct solver, which draws nothing.
+    n_jobs : int or None, default=None
+        Threads of the compiled kernels; results do not depend on it. None: all
+        cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra
+        library has threads of its own, which `threadpoolctl` limits.
     verbose : int, default=0
         1 prints a line an iteration: ELBO, scaled gradient and seconds.
 
@@ -190,6 +195,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         tol: float = 1e-6,
         warm_start: bool = False,
         random_state: Any = None,
+        n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.random_effects = random_effects
@@ -207,6 +213,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         self.tol = tol
         self.warm_start = warm_start
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     @with_callbacks
@@ -273,6 +280,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
             max_iter=self.max_iter,
             tol=self.tol,
+            n_threads=available_threads(self.n_jobs),
             start=self._previous_variances(encoder),
             report=self._reporter(callbacks, encoder),
         )
@@ -436,6 +444,10 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         check_flag("warm_start", self.warm_start)
         check_integer("max_iter", self.max_iter, 1)
         check_positive("tol", self.tol)
+        if self.n_jobs is not None and self.n_jobs != 0:
+            check_integer("n_jobs", self.n_jobs, -(2**31))
+        elif self.n_jobs == 0:
+            raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
         if self.noise_scale is not None:
             check_positive("noise_scale", self.noise_scale)
 

@@ -52,21 +52,30 @@ def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
 
 @kernel
 def subtract_eliminated(
-    start, columns, values, with_dense, omega_shrunk, first_level, last_level, out
+    start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
 ):
     """Subtract sum_l C_l' Omega (I + D_l Omega)^-1 C_l from the lower triangle of `out`.
 
-    `out` is (T + P, T + P); the dense columns come last. Only the levels from
-    `first_level` to `last_level` (exclusive) are taken.
+    `out` is (T + P, T + P); the dense columns come last. Only its rows from
+    `first_row` to `last_row` (exclusive) are written.
     """
     n_effects = with_dense.shape[1]
     n_dense = with_dense.shape[2]
     n_tail = out.shape[0] - n_dense
     weighted = np.empty(n_effects)
-    for l in range(first_level, last_level):
+    for l in range(start.shape[0] - 1):
         begin = start[l]
         end = start[l + 1]
-        for a in range(begin, end):
+        # cells are sorted by column: find the first one of these rows
+        a = begin
+        stop = end
+        while a < stop:
+            middle = (a + stop) // 2
+            if columns[middle] < first_row:
+                a = middle + 1
+            else:
+                stop = middle
+        while a < end and columns[a] < last_row:
             row = columns[a]
             for q in range(n_effects):
                 total = 0.0
@@ -78,7 +87,8 @@ def subtract_eliminated(
                 for q in range(n_effects):
                     total += weighted[q] * values[b, q]
                 out[row, columns[b]] -= total
-        for x in range(n_dense):
+            a += 1
+        for x in range(max(first_row - n_tail, 0), min(last_row - n_tail, n_dense)):
             for q in range(n_effects):
                 total = 0.0
                 for s in range(n_effects):

@@ -7,12 +7,13 @@ from skmixed._kernels.compile import kernel
 def mix_tail(raw, first, mix, add_identity, out):
     """Fill the lower triangle of out = Mix' raw Mix (+ I on random effects).
 
-    `raw` (N, N) is symmetric, lower triangle read. Column j of Mix combines
+    `raw` is symmetric, lower triangle read; it may be larger than `out` (N, N),
+    then its leading part is meant. Column j of Mix combines
     the raw columns ``first[j] .. first[j] + width - 1`` with the coefficients
     ``mix[j, :]``; the columns of one level share ``first``. `add_identity`
     (N,) is added to the diagonal.
     """
-    n = raw.shape[0]
+    n = out.shape[0]
     width = mix.shape[1]
     for i in range(n):
         for j in range(i + 1):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skmixed.design.design import Design
-from skmixed.inference.newton import NewtonState, minimise
+from skmixed.inference.newton import NewtonState, minimise, quadratic_model
 from skmixed.inference.objective import Objective
-from skmixed.inference.result import FactorResult, FitResult
+from skmixed.inference.result import Doubts, FactorResult, FitResult
 from skmixed.inference.standardise import (
     FixedTransform,
     learn_fixed_transform,
@@ -41,6 +41,7 @@ class FitOptions:
         None: estimated.
     max_iter : int
     tol : float
+    n_threads : int
     start : tuple of (list of ndarray, float) or None
         Covariance of every factor and the noise variance to start from.
     report : callable or None
@@ -52,6 +53,7 @@ class FitOptions:
     noise_variance: float | None
     max_iter: int
     tol: float
+    n_threads: int = 1
     start: tuple[list[np.ndarray], float] | None = None
     report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
 
@@ -121,7 +123,7 @@ def fit_gaussian(
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
     objective = Objective(
         cross, parameters, options.posterior, options.integrate_fixed,
-        units.n_observations, noise,
+        units.n_observations, noise, options.n_threads,
     )  # fmt: skip
     theta = _starting_values(cross, parameters, units, noise, options)
 
@@ -142,10 +144,10 @@ def fit_gaussian(
     #    the data know nothing of.
     state = _settle_boundary(objective, state)
     state, unidentified = _remove_unidentified(objective, state)
-    unidentified = tuple(sorted({*unidentified, *absent}))
+    doubts = Doubts(tuple(sorted({*unidentified, *absent})), _confounded(objective, state))
 
     # 6. Back to the units of the data.
-    return _publish(objective, state, units, unidentified)
+    return _publish(objective, state, units, doubts)
 
 
 def _standardise(design, response, case_weights, options):
@@ -267,6 +269,18 @@ def _remove_unidentified(
     return state, tuple(positions)
 
 
+def _confounded(objective: Objective, state: NewtonState) -> tuple[int, ...]:
+    """Factors whose variances can be traded for one another at no cost."""
+    if not state.converged or len(state.point.theta) < 2:
+        return ()
+    model = quadratic_model(state.derivatives.gradient, state.derivatives.hessian)
+    if model.flattest > 1e-7:
+        return ()
+    entries = objective.parameters.entries
+    involved = {entries[j][0] for j in np.flatnonzero(np.abs(model.flat_direction) > 0.2)}
+    return tuple(sorted(involved)) if len(involved) > 1 else ()
+
+
 def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
     """The state at `theta`, if that is as good a place."""
     if (theta == state.point.theta).all():
@@ -274,9 +288,15 @@ def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> Newto
     point = objective.at(theta)
     if point is None or point.deviance > state.point.deviance + 1e-8:
         return None
-    deviances = (*state.deviances[:-1], min(point.deviance, state.deviances[-1]))
+    derivatives = objective.derivatives(point)
+    gradient = quadratic_model(derivatives.gradient, derivatives.hessian).scaled_gradient
     return replace(
-        state, point=point, derivatives=objective.derivatives(point), deviances=deviances
+        state,
+        point=point,
+        derivatives=derivatives,
+        scaled_gradient=gradient,
+        deviances=(*state.deviances[:-1], min(point.deviance, state.deviances[-1])),
+        gradients=(*state.gradients[:-1], gradient),
     )
 
 
@@ -292,7 +312,7 @@ def _publish(
     objective: Objective,
     state: NewtonState,
     units: _Units,
-    unidentified: tuple[int, ...] = (),
+    doubts: Doubts = Doubts(),
 ) -> FitResult:
     point = state.point
     system = point.system
@@ -330,7 +350,7 @@ def _publish(
         n_iter=state.n_iter,
         converged=state.converged,
         n_observations=units.n_observations,
-        unidentified=unidentified,
+        doubts=doubts,
     )
 
 

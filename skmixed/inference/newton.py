@@ -9,6 +9,9 @@ import numpy as np
 
 from skmixed.inference.objective import Derivatives, Objective, Point
 
+_NEAR = 0.5
+"""Standard errors from the optimum within which secants tell about the Hessian there."""
+
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -44,13 +47,28 @@ class NewtonState:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """The quadratic model at a point, in coordinates of unit curvature."""
+class QuadraticModel:
+    """The quadratic model at a point.
+
+    Attributes
+    ----------
+    step : ndarray
+        The Newton step.
+    scaled_gradient : float
+        See `NewtonState`.
+    descent : ndarray or None
+        A direction of negative curvature, where there is one.
+    flattest : float
+        Smallest eigenvalue of the Hessian scaled to a unit diagonal.
+    flat_direction : ndarray
+        Its eigenvector in scaled coordinates.
+    """
 
     step: np.ndarray
     scaled_gradient: float
     descent: np.ndarray | None
-    """A direction of negative curvature, or None where there is none."""
+    flattest: float
+    flat_direction: np.ndarray
 
 
 def minimise(
@@ -90,10 +108,10 @@ def minimise(
     correction = np.zeros((len(theta), len(theta)))
     while True:
         derivatives = objective.derivatives(point)
-        if previous is not None:
+        if previous is not None and gradients[-1] < _NEAR:
             correction = _update_correction(correction, *previous, point, derivatives)
         previous = (point, derivatives)
-        model = _quadratic_model(derivatives.gradient, derivatives.hessian + correction)
+        model = quadratic_model(derivatives.gradient, derivatives.hessian + correction)
         gradients.append(model.scaled_gradient)
         flat = model.scaled_gradient <= tol or _stagnates(gradients)
         state = NewtonState(
@@ -143,9 +161,10 @@ def _update_correction(
     return updated
 
 
-def _quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> _Model:
+def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
+    """Judge a point by its gradient and Hessian, in coordinates of unit curvature."""
     if not len(gradient):
-        return _Model(gradient, 0.0, None)
+        return QuadraticModel(gradient, 0.0, None, 1.0, gradient)
     unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-300))
     # a parameter without curvature or gradient stays where it is
     unit[(np.abs(np.diagonal(hessian)) < 1e-200)] = 0.0
@@ -154,13 +173,12 @@ def _quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> _Model:
     along = vectors.T @ (gradient * unit)
     step = -unit * (vectors @ (along / size))
     decrement = float(np.sqrt(np.sum(along**2 / size)))
-    descent = None
-    if values[0] < -1e-6:
-        descent = unit * vectors[:, 0]
-    return _Model(step, decrement, descent)
+    descent = unit * vectors[:, 0] if values[0] < -1e-6 else None
+    flattest = float(values[0]) if unit.all() else 1.0
+    return QuadraticModel(step, decrement, descent, flattest, vectors[:, 0])
 
 
-def _search(objective: Objective, point: Point, model: _Model) -> Point | None:
+def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point | None:
     """Halve (or, downhill on a hump, double) the Newton step."""
     expected = model.scaled_gradient**2
     slack = _NOISE * max(abs(point.deviance), 1.0)
@@ -184,7 +202,7 @@ def _search(objective: Objective, point: Point, model: _Model) -> Point | None:
     return following
 
 
-def _leave_saddle(objective: Objective, point: Point, model: _Model) -> Point | None:
+def _leave_saddle(objective: Objective, point: Point, model: QuadraticModel) -> Point | None:
     """The best of some steps along a direction of negative curvature."""
     assert model.descent is not None
     best = None

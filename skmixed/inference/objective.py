@@ -50,6 +50,7 @@ class Objective:
         Sum of the case weights.
     noise_variance : float or None
         Held there when given.
+    n_threads : int
     """
 
     cross: CrossProducts
@@ -58,6 +59,7 @@ class Objective:
     integrate_fixed: bool
     n_observations: float
     noise_variance: float | None
+    n_threads: int = 1
 
     @property
     def degrees_of_freedom(self) -> float:
@@ -67,7 +69,9 @@ class Objective:
     def at(self, theta: np.ndarray) -> Point | None:
         """The objective at `theta`; None where it cannot be computed."""
         try:
-            system = DirectSystem(self.cross, self.parameters.to_scale_factors(theta))
+            system = DirectSystem(
+                self.cross, self.parameters.to_scale_factors(theta), self.n_threads
+            )
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss

@@ -27,6 +27,22 @@ class FactorResult:
 
 
 @dataclass(frozen=True)
+class Doubts:
+    """What the data leave open.
+
+    Attributes
+    ----------
+    unidentified : tuple of int
+        Factors without influence on the ELBO, whose variance was set to 0.
+    confounded : tuple of int
+        Factors of whose variances only a combination is determined.
+    """
+
+    unidentified: tuple[int, ...] = ()
+    confounded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class FitResult:
     """Estimates of a Gaussian mixed model.
 
@@ -57,8 +73,7 @@ class FitResult:
     converged : bool
     n_observations : float
         Sum of the case weights.
-    unidentified : tuple of int
-        Factors without influence on the ELBO, whose variance was set to 0.
+    doubts : Doubts
     interpolates : bool
         The fixed effects reproduce the response: no noise is left to model.
     """
@@ -77,5 +92,5 @@ class FitResult:
     n_iter: int
     converged: bool
     n_observations: float
-    unidentified: tuple[int, ...] = ()
+    doubts: Doubts = Doubts()
     interpolates: bool = False

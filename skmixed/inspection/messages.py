@@ -48,12 +48,18 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> 
             "coefficient is 0; predictions are those of the model without them. Drop them from "
             "X to silence this."
         )
-    for position in result.unidentified:
+    for position in result.doubts.unidentified:
         name = encoder.factors[position].name
         messages.append(
             f"The data do not determine the variance of {name!r}: it cannot be told apart from "
             "the noise or the fixed effects (a level a row, or the same column among the fixed "
             f"effects). It was set to 0; remove {name!r} from the random effects."
+        )
+    if result.doubts.confounded:
+        names = " and ".join(repr(encoder.factors[p].name) for p in result.doubts.confounded)
+        messages.append(
+            f"The data determine the variances of {names} only together (the factors group the "
+            "rows in the same way): how the total is divided is arbitrary. Remove one of them."
         )
     for factor in design.factors:
         effects = len(factor.term_names)

@@ -95,6 +95,27 @@ class CrossProducts:
         """Number of random effects in the tail."""
         return self.tail.shape[0] - self.n_fixed - 1
 
+    def row_bounds(self, n_parts: int) -> list[int]:
+        """Bounds of tail rows that share the work of the elimination evenly.
+
+        The work of a cell is its place among the cells of its level.
+        """
+        n_rows = self.tail.shape[0]
+        levels = np.repeat(self.start[:-1], np.diff(self.start))
+        place = np.arange(len(self.columns)) - levels + 1
+        work = np.bincount(self.columns, weights=place, minlength=n_rows)
+        work[self.n_tail :] += len(self.columns) + len(self.own)
+        done = np.cumsum(work)
+        shares = done[-1] * np.arange(1, n_parts) / n_parts
+        return [0, *(np.searchsorted(done, shares) + 1).tolist(), n_rows]
+
+    def level_bounds(self, n_parts: int) -> list[int]:
+        """Bounds of eliminated levels that share the pairs of cells evenly."""
+        cells = np.diff(self.start) + self.n_fixed + 1.0
+        done = np.cumsum(cells**2)
+        shares = done[-1] * np.arange(1, n_parts) / n_parts
+        return [0, *(np.searchsorted(done, shares) + 1).tolist(), len(cells)]
+
     def effect_precisions(self, factor: FactorLayout) -> np.ndarray:
         """Diagonal cross-products of a factor's effects, shape (levels, effects)."""
         if factor is self.eliminated:

@@ -8,10 +8,10 @@ leaves the tail's cross-products in the metric of that factor's own covariance,
 
 a dense matrix over the tail's effects, the fixed effects and the response. With
 T the lower-triangular factor of a tail covariance (Omega = T T'), one Cholesky
-factorisation of T' reduced T + I (identity on random effects only) gives the log
-determinant, the solution and, the response being the last column, the penalised
-residual sum of squares as its last pivot: Bates, Maechler, Bolker and Walker
-(2015), J. Stat. Softw. 67(1), equations 18 to 33.
+factorisation L L' = T' reduced T + I (without the response; identity on random
+effects only) gives the log determinants, the solution and the penalised residual
+sum of squares: Bates, Maechler, Bolker and Walker (2015), J. Stat. Softw. 67(1),
+equations 18 to 33.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from skmixed._kernels.elimination import (
 )
 from skmixed._kernels.tail import mix_tail, sum_level_blocks
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.threads import run_parts
 
 
 class SingularSystemError(ArithmeticError):
@@ -46,6 +47,7 @@ class DirectSystem:
         Lower-triangular T of every factor in design order, block diagonal over
         the factor's covariance blocks; its square T T' is the covariance of
         the effects relative to the noise variance.
+    n_threads : int, default=1
 
     Attributes
     ----------
@@ -62,8 +64,12 @@ class DirectSystem:
         When the equations are not positive definite at working precision.
     """
 
-    def __init__(self, cross: CrossProducts, scale_factors: list[np.ndarray]):
+    def __init__(
+        self, cross: CrossProducts, scale_factors: list[np.ndarray], n_threads: int = 1
+    ) -> None:
         self.cross = cross
+        # a thread costs more than it brings where there is little to do
+        self._parts = n_threads if len(cross.columns) > 20_000 else 1
         self.scale_factors = scale_factors
         self._n = cross.tail.shape[0]
         self._tail_covariances: dict[bool, np.ndarray] = {}
@@ -87,27 +93,33 @@ class DirectSystem:
             self._omega_shrunk,
             self._precision_shrunk,
         )
-        subtract_eliminated(
-            cross.start, cross.columns, cross.values, cross.with_dense,
-            self._omega_shrunk, 0, cross.eliminated.n_levels, self.reduced,
-        )  # fmt: skip
+
+        def subtract(first: int, last: int) -> None:
+            subtract_eliminated(
+                cross.start, cross.columns, cross.values, cross.with_dense,
+                self._omega_shrunk, first, last, self.reduced,
+            )  # fmt: skip
+
+        run_parts(subtract, cross.row_bounds(self._parts))
 
     def _factorise(self) -> None:
-        n_tail, n_fixed = self.cross.n_tail, self.cross.n_fixed
+        n_tail, size = self.cross.n_tail, self._n - 1
         self._first, self._mix, self._mix_transposed = self._mixing()
-        identity = np.zeros(self._n)
+        identity = np.zeros(size)
         identity[:n_tail] = 1.0
-        system = np.empty_like(self.reduced)
+        system = np.empty((size, size))
         mix_tail(self.reduced, self._first, self._mix, identity, system)
         # a row-major lower triangle is a column-major upper one
         self._upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
-        # the last pivot alone may vanish: the response is fitted without error
-        if info not in (0, self._n):
+        if info:
             raise SingularSystemError("the system is singular at these variance parameters")
         pivots = np.diagonal(self._upper)
         self.log_det += 2.0 * np.log(pivots[:n_tail]).sum()
-        self.log_det_fixed = 2.0 * np.log(pivots[n_tail : n_tail + n_fixed]).sum()
-        self.penalised_rss = 0.0 if info else float(pivots[-1] ** 2)
+        self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()
+        right = self._apply_scale_transposed(self.reduced[size].copy())[:size]
+        self._response_half = self._forward_solve(right)
+        explained = float(self._response_half @ self._response_half)
+        self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
 
     def _mixing(self):
         """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
@@ -139,19 +151,20 @@ class DirectSystem:
 
     def _forward_solve(self, vectors: np.ndarray) -> np.ndarray:
         """L^-1 times columns over random tail and fixed effects (without response)."""
-        size = self._n - 1
-        return blas.dtrsm(
-            1.0, self._upper[:size, :size], np.asfortranarray(vectors), lower=0, trans_a=1
-        )
+        if not len(vectors):
+            return vectors
+        if vectors.ndim == 1:
+            return blas.dtrsv(self._upper, vectors, lower=0, trans=1)
+        return blas.dtrsm(1.0, self._upper, np.asfortranarray(vectors), lower=0, trans_a=1)
 
     # The solution -------------------------------------------------------------
 
     @cached_property
     def _solution(self) -> np.ndarray:
         """Tail effects and fixed effects, and -1 for the response, negated: the residual maker."""
-        size = self._n - 1
-        right = np.ascontiguousarray(self._upper[:size, size])
-        scaled = blas.dtrsv(self._upper[:size, :size], right, lower=0, trans=0)
+        scaled = self._response_half
+        if len(scaled):
+            scaled = blas.dtrsv(self._upper, scaled, lower=0, trans=0)
         effects = self._apply_by_level(np.append(scaled, -1.0), self.scale_factors)
         return -effects
 
@@ -234,16 +247,13 @@ class DirectSystem:
         used = n_tail + self.cross.n_fixed if integrate_fixed else n_tail
         covariance = np.zeros((self._n - 1, self._n - 1))
         self._tail_covariances[integrate_fixed] = covariance
-        if used == 0:
-            return covariance
-        inverse, _ = lapack.dpotri(np.asfortranarray(self._upper[:used, :used]), lower=0)
-        mix_tail(
-            inverse.T,
-            self._first[:used],
-            self._mix_transposed[:used],
-            np.zeros(used),
-            covariance[:used, :used],
-        )
+        if used:
+            inverse, _ = lapack.dpotri(np.array(self._upper[:used, :used], order="F"), lower=0,
+                                       overwrite_c=1)  # fmt: skip
+            nothing = np.zeros(used)
+            mix_tail(
+                inverse.T, self._first, self._mix_transposed, nothing, covariance[:used, :used]
+            )
         return covariance
 
     def _eliminated_forms(self, integrate_fixed: bool) -> np.ndarray:
@@ -253,12 +263,16 @@ class DirectSystem:
         cross = self.cross
         assert cross.eliminated is not None
         forms = np.empty_like(cross.own)
-        tail_quadratic_forms(
-            cross.start, cross.columns, cross.values,
-            np.ascontiguousarray(cross.with_dense[:, :, :-1]),
-            self._shrink, self.tail_covariance(integrate_fixed),
-            0, cross.eliminated.n_levels, forms,
-        )  # fmt: skip
+        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :-1])
+        covariance = self.tail_covariance(integrate_fixed)
+
+        def fill(first: int, last: int) -> None:
+            tail_quadratic_forms(
+                cross.start, cross.columns, cross.values, with_fixed,
+                self._shrink, covariance, first, last, forms,
+            )  # fmt: skip
+
+        run_parts(fill, cross.level_bounds(self._parts))
         self._forms[integrate_fixed] = forms
         return forms
 
@@ -287,27 +301,14 @@ class DirectSystem:
             return inverse.T @ inner @ inverse
         return self._projected_information(factor, integrate_fixed)
 
-    def _projected_information(self, factor, integrate_fixed):
+    def _projected_information(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
         used = self._n - 1 if integrate_fixed else self.cross.n_tail
-        columns = self._reduced_columns(factor)
         own = np.empty((factor.n_effects, factor.n_effects))
         sum_level_blocks(self.reduced, factor.start, factor.n_levels, factor.n_effects, own)
-        scaled = self._apply_scale_transposed(columns)[:used]
-        half = blas.dtrsm(
-            1.0, self._upper[:used, :used], np.asfortranarray(scaled), lower=0, trans_a=1
-        )
+        columns = np.ascontiguousarray(_symmetric_rows(self.reduced, factor.columns).T)
+        half = self._forward_solve(self._apply_scale_transposed(columns)[: self._n - 1])[:used]
         half = half.reshape(used, factor.n_levels, factor.n_effects)
         return own - np.einsum("ulq,uls->qs", half, half)
-
-    def _reduced_columns(self, factor: FactorLayout) -> np.ndarray:
-        """The factor's columns of the reduced matrix, both triangles, (N, size)."""
-        here, stop = factor.columns, factor.columns.stop
-        columns = np.empty((self._n, factor.size))
-        block = self.reduced[here, here]
-        columns[: factor.start] = self.reduced[here, : factor.start].T
-        columns[here] = np.tril(block) + np.tril(block, -1).T
-        columns[stop:] = self.reduced[stop:, here]
-        return columns
 
     def level_covariances(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
         """Relative posterior covariance of each level's effects, (L, Q, Q)."""
@@ -339,14 +340,14 @@ class DirectSystem:
         """
         cross = self.cross
         lower = self.tail_covariance(integrate_fixed)
-        symmetric = lower + np.tril(lower, -1).T
-        rows = [symmetric[cross.n_tail :]]
+        rows = [_symmetric_rows(lower, slice(cross.n_tail, len(lower)))]
         for position in kept:
             factor = cross.factors[position]
             if factor is cross.eliminated:
-                rows.append(self._covariance_with_eliminated(symmetric).T)
+                everything = _symmetric_rows(lower, slice(0, len(lower)))
+                rows.append(self._covariance_with_eliminated(everything).T)
             else:
-                rows.append(symmetric[factor.columns])
+                rows.append(_symmetric_rows(lower, factor.columns))
         with_tail = np.concatenate(rows)
         columns = [with_tail[:, cross.n_tail :]]
         for factor in cross.factors:
@@ -378,3 +379,14 @@ class DirectSystem:
             )  # fmt: skip
             out[row] = -(gathered @ (scale @ scale.T)).ravel()
         return out
+
+
+def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:
+    """Rows of a symmetric matrix of which the lower triangle is filled."""
+    start, stop = rows.start, rows.stop
+    out = np.empty((stop - start, len(lower)))
+    block = lower[rows, rows]
+    out[:, :start] = lower[rows, :start]
+    out[:, rows] = np.tril(block) + np.tril(block, -1).T
+    out[:, stop:] = lower[stop:, rows].T
+    return out
