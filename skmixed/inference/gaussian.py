@@ -274,7 +274,7 @@ def _confounded(objective: Objective, state: NewtonState) -> tuple[int, ...]:
     if not state.converged or len(state.point.theta) < 2:
         return ()
     model = quadratic_model(state.derivatives.gradient, state.derivatives.hessian)
-    if model.flattest > 1e-7:
+    if model.flattest > 1e-5:
         return ()
     entries = objective.parameters.entries
     involved = {entries[j][0] for j in np.flatnonzero(np.abs(model.flat_direction) > 0.2)}
