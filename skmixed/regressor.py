@@ -482,6 +482,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             covariances.append(previous.to_numpy())
         if len(covariances) != len(self.random_effects_cov_) or not self.noise_variance_ > 0:
             return None
+        if not all(np.isfinite(values).all() for values in (*covariances, self.noise_variance_)):
+            return None
         return covariances, self.noise_variance_
 
     def _fitted_attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:

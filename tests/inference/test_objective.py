@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from dense import DESIGNS, make_model
@@ -35,7 +37,7 @@ def numeric_gradient(objective, theta, step=1e-3):
             (value(theta + h * unit) - value(theta - h * unit)) / (2 * h)
             for h in (step, step / 2, step / 4)
         ]
-        once = [(4 * fine - coarse) / 3 for coarse, fine in zip(table, table[1:], strict=False)]
+        once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(table)]
         gradient[j] = (16 * once[1] - once[0]) / 15
     return gradient
 

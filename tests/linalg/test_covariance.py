@@ -29,7 +29,8 @@ def test_round_trips(name):
     np.testing.assert_array_equal(parameters.from_scale_factors(scales), theta)
     canonical = parameters.canonical(theta)
     assert (canonical[parameters.diagonal] >= 0).all() if len(theta) else True
-    for a, b in zip(covariances(parameters, canonical), covariances(parameters, theta), strict=True):
+    pairs = zip(covariances(parameters, canonical), covariances(parameters, theta), strict=True)
+    for a, b in pairs:
         np.testing.assert_allclose(a, b, atol=1e-14)
     again = parameters.from_covariances(covariances(parameters, theta))
     np.testing.assert_allclose(again, canonical, atol=1e-12)
