@@ -72,13 +72,25 @@ def mixed(
     variables += [v for bar in spec.random for term in bar.effects.terms for v in term]
     used = [variable.name for variable in variables]
     used += [column for bar in spec.random for column in bar.group]
-    used += [parameters[key] for key in ("offset", "precision_weights") if parameters.get(key)]
+    for key in ("offset", "precision_weights"):
+        if parameters.get(key) is not None:
+            # the estimator sees other columns, where a position would mean another one
+            parameters[key] = table.label(parameters[key])
+            used.append(parameters[key])
     columns = list(dict.fromkeys(table.label(name) for name in used))
     frame = pd.DataFrame({column: table.ids(column) for column in columns})
     frame.index = pd.RangeIndex(table.n_rows)
     response = table.numeric(response_column)
     if missing == "drop":
         complete = ~(frame.isna().any(axis=1).to_numpy() | np.isnan(response))
+        if not complete.any():
+            emptiest = frame.isna().sum().to_dict() | {response_column: np.isnan(response).sum()}
+            column = max(emptiest, key=lambda name: emptiest[name])
+            raise ValueError(
+                f"missing='drop' leaves no row (0 non-NA cases): column {column!r} misses "
+                f"{emptiest[column]} of {table.n_rows} values; fill it or take it out of the "
+                "formula."
+            )
         frame, response = frame[complete], response[complete]
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[complete]

@@ -37,23 +37,71 @@ def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
             precision_shrunk[l, 0, 0] = own[l, 0, 0] * scale
             log_det -= np.log(scale)
         return log_det
-    identity = np.eye(n_effects)
+    inner = np.empty((n_effects, n_effects))
+    half = np.empty((n_effects, n_effects))
     for l in range(n_levels):
-        inner = np.linalg.cholesky(identity + factor.T @ own[l] @ factor)
+        _fill_inner(own[l], factor, inner)
+        log_det += _factorise(inner)
+        # half = inner^-1 T', so that half' half = Omega (I + D Omega)^-1
+        for s in range(n_effects):
+            for q in range(n_effects):
+                total = factor[s, q]
+                for r in range(q):
+                    total -= inner[q, r] * half[r, s]
+                half[q, s] = total / inner[q, q]
         for q in range(n_effects):
-            log_det += 2.0 * np.log(inner[q, q])
-        half = np.linalg.solve(inner, np.ascontiguousarray(factor.T))
-        conditional = half.T @ half
-        omega_shrunk[l] = conditional
-        shrink[l] = identity - own[l] @ conditional
-        precision_shrunk[l] = shrink[l] @ own[l]
+            for s in range(n_effects):
+                total = 0.0
+                for r in range(n_effects):
+                    total += half[r, q] * half[r, s]
+                omega_shrunk[l, q, s] = total
+        for q in range(n_effects):
+            for s in range(n_effects):
+                total = 1.0 if q == s else 0.0
+                for r in range(n_effects):
+                    total -= own[l, q, r] * omega_shrunk[l, r, s]
+                shrink[l, q, s] = total
+        for q in range(n_effects):
+            for s in range(n_effects):
+                total = 0.0
+                for r in range(n_effects):
+                    total += shrink[l, q, r] * own[l, r, s]
+                precision_shrunk[l, q, s] = total
     return log_det
 
 
 @kernel
-def subtract_eliminated(
-    start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
-):
+def _fill_inner(own, factor, inner):
+    """Fill inner = I + T' D T."""
+    n = inner.shape[0]
+    for q in range(n):
+        for s in range(n):
+            total = 1.0 if q == s else 0.0
+            for a in range(n):
+                for b in range(n):
+                    total += factor[a, q] * own[a, b] * factor[b, s]
+            inner[q, s] = total
+
+
+@kernel
+def _factorise(matrix):
+    """Overwrite the lower triangle with its Cholesky factor; return the log determinant."""
+    log_det = 0.0
+    for q in range(matrix.shape[0]):
+        for s in range(q + 1):
+            total = matrix[q, s]
+            for r in range(s):
+                total -= matrix[q, r] * matrix[s, r]
+            if q == s:
+                matrix[q, q] = np.sqrt(total)
+                log_det += np.log(total)
+            else:
+                matrix[q, s] = total / matrix[s, s]
+    return log_det
+
+
+@kernel
+def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_row, last_row, out):
     """Subtract sum_l C_l' Omega (I + D_l Omega)^-1 C_l from the lower triangle of `out`.
 
     `out` is (T + P, T + P); the dense columns come last. Only its rows from

@@ -118,7 +118,7 @@ def fit_gaussian(
     )
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    absent = _noise_in_disguise(design, options)
+    absent = _noise_in_disguise(design, options) | _spanned_by_fixed(cross)
     parameters = CovarianceParameters.of(cross.factors, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
     objective = Objective(
@@ -236,15 +236,38 @@ def _noise_in_disguise(design: Design, options: FitOptions) -> frozenset[int]:
     )
 
 
+def _spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
+    """Factors whose level indicators are combinations of the fixed-effect columns."""
+    n_tail, p = cross.n_tail, cross.n_fixed
+    fixed = np.tril(cross.tail[n_tail : n_tail + p, n_tail : n_tail + p])
+    gram = fixed + np.tril(fixed, -1).T
+    positions = []
+    for factor in cross.factors:
+        if factor.n_effects > 1 or not p:
+            continue
+        if factor is cross.eliminated:
+            with_fixed = cross.with_dense[:, 0, :p].T
+        else:
+            with_fixed = cross.tail[n_tail : n_tail + p, factor.columns]
+        own = cross.effect_precisions(factor)[:, 0]
+        explained = (with_fixed * np.linalg.solve(gram, with_fixed)).sum(axis=0)
+        if (own - explained).sum() < 1e-10 * own.sum():
+            positions.append(factor.position)
+    return frozenset(positions)
+
+
 def _settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
     """Set columns of T to zero whose effect on the objective is below rounding."""
     if not state.converged:
         return state
-    theta = state.point.theta.copy()
-    for column in _columns(objective.parameters):
-        if 0.0 < np.abs(theta[column]).max() < 1e-4:
-            theta[column] = 0.0
-    return _moved(objective, state, theta) or state
+    columns = _columns(objective.parameters)
+    small = [c for c in columns if 0.0 < np.abs(state.point.theta[c]).max() < 1e-4]
+    # all at once, and where that is too much, one by one
+    for group in ([j for column in small for j in column], *small):
+        theta = state.point.theta.copy()
+        theta[group] = 0.0
+        state = _moved(objective, state, theta) or state
+    return state
 
 
 def _remove_unidentified(

@@ -10,7 +10,7 @@ import numpy as np
 from skmixed.inference.objective import Derivatives, Objective, Point
 
 _NEAR = 0.5
-"""Standard errors from the optimum within which secants tell about the Hessian there."""
+"""Standard errors from the optimum within which steps follow the exact Hessian."""
 
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
@@ -82,7 +82,9 @@ def minimise(
     """Minimise the objective from `theta`.
 
     Every step solves with the Hessian whose negative eigenvalues are turned
-    positive, and is halved until the objective falls. A stationary point with
+    positive, and is halved until the objective falls. Far from the optimum the
+    Hessian is that of average information, which takes good long steps; near it
+    an estimate of the exact one, which makes the last steps quadratic. A stationary point with
     a direction of negative curvature (a variance that is zero but wants to
     grow, a saddle) is left along that direction.
 
@@ -104,14 +106,12 @@ def minimise(
         raise ArithmeticError("the objective is not finite at the starting values")
     deviances, gradients = [point.deviance], []
     n_iter = 0
-    previous = None
-    correction = np.zeros((len(theta), len(theta)))
     while True:
         derivatives = objective.derivatives(point)
-        if previous is not None and gradients[-1] < _NEAR:
-            correction = _update_correction(correction, *previous, point, derivatives)
-        previous = (point, derivatives)
-        model = quadratic_model(derivatives.gradient, derivatives.hessian + correction)
+        model = quadratic_model(derivatives.gradient, derivatives.hessian)
+        if tol < model.scaled_gradient < _NEAR:
+            derivatives = objective.with_better_hessian(point, derivatives)
+            model = quadratic_model(derivatives.gradient, derivatives.hessian)
         gradients.append(model.scaled_gradient)
         flat = model.scaled_gradient <= tol or _stagnates(gradients)
         state = NewtonState(
@@ -132,33 +132,6 @@ def minimise(
         point = following
         n_iter += 1
         deviances.append(point.deviance)
-
-
-def _update_correction(
-    correction: np.ndarray,
-    old: Point,
-    old_derivatives: Derivatives,
-    new: Point,
-    new_derivatives: Derivatives,
-) -> np.ndarray:
-    """Symmetric rank-one secant update of what average information leaves out.
-
-    The change of the gradient over a step is compared with what the mean of the
-    two approximate Hessians foretold (Dennis, Gay and Welsch 1981, ACM TOMS 7,
-    on structured secant methods); with it the steps converge superlinearly.
-    """
-    step = new.theta - old.theta
-    foretold = 0.5 * (old_derivatives.hessian + new_derivatives.hessian) + correction
-    rest = new_derivatives.gradient - old_derivatives.gradient - foretold @ step
-    curvature = np.sqrt(np.maximum(np.abs(np.diagonal(new_derivatives.hessian)), 1e-300))
-    along = rest @ step
-    if abs(along) < 1e-8 * np.linalg.norm(rest / curvature) * np.linalg.norm(step * curvature):
-        return correction
-    updated = correction + np.outer(rest, rest) / along
-    if np.abs(updated / np.outer(curvature, curvature)).max() > 0.5:
-        # too far from the optimum for a secant to tell about its Hessian
-        return np.zeros_like(correction)
-    return updated
 
 
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,11 +28,13 @@ class Derivatives:
 
     `by_omega` holds the derivative by every factor's relative covariance: on the
     boundary it, not the gradient, tells whether a variance wants to grow.
+    `average_information` is f_i' P f_j / noise.
     """
 
     gradient: np.ndarray
     hessian: np.ndarray
     by_omega: list[np.ndarray]
+    average_information: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,34 @@ class Objective:
         parameters, system = self.parameters, point.system
         products = system.residual_products
         quadratic = [-(t.T @ t) / point.noise_variance for t in products]
-        tangents = parameters.tangents(point.theta)
-        gram = system.projected_gram(
-            [(factor, products[factor.position] @ tangent) for factor, tangent in tangents]
-        )
-        gram /= point.noise_variance
+        information = np.zeros((0, 0))
+        if parameters.entries:
+            directions = [
+                (factor, products[factor.position] @ tangent)
+                for factor, tangent in parameters.tangents(point.theta)
+            ]
+            information = system.projected_gram(directions) / point.noise_variance
         gradient = parameters.gradient(point.theta, quadratic)
-        hessian = parameters.curvature(quadratic) + 2.0 * gram
+        hessian = parameters.curvature(quadratic) + 2.0 * information
         if self.noise_variance is None:
             hessian -= np.outer(gradient, gradient) / self.degrees_of_freedom
         log_det_gradient, log_det_hessian, log_det_by_omega = self.posterior.log_det_derivatives(
-            system, parameters, point.theta, gram, self.integrate_fixed
+            system, parameters, point.theta, information, self.integrate_fixed
         )
         return Derivatives(
             gradient + log_det_gradient,
             hessian + log_det_hessian,
             [a + b for a, b in zip(quadratic, log_det_by_omega, strict=True)],
+            information,
         )
+
+    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """The same derivatives with an estimate of the exact Hessian."""
+        correction = self.posterior.hessian_correction(
+            point.system,
+            self.parameters,
+            point.theta,
+            derivatives.average_information,
+            self.integrate_fixed,
+        )
+        return replace(derivatives, hessian=derivatives.hessian + correction)

@@ -33,6 +33,9 @@ from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
 from skmixed.linalg.threads import run_parts
 
 
+Direction = tuple[FactorLayout, np.ndarray]
+
+
 class SingularSystemError(ArithmeticError):
     """The mixed-model equations are not positive definite at working precision."""
 
@@ -201,39 +204,85 @@ class DirectSystem:
 
     # Second-order quantities ------------------------------------------------------
 
-    def projected_gram(self, directions: list[tuple[FactorLayout, np.ndarray]]) -> np.ndarray:
-        """Gram matrix f_j' P f_k of working vectors f = Z v.
+    def projected_gram(self, directions: list[Direction]) -> np.ndarray:
+        """Gram matrix f_j' P f_k of working vectors f = Z v, (m, m).
 
-        P = V^-1 - V^-1 X (X'V^-1X)^-1 X'V^-1; `directions` holds for each f its
-        factor and the level effects v (levels, effects).
+        P = V^-1 - V^-1 X (X'V^-1X)^-1 X'V^-1; a direction is a factor and the
+        level effects v (levels, effects).
+        """
+        direct, known, own = self._spread(directions)
+        through = self._times_reduced(direct)
+        half = self._forward_solve(self._apply_scale_transposed(known + through)[: self._n - 1])
+        gram = direct.T @ through + direct.T @ known + known.T @ direct - half.T @ half
+        for j, effects in own.items():
+            for k in own:
+                gram[j, k] += np.vdot(effects, directions[k][1])
+        return gram
+
+    def projected_products(
+        self, directions: list[Direction], integrate_fixed: bool
+    ) -> list[np.ndarray]:
+        """Z' P f of every factor, (m, levels, effects) each, for f as in `projected_gram`.
+
+        With ``integrate_fixed=False`` V^-1 takes the place of P.
         """
         cross = self.cross
-        size = self._n - 1
-        m = len(directions)
-        reduced = np.zeros((self._n, m), order="F")
-        eliminated: dict[int, np.ndarray] = {}
+        size, m = self._n - 1, len(directions)
+        direct, known, own = self._spread(directions)
+        right = known + self._times_reduced(direct)
+        solution = self._forward_solve(self._apply_scale_transposed(right)[:size])
+        if not integrate_fixed:
+            solution[cross.n_tail :] = 0.0
+        rest = direct
+        if size:
+            solution = blas.dtrsm(1.0, self._upper, solution, lower=0, overwrite_b=1)
+            padded = np.concatenate([solution, np.zeros((1, m))])
+            rest = np.asfortranarray(direct - self._apply_by_level(padded, self.scale_factors))
+        tail = known + self._times_reduced(rest)
+        products = []
+        for factor in cross.factors:
+            if factor is not cross.eliminated:
+                shape = (m, factor.n_levels, factor.n_effects)
+                products.append(tail[factor.columns].T.reshape(shape))
+                continue
+            out = np.empty((m, factor.n_levels, factor.n_effects))
+            for j in range(m):
+                gather_tail(
+                    cross.start, cross.columns, cross.values, cross.with_dense,
+                    self._shrink, rest[:, j], out[j],
+                )  # fmt: skip
+            for j, effects in own.items():
+                out[j] += effects
+            products.append(out)
+        return products
+
+    def _spread(
+        self, directions: list[Direction]
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+        """Directions seen from the tail, with the eliminated factor's covariance in V.
+
+        Returns tail effects (N, m) of directions of tail factors, and of
+        directions of the eliminated factor their products Z_t' V_1^-1 f (N, m)
+        with the tail and Z_1' V_1^-1 f with the factor itself.
+        """
+        cross = self.cross
+        direct = np.zeros((self._n, len(directions)), order="F")
+        known = np.zeros((self._n, len(directions)), order="F")
+        own = {}
         for j, (factor, effects) in enumerate(directions):
             if factor is cross.eliminated:
                 scatter_levels(
                     cross.start, cross.columns, cross.values, cross.with_dense,
-                    self._shrink, effects, reduced[:, j],
+                    self._shrink, np.ascontiguousarray(effects), known[:, j],
                 )  # fmt: skip
-                eliminated[j] = np.matmul(self._precision_shrunk, effects[:, :, None])[:, :, 0]
+                own[j] = np.matmul(self._precision_shrunk, effects[:, :, None])[:, :, 0]
             else:
-                vector = np.zeros(self._n)
-                vector[factor.columns] = effects.ravel()
-                reduced[:, j] = blas.dsymv(1.0, self.reduced.T, vector, lower=0)
-        gram = np.empty((m, m))
-        for j, (factor, effects) in enumerate(directions):
-            for k, (other, _) in enumerate(directions):
-                if factor is not cross.eliminated:
-                    gram[j, k] = effects.ravel() @ reduced[factor.columns, k]
-                elif other is cross.eliminated:
-                    gram[j, k] = np.vdot(effects, eliminated[k])
-                else:
-                    gram[j, k] = directions[k][1].ravel() @ reduced[other.columns, j]
-        half = self._forward_solve(self._apply_scale_transposed(reduced)[:size])
-        return gram - half.T @ half
+                direct[factor.columns, j] = effects.ravel()
+        return direct, known, own
+
+    def _times_reduced(self, vectors: np.ndarray) -> np.ndarray:
+        """The reduced cross-products times columns (N, m)."""
+        return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
 
     def tail_covariance(self, integrate_fixed: bool) -> np.ndarray:
         """Relative posterior covariance of tail effects and beta, lower triangle.

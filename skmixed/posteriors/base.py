@@ -62,7 +62,22 @@ class Posterior(Protocol):
         average_information: np.ndarray,
         integrate_fixed: bool,
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Gradient and Hessian by theta, and derivatives by each factor's Omega."""
+        """Gradient and Hessian by theta, and derivatives by each factor's Omega.
+
+        `average_information` may stand in for the part of the Hessian that is
+        costly.
+        """
+        ...
+
+    def hessian_correction(
+        self,
+        system: DirectSystem,
+        parameters: CovarianceParameters,
+        theta: np.ndarray,
+        average_information: np.ndarray,
+        integrate_fixed: bool,
+    ) -> np.ndarray:
+        """An estimate of what that Hessian is short of; steers steps near the optimum."""
         ...
 
     def covariance(

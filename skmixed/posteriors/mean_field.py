@@ -70,6 +70,17 @@ class MeanFieldPosterior:
         ]
         return gradient, 0.5 * (hessian + hessian.T), derivatives
 
+    def hessian_correction(
+        self,
+        system: DirectSystem,
+        parameters: CovarianceParameters,
+        theta: np.ndarray,
+        average_information: np.ndarray,
+        integrate_fixed: bool,
+    ) -> np.ndarray:
+        """Nothing: the Hessian is exact."""
+        return np.zeros((len(theta), len(theta)))
+
     def covariance(
         self, system: DirectSystem, integrate_fixed: bool, joint_limit: int
     ) -> PosteriorCovariance:

@@ -46,7 +46,7 @@ def run_python(code, *arguments, site=PACKAGE.parent, **environment):
     variables = {name: value for name, value in variables.items() if value is not None}
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env=variables, capture_output=True, text=True, timeout=120, check=False,
+        cwd=site, env=variables, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
