@@ -26,8 +26,6 @@ extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = True
-numpydoc_xref_ignore = {"of", "or", "shape", "default", "optional", "to", "with", "sequence"}
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
@@ -45,12 +43,17 @@ html_sidebars = {"quickstart": [], "api": []}
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
 
-def join_continued_lines(app, what, name, obj, options, lines):
-    """Join lines that end in a backslash, which Python leaves in raw docstrings."""
-    joined = "\n".join(lines)
-    lines[:] = re.sub(r"\\\n\s*", "", joined).split("\n")
+def mend_types(app, what, name, obj, options, lines):
+    """Make types of parameters readable for docutils.
+
+    A type continued with a backslash, which Python leaves in raw docstrings, becomes one
+    line, and a fitted attribute in a shape, as in ``(n_features_in_,)``, a literal; its last
+    underscore would be a reference.
+    """
+    text = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    lines[:] = re.sub(r"\((\w+_),\)", r"(``\1``,)", text).split("\n")
 
 
 def setup(app):
     """Register what is done to docstrings before numpydoc reads them."""
-    app.connect("autodoc-process-docstring", join_continued_lines, priority=100)
+    app.connect("autodoc-process-docstring", mend_types, priority=100)

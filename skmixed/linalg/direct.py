@@ -32,7 +32,6 @@ from skmixed._kernels.tail import mix_tail, sum_level_blocks
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
 from skmixed.linalg.threads import run_parts
 
-
 Direction = tuple[FactorLayout, np.ndarray]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from threading import Thread
 
 import joblib
@@ -43,7 +44,7 @@ def run_parts(kernel: Callable[[int, int], object], bounds: Sequence[int]) -> No
         except BaseException as error:
             errors.append(error)
 
-    parts = [(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    parts = [(a, b) for a, b in pairwise(bounds) if b > a]
     threads = [Thread(target=guarded, args=part) for part in parts[1:]]
     for thread in threads:
         thread.start()

@@ -1,0 +1,122 @@
+"""What the data leave open: variances at zero, and variances they do not determine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.inference.newton import NewtonState, quadratic_model
+from skmixed.inference.objective import Objective
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.crossproducts import CrossProducts
+
+
+def noise_in_disguise(design: Design, noise_variance: float | None) -> frozenset[int]:
+    """Factors whose random intercept is the noise again: every row has its own level."""
+    if noise_variance is not None:
+        return frozenset()
+    weights = design.precision_weights
+    if weights is not None and weights.min() < weights.max():
+        return frozenset()
+    return frozenset(
+        position
+        for position, factor in enumerate(design.factors)
+        if factor.basis is None and factor.n_levels == len(design.fixed)
+    )
+
+
+def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
+    """Factors whose level indicators are combinations of the fixed-effect columns."""
+    n_tail, p = cross.n_tail, cross.n_fixed
+    fixed = np.tril(cross.tail[n_tail : n_tail + p, n_tail : n_tail + p])
+    gram = fixed + np.tril(fixed, -1).T
+    positions = []
+    for factor in cross.factors:
+        if factor.n_effects > 1 or not p:
+            continue
+        if factor is cross.eliminated:
+            with_fixed = cross.with_dense[:, 0, :p].T
+        else:
+            with_fixed = cross.tail[n_tail : n_tail + p, factor.columns]
+        own = cross.effect_precisions(factor)[:, 0]
+        explained = (with_fixed * np.linalg.solve(gram, with_fixed)).sum(axis=0)
+        if (own - explained).sum() < 1e-10 * own.sum():
+            positions.append(factor.position)
+    return frozenset(positions)
+
+
+def settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
+    """Set columns of T to zero whose effect on the objective is below rounding."""
+    if not state.converged:
+        return state
+    columns = _columns(objective.parameters)
+    small = [c for c in columns if 0.0 < np.abs(state.point.theta[c]).max() < 1e-4]
+    # all at once, and where that is too much, one by one
+    for group in ([j for column in small for j in column], *small):
+        theta = state.point.theta.copy()
+        theta[group] = 0.0
+        state = _moved(objective, state, theta) or state
+    return state
+
+
+def remove_unidentified(
+    objective: Objective, state: NewtonState
+) -> tuple[NewtonState, tuple[int, ...]]:
+    """Set variances to zero that do not change the objective at any size."""
+    positions = []
+    for position, factor in enumerate(objective.parameters.factors):
+        theta = state.point.theta.copy()
+        own = [j for j, (f, _, _) in enumerate(objective.parameters.entries) if f == position]
+        size = np.abs(theta[own])
+        curvature = np.abs(np.diagonal(state.derivatives.hessian)[own])
+        if not state.converged or factor.n_effects > 1 or not size.any():
+            continue
+        if (curvature * size**2 > 1e-6).any():
+            continue
+        theta[own] = 0.0
+        moved = _moved(objective, state, theta)
+        if moved is not None:
+            state = moved
+            positions.append(position)
+    return state, tuple(positions)
+
+
+def confounded(objective: Objective, state: NewtonState) -> tuple[int, ...]:
+    """Factors whose variances can be traded for one another at no cost."""
+    if not state.converged or len(state.point.theta) < 2:
+        return ()
+    model = quadratic_model(state.derivatives.gradient, state.derivatives.hessian)
+    if model.flattest > 1e-5:
+        return ()
+    entries = objective.parameters.entries
+    involved = {entries[j][0] for j in np.flatnonzero(np.abs(model.flat_direction) > 0.2)}
+    return tuple(sorted(involved)) if len(involved) > 1 else ()
+
+
+def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
+    """The state at `theta`, if that is as good a place."""
+    if (theta == state.point.theta).all():
+        return None
+    point = objective.at(theta)
+    if point is None or point.deviance > state.point.deviance + 1e-8:
+        return None
+    derivatives = objective.derivatives(point)
+    gradient = quadratic_model(derivatives.gradient, derivatives.hessian).scaled_gradient
+    return replace(
+        state,
+        point=point,
+        derivatives=derivatives,
+        scaled_gradient=gradient,
+        deviances=(*state.deviances[:-1], min(point.deviance, state.deviances[-1])),
+        gradients=(*state.gradients[:-1], gradient),
+    )
+
+
+def _columns(parameters: CovarianceParameters) -> list[list[int]]:
+    """Parameters that make up one column of a T."""
+    together: dict[tuple[int, int], list[int]] = {}
+    for j, (factor, _, column) in enumerate(parameters.entries):
+        together.setdefault((factor, column), []).append(j)
+    return list(together.values())

@@ -1,0 +1,166 @@
+"""From the standardised problem back to the units of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.inference.newton import NewtonState
+from skmixed.inference.objective import Objective
+from skmixed.inference.result import Doubts, FactorResult, FitResult
+from skmixed.inference.standardise import FixedTransform
+from skmixed.posteriors import PosteriorCovariance
+
+JOINT_LIMIT = 64_000
+"""Numbers kept of the covariance between levels; half a megabyte."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """How the standardised problem relates to the data."""
+
+    fixed: FixedTransform
+    bases: tuple[np.ndarray, ...]
+    least_squares: np.ndarray
+    response_center: float
+    response_scale: float
+    weight_scale: float
+    log_weights: float
+    n_observations: float
+    degrees_of_freedom: float
+    integrate_fixed: bool
+
+    @property
+    def noise(self) -> float:
+        """Unit of the noise variance."""
+        return self.response_scale**2 * self.weight_scale
+
+    def elbo(self, deviance: float) -> float:
+        """ELBO of the data from -2 ELBO of the standardised problem."""
+        deviance = deviance + 2.0 * self.degrees_of_freedom * np.log(self.response_scale)
+        if self.integrate_fixed:
+            deviance -= 2.0 * self.fixed.log_det
+        return -0.5 * (deviance - self.log_weights)
+
+
+def publish(
+    objective: Objective,
+    state: NewtonState,
+    units: Units,
+    doubts: Doubts | None = None,
+) -> FitResult:
+    """The estimates at a state of the iterations."""
+    point = state.point
+    system = point.system
+    noise = point.noise_variance * units.noise
+    unit = point.noise_variance * units.response_scale**2
+    posterior = objective.posterior.covariance(system, objective.integrate_fixed, JOINT_LIMIT)
+    to_centred = units.fixed.to_centred()
+    coefficients = to_centred @ (units.least_squares + units.response_scale * system.fixed_effects)
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    factors = []
+    for scale, basis, means, levels in zip(
+        system.scale_factors, units.bases, system.random_effects, posterior.levels, strict=True
+    ):
+        mixed = basis @ scale
+        factors.append(
+            FactorResult(
+                covariance=unit * (mixed @ mixed.T),
+                means=units.response_scale * (means @ basis.T),
+                covariances=unit * (basis @ levels @ basis.T),
+            )
+        )
+    return FitResult(
+        coefficients=coefficients,
+        center=_center(units.fixed),
+        coefficient_covariance=unit * (to_centred @ posterior.fixed @ to_centred.T),
+        dropped=_dropped(units.fixed),
+        factors=tuple(factors),
+        noise_variance=noise,
+        coupling=_coupling(objective, posterior, units, to_centred, unit),
+        coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
+        elbo=units.elbo(point.deviance),
+        elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
+        gradient_path=np.array(state.gradients),
+        n_iter=state.n_iter,
+        converged=state.converged,
+        n_observations=units.n_observations,
+        doubts=doubts or Doubts(),
+    )
+
+
+def _coupling(
+    objective: Objective,
+    posterior: PosteriorCovariance,
+    units: Units,
+    to_centred: np.ndarray,
+    unit: float,
+) -> np.ndarray:
+    """B of `FitResult`: the covariance with the joint effects over their square root."""
+    factors = objective.parameters.factors
+    joint = posterior.joint
+    n_fixed = objective.cross.n_fixed
+    rows = [np.arange(n_fixed)]
+    offset = n_fixed
+    columns = [to_centred @ joint[:, :n_fixed].T]
+    for factor, basis in zip(factors, units.bases, strict=True):
+        here = slice(offset, offset + factor.size)
+        if factor.position in posterior.joint_factors:
+            rows.append(np.arange(offset, offset + factor.size))
+        part = joint[:, here].reshape(-1, factor.n_levels, factor.n_effects)
+        columns.append((part @ basis.T).reshape(len(joint), factor.size).T)
+        offset += factor.size
+    if not len(joint):
+        return np.zeros((sum(len(column) for column in columns), 0))
+    own = joint[:, np.concatenate(rows)]
+    values, vectors = np.linalg.eigh(0.5 * (own + own.T))
+    used = values > 1e-12 * max(values.max(initial=0.0), 0.0)
+    root = vectors[:, used] / np.sqrt(values[used])
+    return np.sqrt(unit) * (np.concatenate(columns) @ root)
+
+
+def _center(fixed: FixedTransform) -> np.ndarray:
+    return np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center])
+
+
+def _dropped(fixed: FixedTransform) -> np.ndarray:
+    everything = np.arange(len(fixed.center))
+    return np.setdiff1d(everything, fixed.kept) + int(fixed.has_intercept)
+
+
+def publish_interpolation(design: Design, units: Units) -> FitResult:
+    """The fit of a response that the fixed effects reproduce."""
+    to_centred = units.fixed.to_centred()
+    coefficients = to_centred @ units.least_squares
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    p = len(coefficients)
+    factors = tuple(
+        FactorResult(
+            np.zeros((len(matrix), len(matrix))),
+            np.zeros((factor.n_levels, len(matrix))),
+            np.zeros((factor.n_levels, len(matrix), len(matrix))),
+        )
+        for factor, matrix in zip(design.factors, units.bases, strict=True)
+    )
+    size = p + sum(factor.means.size for factor in factors)
+    return FitResult(
+        coefficients=coefficients,
+        center=_center(units.fixed),
+        coefficient_covariance=np.zeros((p, p)),
+        dropped=_dropped(units.fixed),
+        factors=factors,
+        noise_variance=0.0,
+        coupling=np.zeros((size, 0)),
+        coupled=(False,) * len(factors),
+        elbo=np.inf,
+        elbo_path=np.array([np.inf]),
+        gradient_path=np.array([0.0]),
+        n_iter=0,
+        converged=True,
+        n_observations=units.n_observations,
+        interpolates=True,
+    )
