@@ -31,6 +31,7 @@ from skmixed.validation import (
     check_integer,
     check_positive,
     check_response,
+    check_weight_range,
 )
 
 METHODS = ("reml", "ml")
@@ -274,6 +275,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         encoder, design = DesignEncoder.learn(
             spec, table, offset=self.offset, precision_weights=self.precision_weights
         )
+        if design.precision_weights is not None:
+            check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
         options = FitOptions(
             posterior=POSTERIORS[self.posterior],
             integrate_fixed=self.method == "reml",

@@ -98,4 +98,18 @@ def check_case_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
         )
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
+    check_weight_range("sample_weight", weights)
     return weights
+
+
+_WIDEST = 1e30
+
+
+def check_weight_range(name: str, weights: np.ndarray) -> None:
+    """Raise when the ratio of two positive weights is beyond what sums can hold."""
+    used = weights[weights > 0]
+    if len(used) and used.max() > _WIDEST * used.min():
+        raise ValueError(
+            f"{name} runs from {used.min():.3g} to {used.max():.3g}; sums over rows lose the small "
+            f"ones when the ratio exceeds {_WIDEST:g}. Set negligible weights to a common value."
+        )

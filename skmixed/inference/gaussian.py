@@ -25,6 +25,9 @@ from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import accumulate
 from skmixed.posteriors import Posterior
 
+_SMALLEST = 1e-140
+"""Spread of y whose square, or the square of whose inverse, is still a number."""
+
 _PERFECT = 1e-12
 """Relative size of the least-squares residuals at which nothing is left to model."""
 
@@ -73,7 +76,7 @@ def fit_gaussian(
     options : FitOptions
     """
     # 1. Bring response, fixed effects and bases to unit scale.
-    units, columns, standard_response, weights, bases = _standardise(
+    units, columns, standard_response, weights, transforms = _standardise(
         design, response, case_weights, options
     )
     if standard_response is None:
@@ -83,7 +86,7 @@ def fit_gaussian(
     cross = accumulate(
         tuple(factor.codes for factor in design.factors),
         tuple(factor.n_levels for factor in design.factors),
-        bases,
+        tuple(transform.basis for transform in transforms),
         tuple(factor.blocks for factor in design.factors),
         columns,
         standard_response,
@@ -117,7 +120,11 @@ def fit_gaussian(
     #    the data know nothing of.
     state = settle_boundary(objective, state)
     state, unidentified = remove_unidentified(objective, state)
-    doubts = Doubts(tuple(sorted({*unidentified, *absent})), confounded(objective, state))
+    doubts = Doubts(
+        tuple(sorted({*unidentified, *absent})),
+        confounded(objective, state),
+        tuple(transform.dependent for transform in transforms),
+    )
 
     # 6. Back to the units of the data.
     return publish(objective, state, units, doubts)
@@ -136,6 +143,12 @@ def _standardise(design, response, case_weights, options):
         response = response - design.offset
     center = float(np.average(response, weights=weights)) if design.has_intercept else 0.0
     rest = response - center
+    spread = float(np.abs(rest).max(initial=0.0))
+    if not (spread == 0.0 or _SMALLEST < spread < 1.0 / _SMALLEST):
+        raise ValueError(
+            f"y varies by {spread:.3g}, of which a variance cannot be computed in floating "
+            "point; change the unit of y."
+        )
     least_squares = np.zeros(columns.shape[1])
     for _ in range(2):
         # the second round takes off what rounding left of the first
@@ -145,7 +158,11 @@ def _standardise(design, response, case_weights, options):
     scale = float(np.sqrt(weights @ rest**2 / weights.sum()))
     df = n_observations - (fixed.rank if options.integrate_fixed else 0)
     size = float(np.abs(response).max(initial=0.0))
-    spread = float(np.abs(response - center).max(initial=0.0))
+    if n_observations <= fixed.rank < len(response):
+        raise ValueError(
+            f"The case weights sum to {n_observations:g}, no more than there are fixed effects "
+            f"({fixed.rank}); sample_weight counts rows: weight 2 is the row twice."
+        )
     perfect = (
         n_observations - fixed.rank <= 0 or scale <= _PERFECT * spread or scale <= 1e-15 * size
     )
@@ -155,13 +172,13 @@ def _standardise(design, response, case_weights, options):
     elif options.noise_variance is not None and n_observations > fixed.rank:
         scale = float(np.sqrt(options.noise_variance))
         standard_response = rest / scale
-    transformed = [
+    transforms = [
         transform_basis(factor.basis, factor.blocks, weights, options.posterior.rotates_bases)
         for factor in design.factors
     ]
     units = Units(
         fixed,
-        tuple(matrix for _, matrix in transformed),
+        tuple(transform.matrix for transform in transforms),
         least_squares,
         center,
         scale if standard_response is not None else 1.0,
@@ -171,7 +188,7 @@ def _standardise(design, response, case_weights, options):
         df,
         options.integrate_fixed,
     )
-    return units, columns, standard_response, weights, tuple(basis for basis, _ in transformed)
+    return units, columns, standard_response, weights, transforms
 
 
 def _least_squares(columns, response, weights):
@@ -187,7 +204,7 @@ def _starting_values(cross, parameters, units, noise, options) -> np.ndarray:
     covariances, noise_variance = options.start
     relative = []
     for covariance, basis in zip(covariances, units.bases, strict=True):
-        inverse = np.linalg.inv(basis)
+        inverse = np.linalg.pinv(basis)
         omega = inverse @ covariance @ inverse.T * (units.weight_scale / noise_variance)
         # from zero there is no way back: lift it to where a step can judge it
         omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)

@@ -36,10 +36,13 @@ class Doubts:
         Factors without influence on the ELBO, whose variance was set to 0.
     confounded : tuple of int
         Factors of whose variances only a combination is determined.
+    dependent : tuple of tuple of int
+        By factor, effects that others of their term determine; their variance is 0.
     """
 
     unidentified: tuple[int, ...] = ()
     confounded: tuple[int, ...] = ()
+    dependent: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -83,24 +83,26 @@ def learn_fixed_transform(
     """
     raw = columns[:, int(has_intercept) :]
     p = raw.shape[1]
-    total = weights.sum()
+    shares = weights / weights.sum()
     size = np.abs(raw).max(axis=0, initial=0.0)
-    center = weights @ raw / total if has_intercept else np.zeros(p)
-    centred = raw - center
+    unit = np.where(size > 0.0, size, 1.0)
+    center = shares @ (raw / unit) if has_intercept else np.zeros(p)
+    centred = raw / unit - center
     if has_intercept:
         # the mean of large numbers is only known to rounding: centre what is left
-        rest = weights @ centred / total
+        rest = shares @ centred
         center = center + rest
-        centred = centred - rest
-    scale = np.sqrt(weights @ centred**2 / total)
-    candidates = np.flatnonzero(scale > _CONSTANT * size)
+        centred -= rest
+    scale = np.sqrt(shares @ centred**2)
+    candidates = np.flatnonzero(scale > _CONSTANT)
     scaled = centred[:, candidates] / scale[candidates]
-    kept, triangle = _orthonormalise(scaled, weights / total, int(has_intercept))
-    mapping = np.zeros((p, len(kept)))
+    kept, triangle = _orthonormalise(scaled, shares, int(has_intercept))
     columns_kept = candidates[kept]
-    mapping[columns_kept] = triangle / scale[columns_kept][:, None]
-    log_det = float(np.log(np.abs(np.diagonal(triangle))).sum() - np.log(scale[columns_kept]).sum())
-    return FixedTransform(has_intercept, center, mapping, columns_kept, log_det)
+    kept_scale = scale[columns_kept] * unit[columns_kept]
+    mapping = np.zeros((p, len(kept)))
+    mapping[columns_kept] = triangle / kept_scale[:, None]
+    log_det = float(np.log(np.abs(np.diagonal(triangle))).sum() - np.log(kept_scale).sum())
+    return FixedTransform(has_intercept, center * unit, mapping, columns_kept, log_det)
 
 
 def _orthonormalise(
@@ -146,30 +148,54 @@ def _orthonormalise(
     return np.array(kept, dtype=np.int64), np.linalg.inv(upper)
 
 
+@dataclass(frozen=True)
+class BasisTransform:
+    """New basis of a random factor.
+
+    Attributes
+    ----------
+    basis : ndarray (n, q) or None
+        The new columns; None is an intercept alone.
+    matrix : ndarray (q, q)
+        Effects on the old basis are `matrix` times those on the new one. Columns
+        of dependent effects are zero: their variance is estimated as 0.
+    dependent : tuple of int
+        Effects that others of their covariance block determine.
+    """
+
+    basis: np.ndarray | None
+    matrix: np.ndarray
+    dependent: tuple[int, ...] = ()
+
+
 def transform_basis(
     basis: np.ndarray | None,
     blocks: tuple[tuple[int, int], ...],
     weights: np.ndarray,
     rotate: bool,
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """Scale (and rotate within blocks) the basis of a random factor.
+) -> BasisTransform:
+    """Scale the basis of a random factor, and rotate it within covariance blocks.
 
-    Returns the new basis and the matrix A with new = old @ A, so that effects
-    on the old basis are A times those on the new one.
+    A block with an intercept, whose covariance is free to absorb it, has its
+    other columns centred as well.
     """
     if basis is None:
-        return None, np.eye(1)
-    total = weights.sum()
-    size = np.sqrt(weights @ basis**2 / total)
-    size[size == 0.0] = 1.0
-    matrix = np.diag(1.0 / size)
-    if rotate:
-        for begin, stop in blocks:
-            if stop - begin == 1:
-                continue
-            scaled = basis[:, begin:stop] / size[begin:stop]
-            upper = np.linalg.qr(scaled * np.sqrt(weights / total)[:, None], mode="r")
-            if np.abs(np.diagonal(upper)).min() > 1e-8 * np.abs(np.diagonal(upper)).max():
-                inverse = np.linalg.inv(upper)
-                matrix[begin:stop, begin:stop] = inverse / size[begin:stop][:, None]
-    return basis @ matrix, matrix
+        return BasisTransform(None, np.eye(1))
+    new = np.zeros(basis.shape)
+    matrix = np.zeros((basis.shape[1], basis.shape[1]))
+    dependent: list[int] = []
+    for begin, stop in blocks:
+        parts = [(begin, stop)] if rotate else [(j, j + 1) for j in range(begin, stop)]
+        for first, last in parts:
+            columns = basis[:, first:last]
+            intercept = bool((columns[:, 0] == 1.0).all())
+            transform = learn_fixed_transform(columns, intercept, weights)
+            shift = int(intercept)
+            places = first + np.concatenate([np.arange(shift), shift + transform.kept]).astype(int)
+            dependent += sorted({*range(first, last)} - {*places.tolist()})
+            new[:, places] = transform.apply(columns)
+            back = transform.to_centred()
+            if intercept:
+                back[0] -= transform.center @ back[1:]
+            matrix[first:last, places] = back
+    return BasisTransform(new, matrix, tuple(dependent))

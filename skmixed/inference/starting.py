@@ -22,7 +22,9 @@ def moment_estimates(
     present = {f for f, _, _ in parameters.entries}
     intercepts = [
         factor for factor in parameters.factors
-        if factor.n_effects == 1 and factor.position in present
+        if factor.n_effects == 1
+        and factor.position in present
+        and (cross.effect_precisions(factor) > 0.0).all()
     ]  # fmt: skip
     relative = dict.fromkeys((f.position for f in parameters.factors), 0.25)
     estimates = _solve_moments(cross, intercepts)

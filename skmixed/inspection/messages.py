@@ -55,6 +55,13 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> 
             "the noise or the fixed effects (a level a row, or the same column among the fixed "
             f"effects). It was set to 0; remove {name!r} from the random effects."
         )
+    for encoded, effects in zip(encoder.factors, result.doubts.dependent, strict=False):
+        for j in effects:
+            messages.append(
+                f"The random slope {encoded.term_names[j]!r} of group {encoded.name!r} is zero or a "
+                "combination of the term's other effects, so it has no variance of its own: it "
+                "was set to 0. Remove it from the random effects."
+            )
     if result.doubts.confounded:
         names = " and ".join(repr(encoder.factors[p].name) for p in result.doubts.confounded)
         messages.append(
@@ -62,14 +69,14 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> 
             "rows in the same way): how the total is divided is arbitrary. Remove one of them."
         )
     for factor in design.factors:
-        effects = len(factor.term_names)
+        n_effects = len(factor.term_names)
         if (
             not result.interpolates
-            and effects > 1
-            and factor.n_levels * effects >= len(design.fixed)
+            and n_effects > 1
+            and factor.n_levels * n_effects >= len(design.fixed)
         ):
             messages.append(
-                f"Group {factor.name!r} has {factor.n_levels} levels with {effects} effects "
+                f"Group {factor.name!r} has {factor.n_levels} levels with {n_effects} effects "
                 f"each, at least as many as there are rows ({len(design.fixed)}): its variances "
                 "cannot be told apart from the noise. Use fewer slopes."
             )
