@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -358,7 +358,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         if not 0 < level < 1:
             raise ValueError(f"level={level!r} must lie between 0 and 1, as in level=0.95.")
         mean, std = self.predict(X, return_std=True)
-        half = norm.ppf(0.5 + 0.5 * level) * std
+        half = ndtri(0.5 + 0.5 * level) * std
         return np.column_stack([mean - half, mean + half])
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
@@ -405,7 +405,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         estimates = self.coef_
         if self.design_encoder_.fixed.intercept:
             estimates = np.append(self.intercept_, estimates)
-        half = norm.ppf(0.975) * std_error
+        half = ndtri(0.975) * std_error
         fixed = pd.DataFrame(
             {
                 "estimate": estimates,

@@ -12,6 +12,10 @@ from skmixed.linalg.direct import DirectSystem, SingularSystemError
 from skmixed.posteriors import Posterior
 
 
+LEAST_NOISE = 1e-13
+"""Part of the response's variance below which the noise is rounding error."""
+
+
 @dataclass(frozen=True)
 class Point:
     """The objective at one theta."""
@@ -78,7 +82,7 @@ class Objective:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
         noise = rss / df if self.noise_variance is None else self.noise_variance
-        if not noise > 0.0:
+        if not noise > LEAST_NOISE * self.cross.tail[-1, -1] / self.n_observations:
             return None
         log_det = self.posterior.log_det(system, self.integrate_fixed)
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise

@@ -13,8 +13,8 @@ from skmixed.inference.result import Doubts, FactorResult, FitResult
 from skmixed.inference.standardise import FixedTransform
 from skmixed.posteriors import PosteriorCovariance
 
-JOINT_LIMIT = 64_000
-"""Numbers kept of the covariance between levels; half a megabyte."""
+JOINT_LIMIT = 80_000
+"""Numbers kept of the covariance between levels: 640 kB at most."""
 
 
 @dataclass(frozen=True)

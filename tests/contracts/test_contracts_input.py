@@ -106,7 +106,7 @@ def test_nan_group(missing):
 @pytest.mark.parametrize("missing", ["raise", "drop"])
 def test_all_nan_x(missing):
     data = sleepstudy().assign(Days=np.nan)
-    with pytest.raises(ValueError, match="0 non-NA cases.*Days|Days.*0 non-NA cases"):
+    with pytest.raises(ValueError, match=r"0 non-NA cases.*Days|Days.*0 non-NA cases"):
         mixed(FORMULA, data, missing=missing)
 
 

@@ -178,7 +178,7 @@ import json, numpy as np
 from skmixed import mixed
 from skmixed.datasets import load_insteval
 data = load_insteval().frame
-fits = [mixed("y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)", data) for _ in range(3)]
+fits = [mixed("y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)", data) for _ in range(2)]
 print(json.dumps([[fit.elbo_, fit.noise_variance_, *fit.coef_,
                    *fit.random_effects_["d"].iloc[:50, 0]] for fit in fits]))
 """
@@ -186,7 +186,7 @@ print(json.dumps([[fit.elbo_, fit.noise_variance_, *fit.coef_,
     for threads in ("1", "2"):
         limits = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
         fits = json.loads(run_python(code, **dict.fromkeys(limits, threads)))
-        assert fits[0] == fits[1] == fits[2]
+        assert fits[0] == fits[1]
         results.append(fits[0])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-10)
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.linalg import block_diag
 
 from skmixed import MixedEffectsVIRegressor, mixed
-from skmixed.inference import gaussian
+from skmixed.inference import publish
 
 RANDOM_PARTS = {
     "intercepts": "(1 | a) + (1 | b)",
@@ -172,7 +172,7 @@ def test_little_memory_for_covariances(limit, posterior, monkeypatch):
     frame = make_frame()
     formula = "y ~ x + z + (1 + x | a) + (1 | b)"
     exact = mixed(formula, frame, posterior=posterior)
-    monkeypatch.setattr(gaussian, "JOINT_LIMIT", limit)
+    monkeypatch.setattr(publish, "JOINT_LIMIT", limit)
     model = mixed(formula, frame, posterior=posterior)
     mean, std = model.predict(frame, return_std=True)
     expected_mean, expected_std = exact.predict(frame, return_std=True)

@@ -123,7 +123,7 @@ def test_variational_optimum(name, posterior):
         assert sd == pytest.approx(expected, rel=0, abs=tolerance)
 
 
-def test_mean_field_collapse_is_warned_of():
+def test_meanfield_collapse():
     with pytest.warns(UserWarning, match="'Part', 'Operator'.*posterior='full'"):
         model = fit_case(CASES["lsdat_ML"], posterior="mean_field")
     assert model.random_effects_cov_["Part"].iloc[0, 0] == 0.0
