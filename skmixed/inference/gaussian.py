@@ -102,11 +102,6 @@ def fit_gaussian(
         units.n_observations, noise, options.n_threads,
     )  # fmt: skip
     theta = _starting_values(cross, parameters, units, noise, options)
-    for _ in range(20):
-        if objective.at(theta) is not None:
-            break
-        # hardly any noise is left there: less variance of the effects leaves more
-        theta = 0.1 * theta
 
     # 4. Newton steps on the variance parameters; means and noise follow exactly.
     def report(state: NewtonState) -> bool:

@@ -92,7 +92,7 @@ def minimise(
     ----------
     objective : Objective
     theta : ndarray
-        A point where the objective is finite.
+        Where to start.
     tol : float
         Bound on the scaled gradient.
     max_iter : int
@@ -101,9 +101,7 @@ def minimise(
         Called with the state before every step and at the end; a true answer
         stops the iterations.
     """
-    point = objective.at(theta)
-    if point is None:
-        raise ArithmeticError("the objective is not finite at the starting values")
+    point = _start(objective, theta)
     deviances, gradients = [point.deviance], []
     n_iter = 0
     while True:
@@ -132,6 +130,16 @@ def minimise(
         point = following
         n_iter += 1
         deviances.append(point.deviance)
+
+
+def _start(objective: Objective, theta: np.ndarray) -> Point:
+    for _ in range(20):
+        point = objective.at(theta)
+        if point is not None:
+            return point
+        # hardly any noise is left there: less variance of the effects leaves more
+        theta = 0.1 * theta
+    raise ArithmeticError("The ELBO is not finite at any starting value; rescale y and X.")
 
 
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
