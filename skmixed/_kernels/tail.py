@@ -4,18 +4,17 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def mix_tail(raw, first, mix, add_identity, out):
-    """Fill the lower triangle of out = Mix' raw Mix (+ I on random effects).
+def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
+    """Fill the lower triangle of out = Mix' raw Mix + diagonal.
 
     `raw` is symmetric, lower triangle read; it may be larger than `out` (N, N),
     then its leading part is meant. Column j of Mix combines
     the raw columns ``first[j] .. first[j] + width - 1`` with the coefficients
-    ``mix[j, :]``; the columns of one level share ``first``. `add_identity`
-    (N,) is added to the diagonal.
+    ``mix[j, :]``; the columns of one level share ``first``. Only the rows from
+    `first_row` to `last_row` (exclusive) are written.
     """
-    n = out.shape[0]
     width = mix.shape[1]
-    for i in range(n):
+    for i in range(first_row, last_row):
         for j in range(i + 1):
             if width == 1:
                 out[i, j] = mix[i, 0] * raw[i, j] * mix[j, 0]
@@ -35,7 +34,7 @@ def mix_tail(raw, first, mix, add_identity, out):
                             inner += raw[column, row] * mix[j, b]
                 total += mix[i, a] * inner
             out[i, j] = total
-        out[i, i] += add_identity[i]
+        out[i, i] += diagonal[i]
 
 
 @kernel

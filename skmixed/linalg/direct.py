@@ -110,7 +110,7 @@ class DirectSystem:
         identity = np.zeros(size)
         identity[:n_tail] = 1.0
         system = np.empty((size, size))
-        mix_tail(self.reduced, self._first, self._mix, identity, system)
+        self._mix_rows(self.reduced, self._mix, identity, system)
         # a row-major lower triangle is a column-major upper one
         self._upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
         if info:
@@ -122,6 +122,14 @@ class DirectSystem:
         self._response_half = self._forward_solve(right)
         explained = float(self._response_half @ self._response_half)
         self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
+
+    def _mix_rows(self, raw, mix, diagonal, out) -> None:
+        """`mix_tail` in threads: triangles of equal area."""
+        shares = np.sqrt(np.arange(1, self._parts) / self._parts)
+        bounds = [0, *(shares * len(out)).astype(int).tolist(), len(out)]
+        run_parts(
+            lambda first, last: mix_tail(raw, self._first, mix, diagonal, first, last, out), bounds
+        )
 
     def _mixing(self):
         """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
@@ -223,7 +231,9 @@ class DirectSystem:
     ) -> list[np.ndarray]:
         """Z' P f of every factor, (m, levels, effects) each, for f as in `projected_gram`.
 
-        With ``integrate_fixed=False`` V^-1 takes the place of P.
+        With ``integrate_fixed=False`` V^-1 takes the place of P. The products
+        with the eliminated factor cost a pass over the cells each, and are only
+        made (else of length 0) when a direction belongs to that factor.
         """
         cross = self.cross
         size, m = self._n - 1, len(directions)
@@ -244,8 +254,8 @@ class DirectSystem:
                 shape = (m, factor.n_levels, factor.n_effects)
                 products.append(tail[factor.columns].T.reshape(shape))
                 continue
-            out = np.empty((m, factor.n_levels, factor.n_effects))
-            for j in range(m):
+            out = np.empty((m if own else 0, factor.n_levels, factor.n_effects))
+            for j in range(len(out)):
                 gather_tail(
                     cross.start, cross.columns, cross.values, cross.with_dense,
                     self._shrink, rest[:, j], out[j],
@@ -299,9 +309,7 @@ class DirectSystem:
             inverse, _ = lapack.dpotri(np.array(self._upper[:used, :used], order="F"), lower=0,
                                        overwrite_c=1)  # fmt: skip
             nothing = np.zeros(used)
-            mix_tail(
-                inverse.T, self._first, self._mix_transposed, nothing, covariance[:used, :used]
-            )
+            self._mix_rows(inverse.T, self._mix_transposed, nothing, covariance[:used, :used])
         return covariance
 
     def _eliminated_forms(self, integrate_fixed: bool) -> np.ndarray:

@@ -96,7 +96,7 @@ def _expected_information(
     tangents = parameters.tangents(theta)
     signs = np.random.default_rng(20)
     total = np.zeros((len(theta), len(theta)))
-    precision = np.zeros(len(theta))
+    precision = np.zeros_like(total)
     for g in sorted({factor.position for factor, _ in tangents}):
         factor = parameters.factors[g]
         exact = factor.n_levels <= _FEW_LEVELS
@@ -109,13 +109,15 @@ def _expected_information(
             [(factor, probe[:, None] * row) for probe in probes for row in unit], integrate_fixed
         )
         own = [i for i, (other, _) in enumerate(tangents) if other is factor]
-        precision[own] = 1e6 if exact else 1.0
         for j, (other, tangent) in enumerate(tangents):
+            if not len(projected[other.position]):
+                continue
             shape = (len(probes), factor.n_effects, other.n_levels, other.n_effects)
             w = projected[other.position].reshape(shape)
             inner = np.einsum("palq,pblq->ab", w, w @ tangent)
             for i in own:
                 total[i, j] = np.vdot(tangents[i][1], inner)
-    # either factor of a pair gives an estimate: the better one counts
-    weight = precision[:, None] / (precision[:, None] + precision)
+                precision[i, j] = 1e6 if exact else 1.0
+    # either factor of a pair may give an estimate: the better one counts
+    weight = precision / (precision + precision.T)
     return weight * total + (weight * total).T
