@@ -31,7 +31,7 @@ class Skmixed(Peer):
         model.fit(self._X, self._y)
         seconds = time.perf_counter() - start
         components = model.variance_components_
-        own = components[components["term_1"] == components["term_2"]]
+        own = components[components["sd"].notna()]
         variances = dict(zip(own["group"], own["variance"], strict=True))
         effects = model.random_effects_["dept"].iloc[:, 0]
         return Outcome(

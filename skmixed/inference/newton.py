@@ -117,7 +117,7 @@ def minimise(
             tuple(deviances), tuple(gradients), flat and model.descent is None,
         )  # fmt: skip
         stop = report(state) if report is not None else False
-        if state.converged or stop or n_iter >= max_iter:
+        if state.converged or stop or n_iter >= max_iter or _is_idle(state):
             return state
         if flat:
             following = _leave_saddle(objective, point, model)
@@ -204,6 +204,14 @@ def _move(objective: Objective, point: Point, step: np.ndarray) -> Point | None:
     if following is None or not np.isfinite(following.deviance):
         return None
     return following
+
+
+def _is_idle(state: NewtonState) -> bool:
+    """Whether steps have long brought nothing, far from a stationary point."""
+    if len(state.deviances) < 6 or state.scaled_gradient < 1e-4:
+        return False
+    gained = state.deviances[-6] - state.deviances[-1]
+    return gained < 10 * _NOISE * max(abs(state.deviances[-1]), 1.0)
 
 
 def _stagnates(gradients: list[float]) -> bool:

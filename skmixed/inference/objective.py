@@ -81,9 +81,11 @@ class Objective:
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
-        noise = rss / df if self.noise_variance is None else self.noise_variance
-        if not noise > LEAST_NOISE * self.cross.tail[-1, -1] / self.n_observations:
-            return None
+        noise = self.noise_variance
+        if noise is None:
+            noise = rss / df
+            if not noise > LEAST_NOISE * self.cross.tail[-1, -1] / self.n_observations:
+                return None
         log_det = self.posterior.log_det(system, self.integrate_fixed)
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         return Point(theta, float(deviance), noise, system)
