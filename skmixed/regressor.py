@@ -22,7 +22,7 @@ from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.summary import Summary
 from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
 from skmixed.likelihoods import FAMILIES
-from skmixed.linalg.threads import available_threads
+from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.posteriors import POSTERIORS
 from skmixed.validation import (
     check_case_weights,
@@ -107,7 +107,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
     n_jobs : int or None, default=None
         Threads of the compiled kernels; results do not depend on it. None: all
         cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra
-        library has threads of its own, which `threadpoolctl` limits.
+        library takes half as many.
     verbose : int, default=0
         1 prints a line an iteration: ELBO, scaled gradient and seconds.
 
@@ -287,7 +287,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             start=self._previous_variances(encoder),
             report=self._reporter(callbacks, encoder),
         )
-        result = fit_gaussian(design, response, weights, options)
+        with restrained_blas(options.n_threads):
+            result = fit_gaussian(design, response, weights, options)
         for name, value in self._fitted_attributes(encoder, result).items():
             setattr(self, name, value)
         callbacks.fit_done(lambda: self._fitted_attributes(encoder, result))

@@ -125,6 +125,12 @@ def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_
                 stop = middle
         while a < end and columns[a] < last_row:
             row = columns[a]
+            if n_effects == 1:
+                amount = omega_shrunk[l, 0, 0] * values[a, 0]
+                for b in range(begin, a + 1):
+                    out[row, columns[b]] -= amount * values[b, 0]
+                a += 1
+                continue
             for q in range(n_effects):
                 total = 0.0
                 for s in range(n_effects):
@@ -231,6 +237,12 @@ def tail_quadratic_forms(
                 raw[q, s] = 0.0
         for a in range(size):
             row = where[a]
+            if n_effects == 1:
+                total = 0.5 * tail[row, row] * cell[a, 0]
+                for b in range(a):
+                    total += tail[row, where[b]] * cell[b, 0]
+                raw[0, 0] += 2.0 * cell[a, 0] * total
+                continue
             for q in range(n_effects):
                 total = 0.0
                 for b in range(a):

@@ -12,6 +12,9 @@ from skmixed.inference.objective import Derivatives, Objective, Point
 _NEAR = 0.5
 """Standard errors from the optimum within which steps follow the exact Hessian."""
 
+_COARSE = 1e-2
+"""Standard errors from the optimum within which six digits are not enough."""
+
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -102,11 +105,16 @@ def minimise(
         stops the iterations.
     """
     point = _start(objective, theta)
-    deviances, gradients = [point.deviance], []
+    deviances = [point.deviance]
+    gradients: list[float] = []
     n_iter = 0
     while True:
-        derivatives = objective.derivatives(point)
+        coarse = not gradients or gradients[-1] > _NEAR
+        derivatives = objective.derivatives(point, coarse)
         model = quadratic_model(derivatives.gradient, derivatives.hessian)
+        if coarse and model.scaled_gradient < _COARSE:
+            derivatives = objective.derivatives(point)
+            model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if tol < model.scaled_gradient < _NEAR:
             derivatives = objective.with_better_hessian(point, derivatives)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)

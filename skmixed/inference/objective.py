@@ -11,7 +11,6 @@ from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.direct import DirectSystem, SingularSystemError
 from skmixed.posteriors import Posterior
 
-
 LEAST_NOISE = 1e-13
 """Part of the response's variance below which the noise is rounding error."""
 
@@ -90,8 +89,8 @@ class Objective:
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         return Point(theta, float(deviance), noise, system)
 
-    def derivatives(self, point: Point) -> Derivatives:
-        """Exact gradient and average-information Hessian.
+    def derivatives(self, point: Point, coarse: bool = False) -> Derivatives:
+        """Exact (or, if `coarse`, six-digit) gradient and average-information Hessian.
 
         With t = Z' V^-1 (y - X beta) the quadratic part of the objective has
         the derivative -t t' / noise by Omega and the second derivative
@@ -99,6 +98,7 @@ class Objective:
         the outer product of its gradient over the degrees of freedom off.
         """
         parameters, system = self.parameters, point.system
+        system.set_coarse(coarse)
         products = system.residual_products
         quadratic = [-(t.T @ t) / point.noise_variance for t in products]
         information = np.zeros((0, 0))

@@ -58,9 +58,9 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> 
     for encoded, effects in zip(encoder.factors, result.doubts.dependent, strict=False):
         for j in effects:
             messages.append(
-                f"The random slope {encoded.term_names[j]!r} of group {encoded.name!r} is zero or a "
-                "combination of the term's other effects, so it has no variance of its own: it "
-                "was set to 0. Remove it from the random effects."
+                f"The random slope {encoded.term_names[j]!r} of group {encoded.name!r} is zero "
+                "or a combination of the term's other effects, so it has no variance of its own: "
+                "it was set to 0. Remove it from the random effects."
             )
     if result.doubts.confounded:
         names = " and ".join(repr(encoder.factors[p].name) for p in result.doubts.confounded)

@@ -34,6 +34,9 @@ from skmixed.linalg.threads import run_parts
 
 Direction = tuple[FactorLayout, np.ndarray]
 
+_WORTH_ROUNDING = 500
+"""Size of a tail from which single precision saves time."""
+
 
 class SingularSystemError(ArithmeticError):
     """The mixed-model equations are not positive definite at working precision."""
@@ -74,6 +77,7 @@ class DirectSystem:
         self._parts = n_threads if len(cross.columns) > 20_000 else 1
         self.scale_factors = scale_factors
         self._n = cross.tail.shape[0]
+        self._coarse = False
         self._tail_covariances: dict[bool, np.ndarray] = {}
         self._forms: dict[bool, np.ndarray] = {}
         self._reduce()
@@ -228,12 +232,17 @@ class DirectSystem:
 
     def projected_products(
         self, directions: list[Direction], integrate_fixed: bool
-    ) -> list[np.ndarray]:
-        """Z' P f of every factor, (m, levels, effects) each, for f as in `projected_gram`.
+    ) -> list[dict[int, np.ndarray]]:
+        """Z' P f of every factor for f as in `projected_gram`, by number of the direction.
 
-        With ``integrate_fixed=False`` V^-1 takes the place of P. The products
-        with the eliminated factor cost a pass over the cells each, and are only
-        made (else of length 0) when a direction belongs to that factor.
+        With ``integrate_fixed=False`` V^-1 takes the place of P. A product with
+        the eliminated factor costs a pass over the cells, and is only made for
+        the directions of that factor.
+
+        Returns
+        -------
+        list of dict of {int: ndarray (levels, effects)}
+            In design order.
         """
         cross = self.cross
         size, m = self._n - 1, len(directions)
@@ -248,21 +257,21 @@ class DirectSystem:
             padded = np.concatenate([solution, np.zeros((1, m))])
             rest = np.asfortranarray(direct - self._apply_by_level(padded, self.scale_factors))
         tail = known + self._times_reduced(rest)
-        products = []
+        products: list[dict[int, np.ndarray]] = []
         for factor in cross.factors:
+            shape = (factor.n_levels, factor.n_effects)
             if factor is not cross.eliminated:
-                shape = (m, factor.n_levels, factor.n_effects)
-                products.append(tail[factor.columns].T.reshape(shape))
+                columns = tail[factor.columns]
+                products.append({j: columns[:, j].reshape(shape) for j in range(m)})
                 continue
-            out = np.empty((m if own else 0, factor.n_levels, factor.n_effects))
-            for j in range(len(out)):
+            products.append({})
+            for j, effects in own.items():
+                out = np.empty(shape)
                 gather_tail(
                     cross.start, cross.columns, cross.values, cross.with_dense,
-                    self._shrink, rest[:, j], out[j],
+                    self._shrink, rest[:, j], out,
                 )  # fmt: skip
-            for j, effects in own.items():
-                out[j] += effects
-            products.append(out)
+                products[-1][j] = out + effects
         return products
 
     def _spread(
@@ -293,6 +302,16 @@ class DirectSystem:
         """The reduced cross-products times columns (N, m)."""
         return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
 
+    def set_coarse(self, coarse: bool) -> None:
+        """Whether covariances of a large tail may be rounded to single precision.
+
+        Six digits are plenty far from the optimum, at half the time.
+        """
+        if coarse != self._coarse:
+            self._coarse = coarse
+            self._tail_covariances.clear()
+            self._forms.clear()
+
     def tail_covariance(self, integrate_fixed: bool) -> np.ndarray:
         """Relative posterior covariance of tail effects and beta, lower triangle.
 
@@ -306,8 +325,11 @@ class DirectSystem:
         covariance = np.zeros((self._n - 1, self._n - 1))
         self._tail_covariances[integrate_fixed] = covariance
         if used:
-            inverse, _ = lapack.dpotri(np.array(self._upper[:used, :used], order="F"), lower=0,
-                                       overwrite_c=1)  # fmt: skip
+            single = self._coarse and used >= _WORTH_ROUNDING
+            invert = lapack.spotri if single else lapack.dpotri
+            precision = np.float32 if single else np.float64
+            upper = np.array(self._upper[:used, :used], dtype=precision, order="F")
+            inverse, _ = invert(upper, lower=0, overwrite_c=1)
             nothing = np.zeros(used)
             self._mix_rows(inverse.T, self._mix_transposed, nothing, covariance[:used, :used])
         return covariance

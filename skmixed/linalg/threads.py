@@ -1,18 +1,26 @@
-"""Run a kernel on disjoint parts of its output in several threads.
+"""Threads of the kernels, and of the linear algebra library.
 
 Kernels release the interpreter lock, so plain threads suffice; they are made
 for the call and gone after it, which leaves nothing to break when a process
 forks. Parts never overlap, hence results do not depend on the number of threads.
+
+The linear algebra library's own threads wait for one another by spinning. Where
+one of their cores is taken by another process, a factorisation of a hundredth
+of a second can take a second; half of the cores is as fast where two "cores"
+are one with hyper-threading, and leaves room.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
-from threading import Thread
+from threading import Lock, Thread
+from typing import Any
 
 import joblib
+from threadpoolctl import ThreadpoolController
 
 
 def available_threads(n_jobs: int | None) -> int:
@@ -54,3 +62,31 @@ def run_parts(kernel: Callable[[int, int], object], bounds: Sequence[int]) -> No
         thread.join()
     if errors:
         raise errors[0]
+
+
+_lock = Lock()
+_limit: dict[str, Any] = {"users": 0}
+
+
+@contextmanager
+def restrained_blas(n_threads: int) -> Iterator[None]:
+    """Run the linear algebra library on half of `n_threads` threads, at least one.
+
+    Fits that run at once share the limit of the first; the last one to end
+    restores what was before.
+    """
+    with _lock:
+        if "controller" not in _limit:
+            _limit["controller"] = ThreadpoolController()
+        if _limit["users"] == 0:
+            _limit["context"] = _limit["controller"].limit(
+                limits=max(1, n_threads // 2), user_api="blas"
+            )
+        _limit["users"] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _limit["users"] -= 1
+            if _limit["users"] == 0:
+                _limit.pop("context").restore_original_limits()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from skmixed.linalg.covariance import CovarianceParameters
-from skmixed.linalg.direct import DirectSystem
+from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.direct import Direction, DirectSystem
 from skmixed.posteriors.base import PosteriorCovariance
 
 
@@ -97,6 +98,8 @@ def _expected_information(
     signs = np.random.default_rng(20)
     total = np.zeros((len(theta), len(theta)))
     precision = np.zeros_like(total)
+    directions: list[Direction] = []
+    places: list[tuple[FactorLayout, bool, slice]] = []
     for g in sorted({factor.position for factor, _ in tangents}):
         factor = parameters.factors[g]
         exact = factor.n_levels <= _FEW_LEVELS
@@ -104,16 +107,20 @@ def _expected_information(
             probes = np.eye(factor.n_levels)
         else:
             probes = signs.choice([-1.0, 1.0], size=(_PROBES, factor.n_levels)) / _PROBES**0.5
+        begin = len(directions)
         unit = np.eye(factor.n_effects)
-        projected = system.projected_products(
-            [(factor, probe[:, None] * row) for probe in probes for row in unit], integrate_fixed
-        )
+        directions += [(factor, probe[:, None] * row) for probe in probes for row in unit]
+        places.append((factor, exact, slice(begin, len(directions))))
+    projected = system.projected_products(directions, integrate_fixed)
+    for factor, exact, here in places:
         own = [i for i, (other, _) in enumerate(tangents) if other is factor]
         for j, (other, tangent) in enumerate(tangents):
-            if not len(projected[other.position]):
+            if here.start not in projected[other.position]:
                 continue
-            shape = (len(probes), factor.n_effects, other.n_levels, other.n_effects)
-            w = projected[other.position].reshape(shape)
+            shape = (-1, factor.n_effects, other.n_levels, other.n_effects)
+            w = np.reshape(
+                [projected[other.position][k] for k in range(here.start, here.stop)], shape
+            )
             inner = np.einsum("palq,pblq->ab", w, w @ tangent)
             for i in own:
                 total[i, j] = np.vdot(tangents[i][1], inner)
