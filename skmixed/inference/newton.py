@@ -209,7 +209,7 @@ def _leave_saddle(objective: Objective, point: Point, model: QuadraticModel) -> 
 def _move(objective: Objective, point: Point, step: np.ndarray) -> Point | None:
     theta = point.theta + step
     # beyond zero the objective repeats itself: a step across stops near zero
-    across = objective.parameters.diagonal & (theta < 0.0) & (point.theta > 0.0)
+    across = objective.parameters.symmetric & (theta < 0.0) & (point.theta > 0.0)
     theta[across] = np.minimum(-theta[across], 0.05 * point.theta[across])
     following = objective.at(objective.parameters.canonical(theta))
     if following is None or not np.isfinite(following.deviance):

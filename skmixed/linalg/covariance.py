@@ -51,9 +51,10 @@ class CovarianceParameters:
         return cls(factors, tuple(entries))
 
     @property
-    def diagonal(self) -> np.ndarray:
-        """Which parameters are on the diagonal of their T."""
-        return np.array([row == column for _, row, column in self.entries], bool)
+    def symmetric(self) -> np.ndarray:
+        """Which parameters are alone in their column of T: their sign means nothing."""
+        columns = [(f, column) for f, _, column in self.entries]
+        return np.array([columns.count(column) == 1 for column in columns], bool)
 
     def to_scale_factors(self, theta: np.ndarray) -> list[np.ndarray]:
         """The matrices T, one a grouping factor."""
