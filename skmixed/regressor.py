@@ -14,7 +14,13 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, with_callbacks
-from skmixed.design import Design, DesignEncoder, Table, resolve_spec
+from skmixed.design import (
+    Design,
+    DesignEncoder,
+    Table,
+    number_unknown_levels,
+    resolve_spec,
+)
 from skmixed.inference.gaussian import FitOptions, fit_gaussian
 from skmixed.inference.prediction import draw_coefficients, predict_mean, predict_variance
 from skmixed.inference.result import FitResult
@@ -327,7 +333,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         -----
         The posterior covariance between levels of two different large factors is
         approximated by what they owe to fixed effects and small factors; see
-        `skmixed.inference.prediction`. It is exact for models with up to some 250
+        `skmixed.inference.prediction`. It is exact for models with up to some 280
         effects in all.
         """
         design, positions = self._design(X, include, with_weights=return_std)
@@ -384,6 +390,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         """
         check_integer("n_samples", n_samples, 1)
         design, positions = self._design(X, "all", with_weights=True)
+        design = number_unknown_levels(design, Table.from_input(X), self.design_encoder_)
         seed = check_random_state(random_state).randint(2**31 - 1, size=4)
         rng = np.random.default_rng(seed)
         noise = np.broadcast_to(self._noise_of_rows(design), len(design.fixed))

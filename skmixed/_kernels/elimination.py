@@ -161,25 +161,33 @@ def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_
 
 
 @kernel
-def gather_tail(start, columns, values, with_dense, shrink, vector, out):
-    """Fill out[l] = reduced_l @ vector: (L, Q) from a tail vector (T + P,)."""
+def gather_tail(start, columns, values, with_dense, shrink, vectors, out):
+    """Fill out[l] = reduced_l @ vectors: (L, Q, m) from tail vectors (T + P, m)."""
     n_effects = with_dense.shape[1]
     n_dense = with_dense.shape[2]
-    n_tail = vector.shape[0] - n_dense
-    total = np.empty(n_effects)
+    n_vectors = vectors.shape[1]
+    n_tail = vectors.shape[0] - n_dense
+    total = np.empty((n_effects, n_vectors))
     for l in range(start.shape[0] - 1):
-        for q in range(n_effects):
-            total[q] = 0.0
-            for x in range(n_dense):
-                total[q] += with_dense[l, q, x] * vector[n_tail + x]
-        for k in range(start[l], start[l + 1]):
-            amount = vector[columns[k]]
+        total[:] = 0.0
+        for x in range(n_dense):
             for q in range(n_effects):
-                total[q] += values[k, q] * amount
+                amount = with_dense[l, q, x]
+                for m in range(n_vectors):
+                    total[q, m] += amount * vectors[n_tail + x, m]
+        for k in range(start[l], start[l + 1]):
+            column = columns[k]
+            for q in range(n_effects):
+                amount = values[k, q]
+                for m in range(n_vectors):
+                    total[q, m] += amount * vectors[column, m]
         for q in range(n_effects):
-            out[l, q] = 0.0
+            for m in range(n_vectors):
+                out[l, q, m] = 0.0
             for s in range(n_effects):
-                out[l, q] += shrink[l, q, s] * total[s]
+                amount = shrink[l, q, s]
+                for m in range(n_vectors):
+                    out[l, q, m] += amount * total[s, m]
 
 
 @kernel

@@ -1,7 +1,7 @@
 """From data frames to arrays; the only place that knows data frames."""
 
 from skmixed.design.checks import require_finite
-from skmixed.design.design import Design, DesignEncoder
+from skmixed.design.design import Design, DesignEncoder, number_unknown_levels
 from skmixed.design.factors import Factor
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.resolve import resolve_spec
@@ -13,6 +13,7 @@ __all__ = [
     "Factor",
     "LevelEncoder",
     "Table",
+    "number_unknown_levels",
     "require_finite",
     "resolve_spec",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from skmixed.design.basis import Basis
 from skmixed.design.checks import require_finite
@@ -186,6 +187,44 @@ class DesignEncoder:
             offset=None if self.offset is None else _finite(table, self.offset),
             precision_weights=weights,
         )
+
+
+def number_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) -> Design:
+    """The design with a code of its own for every level that was not there during fit.
+
+    Rows of one unknown label share a code from the number of levels on; a row
+    without a label has a code to itself.
+
+    Parameters
+    ----------
+    design : Design
+        With all factors of the encoder.
+    table : Table
+        What it was made from.
+    encoder : DesignEncoder
+        The encoder that made it.
+
+    Returns
+    -------
+    Design
+        The same with other codes.
+    """
+    factors = []
+    for factor, fitted in zip(design.factors, encoder.factors, strict=True):
+        unknown = np.flatnonzero(factor.codes < 0)
+        if len(unknown):
+            labels = [pd.Series(table.ids(c)).iloc[unknown] for c in fitted.levels.columns]
+            frame = pd.concat([part.reset_index(drop=True) for part in labels], axis=1)
+            frame.columns = pd.RangeIndex(len(labels))
+            number = frame.astype(object).groupby(list(frame.columns), dropna=True).ngroup()
+            fresh = number.fillna(-1).to_numpy(dtype=np.int64, copy=True)
+            alone = np.flatnonzero(fresh < 0)
+            fresh[alone] = fresh.max() + 1 + np.arange(len(alone))
+            codes = factor.codes.copy()
+            codes[unknown] = factor.n_levels + fresh
+            factor = replace(factor, codes=codes)
+        factors.append(factor)
+    return replace(design, factors=tuple(factors))
 
 
 def _by_factor(terms: tuple[RandomTerm, ...], table: Table) -> list[list[RandomTerm]]:

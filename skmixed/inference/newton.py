@@ -12,8 +12,8 @@ from skmixed.inference.objective import Derivatives, Objective, Point
 _NEAR = 0.5
 """Standard errors from the optimum within which steps follow the exact Hessian."""
 
-_COARSE = 1e-2
-"""Standard errors from the optimum within which six digits are not enough."""
+_COARSE = 1e-3
+"""Standard errors from the optimum within which the next step needs all digits."""
 
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
@@ -109,10 +109,10 @@ def minimise(
     gradients: list[float] = []
     n_iter = 0
     while True:
-        coarse = not gradients or gradients[-1] > _NEAR
+        coarse = not gradients or gradients[-1] > _COARSE
         derivatives = objective.derivatives(point, coarse)
         model = quadratic_model(derivatives.gradient, derivatives.hessian)
-        if coarse and model.scaled_gradient < _COARSE:
+        if coarse and model.scaled_gradient < 10.0 * tol:
             derivatives = objective.derivatives(point)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if tol < model.scaled_gradient < _NEAR:

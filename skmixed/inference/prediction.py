@@ -108,8 +108,8 @@ def draw_coefficients(
 ) -> np.ndarray:
     """The linear predictor under one draw of all coefficients, (n,).
 
-    Rows of unknown levels draw from the prior, a level for all such rows of a
-    factor: which of them share a level is not known here.
+    Codes from the number of levels on stand for levels that were not fitted;
+    each draws its effects from the prior.
     """
     p = len(result.coefficients)
     shared = rng.standard_normal(result.coupling.shape[1])
@@ -124,11 +124,11 @@ def draw_coefficients(
         drawn = fitted.means + coupling[position] @ shared
         if not result.coupled[position]:
             drawn = drawn + _draw_levels(_uncoupled(result, coupling, position), rng)
-        prior = _draw_levels(fitted.covariance[None], rng)
-        # code -1 picks the last row
-        drawn = np.concatenate([drawn, prior])
-        basis = _basis(factor)
-        add_effects(factor.codes % len(drawn), basis, drawn, predictor)
+        n_new = max(int(factor.codes.max(initial=-1)) + 1 - len(drawn), 0)
+        if n_new:
+            prior = np.broadcast_to(fitted.covariance, (n_new, *fitted.covariance.shape))
+            drawn = np.concatenate([drawn, _draw_levels(prior, rng)])
+        add_effects(factor.codes, _basis(factor), drawn, predictor)
     return predictor
 
 

@@ -195,12 +195,7 @@ class DirectSystem:
         products: list[np.ndarray] = []
         for factor in cross.factors:
             if factor is cross.eliminated:
-                own = np.empty((factor.n_levels, factor.n_effects))
-                gather_tail(
-                    cross.start, cross.columns, cross.values, cross.with_dense,
-                    self._shrink, self._solution, own,
-                )  # fmt: skip
-                products.append(own)
+                products.append(self._gather(self._solution[:, None])[:, :, 0])
             else:
                 products.append(tail[factor.columns].reshape(factor.n_levels, factor.n_effects))
         return products
@@ -264,15 +259,21 @@ class DirectSystem:
                 columns = tail[factor.columns]
                 products.append({j: columns[:, j].reshape(shape) for j in range(m)})
                 continue
-            products.append({})
-            for j, effects in own.items():
-                out = np.empty(shape)
-                gather_tail(
-                    cross.start, cross.columns, cross.values, cross.with_dense,
-                    self._shrink, rest[:, j], out,
-                )  # fmt: skip
-                products[-1][j] = out + effects
+            gathered = self._gather(rest[:, list(own)])
+            products.append(
+                {j: gathered[:, :, k] + effects for k, (j, effects) in enumerate(own.items())}
+            )
         return products
+
+    def _gather(self, vectors: np.ndarray) -> np.ndarray:
+        """reduced_l times tail vectors (N, m) for every eliminated level, (L, Q, m)."""
+        cross = self.cross
+        out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
+        gather_tail(
+            cross.start, cross.columns, cross.values, cross.with_dense,
+            self._shrink, np.ascontiguousarray(vectors), out,
+        )  # fmt: skip
+        return out
 
     def _spread(
         self, directions: list[Direction]
@@ -448,15 +449,9 @@ class DirectSystem:
         cross = self.cross
         assert cross.eliminated is not None
         scale = self.scale_factors[cross.eliminated.position]
-        out = np.empty((len(with_tail), cross.eliminated.size))
-        gathered = np.empty((cross.eliminated.n_levels, cross.eliminated.n_effects))
-        for row, vector in enumerate(with_tail):
-            gather_tail(
-                cross.start, cross.columns, cross.values, cross.with_dense,
-                self._shrink, np.append(vector, 0.0), gathered,
-            )  # fmt: skip
-            out[row] = -(gathered @ (scale @ scale.T)).ravel()
-        return out
+        padded = np.concatenate([with_tail.T, np.zeros((1, len(with_tail)))])
+        effects = np.einsum("lqr,qs->rls", self._gather(padded), scale @ scale.T)
+        return -effects.reshape(len(with_tail), cross.eliminated.size)
 
 
 def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:
