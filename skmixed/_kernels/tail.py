@@ -14,11 +14,15 @@ def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
     `first_row` to `last_row` (exclusive) are written.
     """
     width = mix.shape[1]
+    if width == 1:
+        scale = mix[:, 0].copy()
+        for i in range(first_row, last_row):
+            for j in range(i + 1):
+                out[i, j] = scale[i] * raw[i, j] * scale[j]
+            out[i, i] += diagonal[i]
+        return
     for i in range(first_row, last_row):
         for j in range(i + 1):
-            if width == 1:
-                out[i, j] = mix[i, 0] * raw[i, j] * mix[j, 0]
-                continue
             total = 0.0
             for a in range(width):
                 if mix[i, a] == 0.0:
