@@ -109,7 +109,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
     warm_start : bool, default=False
         Whether `fit` starts from the variance parameters of the previous fit.
     random_state : int, RandomState instance or None, default=None
-        Not used by the direct solver, which draws nothing.
+        Not used by the direct solver: the few random signs that steer its steps
+        are fixed.
     n_jobs : int or None, default=None
         Threads of the compiled kernels; results do not depend on it. None: all
         cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra

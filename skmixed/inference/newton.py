@@ -87,9 +87,9 @@ def minimise(
     Every step solves with the Hessian whose negative eigenvalues are turned
     positive, and is halved until the objective falls. Far from the optimum the
     Hessian is that of average information, which takes good long steps; near it
-    an estimate of the exact one, which makes the last steps quadratic. A stationary point with
-    a direction of negative curvature (a variance that is zero but wants to
-    grow, a saddle) is left along that direction.
+    an estimate of the exact one, which makes the last steps quadratic. A
+    stationary point with a direction of negative curvature (a variance that is
+    zero but wants to grow, a saddle) is left along that direction.
 
     Parameters
     ----------

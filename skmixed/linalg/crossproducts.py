@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,6 +160,7 @@ def accumulate(
         tail_factors.append(layout)
         n_tail += layout.size
 
+    _refuse_what_does_not_fit(n_tail + n_dense)
     tail = np.zeros((n_tail + n_dense, n_tail + n_dense))
     tail[n_tail:, n_tail:] = dense.T @ (dense * weights[:, None])
     for a, factor in enumerate(tail_factors):
@@ -193,6 +195,26 @@ def accumulate(
         eliminated, tuple(tail_factors), fixed.shape[1],
         own, with_dense, start, columns, values, tail,
     )  # fmt: skip
+
+
+_MATRICES = 6
+"""Matrices of the size of the tail that a fit holds at a time."""
+
+
+def _refuse_what_does_not_fit(n_tail: int) -> None:
+    """Raise MemoryError before the machine is asked for more than it has."""
+    needed = 8 * _MATRICES * n_tail**2
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    if needed > 0.8 * available:
+        raise MemoryError(
+            f"The direct solver keeps every factor but the largest in dense matrices: "
+            f"{n_tail:,} effects and coefficients need {needed:,} bytes, and this machine has "
+            f"{available:,}. Merge levels with few rows, use fewer random slopes, or leave a "
+            "factor out; one factor of any size is no problem."
+        )
 
 
 def _cells(codes, effect_maps, eliminated, tail_factors, slopes, weights, n_tail):
