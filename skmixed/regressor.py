@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import ndtri
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import _safe_indexing, check_random_state
@@ -19,14 +18,16 @@ from skmixed.design import (
     DesignEncoder,
     Table,
     number_unknown_levels,
+    pick_columns,
+    refuse_unknown_levels,
     resolve_spec,
 )
 from skmixed.inference.gaussian import FitOptions, fit_gaussian
 from skmixed.inference.prediction import draw_coefficients, predict_mean, predict_variance
 from skmixed.inference.result import FitResult
+from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.messages import warn_about_fit
-from skmixed.inspection.summary import Summary
-from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
+from skmixed.inspection.summary import Summary, summarise
 from skmixed.likelihoods import FAMILIES
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.posteriors import POSTERIORS
@@ -34,6 +35,7 @@ from skmixed.validation import (
     check_case_weights,
     check_choice,
     check_flag,
+    check_include,
     check_integer,
     check_positive,
     check_response,
@@ -296,9 +298,9 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         )
         with restrained_blas(options.n_threads):
             result = fit_gaussian(design, response, weights, options)
-        for name, value in self._fitted_attributes(encoder, result).items():
+        for name, value in fitted_attributes(encoder, result).items():
             setattr(self, name, value)
-        callbacks.fit_done(lambda: self._fitted_attributes(encoder, result))
+        callbacks.fit_done(lambda: fitted_attributes(encoder, result))
         warn_about_fit(result, encoder, design, self)
         return self
 
@@ -410,39 +412,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             Prints as text, shows as HTML in notebooks, and has ``.to_frame()``.
         """
         check_is_fitted(self)
-        std_error = np.sqrt(np.diagonal(self.coef_cov_.to_numpy()))
-        estimates = self.coef_
-        if self.design_encoder_.fixed.intercept:
-            estimates = np.append(self.intercept_, estimates)
-        half = ndtri(0.975) * std_error
-        fixed = pd.DataFrame(
-            {
-                "estimate": estimates,
-                "std_error": std_error,
-                "lower": estimates - half,
-                "upper": estimates + half,
-            },
-            index=self.coef_cov_.index,
-        )
-        groups = pd.DataFrame(
-            [
-                {"group": factor.name, "levels": factor.levels.n_levels,
-                 "terms": ", ".join(factor.term_names)}
-                for factor in self.design_encoder_.factors
-            ],
-            columns=["group", "levels", "terms"],
-        ).set_index("group")  # fmt: skip
-        criterion = {"reml": "restricted log likelihood", "ml": "log likelihood"}[self.method]
-        note = f" (the {criterion})" if self.posterior == "full" else ""
-        facts = {
-            "Rows": f"{self.n_observations_:.10g}",
-            "Method": f"{self.method}, posterior {self.posterior}, solver {self.solver_}",
-            "ELBO": f"{self.elbo_:.4f}{note}",
-            "Iterations": f"{self.n_iter_} ({'converged' if self.converged_ else 'NOT converged'})",
-        }
-        return Summary(
-            "Linear mixed-effects model", facts, fixed, self.variance_components_, groups
-        )
+        return summarise(self)
 
     # What the public methods share ---------------------------------------------
 
@@ -478,7 +448,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
                 )
             if n_iter == 0:
                 return False
-            return callbacks.iteration_done(lambda: self._fitted_attributes(encoder, publish()))
+            return callbacks.iteration_done(lambda: fitted_attributes(encoder, publish()))
 
         return report
 
@@ -498,72 +468,20 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             return None
         return covariances, self.noise_variance_
 
-    def _fitted_attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
-        """All fitted attributes, in the units of the data."""
-        names = [factor.name for factor in encoder.factors]
-        terms = [factor.term_names for factor in encoder.factors]
-        labels = [factor.levels.labels for factor in encoder.factors]
-        parts = list(zip(names, terms, labels, result.factors, strict=True))
-        first = int(encoder.fixed.intercept)
-        from_centre = np.eye(len(result.center))
-        if first:
-            from_centre[0] -= result.center
-        coefficients = from_centre @ result.coefficients
-        covariance = from_centre @ result.coefficient_covariance @ from_centre.T
-        return {
-            "intercept_": float(coefficients[0]) if first else 0.0,
-            "coef_": coefficients[first:],
-            "coef_names_": list(encoder.fixed.names[first:]),
-            "coef_cov_": covariance_frame(encoder.fixed.names, covariance),
-            "random_effects_": {
-                name: effects_frame(label, term, factor.means)
-                for name, term, label, factor in parts
-            },
-            "random_effects_std_": {
-                name: effects_frame(
-                    label,
-                    term,
-                    np.sqrt(np.maximum(np.diagonal(factor.covariances, axis1=1, axis2=2), 0.0)),
-                )
-                for name, term, label, factor in parts
-            },
-            "random_effects_cov_": {
-                name: covariance_frame(term, factor.covariance) for name, term, _, factor in parts
-            },
-            "noise_variance_": result.noise_variance,
-            "variance_components_": variance_components(
-                names,
-                terms,
-                [factor.blocks for factor in encoder.factors],
-                result.factors,
-                result.noise_variance,
-            ),
-            "elbo_": result.elbo,
-            "elbo_std_": 0.0,
-            "elbo_path_": result.elbo_path,
-            "gradient_path_": result.gradient_path,
-            "n_iter_": max(result.n_iter, 1),
-            "converged_": result.converged,
-            "solver_": "direct",
-            "n_observations_": result.n_observations,
-            "design_encoder_": encoder,
-            "fit_result_": result,
-        }
-
     def _design(
         self, X: Any, include: str | Sequence[str], with_weights: bool
     ) -> tuple[Design, list[int]]:
         """The design of rows to predict, and which factors of the fit it holds."""
         check_is_fitted(self)
         if self.formula is not None and hasattr(self, "feature_names_in_"):
-            X = _pick_columns(X, self.feature_names_in_)
+            X = pick_columns(X, self.feature_names_in_)
         table = Table.from_input(X)
         validate_data(self, X, reset=False, skip_check_array=True)
         encoder = self.design_encoder_
-        names = _included(include, encoder.factor_names)
+        names = check_include(include, encoder.factor_names)
         design = encoder.transform(table, factors=names, with_weights=with_weights)
         if self.handle_unknown == "error":
-            _refuse_unknown(design, table, encoder)
+            refuse_unknown_levels(design, table, encoder)
         return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
 
     def _noise_of_rows(self, design: Design) -> np.ndarray | float:
@@ -576,44 +494,3 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-def _included(include: str | Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(include, str):
-        if include == "all":
-            return names
-        if include == "none":
-            return ()
-        include = [include]
-    unknown = [name for name in include if name not in names]
-    if unknown:
-        known = ", ".join(repr(name) for name in names) or "none"
-        raise ValueError(
-            f"include names {unknown[0]!r}, which is no group of this model (groups: {known}); "
-            "use 'all', 'none' or a list of groups."
-        )
-    return tuple(include)
-
-
-def _pick_columns(X: Any, names: np.ndarray) -> Any:
-    """The columns of a data frame that the formula's model was fitted on, if all are there."""
-    columns = getattr(X, "columns", None)
-    if columns is None or list(columns) == list(names):
-        return X
-    return X[list(names)] if set(names) <= set(columns) else X
-
-
-def _refuse_unknown(design: Design, table: Table, encoder: DesignEncoder) -> None:
-    for factor in design.factors:
-        unknown = factor.codes < 0
-        if not unknown.any():
-            continue
-        row = int(unknown.argmax())
-        position = encoder.factor_names.index(factor.name)
-        columns = encoder.factors[position].levels.columns
-        value = ", ".join(str(np.asarray(table.ids(column))[row]) for column in columns)
-        raise ValueError(
-            f"Group {factor.name!r} has the level {value!r} in row {row}, which was not there "
-            f"during fit ({int(unknown.sum())} such rows); set handle_unknown='population' to "
-            "predict for the population, or fit with this level."
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -113,3 +114,21 @@ def check_weight_range(name: str, weights: np.ndarray) -> None:
             f"{name} runs from {used.min():.3g} to {used.max():.3g}; sums over rows lose the small "
             f"ones when the ratio exceeds {_WIDEST:g}. Set negligible weights to a common value."
         )
+
+
+def check_include(include: str | Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups that `include` names, out of all `names`."""
+    if isinstance(include, str):
+        if include == "all":
+            return names
+        if include == "none":
+            return ()
+        include = [include]
+    unknown = [name for name in include if name not in names]
+    if unknown:
+        known = ", ".join(repr(name) for name in names) or "none"
+        raise ValueError(
+            f"include names {unknown[0]!r}, which is no group of this model (groups: {known}); "
+            "use 'all', 'none' or a list of groups."
+        )
+    return tuple(include)

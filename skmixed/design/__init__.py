@@ -1,10 +1,16 @@
 """From data frames to arrays; the only place that knows data frames."""
 
 from skmixed.design.checks import require_finite
-from skmixed.design.design import Design, DesignEncoder, number_unknown_levels
+from skmixed.design.design import (
+    Design,
+    DesignEncoder,
+    number_unknown_levels,
+    refuse_unknown_levels,
+)
 from skmixed.design.factors import Factor
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.resolve import resolve_spec
+from skmixed.design.sources import pick_columns
 from skmixed.design.table import Table
 
 __all__ = [
@@ -14,6 +20,8 @@ __all__ = [
     "LevelEncoder",
     "Table",
     "number_unknown_levels",
+    "pick_columns",
+    "refuse_unknown_levels",
     "require_finite",
     "resolve_spec",
 ]

@@ -227,6 +227,38 @@ def number_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) 
     return replace(design, factors=tuple(factors))
 
 
+def refuse_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) -> None:
+    """Raise where the design has a row whose level was not there during fit.
+
+    Parameters
+    ----------
+    design : Design
+        With any of the encoder's factors.
+    table : Table
+        What it was made from.
+    encoder : DesignEncoder
+        The encoder that made it.
+
+    Raises
+    ------
+    ValueError
+        Names the group, the first such level and its row.
+    """
+    for factor in design.factors:
+        unknown = factor.codes < 0
+        if not unknown.any():
+            continue
+        row = int(unknown.argmax())
+        position = encoder.factor_names.index(factor.name)
+        columns = encoder.factors[position].levels.columns
+        value = ", ".join(str(np.asarray(table.ids(column))[row]) for column in columns)
+        raise ValueError(
+            f"Group {factor.name!r} has the level {value!r} in row {row}, which was not there "
+            f"during fit ({int(unknown.sum())} such rows); set handle_unknown='population' to "
+            "predict for the population, or fit with this level."
+        )
+
+
 def _by_factor(terms: tuple[RandomTerm, ...], table: Table) -> list[list[RandomTerm]]:
     """Random terms with the same grouping columns, in order of first appearance."""
     together: dict[frozenset[int], list[RandomTerm]] = {}

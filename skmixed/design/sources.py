@@ -124,3 +124,11 @@ def as_array(X: Any) -> npt.NDArray[Any]:
             f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
     return array if array.dtype.kind in NUMERIC_KINDS + "O" else array.astype(object)
+
+
+def pick_columns(X: Any, names: np.ndarray) -> Any:
+    """The columns of a data frame that the formula's model was fitted on, if all are there."""
+    columns = getattr(X, "columns", None)
+    if columns is None or list(columns) == list(names):
+        return X
+    return X[list(names)] if set(names) <= set(columns) else X

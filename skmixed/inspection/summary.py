@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,38 @@ def _text(frame: pd.DataFrame) -> str:
 
 def _html(frame: pd.DataFrame) -> str:
     return "<p>(none)</p>" if frame.empty else _shown(frame).to_html(border=0)
+
+
+def summarise(model: Any) -> Summary:
+    """Describe a fitted estimator."""
+    std_error = np.sqrt(np.diagonal(model.coef_cov_.to_numpy()))
+    estimates = model.coef_
+    if model.design_encoder_.fixed.intercept:
+        estimates = np.append(model.intercept_, estimates)
+    half = ndtri(0.975) * std_error
+    fixed = pd.DataFrame(
+        {
+            "estimate": estimates,
+            "std_error": std_error,
+            "lower": estimates - half,
+            "upper": estimates + half,
+        },
+        index=model.coef_cov_.index,
+    )
+    groups = pd.DataFrame(
+        [
+            {"group": factor.name, "levels": factor.levels.n_levels,
+             "terms": ", ".join(factor.term_names)}
+            for factor in model.design_encoder_.factors
+        ],
+        columns=["group", "levels", "terms"],
+    ).set_index("group")  # fmt: skip
+    criterion = {"reml": "restricted log likelihood", "ml": "log likelihood"}[model.method]
+    note = f" (the {criterion})" if model.posterior == "full" else ""
+    facts = {
+        "Rows": f"{model.n_observations_:.10g}",
+        "Method": f"{model.method}, posterior {model.posterior}, solver {model.solver_}",
+        "ELBO": f"{model.elbo_:.4f}{note}",
+        "Iterations": f"{model.n_iter_} ({'converged' if model.converged_ else 'NOT converged'})",
+    }
+    return Summary("Linear mixed-effects model", facts, fixed, model.variance_components_, groups)
