@@ -98,7 +98,6 @@ class Objective:
         the outer product of its gradient over the degrees of freedom off.
         """
         parameters, system = self.parameters, point.system
-        system.set_coarse(coarse)
         products = system.residual_products
         quadratic = [-(t.T @ t) / point.noise_variance for t in products]
         information = np.zeros((0, 0))
@@ -113,7 +112,7 @@ class Objective:
         if self.noise_variance is None:
             hessian -= np.outer(gradient, gradient) / self.degrees_of_freedom
         log_det_gradient, log_det_hessian, log_det_by_omega = self.posterior.log_det_derivatives(
-            system, parameters, point.theta, information, self.integrate_fixed
+            system, parameters, point.theta, information, self.integrate_fixed, coarse
         )
         return Derivatives(
             gradient + log_det_gradient,

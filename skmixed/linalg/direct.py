@@ -19,23 +19,20 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas, block_diag, lapack
+from scipy.linalg import blas, lapack
 
 from skmixed._kernels.elimination import (
     gather_tail,
     scatter_levels,
     shrink_levels,
     subtract_eliminated,
-    tail_quadratic_forms,
 )
-from skmixed._kernels.tail import mix_tail, sum_level_blocks
+from skmixed._kernels.tail import mix_tail
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.tail_covariance import TailCovariance
 from skmixed.linalg.threads import run_parts
 
 Direction = tuple[FactorLayout, np.ndarray]
-
-_WORTH_ROUNDING = 500
-"""Size of a tail from which single precision saves time."""
 
 
 class SingularSystemError(ArithmeticError):
@@ -74,12 +71,10 @@ class DirectSystem:
     ) -> None:
         self.cross = cross
         # a thread costs more than it brings where there is little to do
-        self._parts = n_threads if len(cross.columns) > 20_000 else 1
+        self.n_parts = n_threads if len(cross.columns) > 20_000 else 1
         self.scale_factors = scale_factors
         self._n = cross.tail.shape[0]
-        self._coarse = False
-        self._tail_covariances: dict[bool, np.ndarray] = {}
-        self._forms: dict[bool, np.ndarray] = {}
+        self._covariance: TailCovariance | None = None
         self._reduce()
         self._factorise()
 
@@ -89,47 +84,47 @@ class DirectSystem:
         self.log_det = 0.0
         if cross.eliminated is None:
             return
-        self._shrink = np.empty_like(cross.own)
-        self._omega_shrunk = np.empty_like(cross.own)
-        self._precision_shrunk = np.empty_like(cross.own)
+        self.shrink = np.empty_like(cross.own)
+        self.omega_shrunk = np.empty_like(cross.own)
+        self.precision_shrunk = np.empty_like(cross.own)
         self.log_det = shrink_levels(
             cross.own,
             self.scale_factors[cross.eliminated.position],
-            self._shrink,
-            self._omega_shrunk,
-            self._precision_shrunk,
+            self.shrink,
+            self.omega_shrunk,
+            self.precision_shrunk,
         )
 
         def subtract(first: int, last: int) -> None:
             subtract_eliminated(
                 cross.start, cross.columns, cross.values, cross.with_dense,
-                self._omega_shrunk, first, last, self.reduced,
+                self.omega_shrunk, first, last, self.reduced,
             )  # fmt: skip
 
-        run_parts(subtract, cross.row_bounds(self._parts))
+        run_parts(subtract, cross.row_bounds(self.n_parts))
 
     def _factorise(self) -> None:
         n_tail, size = self.cross.n_tail, self._n - 1
-        self._first, self._mix, self._mix_transposed = self._mixing()
+        self._first, self._mix, self.mix_transposed = self._mixing()
         identity = np.zeros(size)
         identity[:n_tail] = 1.0
         system = np.empty((size, size))
-        self._mix_rows(self.reduced, self._mix, identity, system)
+        self.mix_rows(self.reduced, self._mix, identity, system)
         # a row-major lower triangle is a column-major upper one
-        self._upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
+        self.upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
         if info:
             raise SingularSystemError("the system is singular at these variance parameters")
-        pivots = np.diagonal(self._upper)
+        pivots = np.diagonal(self.upper)
         self.log_det += 2.0 * np.log(pivots[:n_tail]).sum()
         self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()
-        right = self._apply_scale_transposed(self.reduced[size].copy())[:size]
-        self._response_half = self._forward_solve(right)
+        right = self.apply_scale_transposed(self.reduced[size].copy())[:size]
+        self._response_half = self.forward_solve(right)
         explained = float(self._response_half @ self._response_half)
         self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
 
-    def _mix_rows(self, raw, mix, diagonal, out) -> None:
+    def mix_rows(self, raw, mix, diagonal, out) -> None:
         """`mix_tail` in threads: triangles of equal area."""
-        shares = np.sqrt(np.arange(1, self._parts) / self._parts)
+        shares = np.sqrt(np.arange(1, self.n_parts) / self.n_parts)
         bounds = [0, *(shares * len(out)).astype(int).tolist(), len(out)]
         run_parts(
             lambda first, last: mix_tail(raw, self._first, mix, diagonal, first, last, out), bounds
@@ -151,7 +146,7 @@ class DirectSystem:
             mix_transposed[factor.columns, :q] = np.tile(scale, (factor.n_levels, 1))
         return first, mix, mix_transposed
 
-    def _apply_scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
+    def apply_scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
         """T' times tail vectors (N, m) or (N,), identity on the dense columns."""
         return self._apply_by_level(vectors, [scale.T for scale in self.scale_factors])
 
@@ -163,13 +158,13 @@ class DirectSystem:
             out[factor.columns] = scaled.reshape(vectors[factor.columns].shape)
         return out
 
-    def _forward_solve(self, vectors: np.ndarray) -> np.ndarray:
+    def forward_solve(self, vectors: np.ndarray) -> np.ndarray:
         """L^-1 times columns over random tail and fixed effects (without response)."""
         if not len(vectors):
             return vectors
         if vectors.ndim == 1:
-            return blas.dtrsv(self._upper, vectors, lower=0, trans=1)
-        return blas.dtrsm(1.0, self._upper, np.asfortranarray(vectors), lower=0, trans_a=1)
+            return blas.dtrsv(self.upper, vectors, lower=0, trans=1)
+        return blas.dtrsm(1.0, self.upper, np.asfortranarray(vectors), lower=0, trans_a=1)
 
     # The solution -------------------------------------------------------------
 
@@ -178,7 +173,7 @@ class DirectSystem:
         """Tail effects and fixed effects, and -1 for the response, negated: the residual maker."""
         scaled = self._response_half
         if len(scaled):
-            scaled = blas.dtrsv(self._upper, scaled, lower=0, trans=0)
+            scaled = blas.dtrsv(self.upper, scaled, lower=0, trans=0)
         effects = self._apply_by_level(np.append(scaled, -1.0), self.scale_factors)
         return -effects
 
@@ -195,7 +190,7 @@ class DirectSystem:
         products: list[np.ndarray] = []
         for factor in cross.factors:
             if factor is cross.eliminated:
-                products.append(self._gather(self._solution[:, None])[:, :, 0])
+                products.append(self.gather(self._solution[:, None])[:, :, 0])
             else:
                 products.append(tail[factor.columns].reshape(factor.n_levels, factor.n_effects))
         return products
@@ -218,7 +213,7 @@ class DirectSystem:
         """
         direct, known, own = self._spread(directions)
         through = self._times_reduced(direct)
-        half = self._forward_solve(self._apply_scale_transposed(known + through)[: self._n - 1])
+        half = self.forward_solve(self.apply_scale_transposed(known + through)[: self._n - 1])
         gram = direct.T @ through + direct.T @ known + known.T @ direct - half.T @ half
         for j, effects in own.items():
             for k in own:
@@ -243,12 +238,12 @@ class DirectSystem:
         size, m = self._n - 1, len(directions)
         direct, known, own = self._spread(directions)
         right = known + self._times_reduced(direct)
-        solution = self._forward_solve(self._apply_scale_transposed(right)[:size])
+        solution = self.forward_solve(self.apply_scale_transposed(right)[:size])
         if not integrate_fixed:
             solution[cross.n_tail :] = 0.0
         rest = direct
         if size:
-            solution = blas.dtrsm(1.0, self._upper, solution, lower=0, overwrite_b=1)
+            solution = blas.dtrsm(1.0, self.upper, solution, lower=0, overwrite_b=1)
             padded = np.concatenate([solution, np.zeros((1, m))])
             rest = np.asfortranarray(direct - self._apply_by_level(padded, self.scale_factors))
         tail = known + self._times_reduced(rest)
@@ -259,19 +254,19 @@ class DirectSystem:
                 columns = tail[factor.columns]
                 products.append({j: columns[:, j].reshape(shape) for j in range(m)})
                 continue
-            gathered = self._gather(rest[:, list(own)])
+            gathered = self.gather(rest[:, list(own)])
             products.append(
                 {j: gathered[:, :, k] + effects for k, (j, effects) in enumerate(own.items())}
             )
         return products
 
-    def _gather(self, vectors: np.ndarray) -> np.ndarray:
+    def gather(self, vectors: np.ndarray) -> np.ndarray:
         """reduced_l times tail vectors (N, m) for every eliminated level, (L, Q, m)."""
         cross = self.cross
         out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
         gather_tail(
             cross.start, cross.columns, cross.values, cross.with_dense,
-            self._shrink, np.ascontiguousarray(vectors), out,
+            self.shrink, np.ascontiguousarray(vectors), out,
         )  # fmt: skip
         return out
 
@@ -292,9 +287,9 @@ class DirectSystem:
             if factor is cross.eliminated:
                 scatter_levels(
                     cross.start, cross.columns, cross.values, cross.with_dense,
-                    self._shrink, np.ascontiguousarray(effects), known[:, j],
+                    self.shrink, np.ascontiguousarray(effects), known[:, j],
                 )  # fmt: skip
-                own[j] = np.matmul(self._precision_shrunk, effects[:, :, None])[:, :, 0]
+                own[j] = np.matmul(self.precision_shrunk, effects[:, :, None])[:, :, 0]
             else:
                 direct[factor.columns, j] = effects.ravel()
         return direct, known, own
@@ -303,163 +298,16 @@ class DirectSystem:
         """The reduced cross-products times columns (N, m)."""
         return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
 
-    def set_coarse(self, coarse: bool) -> None:
-        """Whether covariances of a large tail may be rounded to single precision.
-
-        Six digits are plenty far from the optimum, at half the time.
-        """
-        if coarse != self._coarse:
-            self._coarse = coarse
-            self._tail_covariances.clear()
-            self._forms.clear()
-
-    def tail_covariance(self, integrate_fixed: bool) -> np.ndarray:
-        """Relative posterior covariance of tail effects and beta, lower triangle.
-
-        Shape (N - 1, N - 1). With ``integrate_fixed=False`` beta is a point: its
-        rows and columns are zero, and the others are conditional on it.
-        """
-        n_tail = self.cross.n_tail
-        if integrate_fixed in self._tail_covariances:
-            return self._tail_covariances[integrate_fixed]
-        used = n_tail + self.cross.n_fixed if integrate_fixed else n_tail
-        covariance = np.zeros((self._n - 1, self._n - 1))
-        self._tail_covariances[integrate_fixed] = covariance
-        if used:
-            single = self._coarse and used >= _WORTH_ROUNDING
-            invert = lapack.spotri if single else lapack.dpotri
-            precision = np.float32 if single else np.float64
-            upper = np.array(self._upper[:used, :used], dtype=precision, order="F")
-            inverse, _ = invert(upper, lower=0, overwrite_c=1)
-            nothing = np.zeros(used)
-            self._mix_rows(inverse.T, self._mix_transposed, nothing, covariance[:used, :used])
-        return covariance
-
-    def _eliminated_forms(self, integrate_fixed: bool) -> np.ndarray:
-        """reduced_l C reduced_l' of every eliminated level, C the tail covariance, (L, Q, Q)."""
-        if integrate_fixed in self._forms:
-            return self._forms[integrate_fixed]
-        cross = self.cross
-        assert cross.eliminated is not None
-        forms = np.empty_like(cross.own)
-        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :-1])
-        covariance = self.tail_covariance(integrate_fixed)
-
-        def fill(first: int, last: int) -> None:
-            tail_quadratic_forms(
-                cross.start, cross.columns, cross.values, with_fixed,
-                self._shrink, covariance, first, last, forms,
-            )  # fmt: skip
-
-        run_parts(fill, cross.level_bounds(self._parts))
-        self._forms[integrate_fixed] = forms
-        return forms
-
-    def information(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
-        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point.
-
-        For a tail factor there are two ways: from the posterior covariance C,
-        Z'PZ = Omega^-1 (L Omega - sum_l C_ll) Omega^-1, which loses all digits
-        where Omega is nearly singular, or by projection, which loses some where
-        the variance is huge. The scale of Omega decides.
-        """
-        if factor is self.cross.eliminated:
-            forms = self._eliminated_forms(integrate_fixed)
-            return self._precision_shrunk.sum(axis=0) - forms.sum(axis=0)
-        scale = self.scale_factors[factor.position]
-        rows = np.diagonal(self.reduced)[factor.columns].mean()
-        smallest = np.linalg.svd(scale, compute_uv=False)[-1]
-        summed = np.empty((factor.n_effects, factor.n_effects))
-        if rows * smallest**2 > 1e-3:
-            sum_level_blocks(
-                self.tail_covariance(integrate_fixed),
-                factor.start, factor.n_levels, factor.n_effects, summed,
-            )  # fmt: skip
-            inverse = np.linalg.inv(scale)
-            inner = factor.n_levels * np.eye(factor.n_effects) - inverse @ summed @ inverse.T
-            return inverse.T @ inner @ inverse
-        return self._projected_information(factor, integrate_fixed)
-
-    def _projected_information(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
-        used = self._n - 1 if integrate_fixed else self.cross.n_tail
-        own = np.empty((factor.n_effects, factor.n_effects))
-        sum_level_blocks(self.reduced, factor.start, factor.n_levels, factor.n_effects, own)
-        columns = np.ascontiguousarray(_symmetric_rows(self.reduced, factor.columns).T)
-        half = self._forward_solve(self._apply_scale_transposed(columns)[: self._n - 1])[:used]
-        half = half.reshape(used, factor.n_levels, factor.n_effects)
-        return own - np.einsum("ulq,uls->qs", half, half)
-
-    def level_covariances(self, factor: FactorLayout, integrate_fixed: bool) -> np.ndarray:
-        """Relative posterior covariance of each level's effects, (L, Q, Q)."""
-        if factor is self.cross.eliminated:
-            scale = self.scale_factors[factor.position]
-            omega = scale @ scale.T
-            forms = self._eliminated_forms(integrate_fixed)
-            return self._omega_shrunk + omega @ forms @ omega
-        tail_covariance = self.tail_covariance(integrate_fixed)
-        blocks = np.empty((factor.n_levels, factor.n_effects, factor.n_effects))
-        for q in range(factor.n_effects):
-            for s in range(q + 1):
-                rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
-                blocks[:, q, s] = blocks[:, s, q] = tail_covariance[rows, rows - q + s]
-        return blocks
+    def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
+        """The posterior covariance, made once and kept; exact where `coarse` would do."""
+        kept = self._covariance
+        if kept is None or kept.integrate_fixed != integrate_fixed or (kept.coarse and not coarse):
+            kept = self._covariance = TailCovariance(self, integrate_fixed, coarse)
+        return kept
 
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
         n_tail, p = self.cross.n_tail, self.cross.n_fixed
-        half = np.triu(self._upper[n_tail : n_tail + p, n_tail : n_tail + p])
+        half = np.triu(self.upper[n_tail : n_tail + p, n_tail : n_tail + p])
         inverse = np.linalg.solve(half, np.eye(p)) if p else np.zeros((0, 0))
         return inverse @ inverse.T
-
-    def joint_covariance(self, kept: tuple[int, ...], integrate_fixed: bool) -> np.ndarray:
-        """Relative covariance of beta and the `kept` factors with all effects.
-
-        Rows: fixed effects, then the effects of the factors at the positions
-        `kept`; columns: fixed effects, then the effects of all factors.
-        """
-        cross = self.cross
-        lower = self.tail_covariance(integrate_fixed)
-        rows = [_symmetric_rows(lower, slice(cross.n_tail, len(lower)))]
-        for position in kept:
-            factor = cross.factors[position]
-            if factor is cross.eliminated:
-                everything = _symmetric_rows(lower, slice(0, len(lower)))
-                rows.append(self._covariance_with_eliminated(everything).T)
-            else:
-                rows.append(_symmetric_rows(lower, factor.columns))
-        with_tail = np.concatenate(rows)
-        columns = [with_tail[:, cross.n_tail :]]
-        for factor in cross.factors:
-            if factor is not cross.eliminated:
-                columns.append(with_tail[:, factor.columns])
-                continue
-            covariance = self._covariance_with_eliminated(with_tail)
-            if factor.position in kept:
-                before = sum(cross.factors[k].size for k in kept if k < factor.position)
-                begin = cross.n_fixed + before
-                covariance[begin : begin + factor.size] += block_diag(*self._omega_shrunk)
-            columns.append(covariance)
-        return np.concatenate(columns, axis=1)
-
-    def _covariance_with_eliminated(self, with_tail: np.ndarray) -> np.ndarray:
-        """Covariance with the eliminated effects (r, L Q) of what covaries so with the tail.
-
-        Given the tail, the eliminated effects have mean Omega reduced_l (data - tail).
-        """
-        cross = self.cross
-        assert cross.eliminated is not None
-        scale = self.scale_factors[cross.eliminated.position]
-        padded = np.concatenate([with_tail.T, np.zeros((1, len(with_tail)))])
-        effects = np.einsum("lqr,qs->rls", self._gather(padded), scale @ scale.T)
-        return -effects.reshape(len(with_tail), cross.eliminated.size)
-
-
-def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:
-    """Rows of a symmetric matrix of which the lower triangle is filled."""
-    start, stop = rows.start, rows.stop
-    out = np.empty((stop - start, len(lower)))
-    block = lower[rows, rows]
-    out[:, :start] = lower[rows, :start]
-    out[:, rows] = np.tril(block) + np.tril(block, -1).T
-    out[:, stop:] = lower[stop:, rows].T
-    return out

@@ -61,11 +61,12 @@ class Posterior(Protocol):
         theta: np.ndarray,
         average_information: np.ndarray,
         integrate_fixed: bool,
+        coarse: bool,
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Gradient and Hessian by theta, and derivatives by each factor's Omega.
 
         `average_information` may stand in for the part of the Hessian that is
-        costly.
+        costly; six digits suffice where `coarse`.
         """
         ...
 

@@ -30,13 +30,15 @@ class FullPosterior:
         theta: np.ndarray,
         average_information: np.ndarray,
         integrate_fixed: bool,
+        coarse: bool,
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Exact gradient; the Hessian with average information for tr(P V_i P V_j).
 
         Gilmour, Thompson and Cullis (1995), Biometrics 51, equation 7: the
         trace is the expectation of y' P V_i P V_j P y / noise.
         """
-        derivatives = [system.information(factor, integrate_fixed) for factor in parameters.factors]
+        covariance = system.covariance(integrate_fixed, coarse)
+        derivatives = [covariance.information(factor) for factor in parameters.factors]
         gradient = parameters.gradient(theta, derivatives)
         hessian = parameters.curvature(derivatives) - average_information
         return gradient, hessian, derivatives
@@ -59,7 +61,8 @@ class FullPosterior:
     ) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""
         factors = system.cross.factors
-        levels = tuple(system.level_covariances(factor, integrate_fixed) for factor in factors)
+        covariance = system.covariance(integrate_fixed)
+        levels = tuple(covariance.level_covariances(factor) for factor in factors)
         kept: list[int] = []
         rows = system.cross.n_fixed
         total = rows + sum(factor.size for factor in factors)
@@ -68,7 +71,7 @@ class FullPosterior:
                 break
             rows += factor.size
             kept.append(factor.position)
-        joint = system.joint_covariance(tuple(sorted(kept)), integrate_fixed)
+        joint = covariance.joint(tuple(sorted(kept)))
         return PosteriorCovariance(levels, system.fixed_covariance(), tuple(sorted(kept)), joint)
 
 

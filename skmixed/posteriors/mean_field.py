@@ -44,6 +44,7 @@ class MeanFieldPosterior:
         theta: np.ndarray,
         average_information: np.ndarray,
         integrate_fixed: bool,
+        coarse: bool,
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Exact gradient; the Hessian by central differences of it (blocks are small)."""
         precisions = [system.cross.effect_precisions(f) for f in parameters.factors]

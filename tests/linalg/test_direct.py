@@ -61,7 +61,7 @@ def test_information(name, integrate_fixed, scale):
     projector = model.projector(integrate_fixed)
     for factor, Z in zip(system.cross.factors, model.Z, strict=True):
         expected = level_blocks(Z.T @ projector @ Z, factor.n_effects).sum(axis=0)
-        found = system.information(factor, integrate_fixed)
+        found = system.covariance(integrate_fixed).information(factor)
         close(found, expected, rtol=1e-6)
         np.testing.assert_allclose(found, found.T, rtol=1e-6, atol=1e-9 * np.abs(found).max())
 
@@ -90,7 +90,7 @@ def test_level_covariances(name, integrate_fixed, scale):
     for factor in system.cross.factors:
         here = model.effects_slice(factor.position)
         expected = level_blocks(covariance[here, here], factor.n_effects)
-        close(system.level_covariances(factor, integrate_fixed), expected)
+        close(system.covariance(integrate_fixed).level_covariances(factor), expected)
 
 
 @pytest.mark.parametrize("integrate_fixed", [True, False])
@@ -103,7 +103,7 @@ def test_tail_covariance(name, p, integrate_fixed, scale):
     parts = [model.effects_slice(factor.position) for factor in system.cross.tail_factors]
     where = np.concatenate([np.r_[part] for part in [*parts, slice(0, p)]]).astype(int)
     expected = np.tril(covariance[np.ix_(where, where)])
-    close(np.tril(system.tail_covariance(integrate_fixed)), expected)
+    close(np.tril(system.covariance(integrate_fixed).tail), expected)
 
 
 @pytest.mark.parametrize("integrate_fixed", [True, False])
@@ -116,7 +116,7 @@ def test_joint_covariance(name, integrate_fixed, scale):
     for kept in [(), *((k,) for k in positions), tuple(positions)]:
         parts = [slice(0, model.X.shape[1]), *(model.effects_slice(k) for k in kept)]
         rows = np.concatenate([np.r_[part] for part in parts]).astype(int)
-        close(system.joint_covariance(kept, integrate_fixed), covariance[rows])
+        close(system.covariance(integrate_fixed).joint(kept), covariance[rows])
 
 
 @pytest.mark.parametrize("name", WITH_FACTORS)
@@ -129,7 +129,11 @@ def test_rows_in_another_order(name):
     for a, b in zip(one.random_effects, other.random_effects, strict=True):
         close(a, b, rtol=1e-11)
     for a, b in zip(one.cross.factors, other.cross.factors, strict=True):
-        close(one.level_covariances(a, True), other.level_covariances(b, True), rtol=1e-11)
+        close(
+            one.covariance(True).level_covariances(a),
+            other.covariance(True).level_covariances(b),
+            rtol=1e-11,
+        )
 
 
 @pytest.mark.parametrize("name", WITH_FACTORS)
@@ -138,7 +142,7 @@ def test_posterior_covariance_is_not_factorised(name):
     model = make_model(name)
     system = model.system()
     everything = tuple(range(len(model.Z)))
-    found = system.joint_covariance(everything, True)
+    found = system.covariance(True).joint(everything)
     precision = np.linalg.inv(model.posterior_covariance(True))
     ratios = np.linalg.eigvals(found @ precision).real
     np.testing.assert_allclose(ratios, 1.0, rtol=1e-7)
