@@ -491,6 +491,5 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
