@@ -128,9 +128,10 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         Fixed effects in the order of `coef_names_`; 0 for a column that others span.
     coef_names_ : list of str
         What each entry of `coef_` multiplies.
-    coef_cov_ : DataFrame
-        Covariance of the intercept (when there is one) and the coefficients:
-        posterior for "reml", sampling for "ml".
+    coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
+        Covariance of the intercept and the coefficients, the intercept first
+        (without its row and column when there is none): posterior for "reml",
+        sampling for "ml".
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.

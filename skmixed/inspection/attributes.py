@@ -31,7 +31,7 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
         "intercept_": float(coefficients[0]) if first else 0.0,
         "coef_": coefficients[first:],
         "coef_names_": list(encoder.fixed.names[first:]),
-        "coef_cov_": covariance_frame(encoder.fixed.names, covariance),
+        "coef_cov_": covariance,
         "random_effects_": {
             name: effects_frame(label, term, factor.means) for name, term, label, factor in parts
         },
@@ -46,7 +46,7 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
         "random_effects_cov_": {
             name: covariance_frame(term, factor.covariance) for name, term, _, factor in parts
         },
-        "noise_variance_": result.noise_variance,
+        "noise_variance_": float(result.noise_variance),
         "variance_components_": variance_components(
             names,
             terms,
@@ -54,7 +54,7 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
             result.factors,
             result.noise_variance,
         ),
-        "elbo_": result.elbo,
+        "elbo_": float(result.elbo),
         "elbo_std_": 0.0,
         "elbo_path_": result.elbo_path,
         "gradient_path_": result.gradient_path,

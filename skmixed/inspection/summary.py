@@ -89,7 +89,7 @@ def _html(frame: pd.DataFrame) -> str:
 
 def summarise(model: Any) -> Summary:
     """Describe a fitted estimator."""
-    std_error = np.sqrt(np.diagonal(model.coef_cov_.to_numpy()))
+    std_error = np.sqrt(np.diagonal(model.coef_cov_))
     estimates = model.coef_
     if model.design_encoder_.fixed.intercept:
         estimates = np.append(model.intercept_, estimates)
@@ -101,7 +101,7 @@ def summarise(model: Any) -> Summary:
             "lower": estimates - half,
             "upper": estimates + half,
         },
-        index=model.coef_cov_.index,
+        index=list(model.design_encoder_.fixed.names),
     )
     groups = pd.DataFrame(
         [

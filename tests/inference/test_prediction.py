@@ -83,7 +83,9 @@ class DensePosterior:
         self.covariance[p:, :p] = self.covariance[:p, p:].T
 
     def fixed(self, frame):
-        return np.column_stack([term_column(frame, c) for c in self.model.coef_cov_.index])
+        return np.column_stack(
+            [term_column(frame, c) for c in self.model.summary().to_frame().index]
+        )
 
     def random(self, frame, groups=None):
         parts = []
