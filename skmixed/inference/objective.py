@@ -9,7 +9,7 @@ import numpy as np
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.direct import DirectSystem, SingularSystemError
-from skmixed.posteriors import Posterior
+from skmixed.posteriors import Place, Posterior, PosteriorCovariance
 
 LEAST_NOISE = 1e-13
 """Part of the response's variance below which the noise is rounding error."""
@@ -85,7 +85,7 @@ class Objective:
             noise = rss / df
             if not noise > LEAST_NOISE * self.cross.tail[-1, -1] / self.n_observations:
                 return None
-        log_det = self.posterior.log_det(system, self.integrate_fixed)
+        log_det = self.posterior.log_det(self._place(system, theta))
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         return Point(theta, float(deviance), noise, system)
 
@@ -112,7 +112,7 @@ class Objective:
         if self.noise_variance is None:
             hessian -= np.outer(gradient, gradient) / self.degrees_of_freedom
         log_det_gradient, log_det_hessian, log_det_by_omega = self.posterior.log_det_derivatives(
-            system, parameters, point.theta, information, self.integrate_fixed, coarse
+            self._place(system, point.theta), information, coarse
         )
         return Derivatives(
             gradient + log_det_gradient,
@@ -124,10 +124,13 @@ class Objective:
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same derivatives with an estimate of the exact Hessian."""
         correction = self.posterior.hessian_correction(
-            point.system,
-            self.parameters,
-            point.theta,
-            derivatives.average_information,
-            self.integrate_fixed,
+            self._place(point.system, point.theta), derivatives.average_information
         )
         return replace(derivatives, hessian=derivatives.hessian + correction)
+
+    def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
+        """The covariance of the posterior at a point; see `Posterior.covariance`."""
+        return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
+
+    def _place(self, system: DirectSystem, theta: np.ndarray) -> Place:
+        return Place(system, self.parameters, theta, self.integrate_fixed)

@@ -56,7 +56,7 @@ def publish(
     system = point.system
     noise = point.noise_variance * units.noise
     unit = point.noise_variance * units.response_scale**2
-    posterior = objective.posterior.covariance(system, objective.integrate_fixed, JOINT_LIMIT)
+    posterior = objective.posterior_covariance(point, JOINT_LIMIT)
     to_centred = units.fixed.to_centred()
     coefficients = to_centred @ (units.least_squares + units.response_scale * system.fixed_effects)
     if units.fixed.has_intercept:

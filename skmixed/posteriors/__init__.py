@@ -1,6 +1,6 @@
 """Variational families; a new one is a file here and a line in the registry."""
 
-from skmixed.posteriors.base import Posterior, PosteriorCovariance
+from skmixed.posteriors.base import Place, Posterior, PosteriorCovariance
 from skmixed.posteriors.full import FullPosterior
 from skmixed.posteriors.mean_field import MeanFieldPosterior
 
@@ -10,4 +10,4 @@ POSTERIORS: dict[str, Posterior] = {
 }
 """The values of the estimators' ``posterior`` parameter."""
 
-__all__ = ["POSTERIORS", "Posterior", "PosteriorCovariance"]
+__all__ = ["POSTERIORS", "Place", "Posterior", "PosteriorCovariance"]

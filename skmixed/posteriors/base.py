@@ -12,6 +12,26 @@ from skmixed.linalg.direct import DirectSystem
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a posterior is asked about itself.
+
+    Attributes
+    ----------
+    system : DirectSystem
+        The mixed-model equations at `theta`.
+    parameters : CovarianceParameters
+    theta : ndarray
+    integrate_fixed : bool
+        Whether the fixed effects have a posterior or are a point.
+    """
+
+    system: DirectSystem
+    parameters: CovarianceParameters
+    theta: np.ndarray
+    integrate_fixed: bool
+
+
+@dataclass(frozen=True)
 class PosteriorCovariance:
     """Covariances of a posterior relative to the noise variance.
 
@@ -50,18 +70,12 @@ class Posterior(Protocol):
     rotates_bases: bool
     """Whether the family is unchanged by a rotation of a factor's basis."""
 
-    def log_det(self, system: DirectSystem, integrate_fixed: bool) -> float:
+    def log_det(self, place: Place) -> float:
         """The log determinant that enters the ELBO."""
         ...
 
     def log_det_derivatives(
-        self,
-        system: DirectSystem,
-        parameters: CovarianceParameters,
-        theta: np.ndarray,
-        average_information: np.ndarray,
-        integrate_fixed: bool,
-        coarse: bool,
+        self, place: Place, average_information: np.ndarray, coarse: bool
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Gradient and Hessian by theta, and derivatives by each factor's Omega.
 
@@ -70,19 +84,10 @@ class Posterior(Protocol):
         """
         ...
 
-    def hessian_correction(
-        self,
-        system: DirectSystem,
-        parameters: CovarianceParameters,
-        theta: np.ndarray,
-        average_information: np.ndarray,
-        integrate_fixed: bool,
-    ) -> np.ndarray:
+    def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
         """An estimate of what that Hessian is short of; steers steps near the optimum."""
         ...
 
-    def covariance(
-        self, system: DirectSystem, integrate_fixed: bool, joint_limit: int
-    ) -> PosteriorCovariance:
-        """The covariance at the given parameters; `joint` of at most `joint_limit` numbers."""
+    def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
+        """The covariance; `joint` of at most `joint_limit` numbers."""
         ...

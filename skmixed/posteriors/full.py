@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import FactorLayout
-from skmixed.linalg.direct import Direction, DirectSystem
-from skmixed.posteriors.base import PosteriorCovariance
+from skmixed.linalg.direct import Direction
+from skmixed.posteriors.base import Place, PosteriorCovariance
 
 
 class FullPosterior:
@@ -19,49 +18,34 @@ class FullPosterior:
 
     rotates_bases = True
 
-    def log_det(self, system: DirectSystem, integrate_fixed: bool) -> float:
+    def log_det(self, place: Place) -> float:
         """log |V| (+ log |X' V^-1 X|)."""
-        return system.log_det + (system.log_det_fixed if integrate_fixed else 0.0)
+        fixed = place.system.log_det_fixed if place.integrate_fixed else 0.0
+        return place.system.log_det + fixed
 
     def log_det_derivatives(
-        self,
-        system: DirectSystem,
-        parameters: CovarianceParameters,
-        theta: np.ndarray,
-        average_information: np.ndarray,
-        integrate_fixed: bool,
-        coarse: bool,
+        self, place: Place, average_information: np.ndarray, coarse: bool
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Exact gradient; the Hessian with average information for tr(P V_i P V_j).
 
         Gilmour, Thompson and Cullis (1995), Biometrics 51, equation 7: the
         trace is the expectation of y' P V_i P V_j P y / noise.
         """
-        covariance = system.covariance(integrate_fixed, coarse)
-        derivatives = [covariance.information(factor) for factor in parameters.factors]
-        gradient = parameters.gradient(theta, derivatives)
-        hessian = parameters.curvature(derivatives) - average_information
+        covariance = place.system.covariance(place.integrate_fixed, coarse)
+        derivatives = [covariance.information(factor) for factor in place.parameters.factors]
+        gradient = place.parameters.gradient(place.theta, derivatives)
+        hessian = place.parameters.curvature(derivatives) - average_information
         return gradient, hessian, derivatives
 
-    def hessian_correction(
-        self,
-        system: DirectSystem,
-        parameters: CovarianceParameters,
-        theta: np.ndarray,
-        average_information: np.ndarray,
-        integrate_fixed: bool,
-    ) -> np.ndarray:
+    def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
         """Average information less an estimate of its expectation."""
-        return average_information - _expected_information(
-            system, parameters, theta, integrate_fixed
-        )
+        return average_information - _expected_information(place)
 
-    def covariance(
-        self, system: DirectSystem, integrate_fixed: bool, joint_limit: int
-    ) -> PosteriorCovariance:
+    def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""
+        system = place.system
         factors = system.cross.factors
-        covariance = system.covariance(integrate_fixed)
+        covariance = system.covariance(place.integrate_fixed)
         levels = tuple(covariance.level_covariances(factor) for factor in factors)
         kept: list[int] = []
         rows = system.cross.n_fixed
@@ -82,12 +66,7 @@ _FEW_LEVELS = 16
 """Factors of at most so many levels have exact traces."""
 
 
-def _expected_information(
-    system: DirectSystem,
-    parameters: CovarianceParameters,
-    theta: np.ndarray,
-    integrate_fixed: bool,
-) -> np.ndarray:
+def _expected_information(place: Place) -> np.ndarray:
     """tr(P V_i P V_j) of all parameters, estimated with fixed random signs.
 
     V^-1 takes the place of P where the fixed effects are a point.
@@ -97,9 +76,10 @@ def _expected_information(
     w_a = Z_k' P Z_g (signs x e_a) (Hutchinson 1990, Communications in
     Statistics 19). Small factors take a unit vector a level instead.
     """
-    tangents = parameters.tangents(theta)
+    parameters = place.parameters
+    tangents = parameters.tangents(place.theta)
     signs = np.random.default_rng(20)
-    total = np.zeros((len(theta), len(theta)))
+    total = np.zeros((len(tangents), len(tangents)))
     precision = np.zeros_like(total)
     directions: list[Direction] = []
     places: list[tuple[FactorLayout, bool, slice]] = []
@@ -114,7 +94,7 @@ def _expected_information(
         unit = np.eye(factor.n_effects)
         directions += [(factor, probe[:, None] * row) for probe in probes for row in unit]
         places.append((factor, exact, slice(begin, len(directions))))
-    projected = system.projected_products(directions, integrate_fixed)
+    projected = place.system.projected_products(directions, place.integrate_fixed)
     for factor, exact, here in places:
         own = [i for i, (other, _) in enumerate(tangents) if other is factor]
         for j, (other, tangent) in enumerate(tangents):

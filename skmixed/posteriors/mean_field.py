@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
-from skmixed.linalg.direct import DirectSystem
-from skmixed.posteriors.base import PosteriorCovariance
+from skmixed.posteriors.base import Place, PosteriorCovariance
 
 
 class MeanFieldPosterior:
@@ -25,28 +23,23 @@ class MeanFieldPosterior:
 
     rotates_bases = False
 
-    def log_det(self, system: DirectSystem, integrate_fixed: bool) -> float:
+    def log_det(self, place: Place) -> float:
         """The factorised determinant (+ log |X'X|)."""
-        cross = system.cross
+        system, cross = place.system, place.system.cross
         total = 0.0
         for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
             precisions = cross.effect_precisions(factor)
             for begin, stop in factor.blocks:
                 total += _block_log_det(precisions[:, begin:stop], scale[begin:stop, begin:stop])
-        if integrate_fixed:
+        if place.integrate_fixed:
             total += np.linalg.slogdet(_fixed_products(cross))[1] if cross.n_fixed else 0.0
         return float(total)
 
     def log_det_derivatives(
-        self,
-        system: DirectSystem,
-        parameters: CovarianceParameters,
-        theta: np.ndarray,
-        average_information: np.ndarray,
-        integrate_fixed: bool,
-        coarse: bool,
+        self, place: Place, average_information: np.ndarray, coarse: bool
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Exact gradient; the Hessian by central differences of it (blocks are small)."""
+        system, parameters, theta = place.system, place.parameters, place.theta
         precisions = [system.cross.effect_precisions(f) for f in parameters.factors]
 
         def gradient_at(point: np.ndarray) -> np.ndarray:
@@ -71,22 +64,13 @@ class MeanFieldPosterior:
         ]
         return gradient, 0.5 * (hessian + hessian.T), derivatives
 
-    def hessian_correction(
-        self,
-        system: DirectSystem,
-        parameters: CovarianceParameters,
-        theta: np.ndarray,
-        average_information: np.ndarray,
-        integrate_fixed: bool,
-    ) -> np.ndarray:
+    def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
         """Nothing: the Hessian is exact."""
-        return np.zeros((len(theta), len(theta)))
+        return np.zeros_like(average_information)
 
-    def covariance(
-        self, system: DirectSystem, integrate_fixed: bool, joint_limit: int
-    ) -> PosteriorCovariance:
+    def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Diagonal level blocks; nothing across levels."""
-        cross = system.cross
+        system, cross = place.system, place.system.cross
         levels = []
         for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
             precisions = cross.effect_precisions(factor)
@@ -99,7 +83,7 @@ class MeanFieldPosterior:
             levels.append(blocks)
         fixed = np.linalg.inv(_fixed_products(cross))
         joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
-        if integrate_fixed:
+        if place.integrate_fixed:
             joint[:, : cross.n_fixed] = fixed
         return PosteriorCovariance(tuple(levels), fixed, (), joint)
 
