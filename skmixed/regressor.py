@@ -23,7 +23,7 @@ from skmixed.design import (
     resolve_spec,
 )
 from skmixed.inference.gaussian import FitOptions, fit_gaussian
-from skmixed.inference.prediction import draw_coefficients, predict_mean, predict_variance
+from skmixed.inference.prediction import draw_predictors, predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.messages import warn_about_fit
@@ -393,14 +393,13 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             One draw a column.
         """
         check_integer("n_samples", n_samples, 1)
-        design, positions = self._design(X, "all", with_weights=True)
-        design = number_unknown_levels(design, Table.from_input(X), self.design_encoder_)
+        design, positions = self._design(X, "all", with_weights=True, number_unknown=True)
         seed = check_random_state(random_state).randint(2**31 - 1, size=4)
         rng = np.random.default_rng(seed)
         noise = np.broadcast_to(self._noise_of_rows(design), len(design.fixed))
         draws = np.empty((len(design.fixed), n_samples))
-        for k in range(n_samples):
-            predictor = draw_coefficients(self.fit_result_, design, positions, rng)
+        predictors = draw_predictors(self.fit_result_, design, positions, rng)
+        for k, predictor in zip(range(n_samples), predictors, strict=False):
             draws[:, k] = FAMILIES[self.family].sample(predictor, noise, rng)
         return draws
 
@@ -427,10 +426,10 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         check_flag("warm_start", self.warm_start)
         check_integer("max_iter", self.max_iter, 1)
         check_positive("tol", self.tol)
-        if self.n_jobs is not None and self.n_jobs != 0:
+        if self.n_jobs is not None:
             check_integer("n_jobs", self.n_jobs, -(2**31))
-        elif self.n_jobs == 0:
-            raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
+            if self.n_jobs == 0:
+                raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
         if self.noise_scale is not None:
             check_positive("noise_scale", self.noise_scale)
 
@@ -470,9 +469,16 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         return covariances, self.noise_variance_
 
     def _design(
-        self, X: Any, include: str | Sequence[str], with_weights: bool
+        self,
+        X: Any,
+        include: str | Sequence[str],
+        with_weights: bool,
+        number_unknown: bool = False,
     ) -> tuple[Design, list[int]]:
-        """The design of rows to predict, and which factors of the fit it holds."""
+        """The design of rows to predict, and which factors of the fit it holds.
+
+        With `number_unknown` every level that is not in the fit has a code of its own.
+        """
         check_is_fitted(self)
         if self.formula is not None and hasattr(self, "feature_names_in_"):
             X = pick_columns(X, self.feature_names_in_)
@@ -483,6 +489,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         design = encoder.transform(table, factors=names, with_weights=with_weights)
         if self.handle_unknown == "error":
             refuse_unknown_levels(design, table, encoder)
+        if number_unknown:
+            design = number_unknown_levels(design, table, encoder)
         return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
 
     def _noise_of_rows(self, design: Design) -> np.ndarray | float:

@@ -29,17 +29,12 @@ def noise_in_disguise(design: Design, noise_variance: float | None) -> frozenset
 
 def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
     """Factors whose level indicators are combinations of the fixed-effect columns."""
-    n_tail, p = cross.n_tail, cross.n_fixed
-    fixed = np.tril(cross.tail[n_tail : n_tail + p, n_tail : n_tail + p])
-    gram = fixed + np.tril(fixed, -1).T
+    gram = cross.fixed_products
     positions = []
     for factor in cross.factors:
-        if factor.n_effects > 1 or not p:
+        if factor.n_effects > 1 or not len(gram):
             continue
-        if factor is cross.eliminated:
-            with_fixed = cross.with_dense[:, 0, :p].T
-        else:
-            with_fixed = cross.tail[n_tail : n_tail + p, factor.columns]
+        with_fixed = cross.dense_products(factor)[:-1]
         own = cross.effect_precisions(factor)[:, 0]
         explained = (with_fixed * np.linalg.solve(gram, with_fixed)).sum(axis=0)
         if (own - explained).sum() < 1e-10 * own.sum():

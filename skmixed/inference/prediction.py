@@ -12,7 +12,7 @@ which is exact wherever all factors are small, and positive always.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -103,36 +103,46 @@ def _coupling_by_factor(result: FitResult) -> list[np.ndarray]:
     return parts
 
 
-def draw_coefficients(
+def draw_predictors(
     result: FitResult, design: Design, positions: Collection[int], rng: np.random.Generator
-) -> np.ndarray:
-    """The linear predictor under one draw of all coefficients, (n,).
+) -> Iterator[np.ndarray]:
+    """Linear predictors (n,) without end, each under one draw of all coefficients.
 
     Codes from the number of levels on stand for levels that were not fitted;
     each draws its effects from the prior.
     """
     p = len(result.coefficients)
-    shared = rng.standard_normal(result.coupling.shape[1])
     coupling = _coupling_by_factor(result)
-    predictor = (design.fixed - result.center) @ (
-        result.coefficients + result.coupling[:p] @ shared
-    )
-    if design.offset is not None:
-        predictor += design.offset
+    centred = design.fixed - result.center
+    parts = []
     for factor, position in zip(design.factors, positions, strict=True):
         fitted = result.factors[position]
-        drawn = fitted.means + coupling[position] @ shared
+        n_new = max(int(factor.codes.max(initial=-1)) + 1 - len(fitted.means), 0)
+        prior = np.broadcast_to(fitted.covariance, (n_new, *fitted.covariance.shape))
+        own = None
         if not result.coupled[position]:
-            drawn = drawn + _draw_levels(_uncoupled(result, coupling, position), rng)
-        n_new = max(int(factor.codes.max(initial=-1)) + 1 - len(drawn), 0)
-        if n_new:
-            prior = np.broadcast_to(fitted.covariance, (n_new, *fitted.covariance.shape))
-            drawn = np.concatenate([drawn, _draw_levels(prior, rng)])
-        add_effects(factor.codes, _basis(factor), drawn, predictor)
-    return predictor
+            own = _roots(_uncoupled(result, coupling, position))
+        parts.append((factor.codes, _basis(factor), fitted, coupling[position], own, _roots(prior)))
+    while True:
+        shared = rng.standard_normal(result.coupling.shape[1])
+        predictor = centred @ (result.coefficients + result.coupling[:p] @ shared)
+        if design.offset is not None:
+            predictor += design.offset
+        for codes, basis, fitted, coupled, own, prior in parts:
+            drawn = fitted.means + coupled @ shared
+            if own is not None:
+                drawn = drawn + _draw_levels(own, rng)
+            if len(prior):
+                drawn = np.concatenate([drawn, _draw_levels(prior, rng)])
+            add_effects(codes, basis, drawn, predictor)
+        yield predictor
 
 
-def _draw_levels(covariances: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _roots(covariances: np.ndarray) -> np.ndarray:
+    """Matrices R with R R' the covariances, singular ones included, (levels, q, q)."""
     values, vectors = np.linalg.eigh(covariances)
-    noise = rng.standard_normal(covariances.shape[:2])
-    return np.einsum("lqs,ls->lq", vectors, np.sqrt(np.maximum(values, 0.0)) * noise)
+    return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+
+
+def _draw_levels(roots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.einsum("lqs,ls->lq", roots, rng.standard_normal(roots.shape[:2]))

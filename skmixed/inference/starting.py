@@ -43,7 +43,7 @@ def _solve_moments(cross: CrossProducts, factors: list[FactorLayout]) -> np.ndar
     if not factors:
         return None
     weights = [cross.effect_precisions(factor)[:, 0] for factor in factors]
-    sums = [_response_sums(cross, factor) for factor in factors]
+    sums = [cross.dense_products(factor)[-1] for factor in factors]
     total = weights[0].sum()
     response_squares = cross.tail[-1, -1]
     k = len(factors)
@@ -65,12 +65,6 @@ def _solve_moments(cross: CrossProducts, factors: list[FactorLayout]) -> np.ndar
     if not np.isfinite(estimates).all() or estimates[-1] <= 1e-6 * response_squares / total:
         return None
     return estimates
-
-
-def _response_sums(cross: CrossProducts, factor: FactorLayout) -> np.ndarray:
-    if factor is cross.eliminated:
-        return cross.with_dense[:, 0, -1]
-    return cross.tail[-1, factor.columns]
 
 
 def _shared_squares(

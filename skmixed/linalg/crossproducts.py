@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -101,21 +102,36 @@ class CrossProducts:
 
         The work of a cell is its place among the cells of its level.
         """
-        n_rows = self.tail.shape[0]
-        levels = np.repeat(self.start[:-1], np.diff(self.start))
-        place = np.arange(len(self.columns)) - levels + 1
-        work = np.bincount(self.columns, weights=place, minlength=n_rows)
-        work[self.n_tail :] += len(self.columns) + len(self.own)
-        done = np.cumsum(work)
-        shares = done[-1] * np.arange(1, n_parts) / n_parts
-        return [0, *(np.searchsorted(done, shares) + 1).tolist(), n_rows]
+        return _even_bounds(self._row_work, n_parts)
 
     def level_bounds(self, n_parts: int) -> list[int]:
         """Bounds of eliminated levels that share the pairs of cells evenly."""
-        cells = np.diff(self.start) + self.n_fixed + 1.0
-        done = np.cumsum(cells**2)
-        shares = done[-1] * np.arange(1, n_parts) / n_parts
-        return [0, *(np.searchsorted(done, shares) + 1).tolist(), len(cells)]
+        return _even_bounds(self._level_work, n_parts)
+
+    @cached_property
+    def _row_work(self) -> np.ndarray:
+        levels = np.repeat(self.start[:-1], np.diff(self.start))
+        place = np.arange(len(self.columns)) - levels + 1
+        work = np.bincount(self.columns, weights=place, minlength=self.tail.shape[0])
+        work[self.n_tail :] += len(self.columns) + len(self.own)
+        return work
+
+    @cached_property
+    def _level_work(self) -> np.ndarray:
+        return (np.diff(self.start) + self.n_fixed + 1.0) ** 2
+
+    @property
+    def fixed_products(self) -> np.ndarray:
+        """X' X, weighted, both triangles, (n_fixed, n_fixed)."""
+        fixed = slice(self.n_tail, self.n_tail + self.n_fixed)
+        lower = np.tril(self.tail[fixed, fixed])
+        return lower + np.tril(lower, -1).T
+
+    def dense_products(self, factor: FactorLayout) -> np.ndarray:
+        """The dense columns with a factor's effects, (n_fixed + 1, size)."""
+        if factor is self.eliminated:
+            return self.with_dense.reshape(factor.size, -1).T
+        return self.tail[self.n_tail :, factor.columns]
 
     def effect_precisions(self, factor: FactorLayout) -> np.ndarray:
         """Diagonal cross-products of a factor's effects, shape (levels, effects)."""
@@ -155,7 +171,7 @@ def accumulate(
     order = sorted(range(len(codes)), key=lambda f: n_levels[f] * len(effect_maps[f]), reverse=True)
     tail_factors = []
     n_tail = 0
-    for f in sorted(order[1:], key=lambda f: n_levels[f] * len(effect_maps[f]), reverse=True):
+    for f in order[1:]:
         layout = FactorLayout(f, n_levels[f], len(effect_maps[f]), blocks[f], n_tail)
         tail_factors.append(layout)
         n_tail += layout.size
@@ -195,6 +211,13 @@ def accumulate(
         eliminated, tuple(tail_factors), fixed.shape[1],
         own, with_dense, start, columns, values, tail,
     )  # fmt: skip
+
+
+def _even_bounds(work: np.ndarray, n_parts: int) -> list[int]:
+    """Bounds that cut `work` into parts of about the same sum."""
+    done = np.cumsum(work)
+    shares = done[-1] * np.arange(1, n_parts) / n_parts
+    return [0, *(np.searchsorted(done, shares) + 1).tolist(), len(work)]
 
 
 _MATRICES = 6

@@ -105,11 +105,11 @@ class DirectSystem:
 
     def _factorise(self) -> None:
         n_tail, size = self.cross.n_tail, self._n - 1
-        self._first, self._mix, self.mix_transposed = self._mixing()
+        self._first, mix, self.mix_transposed = self._mixing()
         identity = np.zeros(size)
         identity[:n_tail] = 1.0
         system = np.empty((size, size))
-        self.mix_rows(self.reduced, self._mix, identity, system)
+        self.mix_rows(self.reduced, mix, identity, system)
         # a row-major lower triangle is a column-major upper one
         self.upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
         if info:

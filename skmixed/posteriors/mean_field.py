@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.crossproducts import FactorLayout
 from skmixed.posteriors.base import Place, PosteriorCovariance
 
 
@@ -32,7 +32,7 @@ class MeanFieldPosterior:
             for begin, stop in factor.blocks:
                 total += _block_log_det(precisions[:, begin:stop], scale[begin:stop, begin:stop])
         if place.integrate_fixed:
-            total += np.linalg.slogdet(_fixed_products(cross))[1] if cross.n_fixed else 0.0
+            total += np.linalg.slogdet(cross.fixed_products)[1] if cross.n_fixed else 0.0
         return float(total)
 
     def log_det_derivatives(
@@ -81,17 +81,11 @@ class MeanFieldPosterior:
                     with np.errstate(divide="ignore"):
                         blocks[:, j, j] = 1.0 / (precisions[:, j] + inverse[j - begin])
             levels.append(blocks)
-        fixed = np.linalg.inv(_fixed_products(cross))
+        fixed = np.linalg.inv(cross.fixed_products)
         joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
         if place.integrate_fixed:
             joint[:, : cross.n_fixed] = fixed
         return PosteriorCovariance(tuple(levels), fixed, (), joint)
-
-
-def _fixed_products(cross: CrossProducts) -> np.ndarray:
-    fixed = slice(cross.n_tail, cross.n_tail + cross.n_fixed)
-    lower = np.tril(cross.tail[fixed, fixed])
-    return lower + np.tril(lower, -1).T
 
 
 def _precision_diagonal(scale: np.ndarray) -> np.ndarray:
