@@ -1,10 +1,4 @@
-"""Accumulate rows into weighted cross-products, one cell per pair of levels.
-
-Words used by every kernel here. One grouping factor is *eliminated*: it has
-L levels and Q effects per level. The *tail* is everything else: the other
-factors' effects (T columns, column number = start of the factor + level * its
-number of effects + effect), then the *dense* columns (fixed effects and the
-response, P of them).
+"""Sum rows into weighted cross-products, one cell per pair of levels that meet.
 
 The values of an effect on row i are 1 for an intercept and ``slopes[i, s]``
 for a slope; integer maps hold s, or -1 for an intercept.
@@ -16,119 +10,116 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def sort_rows_by_level(codes, n_levels):
-    """Row numbers grouped by level: ``order[start[l]:start[l + 1]]`` is level l."""
+def sort_pairs(first_codes, n_first, second_codes, n_second):
+    """Order rows by level of one factor, and within it by level of another.
+
+    Two counting sorts. Returns `start` (n_first + 1,), the row numbers `order`
+    (n,) and the second factor's code of every row in that order, `second` (n,).
+    """
+    n = first_codes.shape[0]
+    by_second = _counting_start(second_codes, n_second)
+    partly = np.empty(n, np.int32)
+    for i in range(n):
+        level = second_codes[i]
+        partly[by_second[level]] = i
+        by_second[level] += 1
+    start = _counting_start(first_codes, n_first)
+    place = start[:-1].copy()
+    order = np.empty(n, np.int32)
+    second = np.empty(n, np.int32)
+    for r in range(n):
+        i = partly[r]
+        level = first_codes[i]
+        order[place[level]] = i
+        second[place[level]] = second_codes[i]
+        place[level] += 1
+    return start, order, second
+
+
+@kernel
+def _counting_start(codes, n_levels):
+    """First place of every level in a sort by level, and the end, (n_levels + 1,)."""
     start = np.zeros(n_levels + 1, np.int64)
     for i in range(codes.shape[0]):
         start[codes[i] + 1] += 1
     for l in range(n_levels):
         start[l + 1] += start[l]
-    position = start[:-1].copy()
-    order = np.empty(codes.shape[0], np.int64)
-    for i in range(codes.shape[0]):
-        l = codes[i]
-        order[position[l]] = i
-        position[l] += 1
-    return start, order
+    return start
 
 
 @kernel
-def accumulate_level_cells(
-    row_start, row_order, weights, slopes, effects, tail_codes, tail_starts, tail_effect_counts,
-    tail_effects, n_tail,
-):  # fmt: skip
-    """Cells of the eliminated factor with the tail factors, levels as rows (CSR).
-
-    Parameters: `row_start`, `row_order` from `sort_rows_by_level`; `weights`
-    (n,); `slopes` (n, n_slopes); `effects` (Q,) slope map of the eliminated
-    factor; `tail_codes` (n, F) level codes; `tail_starts`,
-    `tail_effect_counts` (F,); `tail_effects` the concatenated slope maps.
-
-    Returns `start` (L + 1,), `columns` (n_cells,) ascending within a level and
-    `values` (n_cells, Q): the sums of weight * effect * tail effect.
-    """
-    n_levels = row_start.shape[0] - 1
-    n_effects = effects.shape[0]
-    n_factors = tail_starts.shape[0]
-    widest = 0
-    for f in range(n_factors):
-        widest += tail_effect_counts[f]
-    capacity = row_order.shape[0] * widest
-    columns = np.empty(capacity, np.int32)
-    values = np.empty((capacity, n_effects))
-    start = np.zeros(n_levels + 1, np.int64)
-    last_level = np.full(n_tail, -1, np.int64)
-    place = np.empty(n_tail, np.int64)
-    count = 0
-    for l in range(n_levels):
-        for r in range(row_start[l], row_start[l + 1]):
-            i = row_order[r]
-            e = 0
-            for f in range(n_factors):
-                first = tail_starts[f] + tail_codes[i, f] * tail_effect_counts[f]
-                for c in range(tail_effect_counts[f]):
-                    column = first + c
-                    if last_level[column] != l:
-                        last_level[column] = l
-                        place[column] = count
-                        columns[count] = column
-                        for q in range(n_effects):
-                            values[count, q] = 0.0
-                        count += 1
-                    amount = weights[i]
-                    if tail_effects[e] >= 0:
-                        amount *= slopes[i, tail_effects[e]]
-                    e += 1
-                    for q in range(n_effects):
-                        if effects[q] >= 0:
-                            values[place[column], q] += amount * slopes[i, effects[q]]
-                        else:
-                            values[place[column], q] += amount
-        start[l + 1] = count
-    return start, columns[:count].copy(), values[:count].copy()
-
-
-@kernel
-def sort_cells(start, columns, values, n_tail):
-    """Order the cells of every level by column, by transposing twice."""
+def count_cells(start, second):
+    """First cell of every level (n_first + 1,) from rows ordered by `sort_pairs`."""
     n_levels = start.shape[0] - 1
-    n_cells = columns.shape[0]
-    column_start = np.zeros(n_tail + 1, np.int64)
-    for k in range(n_cells):
-        column_start[columns[k] + 1] += 1
-    for j in range(n_tail):
-        column_start[j + 1] += column_start[j]
-    position = column_start[:-1].copy()
-    source = np.empty(n_cells, np.int64)
-    level = np.empty(n_cells, np.int32)
+    cell_start = np.zeros(n_levels + 1, np.int64)
     for l in range(n_levels):
-        for k in range(start[l], start[l + 1]):
-            j = columns[k]
-            source[position[j]] = k
-            level[position[j]] = l
-            position[j] += 1
-    target = start[:-1].copy()
-    sorted_columns = np.empty_like(columns)
-    sorted_values = np.empty_like(values)
-    for j in range(n_tail):
-        for s in range(column_start[j], column_start[j + 1]):
-            l = level[s]
-            sorted_columns[target[l]] = j
-            sorted_values[target[l]] = values[source[s]]
-            target[l] += 1
-    return sorted_columns, sorted_values
+        count = 0
+        previous = -1
+        for r in range(start[l], start[l + 1]):
+            if second[r] != previous:
+                previous = second[r]
+                count += 1
+        cell_start[l + 1] = cell_start[l] + count
+    return cell_start
 
 
 @kernel
-def accumulate_level_blocks(codes, weights, slopes, effects, dense, n_levels):
-    """Per level of one factor: effects x effects and effects x dense columns.
+def fill_cells(
+    start, order, second, cell_start, weights, slopes, first_effects, second_effects,
+    first_level, last_level, levels, values,
+):  # fmt: skip
+    """Fill `levels` (n_cells,) and `values` (n_cells, Q1, Q2) for a range of levels.
 
-    Returns `own` (L, Q, Q) and `with_dense` (L, Q, P).
+    Values are the sums of weight * effect of the first factor * effect of the
+    second one. Arrays as `sort_pairs` and `count_cells` return them.
     """
+    n_first = first_effects.shape[0]
+    n_second = second_effects.shape[0]
+    for l in range(first_level, last_level):
+        cell = cell_start[l] - 1
+        previous = -1
+        for r in range(start[l], start[l + 1]):
+            i = order[r]
+            if second[r] != previous:
+                previous = second[r]
+                cell += 1
+                levels[cell] = previous
+                values[cell] = 0.0
+            if n_first == 1 and n_second == 1 and first_effects[0] < 0 and second_effects[0] < 0:
+                values[cell, 0, 0] += weights[i]
+                continue
+            for q in range(n_first):
+                amount = weights[i]
+                if first_effects[q] >= 0:
+                    amount *= slopes[i, first_effects[q]]
+                for s in range(n_second):
+                    if second_effects[s] >= 0:
+                        values[cell, q, s] += amount * slopes[i, second_effects[s]]
+                    else:
+                        values[cell, q, s] += amount
+
+
+@kernel
+def combine_cells(start, order, second, cell_start, given, levels, values):
+    """As `fill_cells`, for rows that are cells with values `given` (n, Q1, Q2)."""
+    for l in range(start.shape[0] - 1):
+        cell = cell_start[l] - 1
+        previous = -1
+        for r in range(start[l], start[l + 1]):
+            if second[r] != previous:
+                previous = second[r]
+                cell += 1
+                levels[cell] = previous
+                values[cell] = given[order[r]]
+            else:
+                values[cell] += given[order[r]]
+
+
+@kernel
+def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
+    """Add rows to `own` (L, Q, Q) and `with_dense` (L, Q, P) of one factor."""
     n_effects = effects.shape[0]
     n_dense = dense.shape[1]
-    own = np.zeros((n_levels, n_effects, n_effects))
-    with_dense = np.zeros((n_levels, n_effects, n_dense))
     for i in range(codes.shape[0]):
         l = codes[i]
         for q in range(n_effects):
@@ -142,28 +133,46 @@ def accumulate_level_blocks(codes, weights, slopes, effects, dense, n_levels):
                     own[l, q, s] += amount
             for x in range(n_dense):
                 with_dense[l, q, x] += amount * dense[i, x]
-    return own, with_dense
 
 
 @kernel
-def accumulate_factor_pair(
-    codes_a, effects_a, start_a, codes_b, effects_b, start_b, weights, slopes, out
-):
-    """Add the cross-products of two tail factors to the lower triangle of `out`.
+def spread_cells(start, levels, values, first_column, cursor, columns, out):
+    """Append a pair's cells to rows of a matrix with a column an effect.
 
-    Factor a must not start before factor b.
+    `values` (n_cells, Q1, Q2) of level k of the second factor become columns
+    ``first_column + k * Q2 + effect`` of `columns` (m,) and `out` (m, Q1).
+    `cursor` (L,) holds the next free place of every row and is moved on.
     """
-    n_a = effects_a.shape[0]
-    n_b = effects_b.shape[0]
-    for i in range(weights.shape[0]):
-        row = start_a + codes_a[i] * n_a
-        column = start_b + codes_b[i] * n_b
-        for a in range(n_a):
-            amount = weights[i]
-            if effects_a[a] >= 0:
-                amount *= slopes[i, effects_a[a]]
-            for b in range(n_b):
-                if effects_b[b] >= 0:
-                    out[row + a, column + b] += amount * slopes[i, effects_b[b]]
-                else:
-                    out[row + a, column + b] += amount
+    n_first = values.shape[1]
+    n_second = values.shape[2]
+    for l in range(start.shape[0] - 1):
+        place = cursor[l]
+        for k in range(start[l], start[l + 1]):
+            column = first_column + levels[k] * n_second
+            for s in range(n_second):
+                columns[place] = column + s
+                for q in range(n_first):
+                    out[place, q] = values[k, q, s]
+                place += 1
+        cursor[l] = place
+
+
+@kernel
+def add_pair_to_dense(start, levels, values, first_row, first_column, out):
+    """Add a pair's cells to the lower triangle of a dense matrix.
+
+    The first factor's rows begin at `first_row`, the second one's columns at
+    `first_column`; where that is above the diagonal the cells are transposed.
+    """
+    n_first = values.shape[1]
+    n_second = values.shape[2]
+    for l in range(start.shape[0] - 1):
+        for k in range(start[l], start[l + 1]):
+            for q in range(n_first):
+                row = first_row + l * n_first + q
+                for s in range(n_second):
+                    column = first_column + levels[k] * n_second + s
+                    if row >= column:
+                        out[row, column] += values[k, q, s]
+                    else:
+                        out[column, row] += values[k, q, s]

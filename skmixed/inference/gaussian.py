@@ -22,7 +22,8 @@ from skmixed.inference.result import Doubts, FitResult
 from skmixed.inference.standardise import learn_fixed_transform, transform_basis
 from skmixed.inference.starting import moment_estimates
 from skmixed.linalg.covariance import CovarianceParameters
-from skmixed.linalg.crossproducts import accumulate
+from skmixed.linalg.cellsums import FactorShape, accumulate
+from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.posteriors import Posterior
 
 _SMALLEST = 1e-140
@@ -83,14 +84,15 @@ def fit_gaussian(
         return publish_interpolation(design, units)
 
     # 2. Let the rows vanish into cross-products.
-    cross = accumulate(
-        tuple(factor.codes for factor in design.factors),
-        tuple(factor.n_levels for factor in design.factors),
-        tuple(transform.basis for transform in transforms),
-        tuple(factor.blocks for factor in design.factors),
-        columns,
-        standard_response,
-        weights,
+    cross = CrossProducts.of(
+        accumulate(
+            tuple(factor.codes for factor in design.factors),
+            tuple(FactorShape(f.n_levels, len(f.term_names), f.blocks) for f in design.factors),
+            tuple(transform.basis for transform in transforms),
+            lambda rows: np.column_stack([columns[rows], standard_response[rows]]),
+            weights,
+            options.n_threads,
+        )
     )
 
     # 3. Start from moments, or from where an earlier fit stopped.

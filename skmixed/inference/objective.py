@@ -83,7 +83,7 @@ class Objective:
         noise = self.noise_variance
         if noise is None:
             noise = rss / df
-            if not noise > LEAST_NOISE * self.cross.tail[-1, -1] / self.n_observations:
+            if not noise > LEAST_NOISE * self.cross.response_squares / self.n_observations:
                 return None
         log_det = self.posterior.log_det(self._place(system, theta))
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise

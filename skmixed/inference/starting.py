@@ -45,7 +45,7 @@ def _solve_moments(cross: CrossProducts, factors: list[FactorLayout]) -> np.ndar
     weights = [cross.effect_precisions(factor)[:, 0] for factor in factors]
     sums = [cross.dense_products(factor)[-1] for factor in factors]
     total = weights[0].sum()
-    response_squares = cross.tail[-1, -1]
+    response_squares = cross.response_squares
     k = len(factors)
     matrix = np.zeros((k + 1, k + 1))
     right = np.zeros(k + 1)
@@ -71,14 +71,7 @@ def _shared_squares(
     cross: CrossProducts, a: FactorLayout, b: FactorLayout, weights: np.ndarray
 ) -> float:
     """sum over levels l of a of (sum over levels m of b of w_lm^2) / w_l."""
-    if a is cross.eliminated or b is cross.eliminated:
-        other = b if a is cross.eliminated else a
-        inside = (cross.columns >= other.start) & (cross.columns < other.columns.stop)
-        squares = np.where(inside, cross.values[:, 0] ** 2, 0.0)
-        if a is cross.eliminated:
-            level = np.repeat(np.arange(len(weights)), np.diff(cross.start))
-            return float((squares / weights[level]).sum())
-        return float((squares[inside] / weights[cross.columns[inside] - a.start]).sum())
-    if a.start > b.start:
-        return float(((cross.tail[a.columns, b.columns] ** 2).sum(axis=1) / weights).sum())
-    return float(((cross.tail[b.columns, a.columns] ** 2).sum(axis=0) / weights).sum())
+    pair = next(p for p in cross.sums.pairs if {p.first, p.second} == {a.position, b.position})
+    levels = pair.first_levels if pair.first == a.position else pair.levels
+    squares = np.bincount(levels, pair.values[:, 0, 0] ** 2, minlength=len(weights))
+    return float((squares / weights).sum())

@@ -20,6 +20,7 @@ from threading import Lock, Thread
 from typing import Any
 
 import joblib
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 
@@ -42,26 +43,52 @@ def available_threads(n_jobs: int | None) -> int:
     return n_jobs
 
 
-def run_parts(kernel: Callable[[int, int], object], bounds: Sequence[int]) -> None:
-    """Call ``kernel(bounds[i], bounds[i + 1])`` for every part, one thread each."""
-    errors: list[BaseException] = []
+def run_parts(
+    kernel: Callable[[int, int], object], bounds: Sequence[int], n_threads: int | None = None
+) -> None:
+    """Call ``kernel(bounds[i], bounds[i + 1])`` for every part.
 
-    def guarded(first: int, last: int) -> None:
+    Parameters
+    ----------
+    kernel : callable
+    bounds : sequence of int
+    n_threads : int, optional
+        Threads that share the parts; None is one for every part.
+    """
+    parts = [(a, b) for a, b in pairwise(bounds) if b > a]
+    n_threads = min(len(parts), len(parts) if n_threads is None else n_threads)
+    errors: list[BaseException] = []
+    waiting = iter(parts)
+    lock = Lock()
+
+    def work() -> None:
         try:
-            kernel(first, last)
+            while not errors:
+                with lock:
+                    part = next(waiting, None)
+                if part is None:
+                    return
+                kernel(*part)
         except BaseException as error:
             errors.append(error)
 
-    parts = [(a, b) for a, b in pairwise(bounds) if b > a]
-    threads = [Thread(target=guarded, args=part) for part in parts[1:]]
+    threads = [Thread(target=work) for _ in range(n_threads - 1)]
     for thread in threads:
         thread.start()
-    if parts:
-        guarded(*parts[0])
+    work()
     for thread in threads:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def even_bounds(work: np.ndarray, n_parts: int) -> list[int]:
+    """Bounds that cut `work` into parts of about the same sum."""
+    if n_parts == 1 or not len(work):
+        return [0, len(work)]
+    done = np.cumsum(work)
+    shares = done[-1] * np.arange(1, n_parts) / n_parts
+    return [0, *(np.searchsorted(done, shares) + 1).tolist(), len(work)]
 
 
 _lock = Lock()

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import block_diag
 
-from skmixed.linalg.crossproducts import CrossProducts, accumulate
+from skmixed.linalg.cellsums import CellSums, FactorShape, accumulate
+from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.direct import DirectSystem
 
 
@@ -17,7 +18,7 @@ class DenseModel:
     """A whitened mixed model: the noise of every row has variance one.
 
     `scales` holds T of every factor, `n` the number of rows; the other names are
-    those of `skmixed.linalg.crossproducts.accumulate`.
+    those of `skmixed.linalg.cellsums.accumulate`.
     """
 
     codes: tuple[np.ndarray, ...]
@@ -34,10 +35,17 @@ class DenseModel:
         return len(self.response)
 
     def cross(self) -> CrossProducts:
+        return CrossProducts.of(self.sums())
+
+    def sums(self) -> CellSums:
+        shapes = [
+            FactorShape(levels, 1 if basis is None else basis.shape[1], blocks)
+            for levels, basis, blocks in zip(self.n_levels, self.bases, self.blocks, strict=True)
+        ]
+        dense = np.column_stack([self.fixed, self.response])
         return accumulate(
-            self.codes, self.n_levels, self.bases, self.blocks,
-            self.fixed, self.response, self.weights,
-        )  # fmt: skip
+            self.codes, tuple(shapes), self.bases, lambda rows: dense[rows], self.weights
+        )
 
     def system(self) -> DirectSystem:
         return DirectSystem(self.cross(), list(self.scales))

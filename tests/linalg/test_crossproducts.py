@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dense import DESIGNS, level_blocks, make_model
 
-from skmixed._kernels.cells import sort_rows_by_level
+from skmixed._kernels.cells import sort_pairs
 
 
 def reassembled(cross):
@@ -94,8 +94,9 @@ def test_read_only_input():
     np.testing.assert_array_equal(reassembled(model.cross()), expected)
 
 
-def test_sort_rows_by_level():
-    codes = np.array([2, 0, 2, 1, 0], np.int32)
-    start, order = sort_rows_by_level(codes, 4)
+def test_sort_pairs():
+    first, second = np.array([2, 0, 2, 1, 0], np.int32), np.array([1, 1, 0, 0, 0], np.int32)
+    start, order, sorted_second = sort_pairs(first, 4, second, 2)
     assert start.tolist() == [0, 2, 3, 5, 5]
-    assert order.tolist() == [1, 4, 3, 0, 2]
+    assert order.tolist() == [4, 1, 3, 2, 0]
+    assert sorted_second.tolist() == [0, 1, 0, 0, 1]

@@ -1,0 +1,298 @@
+"""Weighted sums over the rows of a design: all that a Gaussian fit needs of them.
+
+The sums of two sets of rows add up, so that data can come in parts: chunk after
+chunk, or partition beside partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed._kernels.cells import (
+    add_level_blocks,
+    combine_cells,
+    count_cells,
+    fill_cells,
+    sort_pairs,
+)
+from skmixed.linalg.threads import even_bounds, run_parts
+
+_CHUNK = 131_072
+"""Rows whose dense columns are held at a time."""
+
+LevelMaps = tuple[np.ndarray, ...]
+"""For every factor the new code of each level."""
+
+
+@dataclass(frozen=True)
+class FactorShape:
+    """Size of one grouping factor.
+
+    Attributes
+    ----------
+    n_levels, n_effects : int
+        Levels, and effects per level.
+    blocks : tuple of (start, stop)
+        Effects that share one covariance matrix.
+    """
+
+    n_levels: int
+    n_effects: int
+    blocks: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of effects over all levels."""
+        return self.n_levels * self.n_effects
+
+
+@dataclass(frozen=True)
+class PairCells:
+    """Cross-products of two factors, compressed by level of the first.
+
+    Attributes
+    ----------
+    first, second : int
+        Positions of the factors.
+    start : ndarray (L1 + 1,)
+    levels : ndarray (n_cells,)
+        Levels of the second factor, ascending within a level of the first.
+    values : ndarray (n_cells, Q1, Q2)
+    """
+
+    first: int
+    second: int
+    start: np.ndarray
+    levels: np.ndarray
+    values: np.ndarray
+
+    @property
+    def first_levels(self) -> np.ndarray:
+        """Level of the first factor of every cell."""
+        counts = np.diff(self.start)
+        return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+    def transposed(self, n_second: int) -> PairCells:
+        """The same cells compressed by level of the second factor."""
+        swapped = np.ascontiguousarray(self.values.transpose(0, 2, 1))
+        return _combined(
+            self.second, self.first, self.levels, n_second,
+            self.first_levels, len(self.start) - 1, swapped,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CellSums:
+    """Sums over rows of weight * column * column, by cells of levels.
+
+    The *dense* columns are the fixed effects and, last, the response.
+
+    Attributes
+    ----------
+    factors : tuple of FactorShape
+        In design order, as all that follows.
+    dense : ndarray (P, P)
+        The dense columns with each other.
+    own : tuple of ndarray (L, Q, Q)
+        Every factor with itself, block diagonal by level.
+    with_dense : tuple of ndarray (L, Q, P)
+        Every factor with the dense columns.
+    pairs : tuple of PairCells
+        Every two factors, the larger one first.
+    """
+
+    factors: tuple[FactorShape, ...]
+    dense: np.ndarray
+    own: tuple[np.ndarray, ...]
+    with_dense: tuple[np.ndarray, ...]
+    pairs: tuple[PairCells, ...]
+
+    def relabelled(self, n_levels: tuple[int, ...], maps: LevelMaps) -> CellSums:
+        """The same sums with level k of factor f at ``maps[f][k]`` of ``n_levels[f]``."""
+        return self.merge(None, n_levels, maps, ())
+
+    def merge(
+        self,
+        other: CellSums | None,
+        n_levels: tuple[int, ...],
+        maps: LevelMaps,
+        other_maps: LevelMaps,
+    ) -> CellSums:
+        """The sums over the rows of both.
+
+        Parameters
+        ----------
+        other : CellSums or None
+            Of the same columns; levels may differ.
+        n_levels : tuple of int
+            Levels of every factor in the result.
+        maps, other_maps : tuple of ndarray
+            Codes in the result of the levels of `self` and of `other`.
+        """
+        parts = [(self, maps)] if other is None else [(self, maps), (other, other_maps)]
+        factors = tuple(
+            FactorShape(levels, factor.n_effects, factor.blocks)
+            for levels, factor in zip(n_levels, self.factors, strict=True)
+        )
+        own, with_dense = [], []
+        for f, factor in enumerate(factors):
+            q = factor.n_effects
+            sums = np.zeros((factor.n_levels, q, q))
+            dense = np.zeros((factor.n_levels, q, len(self.dense)))
+            for part, codes in parts:
+                # the codes of one part are distinct
+                sums[codes[f]] += part.own[f]
+                dense[codes[f]] += part.with_dense[f]
+            own.append(sums)
+            with_dense.append(dense)
+        pairs = []
+        for k, pair in enumerate(self.pairs):
+            a, b = pair.first, pair.second
+            oriented = [
+                (cells if cells.first == a else cells.transposed(part.factors[a].n_levels), codes)
+                for part, codes in parts
+                for cells in (part.pairs[k],)
+            ]
+            pairs.append(
+                _combined(
+                    a, b,
+                    np.concatenate([codes[a][cells.first_levels] for cells, codes in oriented]),
+                    factors[a].n_levels,
+                    np.concatenate([codes[b][cells.levels] for cells, codes in oriented]),
+                    factors[b].n_levels,
+                    np.concatenate([cells.values for cells, _ in oriented]),
+                )
+            )  # fmt: skip
+        total = sum((part.dense for part, _ in parts), np.zeros_like(self.dense))
+        return CellSums(factors, total, tuple(own), tuple(with_dense), tuple(pairs))
+
+    def transformed(self, dense: np.ndarray, bases: tuple[np.ndarray, ...]) -> CellSums:
+        """The sums of new columns: dense @ `dense`, basis of factor f @ ``bases[f]``."""
+        own = tuple(
+            b.T @ sums @ b for sums, b in zip(self.own, bases, strict=True)
+        )  # fmt: skip
+        with_dense = tuple(
+            b.T @ sums @ dense for sums, b in zip(self.with_dense, bases, strict=True)
+        )
+        pairs = tuple(
+            pair if _is_identity(bases[pair.first]) and _is_identity(bases[pair.second])
+            else PairCells(
+                pair.first, pair.second, pair.start, pair.levels,
+                bases[pair.first].T @ pair.values @ bases[pair.second],
+            )
+            for pair in self.pairs
+        )  # fmt: skip
+        return CellSums(self.factors, dense.T @ self.dense @ dense, own, with_dense, pairs)
+
+
+def accumulate(
+    codes: tuple[np.ndarray, ...],
+    factors: tuple[FactorShape, ...],
+    bases: tuple[np.ndarray | None, ...],
+    dense: Callable[[slice], np.ndarray],
+    weights: np.ndarray,
+    n_threads: int = 1,
+) -> CellSums:
+    """Sum the rows of a design.
+
+    Parameters
+    ----------
+    codes : tuple of ndarray (n,), int32
+        Level of every row, one array a factor.
+    factors : tuple of FactorShape
+    bases : tuple of ndarray (n, q) or None
+        What multiplies the effects of a factor; None is an intercept alone.
+    dense : callable
+        Maps a slice of rows to its dense columns (m, P), C-contiguous. They are
+        made as they are needed: all of them at once could be the largest array
+        of the fit.
+    weights : ndarray (n,)
+    n_threads : int, default=1
+    """
+    n = len(weights)
+    slopes, effects = _stack_slopes(bases, n)
+    own = tuple(np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors)
+    n_dense = dense(slice(0, 1)).shape[1]
+    with_dense = tuple(np.zeros((f.n_levels, f.n_effects, n_dense)) for f in factors)
+    total = np.zeros((n_dense, n_dense))
+    for rows in row_chunks(n):
+        columns = dense(rows)
+        total += columns.T @ (columns * weights[rows, None])
+
+        def add(first: int, last: int, rows: slice = rows, columns: np.ndarray = columns) -> None:
+            for f in range(first, last):
+                add_level_blocks(
+                    codes[f][rows], weights[rows], slopes[rows], effects[f],
+                    columns, own[f], with_dense[f],
+                )  # fmt: skip
+
+        run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
+    pairs = []
+    for a in range(len(factors)):
+        for b in range(a):
+            first, second = (a, b) if factors[a].size > factors[b].size else (b, a)
+            pairs.append(
+                _accumulate_pair(
+                    first, second, codes, factors, effects, slopes, weights, n_threads
+                )
+            )
+    return CellSums(factors, total, own, with_dense, tuple(pairs))
+
+
+def row_chunks(n_rows: int) -> Iterator[slice]:
+    """Consecutive slices of rows, small enough for temporary arrays."""
+    for begin in range(0, n_rows, _CHUNK):
+        yield slice(begin, min(begin + _CHUNK, n_rows))
+
+
+def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_threads):
+    start, order, second_sorted = sort_pairs(
+        codes[first], factors[first].n_levels, codes[second], factors[second].n_levels
+    )
+    cell_start = count_cells(start, second_sorted)
+    levels = np.empty(cell_start[-1], np.int32)
+    values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
+
+    def fill(begin: int, end: int) -> None:
+        fill_cells(
+            start, order, second_sorted, cell_start, weights, slopes,
+            effects[first], effects[second], begin, end, levels, values,
+        )  # fmt: skip
+
+    n_parts = n_threads if len(order) > _CHUNK else 1
+    run_parts(fill, even_bounds(np.diff(start), n_parts), n_threads)
+    return PairCells(first, second, cell_start, levels, values)
+
+
+def _combined(first, second, first_levels, n_first, second_levels, n_second, values):
+    """Cells in any order, of which several may be of one pair of levels, as `PairCells`."""
+    start, order, second_sorted = sort_pairs(first_levels, n_first, second_levels, n_second)
+    cell_start = count_cells(start, second_sorted)
+    levels = np.empty(cell_start[-1], np.int32)
+    combined = np.empty((cell_start[-1], *values.shape[1:]))
+    combine_cells(start, order, second_sorted, cell_start, values, levels, combined)
+    return PairCells(first, second, cell_start, levels, combined)
+
+
+def _is_identity(matrix: np.ndarray) -> bool:
+    return bool((matrix == np.eye(len(matrix))).all())
+
+
+def _stack_slopes(bases, n_rows):
+    """One matrix of all basis columns that are not constant one, and maps into it."""
+    columns: list[np.ndarray] = []
+    effect_maps = []
+    for basis in bases:
+        if basis is None:
+            effect_maps.append(np.array([-1], np.int64))
+            continue
+        effect_map = np.empty(basis.shape[1], np.int64)
+        for q in range(basis.shape[1]):
+            effect_map[q] = len(columns)
+            columns.append(basis[:, q])
+        effect_maps.append(effect_map)
+    slopes = np.column_stack(columns) if columns else np.empty((n_rows, 0))
+    return np.ascontiguousarray(slopes), effect_maps
