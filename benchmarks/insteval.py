@@ -11,77 +11,39 @@ only. A system that is missing is listed as such.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
-import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
-from peers import OURS, PEERS, NotInstalled, Opener, Outcome, Peer
+from options import count, peer_names
+from peers import OURS, PEERS, Outcome, Peer, Task
+from tables import show
+from turns import describe_missing, describe_run, open_systems, take_turns, timing_rows
 
 from skmixed.datasets import load_insteval
 
 # lme4 1.1-31 by maximum likelihood; its department effects are in examples/.
 LME4_INTERCEPT = 3.28258118257538
 LME4_EFFECTS = Path(__file__).parents[1] / "examples" / "insteval_lme4_effects.csv.gz"
+GROUPS = ("s", "d", "dept")
 BASELINE = next(iter(OURS))
 
 
 def parse_arguments() -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="timed fits of every system")
-    parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated; '' for none")
+    parser.add_argument("--repeats", type=count, default=5, help="timed fits of every system")
+    parser.add_argument(
+        "--peers", type=peer_names, default=list(PEERS), help="comma-separated; '' for none"
+    )
     parser.add_argument("--csv", type=Path, help="write the table to this file as well")
-    arguments = parser.parse_args()
-    arguments.peers = [name.strip() for name in arguments.peers.split(",") if name.strip()]
-    unknown = [name for name in arguments.peers if name not in PEERS]
-    if unknown:
-        parser.error(f"--peers {','.join(unknown)} is not known; choose from {','.join(PEERS)}")
-    if arguments.repeats < 1:
-        parser.error(f"--repeats {arguments.repeats} must be at least 1")
-    return arguments
-
-
-def open_systems(
-    openers: dict[str, Opener], frame: pd.DataFrame, stack: ExitStack
-) -> tuple[dict[str, Peer], dict[str, str]]:
-    """Load every system and fit it once; the second part says what is missing.
-
-    The stack closes them.
-    """
-    ready: dict[str, Peer] = {}
-    missing: dict[str, str] = {}
-    for name, open_system in openers.items():
-        try:
-            system = open_system(frame)
-        except NotInstalled as error:
-            missing[name] = str(error)
-            continue
-        stack.callback(system.close)
-        start = time.perf_counter()
-        system.fit()
-        print(f"warm-up  {name}: {time.perf_counter() - start:.2f} s", file=sys.stderr)
-        ready[name] = system
-    return ready, missing
-
-
-def take_turns(systems: dict[str, Peer], repeats: int) -> dict[str, list[Outcome]]:
-    """Fit all systems in turn, `repeats` times over."""
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in systems}
-    for turn in range(repeats):
-        for name, system in systems.items():
-            outcomes[name].append(system.fit())
-        print(f"turn {turn + 1} of {repeats} done", file=sys.stderr)
-    return outcomes
+    return parser.parse_args()
 
 
 def department_error(outcome: Outcome, reference: pd.Series) -> float:
     """Largest distance of intercept + department effect from lme4's."""
-    found = outcome.intercept + outcome.department_effects.reindex(reference.index)
+    assert outcome.effects is not None
+    found = outcome.coefficients["intercept"] + outcome.effects.reindex(reference.index)
     return float((found - reference).abs().max())
 
 
@@ -95,62 +57,33 @@ def read_reference() -> pd.Series:
 def tabulate(systems: dict[str, Peer], outcomes: dict[str, list[Outcome]]) -> pd.DataFrame:
     """One row a system, in the order they ran."""
     reference = read_reference()
-    medians = {
-        name: statistics.median(outcome.seconds for outcome in found)
-        for name, found in outcomes.items()
-    }
+    timings = timing_rows(systems, outcomes, BASELINE)
     rows = []
-    for name, found in outcomes.items():
-        last = found[-1]
-        rows.append(
-            {
-                "system": name,
-                "method": systems[name].method,
-                "median s": medians[name],
-                "min s": min(outcome.seconds for outcome in found),
-                "times ours": medians[name] / medians.get(BASELINE, float("nan")),
-                "log-lik.": last.log_likelihood,
-                "intercept": last.intercept,
-                "service": last.service,
-                **{f"var {key}": value for key, value in last.variances.items()},
-                "dept error": department_error(last, reference),
-            }
-        )
+    for timing, found in zip(timings, outcomes.values(), strict=True):
+        error = department_error(found[-1], reference)
+        rows.append(timing | found[-1].estimates() | {"dept error": error})
     return pd.DataFrame(rows)
-
-
-def show(table: pd.DataFrame) -> str:
-    """The table as text, each column with the digits it deserves."""
-    digits = {"median s": 3, "min s": 3, "times ours": 1, "log-lik.": 3}
-    formatters = {
-        column: f"{{:.{digits.get(column, 5)}f}}".format
-        for column in table.select_dtypes("number").columns
-    }
-    return table.to_string(index=False, formatters=formatters)
 
 
 def main() -> None:
     """Run the benchmark and print its table."""
     arguments = parse_arguments()
-    frame = load_insteval().frame
+    X, y = load_insteval(return_X_y=True)
+    task = Task(X=X[["service", *GROUPS]], y=y, groups=GROUPS, effects_of="dept")
     openers = dict(OURS)
     for name in arguments.peers:
         openers |= PEERS[name]
 
     with ExitStack() as stack:
-        systems, missing = open_systems(openers, frame, stack)
+        systems, missing = open_systems(openers, task, stack)
         outcomes = take_turns(systems, arguments.repeats)
 
     table = tabulate(systems, outcomes)
-    print(
-        f"InstEval, {len(frame):,} rows; {os.cpu_count()} cores; Python "
-        f"{platform.python_version()}; {arguments.repeats} turns after a warm-up"
-    )
-    print("versions: " + "; ".join(dict.fromkeys(s.version for s in systems.values())))
+    print(f"InstEval, {len(y):,} rows; {describe_run(systems, arguments.repeats)}")
     if len(table):
         print(show(table))
-    for name, remedy in missing.items():
-        print(f"{name}: not installed ({remedy})")
+    if missing:
+        print(describe_missing(missing))
     print("log-lik.: log-likelihood (ml), REML criterion (reml) or lower bound (mean field)")
     print("dept error: largest |intercept + department - lme4's|, by maximum likelihood")
     if arguments.csv is not None:

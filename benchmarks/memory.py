@@ -15,32 +15,11 @@ import tempfile
 from fresh import run_fresh
 
 SETUP = """
-import pickle, resource, sys, time
+import pickle, time
 import numpy as np
+from peak import PeakMemory
 from skmixed import MixedEffectsVIRegressor
 from skmixed.datasets import load_insteval
-
-def status(field):
-    with open("/proc/self/status") as lines:
-        for line in lines:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) / 1024
-
-def highest():
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / 1024**2 if sys.platform == "darwin" else size / 1024
-
-def peak_above(action):
-    # Linux resets its high-water mark on request; elsewhere the mark of the whole
-    # process is the starting point, which can only hide memory below it.
-    try:
-        with open("/proc/self/clear_refs", "w") as marks:
-            marks.write("5")
-        before, peak = status("VmRSS"), lambda: status("VmHWM")
-    except OSError:
-        before, peak = highest(), highest
-    action()
-    return peak() - before
 
 X, y = load_insteval(return_X_y=True)
 X = X[["service", "s", "d", "dept"]]
@@ -50,8 +29,11 @@ model = MixedEffectsVIRegressor(random_effects=["s", "d", "dept"])
 FIT = (
     SETUP
     + """
-report = {"first": peak_above(lambda: model.fit(X, y))}
-report["second"] = peak_above(lambda: model.fit(X, y))
+with PeakMemory() as first:
+    model.fit(X, y)
+with PeakMemory() as second:
+    model.fit(X, y)
+report = {"first": first.mebibytes, "second": second.mebibytes}
 report["pickle"] = len(pickle.dumps(model)) / 1024
 report["data"] = (X.memory_usage(index=False).sum() + y.nbytes) / 1024**2
 """
@@ -69,7 +51,9 @@ for _ in range(3):
     start = time.perf_counter()
     model.predict(many)
     report["seconds"].append(time.perf_counter() - start)
-report["peak"] = peak_above(lambda: model.predict(many))
+with PeakMemory() as memory:
+    model.predict(many)
+report["peak"] = memory.mebibytes
 start = time.perf_counter()
 model.predict(X, return_std=True)
 report["std_insteval"] = time.perf_counter() - start

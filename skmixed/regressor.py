@@ -29,6 +29,7 @@ from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.summary import Summary, summarise
 from skmixed.likelihoods import FAMILIES
+from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.posteriors import POSTERIORS
 from skmixed.validation import (
@@ -43,7 +44,6 @@ from skmixed.validation import (
 )
 
 METHODS = ("reml", "ml")
-SOLVERS = ("auto", "direct")
 
 
 class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -97,9 +97,13 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         `noise_variance_` over its weight, as with lme4's ``weights``.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept.
-    solver : {"auto", "direct"}, default="auto"
-        How the mixed-model equations are solved. "direct" factorises them
-        exactly; "auto" chooses, and says what in `solver_`.
+    solver : {"auto", "direct", "iterative"}, default="auto"
+        How the mixed-model equations are solved. "direct" factorises them, which
+        is exact; its cost grows with the cube of the number of levels outside the
+        largest factor. "iterative" solves them by conjugate gradients and
+        estimates traces and determinants from random vectors: see `n_probes`.
+        "auto" takes "direct" up to 2,500 such levels, where memory allows, and
+        says what it took in `solver_`.
     handle_unknown : {"population", "error"}, default="population"
         What `predict` does with a level that `fit` has not seen, a missing label
         included: predict for the population (a random effect of 0) or raise.
@@ -108,11 +112,16 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
     tol : float, default=1e-6
         The fit stops when the scaled gradient of the variance parameters, their
         distance to the optimum in units of their standard errors, falls below it.
+    n_probes : int or "auto", default="auto"
+        Random vectors of the iterative solver. The Monte Carlo errors of variances
+        and of the ELBO fall with their square root, time grows about linearly.
+        "auto": between 64 (few levels) and 8 (more than 16,000), which keeps the
+        error of a variance below some hundredths of its standard error.
     warm_start : bool, default=False
         Whether `fit` starts from the variance parameters of the previous fit.
     random_state : int, RandomState instance or None, default=None
-        Not used by the direct solver: the few random signs that steer its steps
-        are fixed.
+        Seed of the iterative solver's random vectors; None is a fixed seed, so that
+        equal data give equal fits. Not used by the direct solver.
     n_jobs : int or None, default=None
         Threads of the compiled kernels; results do not depend on it. None: all
         cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra
@@ -204,6 +213,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         handle_unknown: str = "population",
         max_iter: int = 100,
         tol: float = 1e-6,
+        n_probes: int | str = "auto",
         warm_start: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -222,6 +232,7 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         self.handle_unknown = handle_unknown
         self.max_iter = max_iter
         self.tol = tol
+        self.n_probes = n_probes
         self.warm_start = warm_start
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -294,6 +305,9 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
             max_iter=self.max_iter,
             tol=self.tol,
             n_threads=available_threads(self.n_jobs),
+            solver=self.solver,
+            n_probes=self.n_probes,
+            seed=self._seed(),
             start=self._previous_variances(encoder),
             report=self._reporter(callbacks, encoder),
         )
@@ -426,12 +440,20 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         check_flag("warm_start", self.warm_start)
         check_integer("max_iter", self.max_iter, 1)
         check_positive("tol", self.tol)
+        if self.n_probes != "auto":
+            check_integer("n_probes", self.n_probes, 2)
         if self.n_jobs is not None:
             check_integer("n_jobs", self.n_jobs, -(2**31))
             if self.n_jobs == 0:
                 raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
         if self.noise_scale is not None:
             check_positive("noise_scale", self.noise_scale)
+
+    def _seed(self) -> int:
+        """Seed of the iterative solver's probes; None has one too: equal fits for equal data."""
+        if self.random_state is None:
+            return 0
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _reporter(
         self, callbacks: IterationCallbacks, encoder: DesignEncoder

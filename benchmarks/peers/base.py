@@ -1,4 +1,4 @@
-"""What a system under test is: something that fits InstEval and tells what it found."""
+"""What a system under test is: something that fits a mixed model and tells what it found."""
 
 from __future__ import annotations
 
@@ -6,16 +6,59 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
-
-FORMULA = "y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)"
-GROUPS = ("s", "d", "dept")
 
 
 class NotInstalled(Exception):
     """The system is missing on this machine; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data and model: ``y ~ 1 + covariates`` and random effects of every group.
+
+    Attributes
+    ----------
+    X : DataFrame
+        Covariates, which are all numbers, and grouping columns.
+    y : Series
+        Response.
+    groups : tuple of str
+        Grouping columns; all others are covariates.
+    slopes : tuple of str
+        Covariates with a random slope in every group, uncorrelated with the intercept.
+    effects_of : str or None
+        The group whose effects are to be read out.
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    groups: tuple[str, ...]
+    slopes: tuple[str, ...] = ()
+    effects_of: str | None = None
+
+    @property
+    def covariates(self) -> list[str]:
+        """Columns of the fixed effects."""
+        return [column for column in self.X.columns if column not in self.groups]
+
+    @property
+    def bars(self) -> list[str]:
+        """The random effects in lme4's notation."""
+        if not self.slopes:
+            return [f"(1 | {group})" for group in self.groups]
+        return [f"(1 + {' + '.join(self.slopes)} || {group})" for group in self.groups]
+
+    @property
+    def formula(self) -> str:
+        """The model in lme4's notation."""
+        return "y ~ " + " + ".join(["1", *self.covariates, *self.bars])
+
+    def joined(self) -> pd.DataFrame:
+        """X and the response, as column ``y``, in one frame."""
+        return self.X.assign(y=self.y)
 
 
 @dataclass(frozen=True)
@@ -28,20 +71,26 @@ class Outcome:
         Wall time from data in memory to estimates; reading them out is not timed.
     log_likelihood : float
         Maximum of the objective: log-likelihood, REML criterion or lower bound.
-    intercept, service : float
-        Fixed effects.
+    coefficients : dict of str to float
+        ``"intercept"`` and the covariates.
     variances : dict of str to float
-        Keys ``"s"``, ``"d"``, ``"dept"`` and ``"noise"``.
-    department_effects : Series
-        Effects of the departments by level (integers).
+        Keys are the groups, ``"group:covariate"`` for slopes, and ``"noise"``.
+    effects : Series or None
+        Effects of `Task.effects_of` by level (integers).
+    details : dict of str to object
+        What else the system says of its fit: numbers and words.
     """
 
     seconds: float
     log_likelihood: float
-    intercept: float
-    service: float
+    coefficients: dict[str, float]
     variances: dict[str, float]
-    department_effects: pd.Series
+    effects: pd.Series | None = None
+    details: dict[str, object] = field(default_factory=dict)
+
+    def estimates(self) -> dict[str, float]:
+        """Coefficients and variances, these as ``"var group"``."""
+        return self.coefficients | {f"var {key}": value for key, value in self.variances.items()}
 
 
 class Peer:

@@ -7,38 +7,47 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from peers.base import FORMULA, GROUPS, NotInstalled, Outcome, Peer
+from peers.base import NotInstalled, Outcome, Peer, Task
 
 
 class Glmm(Peer):
     """REML, without the degrees of freedom of t tests: its quickest setting."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, task: Task) -> None:
         try:
             import glmm
         except ImportError as error:
             raise NotInstalled("pip install glmm") from error
         self._glmm = glmm
         self.version = f"glmm {version('glmm')}"
-        self._frame = frame
+        self._task = task
+        self._frame = task.joined()
 
     def fit(self) -> Outcome:
         start = time.perf_counter()
         fit = self._glmm.fit(
-            self._frame, FORMULA, reml=True, satterthwaite=False, wald_se="rx", anova_test="Wald"
+            self._frame,
+            self._task.formula,
+            reml=True,
+            satterthwaite=False,
+            wald_se="rx",
+            anova_test="Wald",
         )
         seconds = time.perf_counter() - start
         by_group = dict(zip((group for group, _ in fit.re_groups), fit.tau2, strict=True))
-        blocks = {block["group"]: block for block in fit.ranef_blocks}
-        departments = blocks["dept"]
-        coefficients = dict(zip(fit.names, fit.beta, strict=True))
+        coefficients = dict(zip(fit.names, map(float, fit.beta), strict=True))
+        intercept = coefficients.pop("(Intercept)")
+        effects = None
+        if self._task.effects_of is not None:
+            blocks = {block["group"]: block for block in fit.ranef_blocks}
+            block = blocks[self._task.effects_of]
+            levels = [int(level) for level in block["levels"]]
+            effects = pd.Series(block["values"][:, 0], index=levels)
         return Outcome(
             seconds=seconds,
             log_likelihood=float(fit.loglik),
-            intercept=float(coefficients["(Intercept)"]),
-            service=float(coefficients["service"]),
-            variances={g: float(by_group[g]) for g in GROUPS} | {"noise": float(fit.dispersion)},
-            department_effects=pd.Series(
-                departments["values"][:, 0], index=[int(x) for x in departments["levels"]]
-            ),
+            coefficients={"intercept": intercept} | coefficients,
+            variances={group: float(by_group[group]) for group in self._task.groups}
+            | {"noise": float(fit.dispersion)},
+            effects=effects,
         )

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import time
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from peers.base import GROUPS, NotInstalled, Outcome, Peer, silent_output
+from peers.base import NotInstalled, Outcome, Peer, Task, silent_output
 
 
 class GPBoost(Peer):
-    """Maximum likelihood (it has no REML), by Cholesky factors or iteratively."""
+    """Random intercepts by maximum likelihood (it has no REML).
+
+    By Cholesky factors or iteratively, everything else as it comes.
+    """
 
     method = "ml"
 
-    def __init__(self, frame: pd.DataFrame, inversion: str) -> None:
+    def __init__(self, task: Task, inversion: str) -> None:
         try:
             with silent_output():
                 import gpboost
         except ImportError as error:
             raise NotInstalled("pip install gpboost") from error
+        if task.slopes:
+            raise ValueError("This peer fits random intercepts only; leave the slopes out.")
         self._gpboost = gpboost
         self._inversion = inversion
         self.version = f"gpboost {version('gpboost')}"
-        self._groups = frame[list(GROUPS)].astype(np.int64).to_numpy()
-        self._X = np.column_stack([np.ones(len(frame)), frame["service"].to_numpy(np.float64)])
-        self._y = frame["y"].to_numpy(np.float64)
+        self._task = task
+        self._groups = task.X[list(task.groups)].astype(np.int64).to_numpy()
+        covariates = task.X[task.covariates].to_numpy(np.float64)
+        self._X = np.column_stack([np.ones(len(covariates)), covariates])
+        self._y = task.y.to_numpy(np.float64)
 
     def fit(self) -> Outcome:
         with silent_output():
@@ -41,14 +49,21 @@ class GPBoost(Peer):
             seconds = time.perf_counter() - start
             variances = model.get_cov_pars().iloc[0].to_numpy()
             coefficients = model.get_coef().iloc[0].to_numpy()
-            by_row = model.predict_training_data_random_effects().iloc[:, -1].to_numpy()
             log_likelihood = -float(model.get_current_neg_log_likelihood())
-        levels, first_rows = np.unique(self._groups[:, -1], return_index=True)
+            effects = None if self._task.effects_of is None else self._read_effects(model)
+        names = ("intercept", *self._task.covariates)
+        # The noise comes first there and last here.
+        by_name = dict(zip(("noise", *self._task.groups), map(float, variances), strict=True))
         return Outcome(
             seconds=seconds,
             log_likelihood=log_likelihood,
-            intercept=float(coefficients[0]),
-            service=float(coefficients[1]),
-            variances=dict(zip(("noise", *GROUPS), map(float, variances), strict=True)),
-            department_effects=pd.Series(by_row[first_rows], index=levels),
+            coefficients=dict(zip(names, map(float, coefficients), strict=True)),
+            variances={name: by_name[name] for name in (*self._task.groups, "noise")},
+            effects=effects,
         )
+
+    def _read_effects(self, model: Any) -> pd.Series:
+        position = self._task.groups.index(self._task.effects_of)
+        by_row = model.predict_training_data_random_effects().iloc[:, position].to_numpy()
+        levels, first_rows = np.unique(self._groups[:, position], return_index=True)
+        return pd.Series(by_row[first_rows], index=levels)

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from peers.base import GROUPS, NotInstalled, Outcome, Peer
+from peers.base import NotInstalled, Outcome, Peer, Task
 
 SCRIPT = Path(__file__).with_name("lme4_insteval.R")
 
 
 class Lme4(Peer):
-    """REML by `lmer`, with or without its derivative checks at the end."""
+    """REML by `lmer`, with or without its derivative checks at the end; InstEval only."""
 
-    def __init__(self, frame: pd.DataFrame, derivative_checks: bool) -> None:
+    def __init__(self, task: Task, derivative_checks: bool) -> None:
         program = shutil.which("Rscript")
         if program is None:
             raise NotInstalled("install R and its package lme4 (Debian: apt install r-cran-lme4)")
+        self._groups = task.groups
         self._folder = tempfile.TemporaryDirectory()
         path = Path(self._folder.name) / "insteval.csv"
-        frame.to_csv(path, index=False)
+        task.joined().to_csv(path, index=False)
         self._process = subprocess.Popen(
             [program, "--vanilla", str(SCRIPT), str(path), str(derivative_checks).upper()],
             stdin=subprocess.PIPE,
@@ -57,11 +58,10 @@ class Lme4(Peer):
         return Outcome(
             seconds=answer["seconds"],
             log_likelihood=answer["log_likelihood"],
-            intercept=answer["intercept"],
-            service=answer["service"],
-            variances={g: answer[f"variance.{g}"] for g in GROUPS}
+            coefficients={name: answer[name] for name in ("intercept", "service")},
+            variances={g: answer[f"variance.{g}"] for g in self._groups}
             | {"noise": answer["variance.Residual"]},
-            department_effects=pd.Series(departments),
+            effects=pd.Series(departments),
         )
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from peers.base import GROUPS, NotInstalled, Outcome, Peer
+from peers.base import NotInstalled, Outcome, Peer, Task
 
 NOISE_SCALE = 1.0
 START_SCALE = 0.1
@@ -23,11 +23,11 @@ BOUND_DRAWS = 20
 
 
 class NumPyroMeanField(Peer):
-    """`steps` Adam steps of a constant `learning_rate`."""
+    """`steps` Adam steps of a constant `learning_rate`; InstEval only."""
 
     method = "ml"
 
-    def __init__(self, frame: pd.DataFrame, steps: int, learning_rate: float, seed: int) -> None:
+    def __init__(self, task: Task, steps: int, learning_rate: float, seed: int) -> None:
         try:
             import jax
             import jax.numpy as jnp
@@ -42,10 +42,10 @@ class NumPyroMeanField(Peer):
         self.version = f"numpyro {version('numpyro')}, jax {version('jax')}"
 
         positive = distributions.constraints.positive
-        codes = {g: jnp.asarray(frame[g].cat.codes.to_numpy(np.int32)) for g in GROUPS}
-        self._levels = {g: frame[g].cat.categories for g in GROUPS}
-        service = jnp.asarray(frame["service"].to_numpy(np.float32))
-        ratings = jnp.asarray(frame["y"].to_numpy(np.float32))
+        codes = {g: jnp.asarray(task.X[g].cat.codes.to_numpy(np.int32)) for g in task.groups}
+        self._levels = {g: task.X[g].cat.categories for g in task.groups}
+        service = jnp.asarray(task.X["service"].to_numpy(np.float32))
+        ratings = jnp.asarray(task.y.to_numpy(np.float32))
 
         def model() -> None:
             mean = numpyro.param("intercept", 0.0) + numpyro.param("service", 0.0) * service
@@ -83,8 +83,8 @@ class NumPyroMeanField(Peer):
         return Outcome(
             seconds=seconds,
             log_likelihood=-float(self._loss(found)),
-            intercept=float(found["intercept"]),
-            service=float(found["service"]),
-            variances={g: float(found[f"sd_{g}"]) ** 2 for g in GROUPS} | {"noise": NOISE_SCALE**2},
-            department_effects=pd.Series(effects, index=self._levels["dept"]),
+            coefficients={name: float(found[name]) for name in ("intercept", "service")},
+            variances={g: float(found[f"sd_{g}"]) ** 2 for g in self._levels}
+            | {"noise": NOISE_SCALE**2},
+            effects=pd.Series(effects, index=self._levels["dept"]),
         )

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from peers.base import GROUPS, NotInstalled, Outcome, Peer
+from peers.base import NotInstalled, Outcome, Peer, Task
 
 
 class Skmixed(Peer):
     """`MixedEffectsVIRegressor` with the given parameters."""
 
-    def __init__(self, frame: pd.DataFrame, **parameters: Any) -> None:
+    def __init__(self, task: Task, **parameters: Any) -> None:
         try:
             import skmixed
             from skmixed import MixedEffectsVIRegressor
@@ -21,25 +21,37 @@ class Skmixed(Peer):
             raise NotInstalled(f"skmixed: pip install -e . ({error})") from error
         self.version = f"skmixed {getattr(skmixed, '__version__', '')}".strip()
         self.method = parameters["method"]
-        self._X = frame[["service", *GROUPS]]
-        self._y = frame["y"]
-        self._make = lambda: MixedEffectsVIRegressor(random_effects=list(GROUPS), **parameters)
+        self._task = task
+        self._make = lambda: MixedEffectsVIRegressor(random_effects=task.bars, **parameters)
 
     def fit(self) -> Outcome:
         model = self._make()
         start = time.perf_counter()
-        model.fit(self._X, self._y)
+        model.fit(self._task.X, self._task.y)
         seconds = time.perf_counter() - start
-        components = model.variance_components_
-        own = components[components["sd"].notna()]
-        variances = dict(zip(own["group"], own["variance"], strict=True))
-        effects = model.random_effects_["dept"].iloc[:, 0]
+        coefficients = dict(zip(model.coef_names_, map(float, model.coef_), strict=True))
+        effects = None
+        if self._task.effects_of is not None:
+            effects = model.random_effects_[self._task.effects_of].iloc[:, 0]
+            effects = effects.set_axis(effects.index.astype(int))
         return Outcome(
             seconds=seconds,
             log_likelihood=float(model.elbo_),
-            intercept=float(model.intercept_),
-            service=float(model.coef_[0]),
-            variances={g: float(variances[g]) for g in GROUPS}
+            coefficients={"intercept": float(model.intercept_)} | coefficients,
+            variances=_variances(model.random_effects_cov_)
             | {"noise": float(model.noise_variance_)},
-            department_effects=effects.set_axis(effects.index.astype(int)),
+            effects=effects,
+            details={
+                "solver": model.solver_,
+                "steps": int(model.n_iter_),
+                "converged": bool(model.converged_),
+            },
         )
+
+
+def _variances(covariances: dict[str, pd.DataFrame]) -> dict[str, float]:
+    return {
+        group if term == "Intercept" else f"{group}:{term}": float(covariance.loc[term, term])
+        for group, covariance in covariances.items()
+        for term in covariance.index
+    }

@@ -24,6 +24,7 @@ from skmixed.inference.starting import moment_estimates
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.cellsums import FactorShape, accumulate
 from skmixed.linalg.crossproducts import CrossProducts
+from skmixed.linalg.solvers import make_solver
 from skmixed.posteriors import Posterior
 
 _SMALLEST = 1e-140
@@ -47,6 +48,10 @@ class FitOptions:
     max_iter : int
     tol : float
     n_threads : int
+    solver : {"auto", "direct", "iterative"}
+    n_probes : int or "auto"
+    seed : int
+        Of the random vectors of the iterative solver.
     start : tuple of (list of ndarray, float) or None
         Covariance of every factor and the noise variance to start from.
     report : callable or None
@@ -59,6 +64,9 @@ class FitOptions:
     max_iter: int
     tol: float
     n_threads: int = 1
+    solver: str = "auto"
+    n_probes: int | str = "auto"
+    seed: int = 0
     start: tuple[list[np.ndarray], float] | None = None
     report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
 
@@ -99,9 +107,15 @@ def fit_gaussian(
     absent = noise_in_disguise(design, options.noise_variance) | spanned_by_fixed(cross)
     parameters = CovarianceParameters.of(cross.factors, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
+    solver = make_solver(
+        options.solver, cross,
+        integrate_fixed=options.integrate_fixed,
+        needs_determinant=options.posterior.needs_determinant,
+        n_probes=options.n_probes, seed=options.seed, n_threads=options.n_threads,
+    )  # fmt: skip
     objective = Objective(
-        cross, parameters, options.posterior, options.integrate_fixed,
-        units.n_observations, noise, options.n_threads,
+        solver, parameters, options.posterior, options.integrate_fixed,
+        units.n_observations, noise,
     )  # fmt: skip
     theta = _starting_values(cross, parameters, units, noise, options)
 

@@ -95,7 +95,9 @@ def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> Newto
     if (theta == state.point.theta).all():
         return None
     point = objective.at(theta)
-    if point is None or point.deviance > state.point.deviance + 1e-8:
+    if point is None:
+        return None
+    if point.deviance > state.point.deviance + 1e-8 + point.doubt(state.point):
         return None
     derivatives = objective.derivatives(point)
     gradient = quadratic_model(derivatives.gradient, derivatives.hessian).scaled_gradient

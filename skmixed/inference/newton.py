@@ -15,6 +15,9 @@ _NEAR = 0.5
 _COARSE = 1e-3
 """Standard errors from the optimum within which the next step needs all digits."""
 
+_DOUBT = 3.0
+"""Standard errors by which an estimated objective may seem to rise."""
+
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -174,7 +177,9 @@ def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point 
     length = 1.0
     for _ in range(40):
         following = _move(objective, point, length * model.step)
-        if following is not None and following.deviance <= point.deviance + slack - min(
+        if following is not None and following.deviance <= point.deviance + _DOUBT * following.doubt(
+            point
+        ) + slack - min(
             1e-4 * length * expected, slack if expected < 10 * slack else np.inf
         ):
             break

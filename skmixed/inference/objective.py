@@ -8,7 +8,7 @@ import numpy as np
 
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
-from skmixed.linalg.direct import DirectSystem, SingularSystemError
+from skmixed.linalg.system import SingularSystemError, Solver, System
 from skmixed.posteriors import Place, Posterior, PosteriorCovariance
 
 LEAST_NOISE = 1e-13
@@ -22,7 +22,16 @@ class Point:
     theta: np.ndarray
     deviance: float
     noise_variance: float
-    system: DirectSystem
+    system: System
+
+    def doubt(self, other: Point) -> float:
+        """Standard error of the difference of the two deviances; 0 where they are exact.
+
+        Both come from the same random vectors, so the difference of what each of
+        them says varies much less than the deviances do.
+        """
+        samples = self.system.log_det_samples - other.system.log_det_samples
+        return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Objective:
 
     Attributes
     ----------
-    cross : CrossProducts
+    solver : Solver
     parameters : CovarianceParameters
     posterior : Posterior
     integrate_fixed : bool
@@ -55,16 +64,19 @@ class Objective:
         Sum of the case weights.
     noise_variance : float or None
         Held there when given.
-    n_threads : int
     """
 
-    cross: CrossProducts
+    solver: Solver
     parameters: CovarianceParameters
     posterior: Posterior
     integrate_fixed: bool
     n_observations: float
     noise_variance: float | None
-    n_threads: int = 1
+
+    @property
+    def cross(self) -> CrossProducts:
+        """What the solver solves for."""
+        return self.solver.cross
 
     @property
     def degrees_of_freedom(self) -> float:
@@ -74,9 +86,7 @@ class Objective:
     def at(self, theta: np.ndarray) -> Point | None:
         """The objective at `theta`; None where it cannot be computed."""
         try:
-            system = DirectSystem(
-                self.cross, self.parameters.to_scale_factors(theta), self.n_threads
-            )
+            system = self.solver.system(self.parameters.to_scale_factors(theta))
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
@@ -132,5 +142,5 @@ class Objective:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
 
-    def _place(self, system: DirectSystem, theta: np.ndarray) -> Place:
+    def _place(self, system: System, theta: np.ndarray) -> Place:
         return Place(system, self.parameters, theta, self.integrate_fixed)

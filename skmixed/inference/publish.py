@@ -11,6 +11,7 @@ from skmixed.inference.newton import NewtonState
 from skmixed.inference.objective import Objective
 from skmixed.inference.result import Doubts, FactorResult, FitResult
 from skmixed.inference.standardise import FixedTransform
+from skmixed.linalg.system import System
 from skmixed.posteriors import PosteriorCovariance
 
 JOINT_LIMIT = 80_000
@@ -83,6 +84,8 @@ def publish(
         coupling=_coupling(objective, posterior, units, to_centred, unit),
         coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
         elbo=units.elbo(point.deviance),
+        elbo_std=_elbo_std(system),
+        solver=objective.solver.name,
         elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
         gradient_path=np.array(state.gradients),
         n_iter=state.n_iter,
@@ -90,6 +93,12 @@ def publish(
         n_observations=units.n_observations,
         doubts=doubts or Doubts(),
     )
+
+
+def _elbo_std(system: System) -> float:
+    """Standard error of the ELBO, half that of the log determinant."""
+    samples = system.log_det_samples
+    return float(0.5 * samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
 
 
 def _coupling(
@@ -157,6 +166,8 @@ def publish_interpolation(design: Design, units: Units) -> FitResult:
         coupling=np.zeros((size, 0)),
         coupled=(False,) * len(factors),
         elbo=np.inf,
+        elbo_std=0.0,
+        solver="direct",
         elbo_path=np.array([np.inf]),
         gradient_path=np.array([0.0]),
         n_iter=0,

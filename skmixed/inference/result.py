@@ -70,6 +70,9 @@ class FitResult:
     coupled : tuple of bool
         Factors whose whole covariance is in `coupling`.
     elbo : float
+    elbo_std : float
+        Its Monte Carlo standard error; 0 with the direct solver.
+    solver : {"direct", "iterative"}
     elbo_path, gradient_path : ndarray
         By iteration, the start included.
     n_iter : int
@@ -90,6 +93,8 @@ class FitResult:
     coupling: np.ndarray
     coupled: tuple[bool, ...]
     elbo: float
+    elbo_std: float
+    solver: str
     elbo_path: np.ndarray
     gradient_path: np.ndarray
     n_iter: int

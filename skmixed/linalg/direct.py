@@ -21,22 +21,33 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from skmixed._kernels.elimination import (
-    gather_tail,
-    scatter_levels,
-    shrink_levels,
-    subtract_eliminated,
-)
+from skmixed._kernels.elimination import gather_tail, scatter_levels, subtract_eliminated
 from skmixed._kernels.tail import mix_tail
-from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.crossproducts import CrossProducts
+from skmixed.linalg.elimination import EliminatedLevels
+from skmixed.linalg.system import Direction, SingularSystemError
 from skmixed.linalg.tail_covariance import TailCovariance
 from skmixed.linalg.threads import run_parts
 
-Direction = tuple[FactorLayout, np.ndarray]
 
+class DirectSolver:
+    """Makes systems at different variance parameters of one set of cross-products.
 
-class SingularSystemError(ArithmeticError):
-    """The mixed-model equations are not positive definite at working precision."""
+    Parameters
+    ----------
+    cross : CrossProducts
+    n_threads : int, default=1
+    """
+
+    name = "direct"
+
+    def __init__(self, cross: CrossProducts, n_threads: int = 1) -> None:
+        self.cross = cross
+        self.n_threads = n_threads
+
+    def system(self, scale_factors: list[np.ndarray]) -> DirectSystem:
+        """The equations at the given factors T, factorised."""
+        return DirectSystem(self.cross, scale_factors, self.n_threads)
 
 
 class DirectSystem:
@@ -53,7 +64,7 @@ class DirectSystem:
 
     Attributes
     ----------
-    log_det : float
+    log_det_random : float
         log |V|.
     log_det_fixed : float
         log |X' V^-1 X|.
@@ -66,6 +77,9 @@ class DirectSystem:
         When the equations are not positive definite at working precision.
     """
 
+    is_exact = True
+    log_det_samples = np.zeros(0)
+
     def __init__(
         self, cross: CrossProducts, scale_factors: list[np.ndarray], n_threads: int = 1
     ) -> None:
@@ -73,7 +87,7 @@ class DirectSystem:
         # a thread costs more than it brings where there is little to do
         self.n_parts = n_threads if len(cross.columns) > 20_000 else 1
         self.scale_factors = scale_factors
-        self._n = cross.tail.shape[0]
+        self._n = len(cross.tail)
         self._covariance: TailCovariance | None = None
         self._reduce()
         self._factorise()
@@ -81,24 +95,17 @@ class DirectSystem:
     def _reduce(self) -> None:
         cross = self.cross
         self.reduced = cross.tail.copy()
-        self.log_det = 0.0
+        self.log_det_random = 0.0
         if cross.eliminated is None:
             return
-        self.shrink = np.empty_like(cross.own)
-        self.omega_shrunk = np.empty_like(cross.own)
-        self.precision_shrunk = np.empty_like(cross.own)
-        self.log_det = shrink_levels(
-            cross.own,
-            self.scale_factors[cross.eliminated.position],
-            self.shrink,
-            self.omega_shrunk,
-            self.precision_shrunk,
-        )
+        levels = EliminatedLevels.of(cross.own, self.scale_factors[cross.eliminated.position])
+        self.levels = levels
+        self.log_det_random = levels.log_det
 
         def subtract(first: int, last: int) -> None:
             subtract_eliminated(
                 cross.start, cross.columns, cross.values, cross.with_dense,
-                self.omega_shrunk, first, last, self.reduced,
+                levels.omega_shrunk, first, last, self.reduced,
             )  # fmt: skip
 
         run_parts(subtract, cross.row_bounds(self.n_parts))
@@ -115,7 +122,7 @@ class DirectSystem:
         if info:
             raise SingularSystemError("the system is singular at these variance parameters")
         pivots = np.diagonal(self.upper)
-        self.log_det += 2.0 * np.log(pivots[:n_tail]).sum()
+        self.log_det_random += 2.0 * np.log(pivots[:n_tail]).sum()
         self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()
         right = self.apply_scale_transposed(self.reduced[size].copy())[:size]
         self._response_half = self.forward_solve(right)
@@ -165,6 +172,10 @@ class DirectSystem:
         if vectors.ndim == 1:
             return blas.dtrsv(self.upper, vectors, lower=0, trans=1)
         return blas.dtrsm(1.0, self.upper, np.asfortranarray(vectors), lower=0, trans_a=1)
+
+    def log_det(self, integrate_fixed: bool) -> float:
+        """log |V|, plus log |X' V^-1 X| when the fixed effects are integrated out."""
+        return self.log_det_random + (self.log_det_fixed if integrate_fixed else 0.0)
 
     # The solution -------------------------------------------------------------
 
@@ -266,7 +277,7 @@ class DirectSystem:
         out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
         gather_tail(
             cross.start, cross.columns, cross.values, cross.with_dense,
-            self.shrink, np.ascontiguousarray(vectors), out,
+            self.levels.shrink, np.ascontiguousarray(vectors), out,
         )  # fmt: skip
         return out
 
@@ -287,9 +298,9 @@ class DirectSystem:
             if factor is cross.eliminated:
                 scatter_levels(
                     cross.start, cross.columns, cross.values, cross.with_dense,
-                    self.shrink, np.ascontiguousarray(effects), known[:, j],
+                    self.levels.shrink, np.ascontiguousarray(effects), known[:, j],
                 )  # fmt: skip
-                own[j] = np.matmul(self.precision_shrunk, effects[:, :, None])[:, :, 0]
+                own[j] = np.matmul(self.levels.precision_shrunk, effects[:, :, None])[:, :, 0]
             else:
                 direct[factor.columns, j] = effects.ravel()
         return direct, known, own

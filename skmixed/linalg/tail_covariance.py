@@ -75,7 +75,7 @@ class TailCovariance:
         def fill(first: int, last: int) -> None:
             tail_quadratic_forms(
                 cross.start, cross.columns, cross.values, with_fixed,
-                self.system.shrink, self.tail, first, last, forms,
+                self.system.levels.shrink, self.tail, first, last, forms,
             )  # fmt: skip
 
         run_parts(fill, cross.level_bounds(self.system.n_parts))
@@ -91,7 +91,7 @@ class TailCovariance:
         """
         if factor is self.system.cross.eliminated:
             forms = self.forms
-            return self.system.precision_shrunk.sum(axis=0) - forms.sum(axis=0)
+            return self.system.levels.precision_shrunk.sum(axis=0) - forms.sum(axis=0)
         scale = self.system.scale_factors[factor.position]
         rows = np.diagonal(self.system.reduced)[factor.columns].mean()
         smallest = np.linalg.svd(scale, compute_uv=False)[-1]
@@ -122,13 +122,17 @@ class TailCovariance:
             scale = self.system.scale_factors[factor.position]
             omega = scale @ scale.T
             forms = self.forms
-            return self.system.omega_shrunk + omega @ forms @ omega
+            return self.system.levels.omega_shrunk + omega @ forms @ omega
         blocks = np.empty((factor.n_levels, factor.n_effects, factor.n_effects))
         for q in range(factor.n_effects):
             for s in range(q + 1):
                 rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
                 blocks[:, q, s] = blocks[:, s, q] = self.tail[rows, rows - q + s]
         return blocks
+
+    def can_join(self, factor: FactorLayout) -> bool:
+        """Whether `joint` can have the factor's rows: any factor's."""
+        return True
 
     def joint(self, kept: tuple[int, ...]) -> np.ndarray:
         """Relative covariance of beta and the `kept` factors with all effects.
@@ -156,7 +160,7 @@ class TailCovariance:
             if factor.position in kept:
                 before = sum(cross.factors[k].size for k in kept if k < factor.position)
                 begin = cross.n_fixed + before
-                covariance[begin : begin + factor.size] += block_diag(*self.system.omega_shrunk)
+                covariance[begin : begin + factor.size] += block_diag(*self.system.levels.omega_shrunk)
             columns.append(covariance)
         return np.concatenate(columns, axis=1)
 

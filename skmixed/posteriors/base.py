@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from skmixed.linalg.covariance import CovarianceParameters
-from skmixed.linalg.direct import DirectSystem
+from skmixed.linalg.system import System
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Place:
 
     Attributes
     ----------
-    system : DirectSystem
+    system : System
         The mixed-model equations at `theta`.
     parameters : CovarianceParameters
     theta : ndarray
@@ -25,7 +25,7 @@ class Place:
         Whether the fixed effects have a posterior or are a point.
     """
 
-    system: DirectSystem
+    system: System
     parameters: CovarianceParameters
     theta: np.ndarray
     integrate_fixed: bool
@@ -69,6 +69,9 @@ class Posterior(Protocol):
 
     rotates_bases: bool
     """Whether the family is unchanged by a rotation of a factor's basis."""
+
+    needs_determinant: bool
+    """Whether the system's log determinant and covariance are asked for."""
 
     def log_det(self, place: Place) -> float:
         """The log determinant that enters the ELBO."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skmixed.linalg.crossproducts import FactorLayout
-from skmixed.linalg.direct import Direction
+from skmixed.linalg.system import Direction
 from skmixed.posteriors.base import Place, PosteriorCovariance
 
 
@@ -17,11 +17,11 @@ class FullPosterior:
     """
 
     rotates_bases = True
+    needs_determinant = True
 
     def log_det(self, place: Place) -> float:
         """log |V| (+ log |X' V^-1 X|)."""
-        fixed = place.system.log_det_fixed if place.integrate_fixed else 0.0
-        return place.system.log_det + fixed
+        return place.system.log_det(place.integrate_fixed)
 
     def log_det_derivatives(
         self, place: Place, average_information: np.ndarray, coarse: bool
@@ -38,7 +38,13 @@ class FullPosterior:
         return gradient, hessian, derivatives
 
     def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
-        """Average information less an estimate of its expectation."""
+        """Average information less an estimate of its expectation.
+
+        Nothing where solves are iterative: with many levels the two hardly differ,
+        and the estimate costs more than the step it saves.
+        """
+        if not place.system.is_exact:
+            return np.zeros_like(average_information)
         return average_information - _expected_information(place)
 
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
@@ -51,7 +57,7 @@ class FullPosterior:
         rows = system.cross.n_fixed
         total = rows + sum(factor.size for factor in factors)
         for factor in sorted(factors, key=lambda factor: factor.size):
-            if (rows + factor.size) * total > joint_limit:
+            if (rows + factor.size) * total > joint_limit or not covariance.can_join(factor):
                 break
             rows += factor.size
             kept.append(factor.position)

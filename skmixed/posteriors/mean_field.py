@@ -22,6 +22,7 @@ class MeanFieldPosterior:
     """
 
     rotates_bases = False
+    needs_determinant = False
 
     def log_det(self, place: Place) -> float:
         """The factorised determinant (+ log |X'X|)."""

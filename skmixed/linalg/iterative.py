@@ -1,0 +1,364 @@
+"""Iterative solution of the mixed-model equations of a large tail.
+
+The equations are those of `skmixed.linalg.direct`. The eliminated factor and the
+dense part of the tail (small factors, fixed effects) are eliminated exactly; on
+the effects of the large factors that are left,
+
+    H = T' (R - half half') T + I,
+
+with R their reduced cross-products and `half` what the dense part explains,
+conjugate gradients run in the coordinates of `skmixed.linalg.coarse`. Traces and
+the log determinant come from solves with fixed random signs z: z'H^-1 z and
+quadratures of z' log(H) z have the traces as expectations (Hutchinson 1990,
+Communications in Statistics 19).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from skmixed.linalg.coarse import CoarseSpace, Coordinates
+from skmixed.linalg.conjugate_gradients import Solution, solve
+from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.elimination import EliminatedLevels
+from skmixed.linalg.probed_covariance import ProbedCovariance
+from skmixed.linalg.sparse_tail import SparseTail
+from skmixed.linalg.system import Direction, SingularSystemError
+
+_MEAN_TOLERANCE = 1e-9
+_PROBE_TOLERANCE = 1e-5
+"""Relative residuals; errors of what probes tell are quadratic in theirs."""
+
+_INFORMATION_TOLERANCE = 1e-3
+"""For what only steers the steps."""
+
+_MOST_PRODUCTS = 2000
+"""Products after which a solve is given up."""
+
+
+class IterativeSolver:
+    """Makes systems at different variance parameters of one set of cross-products.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    integrate_fixed : bool
+        True for REML.
+    n_probes : int
+        Random vectors for traces and log determinants; 0 where none are needed.
+    seed : int
+        Of the signs of the probes.
+    n_threads : int, default=1
+    """
+
+    name = "iterative"
+
+    def __init__(
+        self,
+        cross: CrossProducts,
+        integrate_fixed: bool,
+        n_probes: int,
+        seed: int,
+        n_threads: int = 1,
+    ) -> None:
+        self.cross = cross
+        self.integrate_fixed = integrate_fixed
+        self.tail = SparseTail(cross, n_threads)
+        self.coarse = CoarseSpace(self.tail)
+        signs = np.random.default_rng(seed)
+        self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
+        self.last_effects: np.ndarray | None = None
+
+    def system(self, scale_factors: list[np.ndarray]) -> IterativeSystem:
+        """The equations at the given factors T, mean and probes solved."""
+        return IterativeSystem(self, scale_factors)
+
+
+class IterativeSystem:
+    """The equations at one value of the variance parameters.
+
+    Parameters
+    ----------
+    solver : IterativeSolver
+    scale_factors : list of ndarray (q, q)
+        As for `skmixed.linalg.direct.DirectSystem`.
+
+    Attributes
+    ----------
+    penalised_rss : float
+        min over beta of (y - X beta)' V^-1 (y - X beta).
+    n_products : int
+        Products that the solve of mean and probes took.
+
+    Raises
+    ------
+    SingularSystemError
+        When the equations are not positive definite at working precision.
+    NotConvergedError
+        When conjugate gradients do not converge.
+    """
+
+    is_exact = False
+
+    def __init__(self, solver: IterativeSolver, scale_factors: list[np.ndarray]) -> None:
+        self.solver = solver
+        self.cross = solver.cross
+        self.tail = solver.tail
+        self.integrate_fixed = solver.integrate_fixed
+        self.scale_factors = scale_factors
+        self._reduce()
+        self._eliminate_dense()
+        self._precondition()
+        self._solve()
+
+    def _reduce(self) -> None:
+        cross = self.cross
+        scale = np.zeros((1, 1))
+        if cross.eliminated is not None:
+            scale = self.scale_factors[cross.eliminated.position]
+        self.levels = EliminatedLevels.of(cross.own, scale)
+        reduced = self.tail.reduce(self.levels.omega_shrunk)
+        self.with_dense, self.dense, self.reduced_blocks = reduced
+
+    def _eliminate_dense(self) -> None:
+        """Solve for the dense part: with W'(scaled dense)W = I, its effects are W (...)."""
+        tail = self.tail
+        self.n_dense = len(self.dense) - 1
+        small = [
+            np.kron(np.eye(factor.n_levels), self.scale_factors[factor.position])
+            for factor in tail.small
+        ]
+        dense_scale = block_diag(*small, np.eye(self.cross.n_fixed))
+        identity = np.zeros(self.n_dense)
+        identity[: tail.n_small] = 1.0
+        system = dense_scale.T @ self.dense[:-1, :-1] @ dense_scale
+        try:
+            lower = np.linalg.cholesky(system + np.diag(identity))
+        except np.linalg.LinAlgError:
+            raise SingularSystemError(
+                "the system is singular at these variance parameters"
+            ) from None
+        pivots = np.log(np.diagonal(lower))
+        self._log_det_small = 2.0 * float(pivots[: tail.n_small].sum())
+        self._log_det_fixed_given = 2.0 * float(pivots[tail.n_small :].sum())
+        self.dense_root = dense_scale @ np.linalg.inv(lower).T
+        self.half = self.with_dense[:, :-1] @ self.dense_root
+        self._response_half = self.dense_root.T @ self.dense[:-1, -1]
+
+    @property
+    def n_posterior(self) -> int:
+        """Columns of the dense part that are random: without beta where it is a point."""
+        return self.n_dense if self.integrate_fixed else self.tail.n_small
+
+    def _precondition(self) -> None:
+        half = self.half[:, : self.n_posterior]
+        projected = self.solver.coarse.projected(
+            self.levels.omega_shrunk, half, self.scale_factors
+        )
+        try:
+            self.coordinates = Coordinates(
+                self.tail, self.reduced_blocks, self.scale_factors, self.solver.coarse, projected
+            )
+        except np.linalg.LinAlgError:
+            raise SingularSystemError(
+                "the system is singular at these variance parameters"
+            ) from None
+        explained = self.coordinates.from_products_by_level(half)
+        self._trace = self.tail.n_large - float((explained**2).sum())
+        self._trace += self.coordinates.coarse_trace
+
+    def solve(
+        self,
+        right: np.ndarray,
+        tolerance: float | np.ndarray,
+        integrate_fixed: np.ndarray | bool,
+        start: np.ndarray | None = None,
+        keep_basis: bool = False,
+    ) -> Solution:
+        """Solve in the solver's coordinates.
+
+        Parameters
+        ----------
+        right : ndarray (N, m)
+        tolerance : float or ndarray (m,)
+        integrate_fixed : bool or ndarray (m,)
+            Whether the system has the fixed effects eliminated, by column, or
+            given.
+        """
+        m = right.shape[1]
+        given = ~np.broadcast_to(integrate_fixed, m)
+
+        def multiply(vectors: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+            return self.coordinates.multiply(
+                vectors, lambda effects: self.project(effects, given[numbers])
+            )
+
+        return solve(
+            multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, start, keep_basis
+        )
+
+    def project(self, effects: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """(R - half half') times effects (N, m); without beta's part for `given` columns."""
+        products = self.tail.multiply(effects, self.levels.omega_shrunk)
+        explained = self.half.T @ effects
+        explained[self.tail.n_small :, given] = 0.0
+        products -= self.half @ explained
+        return products
+
+    def _solve(self) -> None:
+        """The mean and all probes in one batch."""
+        probes = self.solver.probes
+        self._right = self.with_dense[:, -1:] - self.half @ self._response_half[:, None]
+        right = np.column_stack([self.coordinates.from_products(self._right), probes])
+        m = probes.shape[1]
+        tolerance = np.array([_MEAN_TOLERANCE] + [_PROBE_TOLERANCE] * m)
+        eliminated = np.array([True] + [self.integrate_fixed] * m)
+        solution = self.solve(right, tolerance, eliminated, keep_basis=m > 0)
+        self.n_products = solution.n_products
+        self._mean = solution.x[:, :1]
+        self._probe_solution = solution
+        self.effects = self.coordinates.to_effects(self._mean)[:, 0]
+        self.dense_effects = self.dense_root @ (
+            self._response_half - self.half.T @ self.effects
+        )
+        # twice the linear less the quadratic form: an error of second order
+        explained = float(
+            self._mean[:, 0] @ (right[:, 0] + solution.residual[:, 0])
+            + self._response_half @ self._response_half
+        )
+        self.penalised_rss = max(float(self.dense[-1, -1]) - explained, 0.0)
+
+    # The log determinant ----------------------------------------------------------
+
+    @cached_property
+    def log_det_samples(self) -> np.ndarray:
+        """What every probe says of the log determinant, without the constant part, (m,).
+
+        z'Hz, whose expectation is known, takes most of the variance away.
+        """
+        runs = self._probe_solution.runs[1:]
+        return np.array(
+            [
+                run.quadratic_form(np.log) - run.quadratic_form(lambda values: values)
+                for run in runs
+            ]
+        )
+
+    def log_det(self, integrate_fixed: bool) -> float:
+        """log |V|, or log |V| + log |X' V^-1 X|; estimated."""
+        assert integrate_fixed == self.integrate_fixed
+        exact = self.levels.log_det + self._log_det_small + self.coordinates.log_det + self._trace
+        if integrate_fixed:
+            exact += self._log_det_fixed_given
+        samples = self.log_det_samples
+        return exact + (float(samples.mean()) if len(samples) else 0.0)
+
+    # The solution -----------------------------------------------------------------
+
+    @property
+    def fixed_effects(self) -> np.ndarray:
+        """Generalised least squares estimate of beta, (p,)."""
+        return self.dense_effects[self.tail.n_small :]
+
+    @cached_property
+    def residual_products(self) -> list[np.ndarray]:
+        """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
+        large = -self.effects[:, None]
+        dense = np.append(-self.dense_effects, 1.0)[:, None]
+        tail = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+        small = self.with_dense.T @ large + self.dense @ dense
+        products = []
+        for factor in self.cross.factors:
+            shape = (factor.n_levels, factor.n_effects)
+            if factor is self.cross.eliminated:
+                gathered = np.matmul(self.levels.shrink, self.tail.gather(large, dense))
+                products.append(gathered[:, :, 0])
+            elif factor in self.tail.large:
+                products.append(tail[factor.columns, 0].reshape(shape))
+            else:
+                products.append(small[self.tail.dense_columns(factor), 0].reshape(shape))
+        return products
+
+    @cached_property
+    def random_effects(self) -> list[np.ndarray]:
+        """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
+        return [
+            products @ (scale @ scale.T)
+            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+        ]
+
+    # Second-order quantities --------------------------------------------------------
+
+    def projected_gram(self, directions: list[Direction]) -> np.ndarray:
+        """Gram matrix f_j' P f_k of working vectors f = Z v, (m, m); steers steps only."""
+        m = len(directions)
+        large = np.zeros((self.tail.n_large, m))
+        dense = np.zeros((self.n_dense + 1, m))
+        own = np.zeros((*self.cross.own.shape[:2], m))
+        for j, (factor, effects) in enumerate(directions):
+            if factor is self.cross.eliminated:
+                own[:, :, j] = effects
+            elif factor in self.tail.large:
+                large[factor.columns, j] = effects.ravel()
+            else:
+                dense[self.tail.dense_columns(factor), j] = effects.ravel()
+        known, known_dense = self.tail.scatter(
+            np.matmul(np.swapaxes(self.levels.shrink, 1, 2), own)
+        )
+        through = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+        through_dense = self.with_dense.T @ large + self.dense @ dense
+        inner = np.matmul(self.levels.precision_shrunk, own).reshape(-1, m)
+        gram = (
+            large.T @ through + dense.T @ through_dense
+            + large.T @ known + dense.T @ known_dense
+            + known.T @ large + known_dense.T @ dense
+            + own.reshape(-1, m).T @ inner
+        )  # fmt: skip
+        half = self.dense_root.T @ (through_dense + known_dense)[:-1]
+        right = self.coordinates.from_products(through + known - self.half @ half)
+        solution = self.solve(right, _INFORMATION_TOLERANCE, True)
+        explained = solution.x.T @ (right + solution.residual)
+        return gram - half.T @ half - 0.5 * (explained + explained.T)
+
+    def projected(self, factor: FactorLayout, signs: np.ndarray) -> np.ndarray:
+        """Z' P Z times effects (levels * q, m) of a tail factor, the factor's own part."""
+        large = np.zeros((self.tail.n_large, signs.shape[1]))
+        dense = np.zeros((self.n_dense, signs.shape[1]))
+        if factor in self.tail.large:
+            large[factor.columns] = signs
+        else:
+            dense[self.tail.dense_columns(factor)] = signs
+        used = self.n_posterior
+        root, half = self.dense_root[:, :used], self.half[:, :used]
+        reduced, with_dense = self.dense[:-1, :-1], self.with_dense[:, :-1]
+        explained = root.T @ (with_dense.T @ large + reduced @ dense)
+        right = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
+        right = self.coordinates.from_products(right - half @ explained)
+        solution = self.solve(right, _PROBE_TOLERANCE, self.integrate_fixed)
+        effects = self.coordinates.to_effects(solution.x)
+        large -= effects
+        dense -= root @ (explained - half.T @ effects)
+        if factor in self.tail.large:
+            products = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
+            return products[factor.columns]
+        return (with_dense.T @ large + reduced @ dense)[self.tail.dense_columns(factor)]
+
+    @cached_property
+    def _covariance(self) -> ProbedCovariance:
+        return ProbedCovariance(self, self._probe_solution)
+
+    def covariance(self, integrate_fixed: bool, coarse: bool = False) -> ProbedCovariance:
+        """The posterior covariance, made once and kept."""
+        assert integrate_fixed == self.integrate_fixed
+        return self._covariance
+
+    def fixed_covariance(self) -> np.ndarray:
+        """(X' V^-1 X)^-1, relative, (p, p)."""
+        root = self.dense_root[self.tail.n_small :]
+        right = self.coordinates.from_products(self.half @ root.T)
+        solution = self.solve(right, _PROBE_TOLERANCE, True)
+        rest = solution.x.T @ (right + solution.residual)
+        return root @ root.T + 0.5 * (rest + rest.T)

@@ -1,0 +1,213 @@
+"""The posterior covariance of a large tail from random vectors.
+
+What can be had exactly is: everything that concerns the dense part, and all
+variances given the large factors. The rest are expectations over random signs z,
+of which x = H^-1 z and u = H^(-1/2) z are known in the solver's coordinates:
+E x z' = E u u' = H^-1. Single entries come from u, as positive squares on top of
+the exact conditional variance (Siden, Lindgren, Bolin and Villani 2018, J. Comput.
+Graph. Stat. 27, "simple Rao-Blackwellised Monte Carlo"), sums of entries from x,
+whose errors average out.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+from weakref import proxy
+
+import numpy as np
+
+from skmixed.linalg.conjugate_gradients import Solution
+from skmixed.linalg.crossproducts import FactorLayout
+
+if TYPE_CHECKING:
+    from skmixed.linalg.iterative import IterativeSystem
+
+_TOLERANCE = 1e-6
+_EXACT_COLUMNS = 64
+"""Columns of the dense part up to which its covariance is solved for, not estimated."""
+
+
+class ProbedCovariance:
+    """Covariances of the posterior relative to the noise variance, in part estimated.
+
+    Parameters
+    ----------
+    system : IterativeSystem
+    probes : Solution
+        Of the mean and, from the second column on, of the probes.
+    """
+
+    def __init__(self, system: IterativeSystem, probes: Solution) -> None:
+        # the system keeps this object: a strong reference back would keep both alive
+        self.system: IterativeSystem = proxy(system)
+        self._probes = probes
+        self._n = system.solver.probes.shape[1]
+        self._root = system.dense_root[:, : system.n_posterior]
+        self._half = system.half[:, : system.n_posterior]
+
+    # Pieces -----------------------------------------------------------------------
+
+    @cached_property
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """S z and S x, (N, m) each."""
+        to_scaled = self.system.coordinates.to_scaled
+        return to_scaled(self.system.solver.probes), to_scaled(self._probes.x[:, 1:])
+
+    @cached_property
+    def _draws(self) -> np.ndarray:
+        """S u (N, m): in expectation of outer products H^-1."""
+        return self.system.coordinates.to_scaled(self._apply(lambda values: values**-0.5))
+
+    def _apply(self, function) -> np.ndarray:
+        return self._probes.apply(function)[:, 1:]
+
+    def _scaled_to_effects(self, vectors: np.ndarray) -> np.ndarray:
+        coordinates = self.system.coordinates
+        return coordinates.by_level(coordinates.scales_by_level, vectors)
+
+    def _gather(self, large: np.ndarray) -> np.ndarray:
+        """reduced_l times effects of the large factors and what the dense part makes of them."""
+        dense = -self._root @ (self._half.T @ large)
+        gathered = self.system.tail.gather(large, dense)
+        return np.matmul(self.system.levels.shrink, gathered)
+
+    @cached_property
+    def _given_large(self) -> np.ndarray:
+        """reduced_l (covariance of the dense part given the large factors) reduced_l'."""
+        system = self.system
+        n_dense = len(self._root)
+        reduced = np.matmul(system.levels.shrink, system.tail.eliminated_dense[:, :, :n_dense])
+        half = np.matmul(reduced, self._root)
+        return np.matmul(half, np.swapaxes(half, 1, 2))
+
+    @cached_property
+    def _dense_response(self) -> np.ndarray:
+        """Covariance of the large effects times `half`, by solves, (N, n_posterior)."""
+        coordinates = self.system.coordinates
+        right = coordinates.from_products(self._half)
+        solution = self.system.solve(right, _TOLERANCE, self.system.integrate_fixed)
+        return coordinates.to_effects(solution.x)
+
+    @cached_property
+    def dense(self) -> np.ndarray:
+        """Of the dense part with itself, (n_dense, n_dense)."""
+        if self._half.shape[1] <= _EXACT_COLUMNS:
+            inner = self._half.T @ self._dense_response
+        else:
+            z, x = (self._half.T @ self._scaled_to_effects(v) for v in self._pairs)
+            inner = x @ z.T / self._n
+        inner = 0.5 * (inner + inner.T) + np.eye(len(inner))
+        return self._root @ inner @ self._root.T
+
+    # What is asked for ------------------------------------------------------------
+
+    def information(self, factor: FactorLayout) -> np.ndarray:
+        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point."""
+        system = self.system
+        if factor is system.cross.eliminated:
+            sums = self._given_large.sum(axis=0)
+            if system.tail.n_large:
+                z, x = (self._gather(self._scaled_to_effects(v)) for v in self._pairs)
+                sums = sums + np.einsum("lqm,lsm->qs", x, z) / self._n
+            return system.levels.precision_shrunk.sum(axis=0) - 0.5 * (sums + sums.T)
+        scale = system.scale_factors[factor.position]
+        smallest = np.linalg.svd(scale, compute_uv=False)[-1]
+        shape = (factor.n_levels, factor.n_effects, -1)
+        if self._rows(factor) * smallest**2 > 1e-2:
+            inverse = np.linalg.inv(scale)
+            if factor in system.tail.large:
+                z, x = (v[factor.columns].reshape(shape) for v in self._pairs)
+                inner = np.einsum("lqm,lsm->qs", x, z) / self._n
+            else:
+                blocks = self._dense_blocks(factor)
+                inner = inverse @ blocks.sum(axis=0) @ inverse.T
+            inner = factor.n_levels * np.eye(factor.n_effects) - 0.5 * (inner + inner.T)
+            return inverse.T @ inner @ inverse
+        signs = self._signs(factor)
+        products = system.projected(factor, signs)
+        weight = 1.0 if factor in system.tail.small else signs.shape[1]
+        sums = np.einsum("lqm,lsm->qs", products.reshape(shape), signs.reshape(shape)) / weight
+        return 0.5 * (sums + sums.T)
+
+    def _rows(self, factor: FactorLayout) -> float:
+        """Mean diagonal of the factor's reduced cross-products."""
+        system = self.system
+        if factor in system.tail.small:
+            return float(np.diagonal(system.dense)[system.tail.dense_columns(factor)].mean())
+        block = system.reduced_blocks[system.tail.large.index(factor)]
+        return float(np.diagonal(block, axis1=1, axis2=2).mean())
+
+    def _signs(self, factor: FactorLayout) -> np.ndarray:
+        """Probes of one factor: unit vectors where it is small."""
+        if factor in self.system.tail.small:
+            return np.eye(factor.size)
+        return self.system.solver.probes[factor.columns]
+
+    def _dense_blocks(self, factor: FactorLayout) -> np.ndarray:
+        here = self.system.tail.dense_columns(factor)
+        shape = (factor.n_levels, factor.n_effects, factor.n_levels, factor.n_effects)
+        blocks = self.dense[here, here].reshape(shape)
+        return np.einsum("lqls->lqs", blocks)
+
+    def level_covariances(self, factor: FactorLayout) -> np.ndarray:
+        """Posterior covariance of each level's effects, (L, Q, Q)."""
+        system = self.system
+        if factor is system.cross.eliminated:
+            scale = system.scale_factors[factor.position]
+            omega = scale @ scale.T
+            forms = self._given_large
+            if system.tail.n_large:
+                means = self._gather(self._scaled_to_effects(self._draws))
+                forms = forms + np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
+            return system.levels.omega_shrunk + omega @ forms @ omega
+        if factor in system.tail.small:
+            return self._dense_blocks(factor)
+        return self._large_covariances(factor)
+
+    def _large_covariances(self, factor: FactorLayout) -> np.ndarray:
+        """Given all other effects exactly, plus squares of conditional means."""
+        system = self.system
+        coordinates = system.coordinates
+        k = system.tail.large.index(factor)
+        scale = system.scale_factors[factor.position]
+        shape = (factor.n_levels, factor.n_effects, -1)
+        explained = coordinates.by_level(coordinates.scales_transposed_by_level, self._half)
+        explained = explained[factor.columns].reshape(shape)
+        own = coordinates.matrices[k] - np.matmul(explained, np.swapaxes(explained, 1, 2))
+        inverse = np.linalg.inv(own)
+        draws = self._draws[factor.columns].reshape(shape)
+        pulled = coordinates.transposed_inverse(self._apply(np.sqrt))[factor.columns]
+        means = draws - np.matmul(inverse, pulled.reshape(shape))
+        rest = np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
+        return scale @ (inverse + rest) @ scale.T
+
+    def can_join(self, factor: FactorLayout) -> bool:
+        """Whether `joint` can have the factor's rows: small factors, if not too many."""
+        return factor in self.system.tail.small and self._half.shape[1] <= _EXACT_COLUMNS
+
+    def joint(self, kept: tuple[int, ...]) -> np.ndarray:
+        """Covariance of beta and the `kept` small factors with all effects; exact."""
+        system, cross, tail = self.system, self.system.cross, self.system.tail
+        n_dense = len(self._root)
+        fixed = np.arange(tail.n_small, n_dense)
+        columns = [np.arange(n_dense)[tail.dense_columns(cross.factors[f])] for f in kept]
+        rows = np.concatenate([fixed, *columns]).astype(int)
+        root = self._root[rows]
+        coordinates = system.coordinates
+        right = coordinates.from_products(self._half @ root.T)
+        solution = system.solve(right, _TOLERANCE, system.integrate_fixed)
+        large = -coordinates.to_effects(solution.x)
+        dense = self._root @ (root.T - self._half.T @ large)
+        out = [dense[fixed].T]
+        for factor in cross.factors:
+            if factor is cross.eliminated:
+                gathered = np.matmul(system.levels.shrink, tail.gather(large, dense))
+                scale = system.scale_factors[factor.position]
+                effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
+                out.append(-effects.reshape(len(rows), factor.size))
+            elif factor in tail.large:
+                out.append(large[factor.columns].T)
+            else:
+                out.append(dense[tail.dense_columns(factor)].T)
+        return np.concatenate(out, axis=1)

@@ -1,0 +1,64 @@
+"""Which solver: factorise the tail, or iterate on it."""
+
+from __future__ import annotations
+
+from skmixed.linalg.crossproducts import CrossProducts, available_memory, dense_tail_bytes
+from skmixed.linalg.direct import DirectSolver
+from skmixed.linalg.iterative import IterativeSolver
+from skmixed.linalg.system import Solver
+
+SOLVERS = ("auto", "direct", "iterative")
+
+_LARGEST_DIRECT = 2500
+"""Effects and coefficients of a tail up to which factorising it is as fast as iterating."""
+
+_MEMORY_SHARE = 0.25
+"""Part of the machine's memory that "auto" lets dense matrices take."""
+
+_LEAST_PROBES, _MOST_PROBES = 8, 64
+_PROBED_EFFECTS = 131_072
+"""Signs that all probes together should have: errors fall with their square root."""
+
+
+def make_solver(
+    name: str,
+    cross: CrossProducts,
+    *,
+    integrate_fixed: bool,
+    needs_determinant: bool,
+    n_probes: int | str,
+    seed: int,
+    n_threads: int,
+) -> Solver:
+    """The solver of the given name.
+
+    Parameters
+    ----------
+    name : {"auto", "direct", "iterative"}
+    cross : CrossProducts
+    integrate_fixed : bool
+    needs_determinant : bool
+        Whether the posterior asks for log determinants and traces.
+    n_probes : int or "auto"
+    seed : int
+    n_threads : int
+    """
+    if name == "direct" or (name == "auto" and _prefers_direct(cross)):
+        return DirectSolver(cross, n_threads)
+    if not needs_determinant:
+        n_probes = 0
+    elif n_probes == "auto":
+        n_probes = _default_probes(cross)
+    return IterativeSolver(cross, integrate_fixed, int(n_probes), seed, n_threads)
+
+
+def _prefers_direct(cross: CrossProducts) -> bool:
+    size = cross.n_tail + cross.n_fixed + 1
+    memory = available_memory()
+    fits = memory is None or dense_tail_bytes(size) < _MEMORY_SHARE * memory
+    return fits and (size <= _LARGEST_DIRECT or cross.n_tail == 0)
+
+
+def _default_probes(cross: CrossProducts) -> int:
+    wanted = -(-_PROBED_EFFECTS // max(cross.n_tail, 1))
+    return min(max(wanted, _LEAST_PROBES), _MOST_PROBES)
