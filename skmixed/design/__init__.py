@@ -1,17 +1,14 @@
 """From data frames to arrays; the only place that knows data frames."""
 
 from skmixed.design.checks import require_finite
-from skmixed.design.design import (
-    Design,
-    DesignEncoder,
-    number_unknown_levels,
-    refuse_unknown_levels,
-)
+from skmixed.design.design import Design, DesignEncoder
 from skmixed.design.factors import Factor
+from skmixed.design.functions import learnt_functions
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.resolve import resolve_spec
 from skmixed.design.sources import pick_columns
 from skmixed.design.table import Table
+from skmixed.design.unknown import number_unknown_levels, refuse_unknown_levels
 
 __all__ = [
     "Design",
@@ -19,6 +16,7 @@ __all__ = [
     "Factor",
     "LevelEncoder",
     "Table",
+    "learnt_functions",
     "number_unknown_levels",
     "pick_columns",
     "refuse_unknown_levels",

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.checks import require_finite
+from skmixed.design.functions import learnt_functions
 from skmixed.design.table import Table
 from skmixed.design.variables import LearntVariable, learn_variable
-from skmixed.spec import TermList, Variable
+from skmixed.spec import ColumnKey, TermList, Variable
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,7 +62,7 @@ class Basis:
     >>> import pandas as pd
     >>> from skmixed.design.basis import Basis
     >>> from skmixed.design.table import Table
-    >>> from skmixed.spec import TermList, Variable
+    >>> from skmixed.spec import ColumnKey, TermList, Variable
     >>> table = Table.from_input(pd.DataFrame({"x": [1.0, 2.0], "f": ["a", "b"]}))
     >>> basis = Basis.learn(TermList(True, ((Variable("x"),), (Variable("f"),))), table)
     >>> basis.names
@@ -78,7 +79,14 @@ class Basis:
     slices: tuple[tuple[int, int], ...]
 
     @classmethod
-    def learn(cls, terms: TermList, table: Table, *, categorical: str = "encode") -> Basis:
+    def learn(
+        cls,
+        terms: TermList,
+        table: Table,
+        *,
+        categorical: str = "encode",
+        complete: bool = True,
+    ) -> Basis:
         """Learn levels, means and scales from the training data.
 
         Parameters
@@ -90,6 +98,9 @@ class Basis:
         categorical : {"encode", "error"}, default="encode"
             What to do with a column of labels: code it by treatment
             contrasts, or refuse it.
+        complete : bool, default=True
+            Whether the table is all the data. In a part of it every category
+            that a column declares is a level, because other parts may hold it.
 
         Returns
         -------
@@ -107,7 +118,9 @@ class Basis:
         distinct: dict[Variable, int] = {}
         for variable in (v for term in terms.terms for v in term):
             distinct.setdefault(variable, len(distinct))
-        variables = tuple(learn_variable(variable, table) for variable in distinct)
+        variables = tuple(
+            learn_variable(variable, table, complete=complete) for variable in distinct
+        )
         written = [tuple(distinct[variable] for variable in term) for term in terms.terms]
         coded = _code_terms(written, terms.intercept, [v.categorical for v in variables])
         names = [INTERCEPT] if terms.intercept else []
@@ -125,6 +138,32 @@ class Basis:
     def is_intercept_only(self) -> bool:
         """Whether the constant is the only column."""
         return self.intercept and not self.terms
+
+    @property
+    def learnt_functions(self) -> tuple[str, ...]:
+        """Functions that learnt from the data, as they are written: ``"scale(x)"``."""
+        terms = (self.variables[coded.position] for term in self.terms for coded in term)
+        labels = (label for v in terms for label in learnt_functions(v.variable))
+        return tuple(dict.fromkeys(labels))
+
+    def agrees_with(self, other: Basis) -> bool:
+        """Whether both have the same columns and learnt the same about them.
+
+        Parameters
+        ----------
+        other : Basis
+            A basis learnt from other data, or a copy.
+
+        Returns
+        -------
+        bool
+            True where both build the same matrix of any data.
+        """
+        return (self.intercept, self.terms, self.names) == (
+            other.intercept,
+            other.terms,
+            other.names,
+        ) and [v.state for v in self.variables] == [v.state for v in other.variables]
 
     def matrix(self, table: Table) -> FloatArray:
         """Columns of the linear part in any data.
@@ -146,14 +185,13 @@ class Basis:
             label was not in the training data.
         """
         first = int(self.intercept)
-        if self.terms and all(len(t) == 1 and self._is_plain(t[0]) for t in self.terms):
-            block = self._plain_block(table)
-            if not first:
-                return np.ascontiguousarray(block)
-            columns = np.empty((table.n_rows, len(self.names)))
-            columns[:, first:] = block
+        plain = self.terms and all(len(t) == 1 and self._is_plain(t[0]) for t in self.terms)
+        if plain and not first:
+            return np.ascontiguousarray(self._checked(table.block(self._keys), table))
+        columns = np.empty((table.n_rows, len(self.names)))
+        if plain:
+            self._checked(table.block(self._keys, out=columns[:, first:]), table)
         else:
-            columns = np.empty((table.n_rows, len(self.names)))
             self._fill(columns, table)
         columns[:, :first] = 1.0
         return columns
@@ -161,20 +199,23 @@ class Basis:
     def _is_plain(self, coded: CodedVariable) -> bool:
         return self.variables[coded.position].is_plain
 
-    def _plain_block(self, table: Table) -> FloatArray:
-        """All columns at once, when every term is a column of numbers."""
-        keys = [self.variables[term[0].position].column for term in self.terms]
-        block = table.block(keys)
+    @property
+    def _keys(self) -> list[ColumnKey]:
+        """The columns, when every term is a column of numbers."""
+        return [self.variables[term[0].position].column for term in self.terms]
+
+    def _checked(self, block: FloatArray, table: Table) -> FloatArray:
+        """The block, all of whose numbers are finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             suspicious = not np.isfinite(block.sum())
         if suspicious:
-            for position, key in enumerate(keys):
+            for position, key in enumerate(self._keys):
                 require_finite(block[:, position], key, first_row=table.first_row)
         return block
 
     def _fill(self, columns: FloatArray, table: Table) -> None:
         """Write the columns of all terms."""
-        made: dict[CodedVariable, list[FloatArray]] = {}
+        made: dict[CodedVariable, list[npt.NDArray[Any]]] = {}
         column = int(self.intercept)
         for term in self.terms:
             for coded in term:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from skmixed.design.basis import Basis
 from skmixed.design.checks import require_finite
 from skmixed.design.factors import Factor, FactorEncoder
+from skmixed.design.integers import CodeArray
 from skmixed.design.table import Table
+from skmixed.design.variables import UnknownLabel
 from skmixed.spec import ColumnKey, ModelSpec, RandomTerm
 
 FloatArray = npt.NDArray[np.float64]
@@ -45,6 +46,28 @@ class Design:
     factors: tuple[Factor, ...]
     offset: FloatArray | None = None
     precision_weights: FloatArray | None = None
+
+    def rows(self, start: int, stop: int) -> Design:
+        """View the rows from `start` up to, not including, `stop`.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions, as in a slice.
+
+        Returns
+        -------
+        Design
+            The same columns and levels, fewer rows, nothing copied.
+        """
+        offset, weights = self.offset, self.precision_weights
+        return replace(
+            self,
+            fixed=self.fixed[start:stop],
+            factors=tuple(factor.rows(start, stop) for factor in self.factors),
+            offset=None if offset is None else offset[start:stop],
+            precision_weights=None if weights is None else weights[start:stop],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +111,7 @@ class DesignEncoder:
         *,
         offset: ColumnKey | None = None,
         precision_weights: ColumnKey | None = None,
+        complete: bool = True,
     ) -> tuple[DesignEncoder, Design]:
         """Learn levels, means and scales, and build the training design.
 
@@ -101,6 +125,10 @@ class DesignEncoder:
             Column added to the linear predictor.
         precision_weights : str, int or None, default=None
             Column of positive weights.
+        complete : bool, default=True
+            Whether the table is all the data. In a part of it a grouping factor
+            may have a single level, and all categories that a column of the
+            fixed effects declares are levels, whether they occur or not.
 
         Returns
         -------
@@ -114,11 +142,11 @@ class DesignEncoder:
         ValueError
             When a column is unknown or unusable, or a term is written twice.
         """
-        fixed = Basis.learn(spec.fixed, table)
+        fixed = Basis.learn(spec.fixed, table, complete=complete)
         encoders: list[FactorEncoder] = []
         factors: list[Factor] = []
         for terms in _by_factor(spec.random, table):
-            encoder, factor = FactorEncoder.learn(terms, table)
+            encoder, factor = FactorEncoder.learn(terms, table, complete=complete)
             encoders.append(encoder)
             factors.append(factor)
         _refuse_same_factor_names([encoder.name for encoder in encoders])
@@ -134,6 +162,100 @@ class DesignEncoder:
     def factor_names(self) -> tuple[str, ...]:
         """Name of each grouping factor."""
         return tuple(factor.name for factor in self.factors)
+
+    @property
+    def learnt_functions(self) -> tuple[str, ...]:
+        """Functions that learnt from the data, as they are written: ``"scale(x)"``.
+
+        A part of the data does not know what they would learn from all of it.
+        """
+        bases = (self.fixed, *(basis for factor in self.factors for basis in factor.bases))
+        return tuple(dict.fromkeys(label for basis in bases for label in basis.learnt_functions))
+
+    def learn_part(self, table: Table) -> tuple[DesignEncoder, Design]:
+        """Learn the levels of the grouping factors in another part of the data.
+
+        Everything else stays as it is: columns of the fixed effects, effects
+        that vary, offset and weights.
+
+        Parameters
+        ----------
+        table : Table
+            The part.
+
+        Returns
+        -------
+        encoder : DesignEncoder
+            This encoder with the levels of the part alone, to be merged.
+        design : Design
+            The part, its levels numbered on their own.
+
+        Raises
+        ------
+        ValueError
+            When a column is unusable, or a column of labels among the fixed
+            effects holds a label that this encoder does not know.
+        """
+        try:
+            learnt = [factor.learn_part(table) for factor in self.factors]
+            encoder = replace(self, factors=tuple(encoder for encoder, _ in learnt))
+            factors = tuple(factor for _, factor in learnt)
+            return encoder, encoder._design(table, factors, with_weights=True)
+        except UnknownLabel as error:
+            raise ValueError(
+                f"{error.place}, which the first part of the data did not hold; its levels are "
+                f"{error.known}. Before the first part, declare the column as a pandas "
+                "categorical with all its categories, or let it group the rows as a random "
+                "effect, which may have new levels in every part."
+            ) from None
+
+    def merge(
+        self, other: DesignEncoder
+    ) -> tuple[DesignEncoder, tuple[tuple[CodeArray, CodeArray], ...]]:
+        """The encoder of two parts of the data.
+
+        Parameters
+        ----------
+        other : DesignEncoder
+            Of the rows that follow, learnt by `learn_part`.
+
+        Returns
+        -------
+        encoder : DesignEncoder
+            With the levels of both parts, as learnt from all rows at once.
+        codes : tuple of (ndarray, ndarray)
+            For each factor the new code of each level of this encoder, and of
+            the other.
+
+        Raises
+        ------
+        ValueError
+            When the encoders are not of the same model.
+        """
+        mine = (self.factor_names, self.offset, self.precision_weights)
+        yours = (other.factor_names, other.offset, other.precision_weights)
+        if mine != yours or not self.fixed.agrees_with(other.fixed):
+            raise ValueError(
+                "Two parts of the data were read as different models: fixed effects "
+                f"{self.fixed.names} and {other.fixed.names}, groups {mine[0]} and {yours[0]}, "
+                f"offset {mine[1]!r} and {yours[1]!r}, precision_weights {mine[2]!r} and "
+                f"{yours[2]!r}; learn the first part with DesignEncoder.learn and the others "
+                "with its learn_part."
+            )
+        merged = [a.merge(b) for a, b in zip(self.factors, other.factors, strict=True)]
+        encoder = replace(self, factors=tuple(factor for factor, _ in merged))
+        return encoder, tuple(codes for _, codes in merged)
+
+    def refuse_single_levels(self) -> None:
+        """Refuse factors that group nothing, once all parts of the data are merged.
+
+        Raises
+        ------
+        ValueError
+            When a factor has only one level.
+        """
+        for factor in self.factors:
+            factor.levels.refuse_single_level()
 
     def transform(
         self,
@@ -186,76 +308,6 @@ class DesignEncoder:
             factors=factors,
             offset=None if self.offset is None else _finite(table, self.offset),
             precision_weights=weights,
-        )
-
-
-def number_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) -> Design:
-    """The design with a code of its own for every level that was not there during fit.
-
-    Rows of one unknown label share a code from the number of levels on; a row
-    without a label has a code to itself.
-
-    Parameters
-    ----------
-    design : Design
-        With all factors of the encoder.
-    table : Table
-        What it was made from.
-    encoder : DesignEncoder
-        The encoder that made it.
-
-    Returns
-    -------
-    Design
-        The same with other codes.
-    """
-    factors = []
-    for factor, fitted in zip(design.factors, encoder.factors, strict=True):
-        unknown = np.flatnonzero(factor.codes < 0)
-        if len(unknown):
-            labels = [pd.Series(table.ids(c)).iloc[unknown] for c in fitted.levels.columns]
-            frame = pd.concat([part.reset_index(drop=True) for part in labels], axis=1)
-            frame.columns = pd.RangeIndex(len(labels))
-            number = frame.astype(object).groupby(list(frame.columns), dropna=True).ngroup()
-            fresh = number.fillna(-1).to_numpy(dtype=np.int64, copy=True)
-            alone = np.flatnonzero(fresh < 0)
-            fresh[alone] = fresh.max() + 1 + np.arange(len(alone))
-            codes = factor.codes.copy()
-            codes[unknown] = factor.n_levels + fresh
-            factor = replace(factor, codes=codes)
-        factors.append(factor)
-    return replace(design, factors=tuple(factors))
-
-
-def refuse_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) -> None:
-    """Raise where the design has a row whose level was not there during fit.
-
-    Parameters
-    ----------
-    design : Design
-        With any of the encoder's factors.
-    table : Table
-        What it was made from.
-    encoder : DesignEncoder
-        The encoder that made it.
-
-    Raises
-    ------
-    ValueError
-        Names the group, the first such level and its row.
-    """
-    for factor in design.factors:
-        unknown = factor.codes < 0
-        if not unknown.any():
-            continue
-        row = int(unknown.argmax())
-        position = encoder.factor_names.index(factor.name)
-        columns = encoder.factors[position].levels.columns
-        value = ", ".join(str(np.asarray(table.ids(column))[row]) for column in columns)
-        raise ValueError(
-            f"Group {factor.name!r} has the level {value!r} in row {row}, which was not there "
-            f"during fit ({int(unknown.sum())} such rows); set handle_unknown='population' to "
-            "predict for the population, or fit with this level."
         )
 
 

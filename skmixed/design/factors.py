@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,22 @@ class Factor:
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
 
+    def rows(self, start: int, stop: int) -> Factor:
+        """View the rows from `start` up to, not including, `stop`.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions, as in a slice.
+
+        Returns
+        -------
+        Factor
+            The same levels, fewer rows, nothing copied.
+        """
+        basis = None if self.basis is None else self.basis[start:stop]
+        return replace(self, codes=self.codes[start:stop], basis=basis)
+
 
 @dataclass(frozen=True, eq=False)
 class FactorEncoder:
@@ -67,7 +83,9 @@ class FactorEncoder:
     blocks: tuple[tuple[int, int], ...]
 
     @classmethod
-    def learn(cls, terms: list[RandomTerm], table: Table) -> tuple[FactorEncoder, Factor]:
+    def learn(
+        cls, terms: list[RandomTerm], table: Table, *, complete: bool = True
+    ) -> tuple[FactorEncoder, Factor]:
         """Learn levels and effects of the terms on one factor.
 
         Parameters
@@ -76,6 +94,8 @@ class FactorEncoder:
             Terms with the same grouping columns.
         table : Table
             Training data.
+        complete : bool, default=True
+            Whether the table is all the data; a part of it may have a single level.
 
         Returns
         -------
@@ -92,8 +112,8 @@ class FactorEncoder:
         """
         group = terms[0].group
         _refuse_effect_of_group(terms)
-        levels, codes = LevelEncoder.learn(table, group)
-        bases = tuple(Basis.learn(term.effects, table) for term in terms)
+        levels, codes = LevelEncoder.learn(table, group, complete=complete)
+        bases = tuple(Basis.learn(term.effects, table, complete=complete) for term in terms)
         names: list[str] = []
         blocks: list[tuple[int, int]] = []
         for term, basis in zip(terms, bases, strict=True):
@@ -132,6 +152,62 @@ class FactorEncoder:
             Codes and basis; rows of unknown or missing labels have code -1.
         """
         return self._factor(self.levels.codes(table), table)
+
+    def learn_part(self, table: Table) -> tuple[FactorEncoder, Factor]:
+        """Learn the levels of another part of the data, and keep the effects.
+
+        Parameters
+        ----------
+        table : Table
+            The part.
+
+        Returns
+        -------
+        encoder : FactorEncoder
+            The same effects with the levels of this part alone.
+        factor : Factor
+            The factor in this part.
+
+        Raises
+        ------
+        ValueError
+            When a label is missing, or a value of an effect is unusable.
+        """
+        levels, codes = LevelEncoder.learn(table, self.levels.columns, complete=False)
+        encoder = replace(self, levels=levels)
+        return encoder, encoder._factor(codes, table)
+
+    def merge(self, other: FactorEncoder) -> tuple[FactorEncoder, tuple[CodeArray, CodeArray]]:
+        """The factor in two parts of the data.
+
+        Parameters
+        ----------
+        other : FactorEncoder
+            The same factor in the rows that follow.
+
+        Returns
+        -------
+        encoder : FactorEncoder
+            The same effects with the levels of both parts.
+        codes : tuple of two ndarray of dtype int32
+            The new code of each level of this part, and of the other.
+
+        Raises
+        ------
+        ValueError
+            When the encoders are of different factors, or their effects differ.
+        """
+        levels, here, there = self.levels.merge(other.levels)
+        # Equal blocks of equal names do not tell how many terms they came from.
+        same = (self.blocks, len(self.bases)) == (other.blocks, len(other.bases)) and all(
+            mine.agrees_with(yours) for mine, yours in zip(self.bases, other.bases, strict=True)
+        )
+        if not same:
+            raise ValueError(
+                f"The effects that vary by {self.name!r} differ between the parts; learn the "
+                "first part with DesignEncoder.learn and the others with its learn_part."
+            )
+        return replace(self, levels=levels), (here, there)
 
     def _factor(self, codes: CodeArray, table: Table) -> Factor:
         basis: FloatArray | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from skmixed.spec import Variable
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -18,6 +20,7 @@ _PLAIN: dict[str, Callable[[FloatArray], FloatArray]] = {
     "sqrt": np.sqrt,
     "abs": np.abs,
 }
+_LEARNING = ("scale", "center")
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
     if name == "center":
         return FittedFunction(name, shift=float(values.mean()))
     if name != "scale":
-        known = ", ".join([*_PLAIN, "scale", "center"])
+        known = ", ".join([*_PLAIN, *_LEARNING])
         raise ValueError(
             f"Function {name!r} on column {column!r} is not known; use one of {known}, or "
             "compute the column before the fit."
@@ -122,6 +125,33 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
             "deviation is 0; drop the column or write it without scale()."
         )
     return FittedFunction(name, float(values.mean()), float(values.std(ddof=1)))
+
+
+def learnt_functions(variable: Variable) -> tuple[str, ...]:
+    """Functions of a variable that need to see all the data before they can be applied.
+
+    Parameters
+    ----------
+    variable : Variable
+        The variable asked for.
+
+    Returns
+    -------
+    tuple of str
+        As they are written in the formula, innermost first.
+
+    Examples
+    --------
+    >>> from skmixed.design.functions import learnt_functions
+    >>> from skmixed.spec import Variable
+    >>> learnt_functions(Variable("x", ("log", "scale", "abs")))
+    ('scale(log(x))',)
+    """
+    return tuple(
+        replace(variable, functions=variable.functions[: position + 1]).label
+        for position, name in enumerate(variable.functions)
+        if name in _LEARNING
+    )
 
 
 def apply_functions(values: FloatArray, names: tuple[str, ...], column: Any) -> FloatArray:

@@ -47,7 +47,7 @@ def learn_integers(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], CodeArra
     Parameters
     ----------
     values : ndarray of shape (n_rows,)
-        Integers or booleans of any width.
+        Integers or booleans of any width, or floats that are whole numbers.
 
     Returns
     -------

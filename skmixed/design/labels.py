@@ -17,6 +17,33 @@ import pandas as pd
 from skmixed.design.integers import CodeArray, IntegerLookup, learn_integers
 
 _NUMBERS = "biuf"
+_PIECE = 65536
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """The categories a column declared, whose order is the order of its labels.
+
+    Attributes
+    ----------
+    categories : Index
+        All of them, whether they occur or not.
+    positions : ndarray of shape (n_levels,) and dtype int32
+        Which of them occur, ascending.
+    """
+
+    categories: pd.Index
+    positions: CodeArray
+
+    def labels(self) -> Any:
+        """The categories that occur, in the plainest type that holds them.
+
+        Returns
+        -------
+        ndarray or pandas ExtensionArray of shape (n_levels,)
+            The labels.
+        """
+        return canonical(_array_of(self.categories)[self.positions])
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +55,12 @@ class ColumnLabels:
     values : ndarray or pandas ExtensionArray of shape (n_levels,)
         The labels: numbers ascending, text by code point, categories in
         their order, labels without an order by first appearance.
+    declared : Declared or None
+        The categories of the column, where it had any.
+    seen : ndarray of shape (n_levels,), dtype int32, or None
+        Codes in the order in which the labels first appeared; None where this
+        is not known. Only labels in objects can turn out to have no order
+        once those of other data are added, so only they remember it.
 
     Examples
     --------
@@ -41,6 +74,8 @@ class ColumnLabels:
     """
 
     values: Any
+    declared: Declared | None = None
+    seen: CodeArray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -71,7 +106,7 @@ class ColumnLabels:
             codes = self._codes_of_numbers(values)
         else:
             appearance, found = pd.factorize(values)
-            codes = np.append(self._codes_of_distinct(_canonical(found)), np.int32(-1))[appearance]
+            codes = np.append(self._codes_of_distinct(canonical(found)), np.int32(-1))[appearance]
         if missing is not None:
             codes[missing] = -1
         return codes
@@ -120,39 +155,43 @@ class ColumnLabels:
         if self._holds_numbers or labels.dtype != found.dtype:
             both_dates = labels.dtype.kind == "M" and found.dtype.kind == "M"
             if not both_dates:
-                labels = pd.Index(np.asarray(self.values, dtype=object), dtype=object)
-                found = np.asarray(found, dtype=object)
+                labels = pd.Index(as_objects(self.values), dtype=object)
+                found = as_objects(found)
         wanted = pd.Index(found, dtype=object) if found.dtype == object else pd.Index(found)
         return labels.get_indexer(wanted).astype(np.int32)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is looked up is built again on first use; 1, 2, ..., n needs no array at all.
-        values = self.values
-        if _is_numbers(values) and values.dtype == np.int64 and values.size > 1:
-            first, last = int(values[0]), int(values[-1])
-            if last - first == values.size - 1 and np.all(np.diff(values) == 1):
-                return {"values": range(first, last + 1)}
-        return {"values": values}
+        # What is looked up is built again on first use, and so are labels from categories.
+        if self.declared is not None:
+            declared = self.declared
+            return {"categories": declared.categories, "positions": _packed(declared.positions)}
+        return {"values": _packed(self.values), "seen": _packed(self.seen)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        values = state["values"]
-        if isinstance(values, range):
-            values = np.arange(values.start, values.stop, dtype=np.int64)
+        declared = None
+        if "categories" in state:
+            positions = _unpacked(state["positions"], np.int32)
+            declared = Declared(state["categories"], positions)
+        values = _unpacked(state["values"], np.int64) if declared is None else declared.labels()
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "declared", declared)
+        object.__setattr__(self, "seen", _unpacked(state.get("seen"), np.int32))
 
 
-def learn_labels(values: Any) -> tuple[ColumnLabels, CodeArray]:
+def learn_labels(values: Any, *, unseen: bool = False) -> tuple[ColumnLabels, CodeArray]:
     """Find the labels that occur in a column.
 
     Parameters
     ----------
     values : ndarray or pandas ExtensionArray of shape (n_rows,)
         Values of any hashable type.
+    unseen : bool, default=False
+        Whether categories that do not occur are labels too.
 
     Returns
     -------
     labels : ColumnLabels
-        The distinct labels; categories that do not occur are left out.
+        The distinct labels.
     codes : ndarray of shape (n_rows,) and dtype int32
         Their code in every row, -1 for missing values.
 
@@ -162,11 +201,15 @@ def learn_labels(values: Any) -> tuple[ColumnLabels, CodeArray]:
         When a value cannot be hashed.
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        present, codes = learn_integers(values.codes)
-        if present.size and present[0] == -1:
-            present = present[1:]
-            codes -= 1
-        return ColumnLabels(_canonical(_array_of(values.categories)[present])), codes
+        if unseen:
+            present, codes = np.arange(len(values.categories)), values.codes.astype(np.int32)
+        else:
+            present, codes = learn_integers(values.codes)
+            if present.size and present[0] == -1:
+                present = present[1:]
+                codes -= 1
+        declared = Declared(values.categories, present.astype(np.int32))
+        return ColumnLabels(declared.labels(), declared), codes
     values, missing = _plain(values)
     if missing is not None and missing.any():
         codes = np.full(len(values), -1, dtype=np.int32)
@@ -179,27 +222,32 @@ def learn_labels(values: Any) -> tuple[ColumnLabels, CodeArray]:
         return ColumnLabels(levels.astype(np.bool_) if _is_bool(values) else levels), codes
     # Floats that are whole numbers (ids in an array of floats) take the integers' path.
     if _all_integral(values):
-        levels, codes = learn_integers(values.astype(np.int64))
+        levels, codes = learn_integers(values)
         return ColumnLabels(levels.astype(values.dtype)), codes
     return _learn_by_hash(values)
 
 
 def _learn_by_hash(values: Any) -> tuple[ColumnLabels, CodeArray]:
     appearance, found = pd.factorize(values)
-    labels = _canonical(found)
+    labels = canonical(found)
+    remembers = "O" in (getattr(values.dtype, "kind", "O"), getattr(labels.dtype, "kind", "O"))
     try:
         order = np.asarray(labels.argsort(kind="stable"))
-    except TypeError:
-        # Labels of several types have no common order.
-        return ColumnLabels(labels), appearance.astype(np.int32)
+    except (TypeError, ValueError):
+        # Labels of several types have no common order, nor have periods of several lengths.
+        seen = np.arange(len(labels), dtype=np.int32)
+        return ColumnLabels(labels, seen=seen), appearance.astype(np.int32)
     rank = np.full(order.size + 1, -1, dtype=np.int32)
     rank[order] = np.arange(order.size, dtype=np.int32)
-    return ColumnLabels(labels[order]), rank[appearance]
+    return ColumnLabels(labels[order], seen=rank[:-1] if remembers else None), rank[appearance]
 
 
 def _plain(values: Any) -> tuple[Any, npt.NDArray[np.bool_] | None]:
     """Nullable and Arrow numbers as a NumPy array and a mask of what is missing."""
     dtype = values.dtype
+    if dtype == np.float16:
+        # pandas has no index of these.
+        return values.astype(np.float32), None
     if isinstance(dtype, np.dtype):
         return (values.astype(object) if dtype.kind in "USc" else np.asarray(values)), None
     missing = np.asarray(values.isna())
@@ -218,8 +266,19 @@ def _array_of(index: pd.Index) -> Any:
     return index.to_numpy() if isinstance(index.dtype, np.dtype) else index.array
 
 
-def _canonical(found: Any) -> Any:
-    """Distinct labels in the plainest type that holds them."""
+def canonical(found: Any) -> Any:
+    """Distinct labels in the plainest type that holds them.
+
+    Parameters
+    ----------
+    found : ndarray or pandas ExtensionArray of shape (n_levels,)
+        The labels.
+
+    Returns
+    -------
+    ndarray or pandas ExtensionArray of shape (n_levels,)
+        The same labels; integers as int64 where it holds them, text as objects.
+    """
     plain, _ = _plain(found)
     if isinstance(plain.dtype, (pd.StringDtype, pd.ArrowDtype)):
         return np.asarray(plain, dtype=object)
@@ -227,10 +286,30 @@ def _canonical(found: Any) -> Any:
         if plain.dtype.kind == "O":
             inferred = pd.Series(plain, dtype=object).infer_objects().to_numpy()
             # Text stays a plain array of objects on every version of pandas.
-            plain = inferred if inferred.dtype.kind in _NUMBERS + "mM" else plain
+            # Integers among floats may be too wide to become floats themselves.
+            rounded = inferred.dtype.kind == "f" and not np.all(inferred == plain)
+            plain = inferred if inferred.dtype.kind in _NUMBERS + "mM" and not rounded else plain
         if plain.dtype.kind in "iu" and plain.dtype != np.uint64:
             return plain.astype(np.int64)
     return plain
+
+
+def as_objects(values: Any) -> npt.NDArray[Any]:
+    """Labels as objects; dates stay dates, whose NumPy form would become integers.
+
+    Parameters
+    ----------
+    values : ndarray or pandas ExtensionArray of shape (n_levels,)
+        The labels.
+
+    Returns
+    -------
+    ndarray of shape (n_levels,) and dtype object
+        The same labels.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "mM":
+        return values.astype(object)
+    return np.asarray(pd.Index(values).astype(object), dtype=object)
 
 
 def _is_numbers(values: Any) -> bool:
@@ -244,8 +323,24 @@ def _is_bool(values: npt.NDArray[Any]) -> bool:
 def _all_integral(values: npt.NDArray[Any]) -> bool:
     """Whether all floats are whole numbers that int64 holds (false with any NaN)."""
     largest = 2.0**62
-    return bool(
-        np.all(values == np.floor(values))
-        and np.all(values < largest)
-        and np.all(values > -largest)
-    )
+    # In pieces, because the temporary arrays would cost more than the comparisons.
+    for start in range(0, values.size, _PIECE):
+        piece = values[start : start + _PIECE]
+        if not (np.all(piece == np.floor(piece)) and np.all(np.abs(piece) < largest)):
+            return False
+    return True
+
+
+def _packed(values: Any) -> Any:
+    """Integers 1, 2, ..., n as a range, which needs no array in a pickle."""
+    if _is_numbers(values) and values.dtype in (np.int64, np.int32) and values.size > 1:
+        first, last = int(values[0]), int(values[-1])
+        if last - first == values.size - 1 and np.all(np.diff(values) == 1):
+            return range(first, last + 1)
+    return values
+
+
+def _unpacked(values: Any, dtype: type) -> Any:
+    if isinstance(values, range):
+        return np.arange(values.start, values.stop, dtype=dtype)
+    return values

@@ -12,6 +12,7 @@ import pandas as pd
 
 from skmixed.design.integers import CodeArray
 from skmixed.design.labels import ColumnLabels, learn_labels
+from skmixed.design.merging import merge_labels, unique_ascending
 from skmixed.design.table import Table
 from skmixed.spec import ColumnKey
 
@@ -52,7 +53,9 @@ class LevelEncoder:
     all_unique: bool
 
     @classmethod
-    def learn(cls, table: Table, columns: tuple[ColumnKey, ...]) -> tuple[LevelEncoder, CodeArray]:
+    def learn(
+        cls, table: Table, columns: tuple[ColumnKey, ...], *, complete: bool = True
+    ) -> tuple[LevelEncoder, CodeArray]:
         """Find the levels that occur in the training data.
 
         Parameters
@@ -61,6 +64,8 @@ class LevelEncoder:
             Training data.
         columns : tuple of str or int
             The grouping columns.
+        complete : bool, default=True
+            Whether the table is all the data; a part of it may have a single level.
 
         Returns
         -------
@@ -72,7 +77,7 @@ class LevelEncoder:
         Raises
         ------
         ValueError
-            When a label is missing, or when there is only one level.
+            When a label is missing, or when all the data have only one level.
         TypeError
             When a value cannot be a label because it cannot be hashed.
         """
@@ -89,17 +94,9 @@ class LevelEncoder:
             parts.append(labels)
         n_levels = len((pairs or parts)[-1])
         encoder = cls(tuple(columns), tuple(parts), tuple(pairs), n_levels == table.n_rows)
-        if n_levels < 2:
-            raise ValueError(
-                f"Grouping factor {encoder.name!r} has a single level ({encoder.labels[0]!r}) in "
-                f"all {table.n_rows} rows, but its variance needs at least two levels; remove it "
-                "from random_effects or formula, or check the column."
-            )
-        if n_levels > _MOST_LEVELS:
-            raise ValueError(
-                f"Grouping factor {encoder.name!r} has {n_levels} levels, more than the "
-                f"{_MOST_LEVELS} that int32 codes can count; group the rows more coarsely."
-            )
+        if complete:
+            encoder.refuse_single_level()
+        encoder._refuse_too_many()
         return encoder, codes
 
     @property
@@ -152,6 +149,79 @@ class LevelEncoder:
             codes = self.pairs[position - 1].codes(keys)
         return codes
 
+    def merge(self, other: LevelEncoder) -> tuple[LevelEncoder, CodeArray, CodeArray]:
+        """The levels of two parts of the data.
+
+        They and their order are those of `learn` on the rows of both parts.
+        Parts may be merged in any tree, but in the order of their rows.
+
+        Parameters
+        ----------
+        other : LevelEncoder
+            The same factor in the rows that follow.
+
+        Returns
+        -------
+        encoder : LevelEncoder
+            The levels of both parts.
+        of_self, of_other : ndarray of dtype int32
+            The new code of each level of either part.
+
+        Raises
+        ------
+        ValueError
+            When the encoders are of different factors.
+        """
+        if self.columns != other.columns:
+            raise ValueError(
+                f"The levels of {self.name!r} cannot be merged with those of {other.name!r}; "
+                "merge encoders of the same grouping columns."
+            )
+        parts: list[ColumnLabels] = []
+        pairs: list[ColumnLabels] = []
+        here = there = np.empty(0, dtype=np.int32)
+        for position, (mine, yours) in enumerate(zip(self.parts, other.parts, strict=True)):
+            labels, of_mine, of_yours = merge_labels(mine, yours)
+            if position == 0:
+                here, there = of_mine, of_yours
+            else:
+                ours = self.pairs[position - 1].values, other.pairs[position - 1].values
+                n_here = len(ours[0])
+                left = _recode(ours[0], here, of_mine, len(labels))
+                right = _recode(ours[1], there, of_yours, len(labels))
+                keys, codes = unique_ascending(np.concatenate([left, right]))
+                pairs.append(ColumnLabels(keys))
+                here, there = codes[:n_here], codes[n_here:]
+            parts.append(labels)
+        n_levels = len((pairs or parts)[-1])
+        nothing_shared = n_levels == self.n_levels + other.n_levels
+        all_unique = self.all_unique and other.all_unique and nothing_shared
+        merged = LevelEncoder(self.columns, tuple(parts), tuple(pairs), all_unique)
+        merged._refuse_too_many()
+        return merged, here, there
+
+    def refuse_single_level(self) -> None:
+        """Refuse a factor that groups nothing, once the levels of all the data are known.
+
+        Raises
+        ------
+        ValueError
+            When there is only one level.
+        """
+        if self.n_levels < 2:
+            raise ValueError(
+                f"Grouping factor {self.name!r} has a single level ({self.labels[0]!r}) in all "
+                "rows, but its variance needs at least two levels; remove it from random_effects "
+                "or formula, or check the column."
+            )
+
+    def _refuse_too_many(self) -> None:
+        if self.n_levels > _MOST_LEVELS:
+            raise ValueError(
+                f"Grouping factor {self.name!r} has {self.n_levels} levels, more than the "
+                f"{_MOST_LEVELS} that int32 codes can count; group the rows more coarsely."
+            )
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
@@ -185,3 +255,11 @@ def _combine(left: CodeArray, right: CodeArray, n_right: int) -> npt.NDArray[np.
     combined *= n_right
     combined += right
     return combined
+
+
+def _recode(
+    pairs: npt.NDArray[np.int64], of_left: CodeArray, of_right: CodeArray, n_right: int
+) -> npt.NDArray[np.int64]:
+    """Pairs of old codes as pairs of new codes."""
+    left, right = np.divmod(pairs, len(of_right))
+    return _combine(of_left[left], of_right[right], n_right)

@@ -29,6 +29,7 @@ from skmixed.spec import ColumnKey
 FloatArray = npt.NDArray[np.float64]
 
 _NAMES_SHOWN = 20
+_PIECE = 8192
 # What pandas calls object columns whose values are all numbers or missing.
 _NUMERIC_CONTENT = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
 
@@ -274,18 +275,20 @@ class Table:
         numbers[~missing] = np.asarray(values, dtype=object)[~missing].astype(np.float64)
         return numbers
 
-    def block(self, keys: Sequence[Any]) -> FloatArray:
+    def block(self, keys: Sequence[Any], *, out: FloatArray | None = None) -> FloatArray:
         """Several numeric columns at once.
 
         Parameters
         ----------
         keys : sequence of str or int
             Labels or positions of the columns.
+        out : ndarray of shape (n_rows, len(keys)) and dtype float64, optional
+            Where to write the values.
 
         Returns
         -------
         ndarray of shape (n_rows, len(keys)) and dtype float64
-            The values, a view of X where possible; not to be written to.
+            `out`, or else a view of X where possible, not to be written to.
 
         Raises
         ------
@@ -293,19 +296,30 @@ class Table:
             When a value is not a number.
         """
         positions = [self.position(key) for key in keys]
-        everything = positions == list(range(len(self.names)))
-        source = self._source
-        if self.is_array:
-            return np.asarray(source if everything else source[:, positions], dtype=np.float64)
-        if isinstance(source, pd.DataFrame) and positions:
-            dtypes = source.dtypes.iloc[positions]
-            if all(isinstance(d, np.dtype) and d.kind in NUMERIC_KINDS for d in dtypes):
-                part = source if everything else source.iloc[:, positions]
-                return part.to_numpy(dtype=np.float64)
-        columns = np.empty((self.n_rows, len(positions)))
-        for column, position in enumerate(positions):
-            columns[:, column] = self.numeric(position)
-        return columns
+        if out is None:
+            everything = positions == list(range(len(self.names)))
+            source = self._source
+            if self.is_array:
+                return np.asarray(source if everything else source[:, positions], dtype=np.float64)
+            if isinstance(source, pd.DataFrame) and positions:
+                dtypes = source.dtypes.iloc[positions]
+                if all(isinstance(d, np.dtype) and d.kind in NUMERIC_KINDS for d in dtypes):
+                    part = source if everything else source.iloc[:, positions]
+                    return part.to_numpy(dtype=np.float64)
+            out = np.empty((self.n_rows, len(positions)))
+        columns = [self._numbers(position) for position in positions]
+        # A piece of all columns stays in the cache until its rows are complete.
+        for start in range(0, self.n_rows, _PIECE):
+            for position, column in enumerate(columns):
+                out[start : start + _PIECE, position] = column[start : start + _PIECE]
+        return out
+
+    def _numbers(self, position: int) -> npt.NDArray[Any]:
+        """Values of one column in any type of numbers that NumPy has."""
+        values = self._column(position)
+        if isinstance(values, np.ndarray) and values.dtype.kind in NUMERIC_KINDS:
+            return values
+        return self.numeric(position)
 
     def _column(self, position: int) -> Any:
         """Values of one column: ndarray, or a pandas array where numpy has no such type."""

@@ -20,10 +20,39 @@ FloatArray = npt.NDArray[np.float64]
 _LEVELS_SHOWN = 20
 
 
+class UnknownLabel(ValueError):
+    """A label among the fixed effects that was not in the training data.
+
+    Parameters
+    ----------
+    place : str
+        Names the column, the value and the row.
+    known : str
+        The known levels.
+    """
+
+    def __init__(self, place: str, known: str) -> None:
+        super().__init__(
+            f"{place}, which was not in the training data; known levels are {known}. Drop these "
+            "rows, or let the column group the rows as a random effect, where new levels are "
+            "predicted at the population level."
+        )
+        self.place = place
+        self.known = known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Processes that share a fit pass their errors on as pickles.
+        return type(self), (self.place, self.known)
+
+
 class LearntVariable(Protocol):
     """What a basis asks of a variable."""
 
     categorical: bool
+
+    @property
+    def variable(self) -> Variable:
+        """As it was asked for."""
 
     @property
     def column(self) -> ColumnKey:
@@ -33,10 +62,14 @@ class LearntVariable(Protocol):
     def is_plain(self) -> bool:
         """Whether the variable is a column of numbers as it stands."""
 
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What was asked for and what was learnt, to be compared."""
+
     def names(self, full: bool) -> list[str]:
         """Name of each column, with indicators of all levels if `full`."""
 
-    def columns(self, table: Table, full: bool) -> list[FloatArray]:
+    def columns(self, table: Table, full: bool) -> list[npt.NDArray[Any]]:
         """The columns of the variable in new data."""
 
 
@@ -66,6 +99,11 @@ class NumericVariable:
         """Whether no function is applied."""
         return not self.functions
 
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The variable and its functions with their means and scales."""
+        return (self.variable, self.functions)
+
     def names(self, full: bool) -> list[str]:
         """Name of the one column.
 
@@ -81,7 +119,7 @@ class NumericVariable:
         """
         return [self.variable.label]
 
-    def columns(self, table: Table, full: bool) -> list[FloatArray]:
+    def columns(self, table: Table, full: bool) -> list[npt.NDArray[Any]]:
         """Values of the variable.
 
         Parameters
@@ -133,6 +171,11 @@ class CategoricalVariable:
         """Labels are no numbers."""
         return False
 
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The variable and its levels."""
+        return (self.variable, tuple(self.labels.index))
+
     def names(self, full: bool) -> list[str]:
         """Name of each indicator.
 
@@ -150,7 +193,7 @@ class CategoricalVariable:
             f"{self.variable.label}[{level}]" for level in self.labels.index[0 if full else 1 :]
         ]
 
-    def columns(self, table: Table, full: bool) -> list[FloatArray]:
+    def columns(self, table: Table, full: bool) -> list[npt.NDArray[Any]]:
         """Indicators of the levels.
 
         Parameters
@@ -162,13 +205,15 @@ class CategoricalVariable:
 
         Returns
         -------
-        list of ndarray of shape (n_rows,)
+        list of ndarray of shape (n_rows,) and dtype bool
             One array per level.
 
         Raises
         ------
+        UnknownLabel
+            When a label was not in the training data.
         ValueError
-            When a label is missing or was not in the training data.
+            When a label is missing.
         """
         values = table.ids(self.column)
         codes = self.labels.codes(values)
@@ -178,17 +223,16 @@ class CategoricalVariable:
             shown = ", ".join(repr(level) for level in self.labels.index[:_LEVELS_SHOWN].tolist())
             more = len(self.labels) - _LEVELS_SHOWN
             shown += f" and {more} more" if more > 0 else ""
-            raise ValueError(
+            place = (
                 f"Categorical column {self.column!r} holds {values[row]!r} in row "
-                f"{table.first_row + row}, which was not in the training data; known levels are "
-                f"{shown}. Drop these rows, or let the column group the rows as a random effect, "
-                "where new levels are predicted at the population level."
+                f"{table.first_row + row}"
             )
+            raise UnknownLabel(place, shown)
         first = 0 if full else 1
-        return [(codes == level).astype(np.float64) for level in range(first, len(self.labels))]
+        return [codes == level for level in range(first, len(self.labels))]
 
 
-def learn_variable(variable: Variable, table: Table) -> LearntVariable:
+def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -> LearntVariable:
     """Learn levels or means of a variable from the training data.
 
     Parameters
@@ -197,6 +241,9 @@ def learn_variable(variable: Variable, table: Table) -> LearntVariable:
         The variable asked for.
     table : Table
         Training data.
+    complete : bool, default=True
+        Whether the table is all the data. In a part of it every category that
+        the column declares is a level, because other parts may hold it.
 
     Returns
     -------
@@ -214,7 +261,7 @@ def learn_variable(variable: Variable, table: Table) -> LearntVariable:
             f"{variable.label} applies a function to labels; apply functions to columns of numbers."
         )
     if variable.categorical or (not variable.functions and table.is_categorical(variable.name)):
-        return _learn_categorical(variable, table)
+        return _learn_categorical(variable, table, complete)
     functions = []
     if variable.functions:
         values = _finite(table, variable.name)
@@ -225,15 +272,19 @@ def learn_variable(variable: Variable, table: Table) -> LearntVariable:
     return NumericVariable(variable, tuple(functions))
 
 
-def _learn_categorical(variable: Variable, table: Table) -> CategoricalVariable:
+def _learn_categorical(variable: Variable, table: Table, complete: bool) -> CategoricalVariable:
     values = table.ids(variable.name)
-    labels, codes = learn_labels(values)
+    labels, codes = learn_labels(values, unseen=not complete)
     if codes.min() < 0:
         _refuse_missing(table, variable.name, values)
     if len(labels) < 2:
+        so_far = "" if complete else " in the first part of the data"
+        declare = (
+            "" if complete else "declare it as a pandas categorical with all its categories, or "
+        )
         raise ValueError(
-            f"Categorical column {variable.name!r} has the single level {labels.index[0]!r}, so "
-            "it has no effect to estimate; remove it from the model."
+            f"Categorical column {variable.name!r} has the single level {labels.index[0]!r}"
+            f"{so_far}, so it has no effect to estimate; {declare}remove it from the model."
         )
     return CategoricalVariable(variable, labels)
 

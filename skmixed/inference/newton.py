@@ -108,6 +108,7 @@ def minimise(
         stops the iterations.
     """
     point = _start(objective, theta)
+    secant = _Secant(len(theta))
     deviances = [point.deviance]
     gradients: list[float] = []
     n_iter = 0
@@ -119,7 +120,10 @@ def minimise(
             derivatives = objective.derivatives(point)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if tol < model.scaled_gradient < _NEAR:
-            derivatives = objective.with_better_hessian(point, derivatives)
+            if point.system.is_exact:
+                derivatives = objective.with_better_hessian(point, derivatives)
+            else:
+                derivatives = secant.corrected(point, derivatives)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         gradients.append(model.scaled_gradient)
         flat = model.scaled_gradient <= tol or _stagnates(gradients)
@@ -153,6 +157,30 @@ def _start(objective: Objective, theta: np.ndarray) -> Point:
     raise ArithmeticError("The ELBO is not finite at any starting value; rescale y and X.")
 
 
+class _Secant:
+    """What the last steps tell of the Hessian: symmetric rank-one updates.
+
+    Nocedal and Wright (2006), Numerical Optimization, equation 6.24. For
+    objectives whose Hessian would cost as much as the steps it saves.
+    """
+
+    def __init__(self, n_parameters: int) -> None:
+        self._correction = np.zeros((n_parameters, n_parameters))
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def corrected(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """The derivatives with a Hessian that explains the gradient before the last step."""
+        here = point.theta, derivatives.gradient
+        if self._last is not None:
+            step, change = here[0] - self._last[0], here[1] - self._last[1]
+            miss = change - (derivatives.hessian + self._correction) @ step
+            along = float(miss @ step)
+            if abs(along) > 1e-8 * np.linalg.norm(miss) * np.linalg.norm(step):
+                self._correction += np.outer(miss, miss) / along
+        self._last = here
+        return replace(derivatives, hessian=derivatives.hessian + self._correction)
+
+
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
     """Judge a point by its gradient and Hessian, in coordinates of unit curvature."""
     if not len(gradient):
@@ -174,6 +202,9 @@ def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point 
     """Halve (or, downhill on a hump, double) the Newton step."""
     expected = model.scaled_gradient**2
     slack = _NOISE * max(abs(point.deviance), 1.0)
+    if not point.system.is_exact and model.scaled_gradient < _NEAR:
+        # the estimated objective and the estimated gradient have optima of their own
+        slack += expected
     length = 1.0
     for _ in range(40):
         following = _move(objective, point, length * model.step)

@@ -83,7 +83,7 @@ class System(Protocol):
     def projected_products(
         self, directions: list[Direction], integrate_fixed: bool
     ) -> list[dict[int, np.ndarray]]:
-        """Z' P f of every factor; see `skmixed.linalg.direct.DirectSystem`."""
+        """Z' P f of every factor; see `DirectSystem`. Only of exact systems."""
         ...
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:

@@ -38,13 +38,7 @@ class FullPosterior:
         return gradient, hessian, derivatives
 
     def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
-        """Average information less an estimate of its expectation.
-
-        Nothing where solves are iterative: with many levels the two hardly differ,
-        and the estimate costs more than the step it saves.
-        """
-        if not place.system.is_exact:
-            return np.zeros_like(average_information)
+        """Average information less an estimate of its expectation."""
         return average_information - _expected_information(place)
 
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
