@@ -18,6 +18,9 @@ _COARSE = 1e-3
 _DOUBT = 3.0
 """Standard errors by which an estimated objective may seem to rise."""
 
+_OFFSET = 0.3
+"""Standard errors that an estimated objective and gradient may have between their optima."""
+
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -203,8 +206,8 @@ def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point 
     expected = model.scaled_gradient**2
     slack = _NOISE * max(abs(point.deviance), 1.0)
     if not point.system.is_exact and model.scaled_gradient < _NEAR:
-        # the estimated objective and the estimated gradient have optima of their own
-        slack += expected
+        # the estimated objective is stationary elsewhere than the estimated gradient
+        slack += _OFFSET * model.scaled_gradient
     length = 1.0
     for _ in range(40):
         following = _move(objective, point, length * model.step)

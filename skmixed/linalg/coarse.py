@@ -135,6 +135,7 @@ class Coordinates:
         self.log_det = 2.0 * sum(
             float(np.log(np.diagonal(lower, axis1=1, axis2=2)).sum()) for lower in lowers
         )
+        self._directions = coarse.directions
         self._bend(coarse.directions, projected)
 
     def _bend(self, directions: np.ndarray, projected: np.ndarray) -> None:
@@ -150,7 +151,15 @@ class Coordinates:
         self._there = (back * (np.sqrt(1.0 + stretch) - 1.0)) @ back.T
         self._back = (back * (1.0 / np.sqrt(1.0 + stretch) - 1.0)) @ back.T
         self.log_det -= float(np.log1p(stretch).sum())
-        self.coarse_trace = float((((back * stretch) @ back.T) * projected).sum())
+        self._added = (back * stretch) @ back.T
+        self.coarse_trace = float((self._added * projected).sum())
+
+    def squared_blocks(self, number: int) -> np.ndarray:
+        """Level blocks of S S' summed over one of the large factors, (q, q)."""
+        factor, root = self._factors[number], self._root[number]
+        coarse = self._directions[factor.columns].reshape(*root.shape[:2], -1)
+        total = np.einsum("lqk,kj,lsj->qs", coarse, self._added, coarse, optimize=True)
+        return total + np.einsum("lqr,lsr->qs", root, root)
 
     def by_level(self, blocks: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
         """Level blocks times vectors (N, m)."""

@@ -117,8 +117,10 @@ class ProbedCovariance:
         if self._rows(factor) * smallest**2 > 1e-2:
             inverse = np.linalg.inv(scale)
             if factor in system.tail.large:
+                # H^-1 = S S' + S ((S'HS)^-1 - I) S', the first part exactly
                 z, x = (v[factor.columns].reshape(shape) for v in self._pairs)
-                inner = np.einsum("lqm,lsm->qs", x, z) / self._n
+                inner = np.einsum("lqm,lsm->qs", x - z, z) / self._n
+                inner += system.coordinates.squared_blocks(system.tail.large.index(factor))
             else:
                 blocks = self._dense_blocks(factor)
                 inner = inverse @ blocks.sum(axis=0) @ inverse.T
