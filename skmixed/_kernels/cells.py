@@ -10,49 +10,47 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def sort_pairs(first_codes, n_first, second_codes, n_second):
+def sort_pairs(first_codes, second_codes, start, second_start, partly, order, second):
     """Order rows by level of one factor, and within it by level of another.
 
-    Two counting sorts. Returns `start` (n_first + 1,), the row numbers `order`
-    (n,) and the second factor's code of every row in that order, `second` (n,).
+    Two counting sorts. Filled are `start` (n_first + 1,), the row numbers
+    `order` (n,) and the second factor's code of every row in that order, `second`
+    (n,); `second_start` (n_second + 1,) and `partly` (n,) are work space. `start`
+    and `second_start` are to be zero.
     """
     n = first_codes.shape[0]
-    by_second = _counting_start(second_codes, n_second)
-    partly = np.empty(n, np.int32)
+    _count_levels(second_codes, second_start)
     for i in range(n):
         level = second_codes[i]
-        partly[by_second[level]] = i
-        by_second[level] += 1
-    start = _counting_start(first_codes, n_first)
-    place = start[:-1].copy()
-    order = np.empty(n, np.int32)
-    second = np.empty(n, np.int32)
+        partly[second_start[level]] = i
+        second_start[level] += 1
+    _count_levels(first_codes, start)
     for r in range(n):
         i = partly[r]
         level = first_codes[i]
-        order[place[level]] = i
-        second[place[level]] = second_codes[i]
-        place[level] += 1
-    return start, order, second
+        order[start[level]] = i
+        second[start[level]] = second_codes[i]
+        start[level] += 1
+    # every level now points to its end, which is where the next one begins
+    for l in range(start.shape[0] - 1, 0, -1):
+        start[l] = start[l - 1]
+    start[0] = 0
 
 
 @kernel
-def _counting_start(codes, n_levels):
-    """First place of every level in a sort by level, and the end, (n_levels + 1,)."""
-    start = np.zeros(n_levels + 1, np.int64)
+def _count_levels(codes, start):
+    """Fill the first place of every level in a sort by level, and the end."""
     for i in range(codes.shape[0]):
         start[codes[i] + 1] += 1
-    for l in range(n_levels):
-        start[l + 1] += start[l]
-    return start
+    for l in range(1, start.shape[0]):
+        start[l] += start[l - 1]
 
 
 @kernel
-def count_cells(start, second):
-    """First cell of every level (n_first + 1,) from rows ordered by `sort_pairs`."""
-    n_levels = start.shape[0] - 1
-    cell_start = np.zeros(n_levels + 1, np.int64)
-    for l in range(n_levels):
+def count_cells(start, second, cell_start):
+    """Fill the first cell of every level (n_first + 1,) from rows ordered by `sort_pairs`."""
+    cell_start[0] = 0
+    for l in range(start.shape[0] - 1):
         count = 0
         previous = -1
         for r in range(start[l], start[l + 1]):
@@ -60,7 +58,6 @@ def count_cells(start, second):
                 previous = second[r]
                 count += 1
         cell_start[l + 1] = cell_start[l] + count
-    return cell_start
 
 
 @kernel

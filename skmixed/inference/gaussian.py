@@ -10,28 +10,20 @@ import numpy as np
 from skmixed.design import Design
 from skmixed.inference.identification import (
     confounded,
-    noise_in_disguise,
     remove_unidentified,
     settle_boundary,
     spanned_by_fixed,
 )
 from skmixed.inference.newton import NewtonState, minimise
 from skmixed.inference.objective import Objective
-from skmixed.inference.publish import Units, publish, publish_interpolation
+from skmixed.inference.publish import publish, publish_interpolation
 from skmixed.inference.result import Doubts, FitResult
-from skmixed.inference.standardise import learn_fixed_transform, transform_basis
+from skmixed.inference.rows import RowSums, sum_rows
 from skmixed.inference.starting import moment_estimates
 from skmixed.linalg.covariance import CovarianceParameters
-from skmixed.linalg.cellsums import FactorShape, accumulate
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.solvers import make_solver
 from skmixed.posteriors import Posterior
-
-_SMALLEST = 1e-140
-"""Spread of y whose square, or the square of whose inverse, is still a number."""
-
-_PERFECT = 1e-12
-"""Relative size of the least-squares residuals at which nothing is left to model."""
 
 
 @dataclass(frozen=True)
@@ -84,27 +76,38 @@ def fit_gaussian(
         Weight 2 counts as the row twice; positive.
     options : FitOptions
     """
-    # 1. Bring response, fixed effects and bases to unit scale.
-    units, columns, standard_response, weights, transforms = _standardise(
-        design, response, case_weights, options
-    )
-    if standard_response is None:
-        return publish_interpolation(design, units)
+    # 1. Bring everything to unit scale and let the rows vanish into sums.
+    rows = sum_rows(
+        design, response, case_weights,
+        integrate_fixed=options.integrate_fixed,
+        rotates_bases=options.posterior.rotates_bases,
+        noise_variance=options.noise_variance,
+        n_threads=options.n_threads,
+    )  # fmt: skip
+    return fit_sums(rows, tuple(factor.n_levels for factor in design.factors), options)
 
-    # 2. Let the rows vanish into cross-products.
-    cross = CrossProducts.of(
-        accumulate(
-            tuple(factor.codes for factor in design.factors),
-            tuple(FactorShape(f.n_levels, len(f.term_names), f.blocks) for f in design.factors),
-            tuple(transform.basis for transform in transforms),
-            lambda rows: np.column_stack([columns[rows], standard_response[rows]]),
-            weights,
-            options.n_threads,
-        )
-    )
+
+def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> FitResult:
+    """Maximise the ELBO given the sums over rows.
+
+    Parameters
+    ----------
+    rows : RowSums
+    n_levels : tuple of int
+        Levels of every factor.
+    options : FitOptions
+    """
+    units = rows.units
+    if rows.sums is None:
+        return publish_interpolation(n_levels, units)
+
+    # 2. Arrange the sums around the factor to eliminate.
+    cross = CrossProducts.of(rows.sums)
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    absent = noise_in_disguise(design, options.noise_variance) | spanned_by_fixed(cross)
+    absent = spanned_by_fixed(cross)
+    if options.noise_variance is None:
+        absent |= {position for position, alone in enumerate(rows.rows_alone) if alone}
     parameters = CovarianceParameters.of(cross.factors, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(
@@ -139,79 +142,11 @@ def fit_gaussian(
     doubts = Doubts(
         tuple(sorted({*unidentified, *absent})),
         confounded(objective, state),
-        tuple(transform.dependent for transform in transforms),
+        rows.dependent,
     )
 
     # 6. Back to the units of the data.
     return publish(objective, state, units, doubts)
-
-
-def _standardise(design, response, case_weights, options):
-    precision = design.precision_weights
-    weight_scale = 1.0 if precision is None else float(np.average(precision, weights=case_weights))
-    relative = np.ones_like(case_weights) if precision is None else precision / weight_scale
-    weights = case_weights * relative
-    n_observations = float(case_weights.sum())
-
-    fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
-    columns = fixed.apply(design.fixed)
-    if design.offset is not None:
-        response = response - design.offset
-    center = float(np.average(response, weights=weights)) if design.has_intercept else 0.0
-    rest = response - center
-    spread = float(np.abs(rest).max(initial=0.0))
-    if not (spread == 0.0 or _SMALLEST < spread < 1.0 / _SMALLEST):
-        raise ValueError(
-            f"y varies by {spread:.3g}, of which a variance cannot be computed in floating "
-            "point; change the unit of y."
-        )
-    least_squares = np.zeros(columns.shape[1])
-    for _ in range(2):
-        # the second round takes off what rounding left of the first
-        part = _least_squares(columns, rest, weights)
-        least_squares += part
-        rest = rest - columns @ part
-    scale = float(np.sqrt(weights @ rest**2 / weights.sum()))
-    df = n_observations - (fixed.rank if options.integrate_fixed else 0)
-    size = float(np.abs(response).max(initial=0.0))
-    if n_observations <= fixed.rank < len(response):
-        raise ValueError(
-            f"The case weights sum to {n_observations:g}, no more than there are fixed effects "
-            f"({fixed.rank}); sample_weight counts rows: weight 2 is the row twice."
-        )
-    perfect = (
-        n_observations - fixed.rank <= 0 or scale <= _PERFECT * spread or scale <= 1e-15 * size
-    )
-    standard_response = None
-    if not perfect:
-        standard_response = rest / scale
-    elif options.noise_variance is not None and n_observations > fixed.rank:
-        scale = float(np.sqrt(options.noise_variance))
-        standard_response = rest / scale
-    transforms = [
-        transform_basis(factor.basis, factor.blocks, weights, options.posterior.rotates_bases)
-        for factor in design.factors
-    ]
-    units = Units(
-        fixed,
-        tuple(transform.matrix for transform in transforms),
-        least_squares,
-        center,
-        scale if standard_response is not None else 1.0,
-        weight_scale,
-        float(case_weights @ np.log(relative)) if precision is not None else 0.0,
-        n_observations,
-        df,
-        options.integrate_fixed,
-    )
-    return units, columns, standard_response, weights, transforms
-
-
-def _least_squares(columns, response, weights):
-    if not columns.shape[1]:
-        return np.zeros(0)
-    gram = columns.T @ (columns * weights[:, None])
-    return np.linalg.solve(gram, columns.T @ (weights * response))
 
 
 def _starting_values(cross, parameters, units, noise, options) -> np.ndarray:

@@ -6,25 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.design import Design
 from skmixed.inference.newton import NewtonState, quadratic_model
 from skmixed.inference.objective import Objective
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
-
-
-def noise_in_disguise(design: Design, noise_variance: float | None) -> frozenset[int]:
-    """Factors whose random intercept is the noise again: every row has its own level."""
-    if noise_variance is not None:
-        return frozenset()
-    weights = design.precision_weights
-    if weights is not None and weights.min() < weights.max():
-        return frozenset()
-    return frozenset(
-        position
-        for position, factor in enumerate(design.factors)
-        if factor.basis is None and factor.n_levels == len(design.fixed)
-    )
 
 
 def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:

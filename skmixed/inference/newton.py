@@ -211,12 +211,11 @@ def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point 
     length = 1.0
     for _ in range(40):
         following = _move(objective, point, length * model.step)
-        if following is not None and following.deviance <= point.deviance + _DOUBT * following.doubt(
-            point
-        ) + slack - min(
-            1e-4 * length * expected, slack if expected < 10 * slack else np.inf
-        ):
-            break
+        if following is not None:
+            allowed = slack + _DOUBT * following.doubt(point)
+            demanded = min(1e-4 * length * expected, slack if expected < 10 * slack else np.inf)
+            if following.deviance <= point.deviance + allowed - demanded:
+                break
         length *= 0.5
     else:
         return None

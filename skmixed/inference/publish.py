@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from skmixed.design import Design
 from skmixed.inference.newton import NewtonState
 from skmixed.inference.objective import Objective
 from skmixed.inference.result import Doubts, FactorResult, FitResult
-from skmixed.inference.standardise import FixedTransform
+from skmixed.inference.standardise import FixedTransform, Units
 from skmixed.linalg.system import System
 from skmixed.posteriors import PosteriorCovariance
 
 JOINT_LIMIT = 80_000
 """Numbers kept of the covariance between levels: 640 kB at most."""
-
-
-@dataclass(frozen=True)
-class Units:
-    """How the standardised problem relates to the data."""
-
-    fixed: FixedTransform
-    bases: tuple[np.ndarray, ...]
-    least_squares: np.ndarray
-    response_center: float
-    response_scale: float
-    weight_scale: float
-    log_weights: float
-    n_observations: float
-    degrees_of_freedom: float
-    integrate_fixed: bool
-
-    @property
-    def noise(self) -> float:
-        """Unit of the noise variance."""
-        return self.response_scale**2 * self.weight_scale
-
-    def elbo(self, deviance: float) -> float:
-        """ELBO of the data from -2 ELBO of the standardised problem."""
-        deviance = deviance + 2.0 * self.degrees_of_freedom * np.log(self.response_scale)
-        if self.integrate_fixed:
-            deviance -= 2.0 * self.fixed.log_det
-        return -0.5 * (deviance - self.log_weights)
 
 
 def publish(
@@ -140,7 +109,7 @@ def _dropped(fixed: FixedTransform) -> np.ndarray:
     return np.setdiff1d(everything, fixed.kept) + int(fixed.has_intercept)
 
 
-def publish_interpolation(design: Design, units: Units) -> FitResult:
+def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
     """The fit of a response that the fixed effects reproduce."""
     to_centred = units.fixed.to_centred()
     coefficients = to_centred @ units.least_squares
@@ -150,10 +119,10 @@ def publish_interpolation(design: Design, units: Units) -> FitResult:
     factors = tuple(
         FactorResult(
             np.zeros((len(matrix), len(matrix))),
-            np.zeros((factor.n_levels, len(matrix))),
-            np.zeros((factor.n_levels, len(matrix), len(matrix))),
+            np.zeros((levels, len(matrix))),
+            np.zeros((levels, len(matrix), len(matrix))),
         )
-        for factor, matrix in zip(design.factors, units.bases, strict=True)
+        for levels, matrix in zip(n_levels, units.bases, strict=True)
     )
     size = p + sum(factor.means.size for factor in factors)
     return FitResult(

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmixed.linalg.cellsums import row_chunks
+
 _DEPENDENT = 1e-7
 """A column is dependent when this little of it is left after projection (as in R's qr)."""
 
@@ -83,20 +85,28 @@ def learn_fixed_transform(
     """
     raw = columns[:, int(has_intercept) :]
     p = raw.shape[1]
-    shares = weights / weights.sum()
-    size = np.abs(raw).max(axis=0, initial=0.0)
+    total = weights.sum()
+    size = np.zeros(p)
+    for rows in row_chunks(len(raw)):
+        np.maximum(size, np.abs(raw[rows]).max(axis=0, initial=0.0), out=size)
     unit = np.where(size > 0.0, size, 1.0)
-    center = shares @ (raw / unit) if has_intercept else np.zeros(p)
-    centred = raw / unit - center
-    if has_intercept:
+    center = np.zeros(p)
+    for _ in range(2 * has_intercept):
         # the mean of large numbers is only known to rounding: centre what is left
-        rest = shares @ centred
-        center = center + rest
-        centred -= rest
-    scale = np.sqrt(shares @ centred**2)
+        center += _mean(raw, unit, center, weights) / total
+    gram = _gram(raw, unit, center, weights) / total
+    scale = np.sqrt(np.diagonal(gram))
     candidates = np.flatnonzero(scale > _CONSTANT)
-    scaled = centred[:, candidates] / scale[candidates]
-    kept, triangle = _orthonormalise(scaled, shares, int(has_intercept))
+    kept_scale = scale[candidates]
+    gram = gram[np.ix_(candidates, candidates)] / np.outer(kept_scale, kept_scale)
+    kept, triangle = np.arange(0), np.zeros((0, 0))
+    if len(candidates):
+        lower = _well_conditioned(gram, len(raw) - has_intercept)
+        if lower is not None:
+            kept, triangle = np.arange(len(candidates)), np.linalg.inv(lower).T
+        else:
+            scaled = (raw[:, candidates] / unit[candidates] - center[candidates]) / kept_scale
+            kept, triangle = _orthonormalise(scaled, weights / total, int(has_intercept))
     columns_kept = candidates[kept]
     kept_scale = scale[columns_kept] * unit[columns_kept]
     mapping = np.zeros((p, len(kept)))
@@ -105,23 +115,40 @@ def learn_fixed_transform(
     return FixedTransform(has_intercept, center * unit, mapping, columns_kept, log_det)
 
 
+def _mean(raw, unit, center, weights):
+    total = np.zeros(raw.shape[1])
+    for rows in row_chunks(len(raw)):
+        total += weights[rows] @ (raw[rows] / unit - center)
+    return total
+
+
+def _gram(raw, unit, center, weights):
+    gram = np.zeros((raw.shape[1], raw.shape[1]))
+    for rows in row_chunks(len(raw)):
+        part = raw[rows] / unit - center
+        gram += part.T @ (part * weights[rows, None])
+    return gram
+
+
+def _well_conditioned(gram: np.ndarray, most: int) -> np.ndarray | None:
+    """The Cholesky factor, if cross-products can tell the columns from dependent ones."""
+    if len(gram) > most:
+        return None
+    try:
+        lower = np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:
+        return None
+    return lower if (np.diagonal(lower) > 1e-4).all() else None
+
+
 def _orthonormalise(
     columns: np.ndarray, weights: np.ndarray, n_before: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Independent columns and the upper triangle that makes them orthonormal.
 
-    Cross-products decide where they can; a column they cannot tell from a
-    dependent one goes through explicit orthogonalisation of all columns.
+    By explicit orthogonalisation, which sees dependence that cross-products do not.
     """
     p = columns.shape[1]
-    gram = columns.T @ (columns * weights[:, None])
-    if p + n_before <= len(columns):
-        try:
-            lower = np.linalg.cholesky(gram)
-        except np.linalg.LinAlgError:
-            lower = None
-        if lower is not None and (np.diagonal(lower) > 1e-4).all():
-            return np.arange(p), np.linalg.inv(lower).T
     root = np.sqrt(weights)
     basis = np.empty((len(columns), min(p, len(columns))), order="F")
     coefficients: list[np.ndarray] = []
@@ -199,3 +226,31 @@ def transform_basis(
                 back[0] -= transform.center @ back[1:]
             matrix[first:last, places] = back
     return BasisTransform(new, matrix, tuple(dependent))
+
+
+@dataclass(frozen=True)
+class Units:
+    """How the standardised problem relates to the data."""
+
+    fixed: FixedTransform
+    bases: tuple[np.ndarray, ...]
+    least_squares: np.ndarray
+    response_center: float
+    response_scale: float
+    weight_scale: float
+    log_weights: float
+    n_observations: float
+    degrees_of_freedom: float
+    integrate_fixed: bool
+
+    @property
+    def noise(self) -> float:
+        """Unit of the noise variance."""
+        return self.response_scale**2 * self.weight_scale
+
+    def elbo(self, deviance: float) -> float:
+        """ELBO of the data from -2 ELBO of the standardised problem."""
+        deviance = deviance + 2.0 * self.degrees_of_freedom * np.log(self.response_scale)
+        if self.integrate_fixed:
+            deviance -= 2.0 * self.fixed.log_det
+        return -0.5 * (deviance - self.log_weights)

@@ -235,9 +235,7 @@ def accumulate(
         for b in range(a):
             first, second = (a, b) if factors[a].size > factors[b].size else (b, a)
             pairs.append(
-                _accumulate_pair(
-                    first, second, codes, factors, effects, slopes, weights, n_threads
-                )
+                _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_threads)
             )
     return CellSums(factors, total, own, with_dense, tuple(pairs))
 
@@ -249,16 +247,15 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
 
 
 def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_threads):
-    start, order, second_sorted = sort_pairs(
+    start, order, sorted_second, cell_start = _sort_pairs(
         codes[first], factors[first].n_levels, codes[second], factors[second].n_levels
     )
-    cell_start = count_cells(start, second_sorted)
     levels = np.empty(cell_start[-1], np.int32)
     values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
 
     def fill(begin: int, end: int) -> None:
         fill_cells(
-            start, order, second_sorted, cell_start, weights, slopes,
+            start, order, sorted_second, cell_start, weights, slopes,
             effects[first], effects[second], begin, end, levels, values,
         )  # fmt: skip
 
@@ -269,12 +266,27 @@ def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_
 
 def _combined(first, second, first_levels, n_first, second_levels, n_second, values):
     """Cells in any order, of which several may be of one pair of levels, as `PairCells`."""
-    start, order, second_sorted = sort_pairs(first_levels, n_first, second_levels, n_second)
-    cell_start = count_cells(start, second_sorted)
+    start, order, sorted_second, cell_start = _sort_pairs(
+        first_levels, n_first, second_levels, n_second
+    )
     levels = np.empty(cell_start[-1], np.int32)
     combined = np.empty((cell_start[-1], *values.shape[1:]))
-    combine_cells(start, order, second_sorted, cell_start, values, levels, combined)
+    combine_cells(start, order, sorted_second, cell_start, values, levels, combined)
     return PairCells(first, second, cell_start, levels, combined)
+
+
+def _sort_pairs(first_codes, n_first, second_codes, n_second):
+    """Rows by pairs of levels: `start`, `order`, codes of the second factor, first cells."""
+    n = len(first_codes)
+    start = np.zeros(n_first + 1, np.int64)
+    partly, order, sorted_second = (np.empty(n, np.int32) for _ in range(3))
+    sort_pairs(
+        first_codes, second_codes, start, np.zeros(n_second + 1, np.int64),
+        partly, order, sorted_second,
+    )  # fmt: skip
+    cell_start = np.empty(n_first + 1, np.int64)
+    count_cells(start, sorted_second, cell_start)
+    return start, order, sorted_second, cell_start
 
 
 def _is_identity(matrix: np.ndarray) -> bool:

@@ -176,15 +176,8 @@ class CrossProducts:
 
     @cached_property
     def tail(self) -> np.ndarray:
-        """The tail with itself, dense, lower triangle; only the direct solver asks for it.
-
-        Raises
-        ------
-        MemoryError
-            Before anything is allocated, when it would not fit.
-        """
+        """The tail with itself, dense, lower triangle; only the direct solver asks for it."""
         n_tail, n_dense = self.n_tail, len(self.sums.dense)
-        refuse_what_does_not_fit(n_tail + n_dense)
         tail = np.zeros((n_tail + n_dense, n_tail + n_dense))
         tail[n_tail:, n_tail:] = self.sums.dense
         starts = {factor.position: factor.start for factor in self.tail_factors}

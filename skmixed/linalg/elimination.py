@@ -33,6 +33,6 @@ class EliminatedLevels:
     @classmethod
     def of(cls, own: np.ndarray, scale: np.ndarray) -> EliminatedLevels:
         """From a factor's cross-products (L, Q, Q) and its T (Q, Q)."""
-        matrices = [np.empty_like(own) for _ in range(3)]
-        log_det = shrink_levels(own, scale, *matrices)
-        return cls(*matrices, log_det)
+        shrink, omega, precision = (np.empty_like(own) for _ in range(3))
+        log_det = shrink_levels(own, scale, shrink, omega, precision)
+        return cls(shrink, omega, precision, log_det)

@@ -155,9 +155,7 @@ class IterativeSystem:
 
     def _precondition(self) -> None:
         half = self.half[:, : self.n_posterior]
-        projected = self.solver.coarse.projected(
-            self.levels.omega_shrunk, half, self.scale_factors
-        )
+        projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scale_factors)
         try:
             self.coordinates = Coordinates(
                 self.tail, self.reduced_blocks, self.scale_factors, self.solver.coarse, projected
@@ -221,9 +219,7 @@ class IterativeSystem:
         self._mean = solution.x[:, :1]
         self._probe_solution = solution
         self.effects = self.coordinates.to_effects(self._mean)[:, 0]
-        self.dense_effects = self.dense_root @ (
-            self._response_half - self.half.T @ self.effects
-        )
+        self.dense_effects = self.dense_root @ (self._response_half - self.half.T @ self.effects)
         # twice the linear less the quadratic form: an error of second order
         explained = float(
             self._mean[:, 0] @ (right[:, 0] + solution.residual[:, 0])
@@ -241,10 +237,7 @@ class IterativeSystem:
         """
         runs = self._probe_solution.runs[1:]
         return np.array(
-            [
-                run.quadratic_form(np.log) - run.quadratic_form(lambda values: values)
-                for run in runs
-            ]
+            [run.quadratic_form(np.log) - run.quadratic_form(lambda values: values) for run in runs]
         )
 
     def log_det(self, integrate_fixed: bool) -> float:

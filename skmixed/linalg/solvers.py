@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from skmixed.linalg.crossproducts import CrossProducts, available_memory, dense_tail_bytes
+from skmixed.linalg.crossproducts import (
+    CrossProducts,
+    available_memory,
+    dense_tail_bytes,
+    refuse_what_does_not_fit,
+)
 from skmixed.linalg.direct import DirectSolver
 from skmixed.linalg.iterative import IterativeSolver
 from skmixed.linalg.system import Solver
@@ -44,6 +49,7 @@ def make_solver(
     n_threads : int
     """
     if name == "direct" or (name == "auto" and _prefers_direct(cross)):
+        refuse_what_does_not_fit(cross.n_tail + cross.n_fixed + 1)
         return DirectSolver(cross, n_threads)
     if not needs_determinant:
         n_probes = 0

@@ -105,9 +105,9 @@ class SparseTail:
             block = _dense_block(pair, small[pair.second])
             columns = self.dense_columns(small[pair.second])
             if pair.first in small:
-                rows = self.dense_columns(small[pair.first])
-                self.dense[rows, columns] = block
-                self.dense[columns, rows] = block.T
+                at = self.dense_columns(small[pair.first])
+                self.dense[at, columns] = block
+                self.dense[columns, at] = block.T
             else:
                 first = self._starts[pair.first]
                 self.with_dense[first : first + len(block), columns] = block
@@ -245,9 +245,7 @@ class SparseTail:
             return
         targets = {first: np.zeros_like(out) for first in bounds[1:-1]}
         targets[bounds[0]] = out
-        run_parts(
-            lambda first, last: add(first, last, targets[first]), bounds, self.n_threads
-        )
+        run_parts(lambda first, last: add(first, last, targets[first]), bounds, self.n_threads)
         for first in bounds[1:-1]:
             out += targets[first]
 

@@ -80,12 +80,6 @@ class System(Protocol):
         """Gram matrix f_j' P f_k of working vectors, (m, m)."""
         ...
 
-    def projected_products(
-        self, directions: list[Direction], integrate_fixed: bool
-    ) -> list[dict[int, np.ndarray]]:
-        """Z' P f of every factor; see `DirectSystem`. Only of exact systems."""
-        ...
-
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:
         """The posterior covariance; six digits suffice where `coarse`."""
         ...

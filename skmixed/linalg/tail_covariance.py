@@ -160,7 +160,9 @@ class TailCovariance:
             if factor.position in kept:
                 before = sum(cross.factors[k].size for k in kept if k < factor.position)
                 begin = cross.n_fixed + before
-                covariance[begin : begin + factor.size] += block_diag(*self.system.levels.omega_shrunk)
+                covariance[begin : begin + factor.size] += block_diag(
+                    *self.system.levels.omega_shrunk
+                )
             columns.append(covariance)
         return np.concatenate(columns, axis=1)
 

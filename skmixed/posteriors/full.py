@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.direct import DirectSystem
 from skmixed.linalg.system import Direction
 from skmixed.posteriors.base import Place, PosteriorCovariance
 
@@ -94,7 +97,9 @@ def _expected_information(place: Place) -> np.ndarray:
         unit = np.eye(factor.n_effects)
         directions += [(factor, probe[:, None] * row) for probe in probes for row in unit]
         places.append((factor, exact, slice(begin, len(directions))))
-    projected = place.system.projected_products(directions, place.integrate_fixed)
+    # asked for of exact systems only
+    system = cast(DirectSystem, place.system)
+    projected = system.projected_products(directions, place.integrate_fixed)
     for factor, exact, here in places:
         own = [i for i, (other, _) in enumerate(tangents) if other is factor]
         for j, (other, tangent) in enumerate(tangents):

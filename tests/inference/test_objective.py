@@ -12,15 +12,16 @@ from skmixed.inference.newton import minimise
 from skmixed.inference.objective import Objective
 from skmixed.inference.starting import moment_estimates
 from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.direct import DirectSolver
 from skmixed.posteriors import POSTERIORS
 
 WITH_FACTORS = [name for name in DESIGNS if name != "no_factor"]
 
 
 def make_objective(model, posterior="full", integrate_fixed=True, noise=None):
-    cross = model.cross()
-    parameters = CovarianceParameters.of(cross.factors)
-    return Objective(cross, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise)
+    solver = DirectSolver(model.cross())
+    parameters = CovarianceParameters.of(solver.cross.factors)
+    return Objective(solver, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise)
 
 
 def numeric_gradient(objective, theta, step=1e-3):

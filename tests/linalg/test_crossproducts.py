@@ -96,7 +96,9 @@ def test_read_only_input():
 
 def test_sort_pairs():
     first, second = np.array([2, 0, 2, 1, 0], np.int32), np.array([1, 1, 0, 0, 0], np.int32)
-    start, order, sorted_second = sort_pairs(first, 4, second, 2)
+    start = np.zeros(5, np.int64)
+    partly, order, sorted_second = (np.empty(5, np.int32) for _ in range(3))
+    sort_pairs(first, second, start, np.zeros(3, np.int64), partly, order, sorted_second)
     assert start.tolist() == [0, 2, 3, 5, 5]
     assert order.tolist() == [4, 1, 3, 2, 0]
     assert sorted_second.tolist() == [0, 1, 0, 0, 1]
