@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
-from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, with_callbacks
-from skmixed.design import (
-    Design,
-    DesignEncoder,
-    Table,
-    number_unknown_levels,
-    pick_columns,
-    refuse_unknown_levels,
-    resolve_spec,
-)
-from skmixed.inference.gaussian import FitOptions, fit_gaussian
+from skmixed.base import BaseMixedEffects
+from skmixed.callbacks import with_callbacks
+from skmixed.distributed import fit_distributed, is_distributed, predict_distributed
 from skmixed.inference.prediction import draw_predictors, predict_mean, predict_variance
-from skmixed.inference.result import FitResult
-from skmixed.inspection.attributes import fitted_attributes
-from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.summary import Summary, summarise
 from skmixed.likelihoods import FAMILIES
-from skmixed.linalg.solvers import SOLVERS
-from skmixed.linalg.threads import available_threads, restrained_blas
-from skmixed.posteriors import POSTERIORS
-from skmixed.validation import (
-    check_case_weights,
-    check_choice,
-    check_flag,
-    check_include,
-    check_integer,
-    check_positive,
-    check_response,
-    check_weight_range,
-)
-
-METHODS = ("reml", "ml")
+from skmixed.validation import check_integer
 
 
-class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     r"""Linear mixed-effects model fitted by variational inference.
 
     The model of row i is
@@ -269,55 +243,57 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         UserWarning
             When a part of the model is not determined by the data.
         """
-        self._check_parameters()
-        validate_data(self, X, skip_check_array=True)
-        table = Table.from_input(X)
-        if table.n_rows < 2:
-            raise ValueError(
-                "Found array with 1 sample(s) while a minimum of 2 is required: "
-                "one row says nothing about a variance."
-            )
-        response = check_response(y, table.n_rows)
-        weights = check_case_weights(sample_weight, table.n_rows)
-        callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
-        if not weights.all():
-            used = np.flatnonzero(weights)
-            table = Table.from_input(_safe_indexing(X, used))
-            response, weights = response[used], weights[used]
+        if is_distributed(X):
+            return fit_distributed(self, X, y, sample_weight)
+        return self._fit(X, y, sample_weight)
 
-        spec = resolve_spec(
-            table,
-            random_effects=self.random_effects,
-            formula=self.formula,
-            fit_intercept=bool(self.fit_intercept),
-            offset=self.offset,
-            precision_weights=self.precision_weights,
-        )
-        encoder, design = DesignEncoder.learn(
-            spec, table, offset=self.offset, precision_weights=self.precision_weights
-        )
-        if design.precision_weights is not None:
-            check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
-        options = FitOptions(
-            posterior=POSTERIORS[self.posterior],
-            integrate_fixed=self.method == "reml",
-            noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_threads=available_threads(self.n_jobs),
-            solver=self.solver,
-            n_probes=self.n_probes,
-            seed=self._seed(),
-            start=self._previous_variances(encoder),
-            report=self._reporter(callbacks, encoder),
-        )
-        with restrained_blas(options.n_threads):
-            result = fit_gaussian(design, response, weights, options)
-        for name, value in fitted_attributes(encoder, result).items():
-            setattr(self, name, value)
-        callbacks.fit_done(lambda: fitted_attributes(encoder, result))
-        warn_about_fit(result, encoder, design, self)
-        return self
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
+        """Fit the model on the rows of this call and of all calls before.
+
+        The estimates equal those of one `fit` on all the rows: chunks are reduced
+        to sums over cells of levels, which add up. New levels may arrive with any
+        chunk; rows are not kept, cells and levels are.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Further rows of the same columns. Every chunk needs at least one row.
+        y : array-like of shape (n_samples,)
+            Their response.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights, as in `fit`.
+
+        Returns
+        -------
+        self : MixedEffectsVIRegressor
+            The fitted estimator; not fitted yet while a grouping column has shown
+            a single level.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; also when the model has a function that is computed from all
+            rows, such as ``scale(x)``, or when a categorical fixed effect shows a
+            label that the first chunk did not declare.
+
+        Notes
+        -----
+        A call of `fit` forgets the chunks. Every call costs one fit on the sums so
+        far, which does not depend on the number of rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skmixed import MixedEffectsVIRegressor
+        >>> from skmixed.datasets import make_mixed_regression
+        >>> X, y, _ = make_mixed_regression(n_samples=600, groups=(20, 10), random_state=0)
+        >>> model = MixedEffectsVIRegressor(["g0", "g1"])
+        >>> for rows in np.array_split(np.arange(600), 3):
+        ...     model = model.partial_fit(X.iloc[rows], y[rows])
+        >>> float(model.n_observations_)
+        600.0
+        """
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(
         self,
@@ -354,6 +330,8 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         `skmixed.inference.prediction`. It is exact for models with up to some 280
         effects in all.
         """
+        if is_distributed(X):
+            return predict_distributed(self, X, return_std, include)
         design, positions = self._design(X, include, with_weights=return_std)
         mean = predict_mean(self.fit_result_, design, positions)
         if not return_std:
@@ -427,100 +405,3 @@ class MixedEffectsVIRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimato
         """
         check_is_fitted(self)
         return summarise(self)
-
-    # What the public methods share ---------------------------------------------
-
-    def _check_parameters(self) -> None:
-        check_choice("family", self.family, tuple(FAMILIES))
-        check_choice("posterior", self.posterior, tuple(POSTERIORS))
-        check_choice("method", self.method, METHODS)
-        check_choice("solver", self.solver, SOLVERS)
-        check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
-        check_flag("fit_intercept", self.fit_intercept)
-        check_flag("warm_start", self.warm_start)
-        check_integer("max_iter", self.max_iter, 1)
-        check_positive("tol", self.tol)
-        if self.n_probes != "auto":
-            check_integer("n_probes", self.n_probes, 2)
-        if self.n_jobs is not None:
-            check_integer("n_jobs", self.n_jobs, -(2**31))
-            if self.n_jobs == 0:
-                raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
-        if self.noise_scale is not None:
-            check_positive("noise_scale", self.noise_scale)
-
-    def _seed(self) -> int:
-        """Seed of the iterative solver's probes; None has one too: equal fits for equal data."""
-        if self.random_state is None:
-            return 0
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _reporter(
-        self, callbacks: IterationCallbacks, encoder: DesignEncoder
-    ) -> Callable[[int, float, float, Callable[[], FitResult]], bool]:
-        began = time.perf_counter()
-
-        def report(
-            n_iter: int, elbo: float, gradient: float, publish: Callable[[], FitResult]
-        ) -> bool:
-            if self.verbose:
-                print(
-                    f"[{type(self).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
-                    f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
-                )
-            if n_iter == 0:
-                return False
-            return callbacks.iteration_done(lambda: fitted_attributes(encoder, publish()))
-
-        return report
-
-    def _previous_variances(self, encoder: DesignEncoder) -> tuple[list[np.ndarray], float] | None:
-        """Covariances and noise of the previous fit, if they fit this model."""
-        if not self.warm_start or not hasattr(self, "random_effects_cov_"):
-            return None
-        covariances = []
-        for factor in encoder.factors:
-            previous = self.random_effects_cov_.get(factor.name)
-            if previous is None or list(previous.columns) != list(factor.term_names):
-                return None
-            covariances.append(previous.to_numpy())
-        if len(covariances) != len(self.random_effects_cov_) or not self.noise_variance_ > 0:
-            return None
-        if not all(np.isfinite(values).all() for values in (*covariances, self.noise_variance_)):
-            return None
-        return covariances, self.noise_variance_
-
-    def _design(
-        self,
-        X: Any,
-        include: str | Sequence[str],
-        with_weights: bool,
-        number_unknown: bool = False,
-    ) -> tuple[Design, list[int]]:
-        """The design of rows to predict, and which factors of the fit it holds.
-
-        With `number_unknown` every level that is not in the fit has a code of its own.
-        """
-        check_is_fitted(self)
-        if self.formula is not None and hasattr(self, "feature_names_in_"):
-            X = pick_columns(X, self.feature_names_in_)
-        table = Table.from_input(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        encoder = self.design_encoder_
-        names = check_include(include, encoder.factor_names)
-        design = encoder.transform(table, factors=names, with_weights=with_weights)
-        if self.handle_unknown == "error":
-            refuse_unknown_levels(design, table, encoder)
-        if number_unknown:
-            design = number_unknown_levels(design, table, encoder)
-        return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
-
-    def _noise_of_rows(self, design: Design) -> np.ndarray | float:
-        if design.precision_weights is None:
-            return self.noise_variance_
-        return self.noise_variance_ / design.precision_weights
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        return tags

@@ -4,8 +4,6 @@ The values of an effect on row i are 1 for an intercept and ``slopes[i, s]``
 for a slope; integer maps hold s, or -1 for an intercept.
 """
 
-import numpy as np
-
 from skmixed._kernels.compile import kernel
 
 

@@ -22,6 +22,9 @@ from skmixed.linalg.cellsums import row_chunks
 _DEPENDENT = 1e-7
 """A column is dependent when this little of it is left after projection (as in R's qr)."""
 
+_DEPENDENT_GRAM = 1e-12
+"""The same for the squares that cross-products hold, which lose the smaller half of the digits."""
+
 _CONSTANT = 1e-13
 """A column is constant when it varies by less than this part of its size."""
 
@@ -173,6 +176,39 @@ def _orthonormalise(
     for k, column in enumerate(coefficients):
         upper[: k + 1, k] = column
     return np.array(kept, dtype=np.int64), np.linalg.inv(upper)
+
+
+def transform_from_gram(gram: np.ndarray, has_intercept: bool) -> FixedTransform:
+    """Find the transform of columns known by their mean cross-products only.
+
+    Parameters
+    ----------
+    gram : ndarray (p + has_intercept, p + has_intercept)
+        Weighted mean of the products of columns of about unit scale; the first
+        column is constant one when there is an intercept.
+    has_intercept : bool
+    """
+    first = int(has_intercept)
+    p = len(gram) - first
+    center = gram[0, 1:].copy() if has_intercept else np.zeros(p)
+    products = gram[first:, first:] - np.outer(center, center)
+    kept: list[int] = []
+    rows = np.zeros((p, p))
+    for j in range(p):
+        row = np.zeros(p)
+        for k, other in enumerate(kept):
+            row[k] = (products[j, other] - row[:k] @ rows[k, :k]) / rows[k, k]
+        left = products[j, j] - row @ row
+        if left <= _DEPENDENT_GRAM * max(products[j, j], gram[first + j, first + j]):
+            continue
+        row[len(kept)] = np.sqrt(left)
+        rows[len(kept)] = row
+        kept.append(j)
+    lower = rows[: len(kept), : len(kept)]
+    mapping = np.zeros((p, len(kept)))
+    mapping[kept] = np.linalg.inv(lower).T
+    log_det = -float(np.log(np.diagonal(lower)).sum())
+    return FixedTransform(has_intercept, center, mapping, np.array(kept, dtype=np.int64), log_det)
 
 
 @dataclass(frozen=True)

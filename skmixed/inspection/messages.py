@@ -7,33 +7,31 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from skmixed.design import Design, DesignEncoder
+from skmixed.design import DesignEncoder
 from skmixed.inference.result import FitResult
 
 
-def warn_about_fit(
-    result: FitResult, encoder: DesignEncoder, design: Design, estimator: Any
-) -> None:
+def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estimator: Any) -> None:
     """Warn, once for each cause, about a fit that did not converge or is not determined.
 
     Parameters
     ----------
     result : FitResult
     encoder : DesignEncoder
-    design : Design
-        Of the training data.
+    n_rows : int
+        Rows of the training data.
     estimator : estimator
         Whose parameters the remedies name.
     """
-    for message in _undetermined(result, encoder, design):
-        warnings.warn(message, UserWarning, stacklevel=4)
+    for message in _undetermined(result, encoder, n_rows):
+        warnings.warn(message, UserWarning, stacklevel=5)
     if estimator.posterior == "mean_field":
         _warn_of_collapse(result, encoder)
     if not result.converged:
-        warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=4)
+        warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=5)
 
 
-def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> list[str]:
+def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> list[str]:
     messages = []
     if result.interpolates:
         messages.append(
@@ -68,16 +66,12 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, design: Design) -> 
             f"The data determine the variances of {names} only together (the factors group the "
             "rows in the same way): how the total is divided is arbitrary. Remove one of them."
         )
-    for factor in design.factors:
-        n_effects = len(factor.term_names)
-        if (
-            not result.interpolates
-            and n_effects > 1
-            and factor.n_levels * n_effects >= len(design.fixed)
-        ):
+    for factor in encoder.factors:
+        n_effects, n_levels = len(factor.term_names), factor.levels.n_levels
+        if not result.interpolates and n_effects > 1 and n_levels * n_effects >= n_rows:
             messages.append(
-                f"Group {factor.name!r} has {factor.n_levels} levels with {n_effects} effects "
-                f"each, at least as many as there are rows ({len(design.fixed)}): its variances "
+                f"Group {factor.name!r} has {n_levels} levels with {n_effects} effects "
+                f"each, at least as many as there are rows ({n_rows}): its variances "
                 "cannot be told apart from the noise. Use fewer slopes."
             )
     return messages
@@ -96,7 +90,7 @@ def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
             "as 0. Independent normals pay for every crossed or nested factor they keep and can "
             "collapse a real one; compare with posterior='full'.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

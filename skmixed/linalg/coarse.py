@@ -72,8 +72,9 @@ class CoarseSpace:
     ) -> np.ndarray:
         """W'HW (k, k), H = T' (R - half half') T + I with R the reduced cross-products."""
         k = self.directions.shape[1]
-        flat = self.eliminated.reshape(-1, k)
-        raw = self.unreduced - flat.T @ np.matmul(middle, self.eliminated).reshape(-1, k)
+        shape = (middle.shape[0] * middle.shape[1], k)
+        mixed = np.matmul(middle, self.eliminated).reshape(shape)
+        raw = self.unreduced - self.eliminated.reshape(shape).T @ mixed
         explained = half.T @ self.directions
         raw -= explained.T @ explained
         mix = np.zeros((k, k))

@@ -116,12 +116,15 @@ def solve(
     ------
     NotConvergedError
         When a column has not converged after `max_iter` products.
+    SingularSystemError
+        When H turns out not to be positive definite, or not to be finite.
     """
     n, m = right.shape
-    solution = np.zeros((n, m)) if start is None else start.copy()
-    residual = right.copy() if start is None else right - multiply(start, np.arange(m))
-    n_products = 0 if start is None else 1
     size = np.sqrt(np.einsum("ij,ij->j", right, right))
+    # no residual is small relative to a column of zeros, whose solution is known
+    solution = np.zeros((n, m)) if start is None else np.where(size > 0.0, start, 0.0)
+    residual = right.copy() if start is None else right - multiply(solution, np.arange(m))
+    n_products = 0 if start is None else 1
     bound = (tolerance * size) ** 2
     squares = np.einsum("ij,ij->j", residual, residual)
     alphas: list[list[float]] = [[] for _ in range(m)]
@@ -143,7 +146,10 @@ def solve(
             basis.append(step)
         product = multiply(direction, active)
         n_products += 1
-        alpha = old / np.einsum("ij,ij->j", direction, product)
+        curvature = np.einsum("ij,ij->j", direction, product)
+        if not (curvature > 0.0).all():
+            raise SingularSystemError("the system is not positive definite at working precision")
+        alpha = old / curvature
         x += alpha * direction
         r -= alpha * product
         new = np.einsum("ij,ij->j", r, r)

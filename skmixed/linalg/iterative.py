@@ -70,7 +70,6 @@ class IterativeSolver:
         self.coarse = CoarseSpace(self.tail)
         signs = np.random.default_rng(seed)
         self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
-        self.last_effects: np.ndarray | None = None
 
     def system(self, scale_factors: list[np.ndarray]) -> IterativeSystem:
         """The equations at the given factors T, mean and probes solved."""

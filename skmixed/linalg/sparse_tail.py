@@ -207,7 +207,7 @@ class SparseTail:
         """
         m = dense.shape[1]
         n_levels, n_effects = self.cross.own.shape[:2]
-        flat = self.eliminated_dense[:, :, : len(dense)].reshape(n_levels * n_effects, -1)
+        flat = self.eliminated_dense[:, :, : len(dense)].reshape(n_levels * n_effects, len(dense))
         out = (flat @ dense).reshape(n_levels, n_effects, m)
         vectors = np.ascontiguousarray(vectors)
         run_parts(
@@ -230,7 +230,7 @@ class SparseTail:
         self._run(add, out)
         n_dense = len(self.dense)
         flat = self.eliminated_dense.reshape(-1, n_dense)
-        return out, flat.T @ amounts.reshape(len(flat), -1)
+        return out, flat.T @ amounts.reshape(len(flat), amounts.shape[2])
 
     def _run(
         self,
@@ -257,7 +257,7 @@ class SparseTail:
         """
         out = []
         for factor in self.small:
-            met = []
+            met = [np.zeros(0, int)]
             for large in self.large:
                 block = self.with_dense[large.columns, self.dense_columns(factor)]
                 shape = (large.n_levels, large.n_effects, factor.n_levels, factor.n_effects)

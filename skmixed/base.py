@@ -1,0 +1,254 @@
+"""What the estimators share: parameters, the way from X and y to a fit, and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks
+from skmixed.design import (
+    Design,
+    DesignEncoder,
+    Table,
+    number_unknown_levels,
+    pick_columns,
+    refuse_unknown_levels,
+    resolve_spec,
+)
+from skmixed.inference.gaussian import FitOptions, fit_gaussian, fit_sums
+from skmixed.inference.partial import Accumulation, Reference
+from skmixed.inference.result import FitResult
+from skmixed.inspection.attributes import fitted_attributes
+from skmixed.inspection.messages import warn_about_fit
+from skmixed.likelihoods import FAMILIES
+from skmixed.linalg.solvers import SOLVERS
+from skmixed.linalg.threads import available_threads, restrained_blas
+from skmixed.posteriors import POSTERIORS
+from skmixed.spec import ModelSpec
+from skmixed.validation import (
+    check_case_weights,
+    check_choice,
+    check_flag,
+    check_include,
+    check_integer,
+    check_positive,
+    check_response,
+    check_weight_range,
+)
+
+METHODS = ("reml", "ml")
+
+
+class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
+    """The machinery behind a mixed-effects estimator; subclasses have the parameters."""
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Fit on rows in memory."""
+        self._check_parameters()
+        validate_data(self, X, skip_check_array=True)
+        if Table.from_input(X).n_rows < 2:
+            raise ValueError(
+                "Found array with 1 sample(s) while a minimum of 2 is required: "
+                "one row says nothing about a variance."
+            )
+        self.__dict__.pop("_accumulation", None)
+        callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
+        table, response, weights = self._rows(X, y, sample_weight)
+        encoder, design = DesignEncoder.learn(
+            self._spec(table),
+            table,
+            offset=self.offset,
+            precision_weights=self.precision_weights,
+        )
+        if design.precision_weights is not None:
+            check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
+        options = self._options(encoder, self._reporter(callbacks, encoder))
+        with restrained_blas(options.n_threads):
+            result = fit_gaussian(design, response, weights, options)
+        self._publish(encoder, result)
+        callbacks.fit_done(lambda: fitted_attributes(encoder, result))
+        warn_about_fit(result, encoder, table.n_rows, self)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Add rows to those seen, and fit on all."""
+        self._check_parameters()
+        seen: Accumulation | None = getattr(self, "_accumulation", None)
+        validate_data(self, X, reset=seen is None, skip_check_array=True)
+        reference = self._reference(X, y, sample_weight) if seen is None else seen.reference
+        part = self._summed(X, y, sample_weight, reference)
+        return self._fit_accumulation(part if seen is None else seen.merge(part))
+
+    def _reference(self, X: Any, y: Any, sample_weight: Any) -> Reference:
+        """Columns and units that all parts will have, from the first one."""
+        table, response, weights = self._rows(X, y, sample_weight)
+        return Reference.learn(
+            self._spec(table), table, response, weights,
+            offset=self.offset, precision_weights=self.precision_weights,
+            rotates_bases=POSTERIORS[self.posterior].rotates_bases,
+        )  # fmt: skip
+
+    def _summed(self, X: Any, y: Any, sample_weight: Any, reference: Reference) -> Accumulation:
+        """One part of the data alone."""
+        rows = self._rows(X, y, sample_weight)
+        return reference.part(*rows, available_threads(self.n_jobs))
+
+    def _fit_accumulation(self, accumulation: Accumulation) -> Self:
+        """Fit on the sums of all parts; keep them for more to come."""
+        self._accumulation = accumulation
+        encoder = accumulation.encoder
+        options = self._options(encoder, self._reporter(None, encoder))
+        if accumulation.sums.n_rows < 2 or any(f.levels.n_levels < 2 for f in encoder.factors):
+            return self
+        rows = accumulation.standardised(
+            integrate_fixed=options.integrate_fixed,
+            rotates_bases=options.posterior.rotates_bases,
+            noise_variance=options.noise_variance,
+        )
+        with restrained_blas(options.n_threads):
+            n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
+            result = fit_sums(rows, n_levels, options)
+        self._publish(encoder, result)
+        warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
+        return self
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray, np.ndarray]:
+        """Columns, response and case weights of the rows that count."""
+        table = Table.from_input(X)
+        response = check_response(y, table.n_rows)
+        weights = check_case_weights(sample_weight, table.n_rows)
+        if not weights.all():
+            used = np.flatnonzero(weights)
+            table = Table.from_input(_safe_indexing(X, used))
+            response, weights = response[used], weights[used]
+        return table, response, weights
+
+    def _spec(self, table: Table) -> ModelSpec:
+        return resolve_spec(
+            table,
+            random_effects=self.random_effects,
+            formula=self.formula,
+            fit_intercept=bool(self.fit_intercept),
+            offset=self.offset,
+            precision_weights=self.precision_weights,
+        )
+
+    def _options(self, encoder: DesignEncoder, report: Callable[..., bool]) -> FitOptions:
+        return FitOptions(
+            posterior=POSTERIORS[self.posterior],
+            integrate_fixed=self.method == "reml",
+            noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_threads=available_threads(self.n_jobs),
+            solver=self.solver,
+            n_probes=self.n_probes,
+            seed=self._seed(),
+            start=self._previous_variances(encoder),
+            report=report,
+        )
+
+    def _publish(self, encoder: DesignEncoder, result: FitResult) -> None:
+        for name, value in fitted_attributes(encoder, result).items():
+            setattr(self, name, value)
+
+    def _check_parameters(self) -> None:
+        check_choice("family", self.family, tuple(FAMILIES))
+        check_choice("posterior", self.posterior, tuple(POSTERIORS))
+        check_choice("method", self.method, METHODS)
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
+        check_flag("fit_intercept", self.fit_intercept)
+        check_flag("warm_start", self.warm_start)
+        check_integer("max_iter", self.max_iter, 1)
+        check_positive("tol", self.tol)
+        if self.n_probes != "auto":
+            check_integer("n_probes", self.n_probes, 2)
+        if self.n_jobs is not None:
+            check_integer("n_jobs", self.n_jobs, -(2**31))
+            if self.n_jobs == 0:
+                raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
+        if self.noise_scale is not None:
+            check_positive("noise_scale", self.noise_scale)
+
+    def _seed(self) -> int:
+        """Seed of the iterative solver's probes; None has one too: equal fits for equal data."""
+        if self.random_state is None:
+            return 0
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _reporter(
+        self, callbacks: IterationCallbacks | None, encoder: DesignEncoder
+    ) -> Callable[[int, float, float, Callable[[], FitResult]], bool]:
+        began = time.perf_counter()
+
+        def report(
+            n_iter: int, elbo: float, gradient: float, publish: Callable[[], FitResult]
+        ) -> bool:
+            if self.verbose:
+                print(
+                    f"[{type(self).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
+                    f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
+                )
+            if n_iter == 0 or callbacks is None:
+                return False
+            return callbacks.iteration_done(lambda: fitted_attributes(encoder, publish()))
+
+        return report
+
+    def _previous_variances(self, encoder: DesignEncoder) -> tuple[list[np.ndarray], float] | None:
+        """Covariances and noise of the previous fit, if they fit this model."""
+        if not self.warm_start or not hasattr(self, "random_effects_cov_"):
+            return None
+        covariances = []
+        for factor in encoder.factors:
+            previous = self.random_effects_cov_.get(factor.name)
+            if previous is None or list(previous.columns) != list(factor.term_names):
+                return None
+            covariances.append(previous.to_numpy())
+        if len(covariances) != len(self.random_effects_cov_) or not self.noise_variance_ > 0:
+            return None
+        if not all(np.isfinite(values).all() for values in (*covariances, self.noise_variance_)):
+            return None
+        return covariances, self.noise_variance_
+
+    def _design(
+        self,
+        X: Any,
+        include: str | Sequence[str],
+        with_weights: bool,
+        number_unknown: bool = False,
+    ) -> tuple[Design, list[int]]:
+        """The design of rows to predict, and which factors of the fit it holds.
+
+        With `number_unknown` every level that is not in the fit has a code of its own.
+        """
+        check_is_fitted(self)
+        if self.formula is not None and hasattr(self, "feature_names_in_"):
+            X = pick_columns(X, self.feature_names_in_)
+        table = Table.from_input(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        encoder = self.design_encoder_
+        names = check_include(include, encoder.factor_names)
+        design = encoder.transform(table, factors=names, with_weights=with_weights)
+        if self.handle_unknown == "error":
+            refuse_unknown_levels(design, table, encoder)
+        if number_unknown:
+            design = number_unknown_levels(design, table, encoder)
+        return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
+
+    def _noise_of_rows(self, design: Design) -> np.ndarray | float:
+        if design.precision_weights is None:
+            return self.noise_variance_
+        return self.noise_variance_ / design.precision_weights
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        return tags
