@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Estimator = TypeVar("Estimator", bound="BaseMixedEffects")
 
+_RESPONSE, _WEIGHT = "the response of skmixed", "the sample weight of skmixed"
+"""Columns beside those of X."""
+
 _BRANCHES = 4
 """Sums merged at a time: enough to keep the tree low, few enough to keep memory small."""
 
@@ -54,34 +57,34 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
 
     estimator._check_parameters()
     validate_data(estimator, X._meta, skip_check_array=True)
-    blocks = [X.to_delayed()]
-    for name, column in (("y", y), ("sample_weight", sample_weight)):
-        if column is None and name == "sample_weight":
-            blocks.append([None] * len(blocks[0]))
+    frame = X
+    for place, name, column in ((_RESPONSE, "y", y), (_WEIGHT, "sample_weight", sample_weight)):
+        if column is None and place == _WEIGHT:
             continue
-        if not hasattr(column, "to_delayed"):
+        if not hasattr(column, "map_partitions"):
             raise ValueError(
                 f"X is a Dask data frame and {name} a {type(column).__name__}; pass a Dask "
                 f"series with the partitions of X, as in {name}=frame['column']."
             )
-        blocks.append(column.to_delayed())
-        if len(blocks[-1]) != len(blocks[0]):
+        if column.npartitions != X.npartitions:
             raise ValueError(
-                f"X has {len(blocks[0])} partitions and {name} has {len(blocks[-1])}; make them "
-                "columns of one Dask data frame, or repartition."
+                f"X has {X.npartitions} partitions and {name} has {column.npartitions}; make "
+                "them columns of one Dask data frame, or repartition."
             )
-    parts = list(zip(*blocks, strict=True))
+        # one frame, so that a file is read once for all its columns
+        frame = frame.assign(**{place: column})
+    parts = frame.to_delayed()
     blank = clone(estimator)
     reference = None
     for part in parts:
         # units and columns come from the first partition with rows, mostly the very first
-        (reference,) = dask.compute(dask.delayed(_learn_reference)(blank, *part))
+        (reference,) = dask.compute(dask.delayed(_learn_reference)(blank, part))
         if reference is not None:
             break
     else:
         raise ValueError("X has no rows in any partition; check the query that made it.")
     shared = dask.delayed(reference)
-    sums = [dask.delayed(_sum_part)(blank, shared, *part) for part in parts]
+    sums = [dask.delayed(_sum_part)(blank, shared, part) for part in parts]
     while len(sums) > 1:
         sums = [
             dask.delayed(_merge)(sums[k : k + _BRANCHES]) for k in range(0, len(sums), _BRANCHES)
@@ -91,15 +94,22 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
     return estimator._fit_accumulation(total)
 
 
-def _learn_reference(estimator: BaseMixedEffects, X: Any, y: Any, weights: Any) -> Any:
-    return estimator._reference(X, y, weights) if len(X) else None
+def _learn_reference(estimator: BaseMixedEffects, part: pd.DataFrame) -> Reference | None:
+    return estimator._reference(*_split(part)) if len(part) else None
 
 
 def _sum_part(
-    estimator: BaseMixedEffects, reference: Reference, X: Any, y: Any, weights: Any
+    estimator: BaseMixedEffects, reference: Reference, part: pd.DataFrame
 ) -> Accumulation | None:
     """The sums of one partition; None where it has no rows."""
-    return estimator._summed(X, y, weights, reference) if len(X) else None
+    return estimator._summed(*_split(part), reference) if len(part) else None
+
+
+def _split(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series | None]:
+    """X, y and weights of a partition."""
+    extra = [name for name in (_RESPONSE, _WEIGHT) if name in part.columns]
+    weights = part[_WEIGHT] if _WEIGHT in extra else None
+    return part.drop(columns=extra), part[_RESPONSE], weights
 
 
 def _merge(parts: list[Accumulation | None]) -> Accumulation | None:
