@@ -60,19 +60,31 @@ def count_cells(start, second, cell_start):
 
 @kernel
 def fill_cells(
-    start, order, second, cell_start, weights, slopes, first_effects, second_effects,
+    start, order, second, cell_start, weights, uniform, slopes, first_effects, second_effects,
     first_level, last_level, levels, values,
 ):  # fmt: skip
     """Fill `levels` (n_cells,) and `values` (n_cells, Q1, Q2) for a range of levels.
 
     Values are the sums of weight * effect of the first factor * effect of the
-    second one. Arrays as `sort_pairs` and `count_cells` return them.
+    second one. `uniform` is the weight of all rows, or 0 where weights differ: to
+    count rows needs no look at them. Arrays as `sort_pairs` and `count_cells` return them.
     """
     n_first = first_effects.shape[0]
     n_second = second_effects.shape[0]
+    only_counts = n_first == 1 and n_second == 1 and first_effects[0] < 0 and second_effects[0] < 0
+    only_counts = only_counts and uniform > 0.0
     for l in range(first_level, last_level):
         cell = cell_start[l] - 1
         previous = -1
+        if only_counts:
+            for r in range(start[l], start[l + 1]):
+                if second[r] != previous:
+                    previous = second[r]
+                    cell += 1
+                    levels[cell] = previous
+                    values[cell, 0, 0] = 0.0
+                values[cell, 0, 0] += uniform
+            continue
         for r in range(start[l], start[l + 1]):
             i = order[r]
             if second[r] != previous:
@@ -80,9 +92,6 @@ def fill_cells(
                 cell += 1
                 levels[cell] = previous
                 values[cell] = 0.0
-            if n_first == 1 and n_second == 1 and first_effects[0] < 0 and second_effects[0] < 0:
-                values[cell, 0, 0] += weights[i]
-                continue
             for q in range(n_first):
                 amount = weights[i]
                 if first_effects[q] >= 0:

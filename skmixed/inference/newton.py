@@ -12,6 +12,9 @@ from skmixed.inference.objective import Derivatives, Objective, Point
 _NEAR = 0.5
 """Standard errors from the optimum within which steps follow the exact Hessian."""
 
+_SAME_INFORMATION = 0.1
+"""Standard errors from the optimum within which an iterative solver keeps its information."""
+
 _COARSE = 1e-3
 """Standard errors from the optimum within which the next step needs all digits."""
 
@@ -114,12 +117,18 @@ def minimise(
     secant = _Secant(len(theta))
     deviances = [point.deviance]
     gradients: list[float] = []
+    derivatives: Derivatives | None = None
     n_iter = 0
     while True:
         coarse = not gradients or gradients[-1] > _COARSE
-        derivatives = objective.derivatives(point, coarse)
+        information = None
+        if derivatives is not None and not point.system.is_exact:
+            information = (
+                derivatives.average_information if gradients[-1] < _SAME_INFORMATION else None
+            )
+        derivatives = objective.derivatives(point, coarse, information)
         model = quadratic_model(derivatives.gradient, derivatives.hessian)
-        if coarse and model.scaled_gradient < 10.0 * tol:
+        if coarse and point.system.is_exact and model.scaled_gradient < 10.0 * tol:
             derivatives = objective.derivatives(point)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if tol < model.scaled_gradient < _NEAR:

@@ -99,8 +99,12 @@ class Objective:
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         return Point(theta, float(deviance), noise, system)
 
-    def derivatives(self, point: Point, coarse: bool = False) -> Derivatives:
+    def derivatives(
+        self, point: Point, coarse: bool = False, information: np.ndarray | None = None
+    ) -> Derivatives:
         """Exact (or, if `coarse`, six-digit) gradient and average-information Hessian.
+
+        `information` saves its computation where that of a near point will do.
 
         With t = Z' V^-1 (y - X beta) the quadratic part of the objective has
         the derivative -t t' / noise by Omega and the second derivative
@@ -110,8 +114,9 @@ class Objective:
         parameters, system = self.parameters, point.system
         products = system.residual_products
         quadratic = [-(t.T @ t) / point.noise_variance for t in products]
-        information = np.zeros((0, 0))
-        if parameters.entries:
+        if not parameters.entries:
+            information = np.zeros((0, 0))
+        elif information is None:
             directions = [
                 (factor, products[factor.position] @ tangent)
                 for factor, tangent in parameters.tangents(point.theta)

@@ -73,7 +73,7 @@ def sum_rows(
     n_observations = float(case_weights.sum())
     fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
     rest = response.copy() if design.offset is None else response - design.offset
-    center = float(np.average(rest, weights=weights)) if design.has_intercept else 0.0
+    center = float(weights @ rest / weights.sum()) if design.has_intercept else 0.0
     rest -= center
     spread, size = largest(rest), largest(response)
     refuse_range(spread)

@@ -230,12 +230,15 @@ def accumulate(
                 )  # fmt: skip
 
         run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
+    uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
     pairs = []
     for a in range(len(factors)):
         for b in range(a):
             first, second = (a, b) if factors[a].size > factors[b].size else (b, a)
             pairs.append(
-                _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_threads)
+                _accumulate_pair(
+                    first, second, codes, factors, effects, slopes, weights, uniform, n_threads
+                )
             )
     return CellSums(factors, total, own, with_dense, tuple(pairs))
 
@@ -246,7 +249,7 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
         yield slice(begin, min(begin + _CHUNK, n_rows))
 
 
-def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_threads):
+def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, uniform, n_threads):
     start, order, sorted_second, cell_start = _sort_pairs(
         codes[first], factors[first].n_levels, codes[second], factors[second].n_levels
     )
@@ -255,7 +258,7 @@ def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, n_
 
     def fill(begin: int, end: int) -> None:
         fill_cells(
-            start, order, sorted_second, cell_start, weights, slopes,
+            start, order, sorted_second, cell_start, weights, uniform, slopes,
             effects[first], effects[second], begin, end, levels, values,
         )  # fmt: skip
 

@@ -32,6 +32,9 @@ _MEAN_TOLERANCE = 1e-9
 _PROBE_TOLERANCE = 1e-5
 """Relative residuals; errors of what probes tell are quadratic in theirs."""
 
+_FIXED_TOLERANCE = 1e-6
+"""For covariances with the fixed effects."""
+
 _INFORMATION_TOLERANCE = 1e-3
 """For what only steers the steps."""
 
@@ -350,7 +353,13 @@ class IterativeSystem:
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
         root = self.dense_root[self.tail.n_small :]
-        right = self.coordinates.from_products(self.half @ root.T)
-        solution = self.solve(right, _PROBE_TOLERANCE, True)
+        right, solution = self.fixed_solution
         rest = solution.x.T @ (right + solution.residual)
         return root @ root.T + 0.5 * (rest + rest.T)
+
+    @cached_property
+    def fixed_solution(self) -> tuple[np.ndarray, Solution]:
+        """Right-hand sides (N, p) that stand for the fixed effects, and their solution."""
+        root = self.dense_root[self.tail.n_small :]
+        right = self.coordinates.from_products(self.half @ root.T)
+        return right, self.solve(right, _FIXED_TOLERANCE, True)

@@ -89,10 +89,16 @@ class ProbedCovariance:
         solution = self.system.solve(right, _TOLERANCE, self.system.integrate_fixed)
         return coordinates.to_effects(solution.x)
 
+    @property
+    def _solves(self) -> bool:
+        """Whether the covariance of the dense part is solved for."""
+        n_large, n_columns = self._half.shape
+        return n_columns <= _EXACT_COLUMNS or not n_large
+
     @cached_property
     def dense(self) -> np.ndarray:
         """Of the dense part with itself, (n_dense, n_dense)."""
-        if self._half.shape[1] <= _EXACT_COLUMNS:
+        if self._solves:
             inner = self._half.T @ self._dense_response
         else:
             z, x = (self._half.T @ self._scaled_to_effects(v) for v in self._pairs)
@@ -186,7 +192,7 @@ class ProbedCovariance:
 
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: small factors, if not too many."""
-        return factor in self.system.tail.small and self._half.shape[1] <= _EXACT_COLUMNS
+        return factor in self.system.tail.small and self._solves
 
     def joint(self, kept: tuple[int, ...]) -> np.ndarray:
         """Covariance of beta and the `kept` small factors with all effects; exact."""
@@ -197,8 +203,11 @@ class ProbedCovariance:
         rows = np.concatenate([fixed, *columns]).astype(int)
         root = self._root[rows]
         coordinates = system.coordinates
-        right = coordinates.from_products(self._half @ root.T)
-        solution = system.solve(right, _TOLERANCE, system.integrate_fixed)
+        if kept or not system.integrate_fixed:
+            right = coordinates.from_products(self._half @ root.T)
+            solution = system.solve(right, _TOLERANCE, system.integrate_fixed)
+        else:
+            _, solution = system.fixed_solution
         large = -coordinates.to_effects(solution.x)
         dense = self._root @ (root.T - self._half.T @ large)
         out = [dense[fixed].T]
