@@ -15,6 +15,10 @@ import numpy as np
 from skmixed._kernels.compile import kernel
 
 
+_BLOCK = 1024
+"""Levels summed on their own before they are added to the rest."""
+
+
 @kernel
 def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
     """Fill the small inverses of every level; return sum_l log|I + D_l Omega|.
@@ -28,18 +32,25 @@ def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
     """
     n_levels, n_effects = own.shape[0], own.shape[1]
     log_det = 0.0
+    total_log_det = 0.0
     if n_effects == 1:
         omega = factor[0, 0] * factor[0, 0]
         for l in range(n_levels):
+            if l % _BLOCK == 0:
+                total_log_det += log_det
+                log_det = 0.0
             scale = 1.0 / (1.0 + own[l, 0, 0] * omega)
             shrink[l, 0, 0] = scale
             omega_shrunk[l, 0, 0] = omega * scale
             precision_shrunk[l, 0, 0] = own[l, 0, 0] * scale
             log_det -= np.log(scale)
-        return log_det
+        return total_log_det + log_det
     inner = np.empty((n_effects, n_effects))
     half = np.empty((n_effects, n_effects))
     for l in range(n_levels):
+        if l % _BLOCK == 0:
+            total_log_det += log_det
+            log_det = 0.0
         _fill_inner(own[l], factor, inner)
         log_det += _factorise(inner)
         # half = inner^-1 T', so that half' half = Omega (I + D Omega)^-1
@@ -67,7 +78,7 @@ def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
                 for r in range(n_effects):
                     total += shrink[l, q, r] * own[l, r, s]
                 precision_shrunk[l, q, s] = total
-    return log_det
+    return total_log_det + log_det
 
 
 @kernel
@@ -111,7 +122,11 @@ def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_
     n_dense = with_dense.shape[2]
     n_tail = out.shape[0] - n_dense
     weighted = np.empty(n_effects)
+    # sums over a million levels lose digits; sums over blocks of them, summed, keep them
+    block = np.zeros((n_dense, n_dense))
     for l in range(start.shape[0] - 1):
+        if l % _BLOCK == 0:
+            _flush(block, out, n_tail, first_row, last_row)
         begin = start[l]
         end = start[l + 1]
         # cells are sorted by column: find the first one of these rows
@@ -157,7 +172,17 @@ def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_
                 total = 0.0
                 for q in range(n_effects):
                     total += weighted[q] * with_dense[l, q, z]
-                out[n_tail + x, n_tail + z] -= total
+                block[x, z] -= total
+    _flush(block, out, n_tail, first_row, last_row)
+
+
+@kernel
+def _flush(block, out, first, first_row, last_row):
+    """Add a block of sums to those last rows of `out` that are ours, and begin anew."""
+    for x in range(max(first_row - first, 0), min(last_row - first, block.shape[0])):
+        for z in range(x + 1):
+            out[first + x, first + z] += block[x, z]
+            block[x, z] = 0.0
 
 
 @kernel
