@@ -26,6 +26,9 @@ Estimator = TypeVar("Estimator", bound="BaseMixedEffects")
 _RESPONSE, _WEIGHT = "the response of skmixed", "the sample weight of skmixed"
 """Columns beside those of X."""
 
+Part = tuple[Any, Any, Any]
+"""X, y and sample_weight of a partition."""
+
 _BRANCHES = 4
 """Sums merged at a time: enough to keep the tree low, few enough to keep memory small."""
 
@@ -57,23 +60,7 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
 
     estimator._check_parameters()
     validate_data(estimator, X._meta, skip_check_array=True)
-    frame = X
-    for place, name, column in ((_RESPONSE, "y", y), (_WEIGHT, "sample_weight", sample_weight)):
-        if column is None and place == _WEIGHT:
-            continue
-        if not hasattr(column, "map_partitions"):
-            raise ValueError(
-                f"X is a Dask data frame and {name} a {type(column).__name__}; pass a Dask "
-                f"series with the partitions of X, as in {name}=frame['column']."
-            )
-        if column.npartitions != X.npartitions:
-            raise ValueError(
-                f"X has {X.npartitions} partitions and {name} has {column.npartitions}; make "
-                "them columns of one Dask data frame, or repartition."
-            )
-        # one frame, so that a file is read once for all its columns
-        frame = frame.assign(**{place: column})
-    parts = frame.to_delayed()
+    parts = _partitions(X, y, sample_weight)
     blank = clone(estimator)
     reference = None
     for part in parts:
@@ -82,7 +69,9 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
         if reference is not None:
             break
     else:
-        raise ValueError("X has no rows in any partition; check the query that made it.")
+        raise ValueError(
+            "X has no rows in any partition, or all have weight 0; check the query that made it."
+        )
     shared = dask.delayed(reference)
     sums = [dask.delayed(_sum_part)(blank, shared, part) for part in parts]
     while len(sums) > 1:
@@ -91,25 +80,54 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
         ]
     (total,) = dask.compute(sums[0])
     total.encoder.refuse_single_levels()
+    if total.sums.n_rows < 2:
+        raise ValueError("X has a single row in all, which says nothing about a variance.")
     return estimator._fit_accumulation(total)
 
 
-def _learn_reference(estimator: BaseMixedEffects, part: pd.DataFrame) -> Reference | None:
-    return estimator._reference(*_split(part)) if len(part) else None
+def _partitions(X: Any, y: Any, sample_weight: Any) -> list[Any]:
+    """Every partition as a delayed `Part`."""
+    from dask.dataframe import map_partitions
+
+    for name, column in (("y", y), ("sample_weight", sample_weight)):
+        if column is None and name == "sample_weight":
+            continue
+        if not hasattr(column, "npartitions"):
+            raise ValueError(
+                f"X is a Dask data frame and {name} a {type(column).__name__}; pass a Dask "
+                f"series with the partitions of X, as in {name}=frame['column']."
+            )
+        if column.npartitions != X.npartitions:
+            raise ValueError(
+                f"X has {X.npartitions} partitions and {name} has {column.npartitions}; make them "
+                "columns of one Dask data frame, or repartition."
+            )
+    # One expression: the columns of one frame are read once, and from the same partitions.
+    # X and y on their own may not have as many: Dask joins small files by how many of their
+    # columns are used. What `meta` says is never looked at.
+    joined = map_partitions(
+        _together, X, y, sample_weight,
+        meta=X._meta, enforce_metadata=False, align_dataframes=False,
+    )  # fmt: skip
+    return list(joined.to_delayed())
+
+
+def _together(X: Any, y: Any, sample_weight: Any) -> Part | None:
+    """The rows of a partition; None where no row counts."""
+    if len(X) == 0 == len(y) or (sample_weight is not None and not np.any(sample_weight)):
+        return None
+    return X, y, sample_weight
+
+
+def _learn_reference(estimator: BaseMixedEffects, part: Part | None) -> Reference | None:
+    return None if part is None else estimator._reference(*part)
 
 
 def _sum_part(
-    estimator: BaseMixedEffects, reference: Reference, part: pd.DataFrame
+    estimator: BaseMixedEffects, reference: Reference, part: Part | None
 ) -> Accumulation | None:
-    """The sums of one partition; None where it has no rows."""
-    return estimator._summed(*_split(part), reference) if len(part) else None
-
-
-def _split(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series | None]:
-    """X, y and weights of a partition."""
-    extra = [name for name in (_RESPONSE, _WEIGHT) if name in part.columns]
-    weights = part[_WEIGHT] if _WEIGHT in extra else None
-    return part.drop(columns=extra), part[_RESPONSE], weights
+    """The sums of one partition."""
+    return None if part is None else estimator._summed(*part, reference)
 
 
 def _merge(parts: list[Accumulation | None]) -> Accumulation | None:

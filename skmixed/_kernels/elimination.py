@@ -14,7 +14,6 @@ import numpy as np
 
 from skmixed._kernels.compile import kernel
 
-
 _BLOCK = 1024
 """Levels summed on their own before they are added to the rest."""
 

@@ -21,9 +21,6 @@ _COARSE = 1e-3
 _DOUBT = 3.0
 """Standard errors by which an estimated objective may seem to rise."""
 
-_OFFSET = 0.3
-"""Standard errors that an estimated objective and gradient may have between their optima."""
-
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -118,24 +115,23 @@ def minimise(
     deviances = [point.deviance]
     gradients: list[float] = []
     derivatives: Derivatives | None = None
+    damping = 1.0
     n_iter = 0
     while True:
         coarse = not gradients or gradients[-1] > _COARSE
         information = None
-        if derivatives is not None and not point.system.is_exact:
-            information = (
-                derivatives.average_information if gradients[-1] < _SAME_INFORMATION else None
-            )
+        if derivatives is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
+            information = derivatives.average_information
         derivatives = objective.derivatives(point, coarse, information)
         model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if coarse and point.system.is_exact and model.scaled_gradient < 10.0 * tol:
             derivatives = objective.derivatives(point)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if tol < model.scaled_gradient < _NEAR:
-            if point.system.is_exact:
-                derivatives = objective.with_better_hessian(point, derivatives)
-            else:
+            if point.is_estimated:
                 derivatives = secant.corrected(point, derivatives)
+            else:
+                derivatives = objective.with_better_hessian(point, derivatives)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         gradients.append(model.scaled_gradient)
         flat = model.scaled_gradient <= tol or _stagnates(gradients)
@@ -150,10 +146,18 @@ def minimise(
             following = _leave_saddle(objective, point, model)
             if following is None:
                 return replace(state, converged=True)
+        elif point.is_estimated and model.scaled_gradient < _NEAR:
+            # an estimated objective is stationary elsewhere than its estimated gradient,
+            # so that it cannot judge a step here: the next gradient does
+            worse = len(gradients) > 1 and gradients[-2] < min(gradients[-1], _NEAR)
+            damping = 0.5 * damping if worse else min(1.0, 1.5 * damping)
+            following = _move(objective, point, damping * model.step)
         else:
             following = _search(objective, point, model)
-            if following is None:
-                return state
+            if following is None and point.is_estimated:
+                following = _move(objective, point, 0.5 * model.step)
+        if following is None:
+            return state
         point = following
         n_iter += 1
         deviances.append(point.deviance)
@@ -214,9 +218,6 @@ def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point 
     """Halve (or, downhill on a hump, double) the Newton step."""
     expected = model.scaled_gradient**2
     slack = _NOISE * max(abs(point.deviance), 1.0)
-    if not point.system.is_exact and model.scaled_gradient < _NEAR:
-        # the estimated objective is stationary elsewhere than the estimated gradient
-        slack += _OFFSET * model.scaled_gradient
     length = 1.0
     for _ in range(40):
         following = _move(objective, point, length * model.step)
@@ -266,7 +267,7 @@ def _move(objective: Objective, point: Point, step: np.ndarray) -> Point | None:
 
 def _is_idle(state: NewtonState) -> bool:
     """Whether steps have long brought nothing, far from a stationary point."""
-    if len(state.deviances) < 6 or state.scaled_gradient < 1e-4:
+    if len(state.deviances) < 6 or state.scaled_gradient < 1e-4 or state.point.is_estimated:
         return False
     gained = state.deviances[-6] - state.deviances[-1]
     return gained < 10 * _NOISE * max(abs(state.deviances[-1]), 1.0)

@@ -24,6 +24,11 @@ class Point:
     noise_variance: float
     system: System
 
+    @property
+    def is_estimated(self) -> bool:
+        """Whether random vectors had a say in the deviance."""
+        return bool(self.system.log_det_samples.any())
+
     def doubt(self, other: Point) -> float:
         """Standard error of the difference of the two deviances; 0 where they are exact.
 

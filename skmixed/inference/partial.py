@@ -25,7 +25,7 @@ from skmixed.linalg.cellsums import CellSums, accumulate
 from skmixed.spec import ColumnKey, ModelSpec
 
 _PERFECT = 1e-12
-"""Relative size of the least-squares residuals at which nothing is left to model."""
+"""As in `skmixed.inference.rows`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class WorkingUnits:
         response_center = float(shares @ rest) if first else 0.0
         rest = rest - response_center
         root = np.sqrt(shares)
-        least_squares = np.linalg.lstsq(columns * root[:, None], rest * root, rcond=1e-10)[0]
+        # Taking off too little costs a few digits. Coefficients of columns that only these
+        # few rows cannot tell apart would cost all: they explode on other rows.
+        least_squares = np.linalg.lstsq(columns * root[:, None], rest * root, rcond=1e-3)[0]
         left = float(np.sqrt(shares @ (rest - columns @ least_squares) ** 2))
         spread = largest(rest)
         bases = []
@@ -115,8 +117,8 @@ class PartialSums:
         Sum of case weight times precision weight in its unit.
     log_weights : float
         Sum of case weight times log precision weight in its unit.
-    spread : float
-        Largest distance of the response from its working center.
+    spread, size : float
+        Largest distance of the response from its working center, and from 0.
     precisions : tuple of (float, float)
         Smallest and largest precision weight.
     """
@@ -128,6 +130,7 @@ class PartialSums:
     total_weight: float
     log_weights: float
     spread: float
+    size: float
     precisions: tuple[float, float]
 
     @classmethod
@@ -167,7 +170,7 @@ class PartialSums:
         )
         return cls(
             units, sums, len(rest), float(case_weights.sum()), float(weights.sum()),
-            log_weights, largest(rest), precisions,
+            log_weights, largest(rest), largest(response), precisions,
         )  # fmt: skip
 
     def merge(
@@ -176,16 +179,10 @@ class PartialSums:
         n_levels: tuple[int, ...],
         maps: tuple[tuple[np.ndarray, np.ndarray], ...],
     ) -> PartialSums:
-        """The sums of the rows of both.
+        """The sums of the rows of both, which are in the same units.
 
-        Parameters
-        ----------
-        other : PartialSums
-            In the same units.
-        n_levels : tuple of int
-            Levels of every factor in the result.
-        maps : tuple of (ndarray, ndarray)
-            By factor, the codes there of the levels of `self` and of `other`.
+        Factors have `n_levels` in the result; `maps` holds by factor the codes there of
+        the levels of `self` and of `other`.
         """
         sums = self.sums.merge(
             other.sums, n_levels, tuple(own for own, _ in maps), tuple(new for _, new in maps)
@@ -198,6 +195,7 @@ class PartialSums:
             total_weight=self.total_weight + other.total_weight,
             log_weights=self.log_weights + other.log_weights,
             spread=max(self.spread, other.spread),
+            size=max(self.size, other.size),
             precisions=(
                 min(self.precisions[0], other.precisions[0]),
                 max(self.precisions[1], other.precisions[1]),
@@ -215,14 +213,8 @@ class PartialSums:
     ) -> RowSums:
         """The same sums in standard units, as `skmixed.inference.rows.sum_rows` has them.
 
-        Parameters
-        ----------
-        has_intercept : bool
-            Whether the first dense column is the fixed intercept.
-        intercepts : tuple of tuple of bool
-            By factor, which effects are intercepts.
-        integrate_fixed, rotates_bases, noise_variance
-            As for `sum_rows`.
+        `has_intercept` is of the dense columns, `intercepts` tells which effects of each
+        factor are intercepts; the rest is as for `sum_rows`.
         """
         working, gram, total = self.units, self.sums.dense, self.total_weight
         first = int(has_intercept)
@@ -230,10 +222,8 @@ class PartialSums:
         refuse_range(self.spread)
         fixed = transform_from_gram(gram[:p, :p] / total, has_intercept)
         refuse_too_few(self.n_observations, fixed.rank, self.n_rows)
-
         # weights are in units of their mean over all rows
         weight_unit = total / self.n_observations
-
         # working columns to standard ones, and back
         there = np.zeros((p, fixed.rank))
         there[:first, :first] = 1.0
@@ -248,7 +238,7 @@ class PartialSums:
         unit = working.response_scale
         perfect = (
             self.n_observations - fixed.rank <= 0
-            or scale * unit <= _PERFECT * self.spread
+            or scale * unit <= max(_PERFECT * self.spread, 1e-15 * self.size)
             or left <= 1e-14 * gram[p, p]
         )
         modelled = not perfect or (noise_variance is not None and self.n_observations > fixed.rank)
@@ -258,7 +248,8 @@ class PartialSums:
         for shape, own, effects, basis in zip(
             self.sums.factors, self.sums.own, intercepts, working.bases, strict=True
         ):
-            turn, lost = _turn(own.sum(axis=0) / total, shape.blocks, effects, rotates_bases)
+            mean = own.sum(axis=0) / total
+            turn, lost = _turn(mean, basis, shape.blocks, effects, rotates_bases)
             turns.append(turn)
             matrices.append(basis @ turn)
             dependent.append(lost)
@@ -300,37 +291,39 @@ class PartialSums:
         )
 
 
-def _turn(gram, blocks, intercepts, rotate):
+def _turn(gram, basis, blocks, intercepts, rotate):
     """Map from the working basis of a factor to its standard one, and dependent effects."""
-    matrix = np.zeros(gram.shape)
-    dependent: list[int] = []
     if gram.shape == (1, 1) and intercepts[0]:
         return np.eye(1), ()
-    for begin, stop in blocks:
-        parts = [(begin, stop)] if rotate else [(j, j + 1) for j in range(begin, stop)]
-        for first, last in parts:
-            here = slice(first, last)
-            shift = int(intercepts[first])
-            transform = transform_from_gram(gram[here, here], bool(shift))
-            places = first + np.concatenate([np.arange(shift), shift + transform.kept]).astype(int)
-            dependent += sorted({*range(first, last)} - {*places.tolist()})
-            back = transform.to_centred()
-            if shift:
-                back[0] -= transform.center @ back[1:]
-            matrix[here, places] = back
+    if not rotate:
+        # the parts may have been summed for a posterior that allows to mix effects
+        undo = np.linalg.inv(basis)
+        singly = [(j, j + 1) for begin, stop in blocks for j in range(begin, stop)]
+        turn, dependent = _standard_basis(undo.T @ gram @ undo, intercepts, singly)
+        return undo @ turn, dependent
+    return _standard_basis(gram, intercepts, blocks)
+
+
+def _standard_basis(gram, intercepts, blocks):
+    """Map to effects that are orthonormal within blocks, and dependent effects."""
+    matrix = np.zeros(gram.shape)
+    dependent: list[int] = []
+    for first, last in blocks:
+        here = slice(first, last)
+        shift = int(intercepts[first])
+        transform = transform_from_gram(gram[here, here], bool(shift))
+        places = first + np.concatenate([np.arange(shift), shift + transform.kept]).astype(int)
+        dependent += sorted({*range(first, last)} - {*places.tolist()})
+        back = transform.to_centred()
+        if shift:
+            back[0] -= transform.center @ back[1:]
+        matrix[here, places] = back
     return matrix, tuple(dependent)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What all parts have in common.
-
-    Attributes
-    ----------
-    encoder : DesignEncoder
-        Of the first part; its fixed effects and bases are those of all parts.
-    units : WorkingUnits
-    """
+    """What all parts have in common: columns, as the first part encodes them, and units."""
 
     encoder: DesignEncoder
     units: WorkingUnits
@@ -352,8 +345,7 @@ class Reference:
         Raises
         ------
         ValueError
-            When the model has a function that learns from the data: a part does
-            not know the mean of the whole.
+            When the model has a function that learns from all rows.
         """
         encoder, design = DesignEncoder.learn(
             spec, table, offset=offset, precision_weights=precision_weights, complete=False
@@ -376,13 +368,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Accumulation:
-    """Parts of the data that a model has seen: their sums, and what encodes them.
-
-    Attributes
-    ----------
-    encoder : DesignEncoder
-    sums : PartialSums
-    """
+    """Parts of the data that a model has seen: their sums, and what encodes them."""
 
     encoder: DesignEncoder
     sums: PartialSums
@@ -405,8 +391,8 @@ class Accumulation:
         return self.sums.standardised(
             self.encoder.fixed.intercept,
             tuple(
-                tuple(name == "Intercept" for name in factor.term_names)
-                for factor in self.encoder.factors
+                tuple(b.intercept and j == 0 for b in f.bases for j in range(len(b.names)))
+                for f in self.encoder.factors
             ),
             integrate_fixed=integrate_fixed,
             rotates_bases=rotates_bases,

@@ -3,12 +3,15 @@
 Level blocks of the matrix H become identities through their Cholesky factors.
 What stays far from it are shifts that a whole set of levels shares: they cost
 little where a small factor or the intercept can take the opposite shift. Those
-few *coarse* directions W are corrected as well: with E = (W'HW)^-1,
+few *coarse* directions W get an identity as well: with M = L L' the level blocks,
+Q an orthonormal basis of L'W and A = Q' L^-1 H L'^-1 Q,
 
-    S S' = M^-1 + W E W',        S = M^(-1/2) (I + U F U'),    U = M^(1/2) W,
+    S = L'^-1 (I + Q (A^(-1/2) - I) Q'),
 
-and S'HS is what conjugate gradients see: an additive two-level preconditioner
-(Nabben and Vuik 2004, SIAM J. Numer. Anal. 42) in a symmetric form.
+and S'HS is what conjugate gradients see: block Jacobi with one block more than
+there are levels. It is the identity where H is, so that small variances leave
+little to estimate (additive corrections, Nabben and Vuik 2004, SIAM J. Numer.
+Anal. 42, count W twice there).
 """
 
 from __future__ import annotations
@@ -127,7 +130,7 @@ class Coordinates:
         ]
         self.scales_transposed_by_level = _transposed(self.scales_by_level)
         lowers = [np.linalg.cholesky(matrix) for matrix in self.matrices]
-        # S_0 = M^(-1/2), its inverse, T S_0 and S_0'S_0, level by level
+        # S_0 = L'^-1, its inverse, T S_0 and S_0'S_0, level by level
         self._root = [np.swapaxes(np.linalg.inv(lower), 1, 2) for lower in lowers]
         self._root_inverse = [np.ascontiguousarray(np.swapaxes(l, 1, 2)) for l in lowers]
         self._effects = [s @ root for s, root in zip(used, self._root, strict=True)]
@@ -140,20 +143,20 @@ class Coordinates:
         self._bend(coarse.directions, projected)
 
     def _bend(self, directions: np.ndarray, projected: np.ndarray) -> None:
-        """Coefficients F of the coarse directions, and those of the inverse."""
+        """Coefficients of the coarse directions in S, its inverse and its square."""
         self._coarse = self.by_level(self._root_inverse, directions)
         values, vectors = np.linalg.eigh(self._coarse.T @ self._coarse)
         used = values > 1e-10 * values.max(initial=0.0)
-        root = vectors[:, used] * np.sqrt(values[used])
-        inverse = np.linalg.pinv(projected, rcond=1e-12, hermitian=True)
-        stretch, turn = np.linalg.eigh(root.T @ inverse @ root)
-        stretch = np.maximum(stretch, 0.0)
-        back = (vectors[:, used] / np.sqrt(values[used])) @ turn
-        self._there = (back * (np.sqrt(1.0 + stretch) - 1.0)) @ back.T
-        self._back = (back * (1.0 / np.sqrt(1.0 + stretch) - 1.0)) @ back.T
-        self.log_det -= float(np.log1p(stretch).sum())
-        self._added = (back * stretch) @ back.T
-        self.coarse_trace = float((self._added * projected).sum())
+        basis = vectors[:, used] / np.sqrt(values[used])
+        pivots, turn = np.linalg.eigh(basis.T @ projected @ basis)
+        if not pivots.min(initial=1.0) > 0.0:
+            raise np.linalg.LinAlgError("the coarse system is not positive definite")
+        basis = basis @ turn
+        self._there = (basis * (pivots**-0.5 - 1.0)) @ basis.T
+        self._back = (basis * (pivots**0.5 - 1.0)) @ basis.T
+        self._added = (basis * (1.0 / pivots - 1.0)) @ basis.T
+        self.log_det += float(np.log(pivots).sum())
+        self.coarse_trace = float((1.0 - pivots).sum())
 
     def squared_blocks(self, number: int) -> np.ndarray:
         """Level blocks of S S' summed over one of the large factors, (q, q)."""

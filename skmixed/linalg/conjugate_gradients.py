@@ -75,6 +75,16 @@ class Solution:
     runs: list[LanczosRun]
     basis: list[np.ndarray]
 
+    def columns(self, begin: int) -> Solution:
+        """The solutions of the columns from `begin` on."""
+        return Solution(
+            self.x[:, begin:],
+            self.residual[:, begin:],
+            self.n_products,
+            self.runs[begin:],
+            [vectors[:, begin:] for vectors in self.basis],
+        )
+
     def apply(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """f(H) b for every column, from the kept basis, (n, m)."""
         out = np.zeros_like(self.x)

@@ -35,6 +35,9 @@ _PROBE_TOLERANCE = 1e-5
 _FIXED_TOLERANCE = 1e-6
 """For covariances with the fixed effects."""
 
+_FEW_FIXED = 4
+"""Fixed effects up to which their covariance is solved for along with the mean."""
+
 _INFORMATION_TOLERANCE = 1e-3
 """For what only steers the steps."""
 
@@ -209,22 +212,31 @@ class IterativeSystem:
         return products
 
     def _solve(self) -> None:
-        """The mean and all probes in one batch."""
+        """The mean, all probes and, if they are few, the fixed effects in one batch."""
         probes = self.solver.probes
-        self._right = self.with_dense[:, -1:] - self.half @ self._response_half[:, None]
-        right = np.column_stack([self.coordinates.from_products(self._right), probes])
-        m = probes.shape[1]
-        tolerance = np.array([_MEAN_TOLERANCE] + [_PROBE_TOLERANCE] * m)
-        eliminated = np.array([True] + [self.integrate_fixed] * m)
-        solution = self.solve(right, tolerance, eliminated, keep_basis=m > 0)
+        mean = self.with_dense[:, -1:] - self.half @ self._response_half[:, None]
+        fixed = self._fixed_right
+        if fixed.shape[1] > _FEW_FIXED or not probes.size:
+            fixed = fixed[:, :0]
+        parts = [self.coordinates.from_products(mean), fixed, probes]
+        sizes = [part.shape[1] for part in parts]
+        right = np.column_stack(parts)
+        solution = self.solve(
+            right,
+            np.repeat([_MEAN_TOLERANCE, _FIXED_TOLERANCE, _PROBE_TOLERANCE], sizes),
+            np.repeat([True, True, self.integrate_fixed], sizes),
+            keep_basis=sizes[-1] > 0,
+        )
         self.n_products = solution.n_products
-        self._mean = solution.x[:, :1]
-        self._probe_solution = solution
-        self.effects = self.coordinates.to_effects(self._mean)[:, 0]
+        self._probe_solution = solution.columns(1 + fixed.shape[1])
+        if fixed.shape[1]:
+            self.fixed_solution = solution.x[:, 1 : 1 + fixed.shape[1]]
+        self._scaled_mean = self.coordinates.to_scaled(solution.x[:, :1])
+        self.effects = self.coordinates.to_effects(solution.x[:, :1])[:, 0]
         self.dense_effects = self.dense_root @ (self._response_half - self.half.T @ self.effects)
         # twice the linear less the quadratic form: an error of second order
         explained = float(
-            self._mean[:, 0] @ (right[:, 0] + solution.residual[:, 0])
+            solution.x[:, 0] @ (right[:, 0] + solution.residual[:, 0])
             + self._response_half @ self._response_half
         )
         self.penalised_rss = max(float(self.dense[-1, -1]) - explained, 0.0)
@@ -237,7 +249,7 @@ class IterativeSystem:
 
         z'Hz, whose expectation is known, takes most of the variance away.
         """
-        runs = self._probe_solution.runs[1:]
+        runs = self._probe_solution.runs
         return np.array(
             [run.quadratic_form(np.log) - run.quadratic_form(lambda values: values) for run in runs]
         )
@@ -263,19 +275,51 @@ class IterativeSystem:
         """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
         large = -self.effects[:, None]
         dense = np.append(-self.dense_effects, 1.0)[:, None]
-        tail = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+        tail = None
+        if not all(self.is_regular(factor) for factor in self.tail.large):
+            tail = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
         small = self.with_dense.T @ large + self.dense @ dense
         products = []
         for factor in self.cross.factors:
             shape = (factor.n_levels, factor.n_effects)
             if factor is self.cross.eliminated:
-                gathered = np.matmul(self.levels.shrink, self.tail.gather(large, dense))
-                products.append(gathered[:, :, 0])
-            elif factor in self.tail.large:
+                products.append(self.gathered[:, :, 0])
+            elif factor not in self.tail.large:
+                products.append(small[self.tail.dense_columns(factor), 0].reshape(shape))
+            elif tail is not None:
                 products.append(tail[factor.columns, 0].reshape(shape))
             else:
-                products.append(small[self.tail.dense_columns(factor), 0].reshape(shape))
+                # T' times the products is what the solver finds
+                scaled = self._scaled_mean[factor.columns].reshape(shape)
+                products.append(scaled @ np.linalg.inv(self.scale_factors[factor.position]))
         return products
+
+    def is_regular(self, factor: FactorLayout) -> bool:
+        """Whether T of a tail factor can be divided by without loss."""
+        smallest = np.linalg.svd(self.scale_factors[factor.position], compute_uv=False)[-1]
+        if factor in self.tail.large:
+            block = self.reduced_blocks[self.tail.large.index(factor)]
+            rows = np.diagonal(block, axis1=1, axis2=2).mean()
+        else:
+            rows = np.diagonal(self.dense)[self.tail.dense_columns(factor)].mean()
+        return bool(rows * smallest**2 > 1e-2)
+
+    @cached_property
+    def gathered(self) -> np.ndarray:
+        """reduced_l times the residual maker, all z and all x = H^-1 z, (L, Q, 1 + 2 m).
+
+        One pass over the cells for all of them. Of z and x, scaled to effects, the
+        dense part takes what it owes to the large factors.
+        """
+        root = self.dense_root[:, : self.n_posterior]
+        half = self.half[:, : self.n_posterior]
+        vectors = np.column_stack([self.solver.probes, self._probe_solution.x])
+        probed = self.coordinates.to_effects(vectors)
+        large = np.column_stack([-self.effects, probed])
+        dense = np.zeros((self.n_dense + 1, large.shape[1]))
+        dense[:, 0] = np.append(-self.dense_effects, 1.0)
+        dense[:-1, 1:] = -root @ (half.T @ probed)
+        return np.matmul(self.levels.shrink, self.tail.gather(large, dense))
 
     @cached_property
     def random_effects(self) -> list[np.ndarray]:
@@ -353,13 +397,17 @@ class IterativeSystem:
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
         root = self.dense_root[self.tail.n_small :]
-        right, solution = self.fixed_solution
-        rest = solution.x.T @ (right + solution.residual)
+        right, solution = self._fixed_right, self.fixed_solution
+        rest = right.T @ solution
         return root @ root.T + 0.5 * (rest + rest.T)
 
     @cached_property
-    def fixed_solution(self) -> tuple[np.ndarray, Solution]:
-        """Right-hand sides (N, p) that stand for the fixed effects, and their solution."""
+    def _fixed_right(self) -> np.ndarray:
+        """Right-hand sides that stand for the fixed effects, (N, p)."""
         root = self.dense_root[self.tail.n_small :]
-        right = self.coordinates.from_products(self.half @ root.T)
-        return right, self.solve(right, _FIXED_TOLERANCE, True)
+        return self.coordinates.from_products(self.half @ root.T)
+
+    @cached_property
+    def fixed_solution(self) -> np.ndarray:
+        """Their solutions with the fixed effects eliminated, (N, p)."""
+        return self.solve(self._fixed_right, _FIXED_TOLERANCE, True).x

@@ -35,7 +35,7 @@ class ProbedCovariance:
     ----------
     system : IterativeSystem
     probes : Solution
-        Of the mean and, from the second column on, of the probes.
+        Of the probes.
     """
 
     def __init__(self, system: IterativeSystem, probes: Solution) -> None:
@@ -52,7 +52,7 @@ class ProbedCovariance:
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """S z and S x, (N, m) each."""
         to_scaled = self.system.coordinates.to_scaled
-        return to_scaled(self.system.solver.probes), to_scaled(self._probes.x[:, 1:])
+        return to_scaled(self.system.solver.probes), to_scaled(self._probes.x)
 
     @cached_property
     def _draws(self) -> np.ndarray:
@@ -60,7 +60,7 @@ class ProbedCovariance:
         return self.system.coordinates.to_scaled(self._apply(lambda values: values**-0.5))
 
     def _apply(self, function) -> np.ndarray:
-        return self._probes.apply(function)[:, 1:]
+        return self._probes.apply(function)
 
     def _scaled_to_effects(self, vectors: np.ndarray) -> np.ndarray:
         coordinates = self.system.coordinates
@@ -114,13 +114,12 @@ class ProbedCovariance:
         if factor is system.cross.eliminated:
             sums = self._given_large.sum(axis=0)
             if system.tail.n_large:
-                z, x = (self._gather(self._scaled_to_effects(v)) for v in self._pairs)
+                z, x = np.split(system.gathered[:, :, 1:], 2, axis=2)
                 sums = sums + np.einsum("lqm,lsm->qs", x, z) / self._n
             return system.levels.precision_shrunk.sum(axis=0) - 0.5 * (sums + sums.T)
         scale = system.scale_factors[factor.position]
-        smallest = np.linalg.svd(scale, compute_uv=False)[-1]
         shape = (factor.n_levels, factor.n_effects, -1)
-        if self._rows(factor) * smallest**2 > 1e-2:
+        if system.is_regular(factor):
             inverse = np.linalg.inv(scale)
             if factor in system.tail.large:
                 # H^-1 = S S' + S ((S'HS)^-1 - I) S', the first part exactly
@@ -137,14 +136,6 @@ class ProbedCovariance:
         weight = 1.0 if factor in system.tail.small else signs.shape[1]
         sums = np.einsum("lqm,lsm->qs", products.reshape(shape), signs.reshape(shape)) / weight
         return 0.5 * (sums + sums.T)
-
-    def _rows(self, factor: FactorLayout) -> float:
-        """Mean diagonal of the factor's reduced cross-products."""
-        system = self.system
-        if factor in system.tail.small:
-            return float(np.diagonal(system.dense)[system.tail.dense_columns(factor)].mean())
-        block = system.reduced_blocks[system.tail.large.index(factor)]
-        return float(np.diagonal(block, axis1=1, axis2=2).mean())
 
     def _signs(self, factor: FactorLayout) -> np.ndarray:
         """Probes of one factor: unit vectors where it is small."""
@@ -205,10 +196,10 @@ class ProbedCovariance:
         coordinates = system.coordinates
         if kept or not system.integrate_fixed:
             right = coordinates.from_products(self._half @ root.T)
-            solution = system.solve(right, _TOLERANCE, system.integrate_fixed)
+            solution = system.solve(right, _TOLERANCE, system.integrate_fixed).x
         else:
-            _, solution = system.fixed_solution
-        large = -coordinates.to_effects(solution.x)
+            solution = system.fixed_solution
+        large = -coordinates.to_effects(solution)
         dense = self._root @ (root.T - self._half.T @ large)
         out = [dense[fixed].T]
         for factor in cross.factors:

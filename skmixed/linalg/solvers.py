@@ -20,7 +20,7 @@ _LARGEST_DIRECT = 2500
 _MEMORY_SHARE = 0.25
 """Part of the machine's memory that "auto" lets dense matrices take."""
 
-_LEAST_PROBES, _MOST_PROBES = 8, 64
+_LEAST_PROBES, _MOST_PROBES = 12, 64
 _PROBED_EFFECTS = 131_072
 """Signs that all probes together should have: errors fall with their square root."""
 

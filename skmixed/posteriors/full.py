@@ -41,7 +41,9 @@ class FullPosterior:
         return gradient, hessian, derivatives
 
     def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
-        """Average information less an estimate of its expectation."""
+        """Average information less an estimate of its expectation, of exact systems."""
+        if not place.system.is_exact:
+            return np.zeros_like(average_information)
         return average_information - _expected_information(place)
 
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
@@ -54,8 +56,10 @@ class FullPosterior:
         rows = system.cross.n_fixed
         total = rows + sum(factor.size for factor in factors)
         for factor in sorted(factors, key=lambda factor: factor.size):
-            if (rows + factor.size) * total > joint_limit or not covariance.can_join(factor):
+            if (rows + factor.size) * total > joint_limit:
                 break
+            if not covariance.can_join(factor):
+                continue
             rows += factor.size
             kept.append(factor.position)
         joint = covariance.joint(tuple(sorted(kept)))
