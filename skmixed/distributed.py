@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 Estimator = TypeVar("Estimator", bound="BaseMixedEffects")
 
-_RESPONSE, _WEIGHT = "the response of skmixed", "the sample weight of skmixed"
-"""Columns beside those of X."""
-
 Part = tuple[Any, Any, Any]
 """X, y and sample_weight of a partition."""
 
@@ -54,7 +51,7 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
     ------
     ValueError
         When X, y and the weights do not have the same number of partitions, or
-        when no partition has a row.
+        when no partition has a row that counts.
     """
     import dask
 

@@ -89,8 +89,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     n_probes : int or "auto", default="auto"
         Random vectors of the iterative solver. The Monte Carlo errors of variances
         and of the ELBO fall with their square root, time grows about linearly.
-        "auto": between 64 (few levels) and 8 (more than 16,000), which keeps the
-        error of a variance below some hundredths of its standard error.
+        "auto": between 64 (few levels) and 5 (more than 20,000), which keeps the
+        error of a variance at some hundredths of its standard error.
     warm_start : bool, default=False
         Whether `fit` starts from the variance parameters of the previous fit.
     random_state : int, RandomState instance or None, default=None

@@ -251,7 +251,7 @@ def test_categorical_fixed_effects(data):
     assert_same_fit(found, clone(model).fit(X, y))
     text = X.assign(kind=X["kind"].astype(str))
     model = feed(clone(model), text, y, [np.arange(200)])
-    with pytest.raises(ValueError, match="kind.*first part of the data did not hold"):
+    with pytest.raises(ValueError, match=r"kind.*first part of the data did not hold"):
         model.partial_fit(text, y)
 
 

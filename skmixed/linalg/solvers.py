@@ -20,8 +20,8 @@ _LARGEST_DIRECT = 2500
 _MEMORY_SHARE = 0.25
 """Part of the machine's memory that "auto" lets dense matrices take."""
 
-_LEAST_PROBES, _MOST_PROBES = 12, 64
-_PROBED_EFFECTS = 131_072
+_LEAST_PROBES, _MOST_PROBES = 5, 64
+_PROBED_EFFECTS = 100_000
 """Signs that all probes together should have: errors fall with their square root."""
 
 
