@@ -165,6 +165,32 @@ class Coordinates:
         total = np.einsum("lqk,kj,lsj->qs", coarse, self._added, coarse, optimize=True)
         return total + np.einsum("lqr,lsr->qs", root, root)
 
+    def system_blocks(self, number: int, half: np.ndarray, products: np.ndarray) -> np.ndarray:
+        """Level blocks of S S' H S S' summed over one of the large factors, (q, q).
+
+        Parameters
+        ----------
+        number : int
+        half : ndarray (N, r)
+            As in `CoarseSpace.projected`.
+        products : ndarray (N, k)
+            H times the coarse directions.
+        """
+        factor, matrices = self._factors[number], self.matrices[number]
+        shape = (factor.n_levels, factor.n_effects, -1)
+        explained = self.by_level(self.scales_transposed_by_level, half)[factor.columns]
+        explained = explained.reshape(shape)
+        own = matrices - np.matmul(explained, np.swapaxes(explained, 1, 2))
+        inverse = np.linalg.inv(matrices)
+        coarse = self._directions[factor.columns]
+        added = (coarse @ self._added).reshape(shape)
+        inner = self._added @ (self._directions.T @ products) @ self._added
+        moved = inverse @ products[factor.columns].reshape(shape)
+        cross = np.einsum("lqk,lsk->qs", moved, added)
+        bent = (coarse @ inner).reshape(shape)
+        total = (inverse @ own @ inverse).sum(axis=0) + cross + cross.T
+        return total + np.einsum("lqk,lsk->qs", bent, coarse.reshape(shape))
+
     def by_level(self, blocks: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
         """Level blocks times vectors (N, m)."""
         out = np.empty(vectors.shape)

@@ -85,6 +85,15 @@ class Solution:
             [vectors[:, begin:] for vectors in self.basis],
         )
 
+    def product(self) -> np.ndarray:
+        """H b for every column, which the first step has made, (n, m)."""
+        if not self.basis:
+            return np.zeros_like(self.x)
+        pivots = np.array([run.diagonal[0] if len(run.diagonal) else 0.0 for run in self.runs])
+        # the residual after the first step is b - H b / pivot
+        left = self.basis[1] if len(self.basis) > 1 else 0.0
+        return (self.basis[0] - left) * pivots
+
     def apply(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """f(H) b for every column, from the kept basis, (n, m)."""
         out = np.zeros_like(self.x)

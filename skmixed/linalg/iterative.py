@@ -305,6 +305,17 @@ class IterativeSystem:
         return bool(rows * smallest**2 > 1e-2)
 
     @cached_property
+    def coarse_products(self) -> np.ndarray:
+        """H times the coarse directions, (N, k)."""
+        directions = self.solver.coarse.directions
+        coordinates = self.coordinates
+        given = np.full(directions.shape[1], not self.integrate_fixed)
+        effects = coordinates.by_level(coordinates.scales_by_level, directions)
+        products = self.project(effects, given)
+        scaled = coordinates.by_level(coordinates.scales_transposed_by_level, products)
+        return scaled + directions
+
+    @cached_property
     def gathered(self) -> np.ndarray:
         """reduced_l times the residual maker, all z and all x = H^-1 z, (L, Q, 1 + 2 m).
 

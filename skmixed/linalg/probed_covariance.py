@@ -55,6 +55,11 @@ class ProbedCovariance:
         return to_scaled(self.system.solver.probes), to_scaled(self._probes.x)
 
     @cached_property
+    def _forward(self) -> np.ndarray:
+        """S (S'HS) z, (N, m)."""
+        return self.system.coordinates.to_scaled(self._probes.product())
+
+    @cached_property
     def _draws(self) -> np.ndarray:
         """S u (N, m): in expectation of outer products H^-1."""
         return self.system.coordinates.to_scaled(self._apply(lambda values: values**-0.5))
@@ -122,10 +127,14 @@ class ProbedCovariance:
         if system.is_regular(factor):
             inverse = np.linalg.inv(scale)
             if factor in system.tail.large:
-                # H^-1 = S S' + S ((S'HS)^-1 - I) S', the first part exactly
+                # (S'HS)^-1 is about 2 I - S'HS, of which the blocks are known exactly
                 z, x = (v[factor.columns].reshape(shape) for v in self._pairs)
-                inner = np.einsum("lqm,lsm->qs", x - z, z) / self._n
-                inner += system.coordinates.squared_blocks(system.tail.large.index(factor))
+                rest = x - 2.0 * z + self._forward[factor.columns].reshape(shape)
+                inner = np.einsum("lqm,lsm->qs", rest, z) / self._n
+                number = system.tail.large.index(factor)
+                coordinates = system.coordinates
+                inner += 2.0 * coordinates.squared_blocks(number)
+                inner -= coordinates.system_blocks(number, self._half, system.coarse_products)
             else:
                 blocks = self._dense_blocks(factor)
                 inner = inverse @ blocks.sum(axis=0) @ inverse.T
