@@ -219,9 +219,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Fixed-effect and grouping columns.
+            Fixed-effect and grouping columns. A Dask data frame is summed partition
+            by partition where it lies, on the current ``dask.distributed`` client if
+            there is one, and need not fit into memory.
         y : array-like of shape (n_samples,)
-            Response.
+            Response; with a Dask data frame, a Dask series of the same partitions.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights: weight 2 counts as the row twice, weight 0 as absent.
 
@@ -307,7 +309,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
             Rows to predict. A level that `fit` has not seen, or a missing label,
-            has a random effect of 0 (see `handle_unknown`).
+            has a random effect of 0 (see `handle_unknown`). With a Dask data frame
+            the results are Dask series.
         return_std : bool, default=False
             Whether to return the standard deviation of a new observation: noise,
             posterior variance of the effects, and for unseen levels their prior
@@ -328,7 +331,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         The posterior covariance between levels of two different large factors is
         approximated by what they owe to fixed effects and small factors; see
         `skmixed.inference.prediction`. It is exact for models with up to some 280
-        effects in all.
+        effects in all. After an iterative fit the variances of single effects are
+        exact given the other effects, plus an estimate from posterior draws.
         """
         if is_distributed(X):
             return predict_distributed(self, X, return_std, include)

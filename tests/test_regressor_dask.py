@@ -90,6 +90,16 @@ def test_labels_of_text(rows):
         np.testing.assert_allclose(effects, reference, rtol=1e-9, atol=1e-9)
 
 
+def test_labels_by_appearance(rows):
+    """Without a common order labels come as in the rows, whatever is merged first."""
+    labels = [7, "c", 3, "a", 5, "b", 1, "d"]
+    rows = rows.assign(g1=rows["g1"].map(dict(enumerate(labels))).astype(object))
+    parts = np.array_split(np.arange(N), 30)
+    with dask.config.set({"dataframe.convert-string": False}):
+        found = fit(from_parts([rows.iloc[part] for part in parts]))
+    assert_same_fit(found, clone(MODEL).fit(rows[COLUMNS], rows["y"]))
+
+
 @pytest.mark.parametrize("smallest", [1, "1MiB"])
 def test_parquet(rows, expected, tmp_path, smallest):
     """Dask joins small files by the columns that are read: X and y must stay together."""

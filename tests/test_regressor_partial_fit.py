@@ -280,6 +280,13 @@ def test_bad_chunks_leave_the_model_as_it_was(data, of_X, of_y, message):
     assert_same_fit(model, clone(model).fit(X, y))
 
 
+@pytest.mark.parametrize("units", [(1.0, 1e200), (1e200, 1.0), (1e-200, 1e-200)])
+def test_range_of_the_response(data, units):
+    X, y = data
+    with pytest.raises(ValueError, match="change the unit of y"), np.errstate(all="ignore"):
+        feed(MixedEffectsVIRegressor("g0"), X, y * np.repeat(units, N // 2), in_chunks(200))
+
+
 def test_functions_of_all_rows_are_refused(data):
     X, y = data
     for formula in ("scale(z) + (1 | g0)", "(1 + center(z) | g0)"):

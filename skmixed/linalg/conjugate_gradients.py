@@ -22,7 +22,7 @@ class NotConvergedError(SingularSystemError):
 
 @dataclass(frozen=True)
 class LanczosRun:
-    """Coefficients of one column's solve that started from zero.
+    """Coefficients of one column's solve.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Solution:
     n_products : int
         Products with H, all columns at once.
     runs : list of LanczosRun
-        By column; of use where the solve started from zero.
+        By column.
     basis : list of ndarray (n, m)
         Unnormalised Lanczos vectors by step, if they were to be kept.
     """
@@ -112,10 +112,9 @@ def solve(
     right: np.ndarray,
     tolerance: np.ndarray,
     max_iter: int,
-    start: np.ndarray | None = None,
     keep_basis: bool = False,
 ) -> Solution:
-    """Solve H x = b for every column of `right`.
+    """Solve H x = b for every column of `right`, from zero.
 
     A column that has converged leaves the batch, and the products get cheaper.
 
@@ -127,8 +126,6 @@ def solve(
     tolerance : ndarray (m,)
         Bound on the norm of the residual relative to that of the column.
     max_iter : int
-    start : ndarray (n, m), optional
-        Where to start; zero.
     keep_basis : bool, default=False
 
     Raises
@@ -139,13 +136,11 @@ def solve(
         When H turns out not to be positive definite, or not to be finite.
     """
     n, m = right.shape
-    size = np.sqrt(np.einsum("ij,ij->j", right, right))
-    # no residual is small relative to a column of zeros, whose solution is known
-    solution = np.zeros((n, m)) if start is None else np.where(size > 0.0, start, 0.0)
-    residual = right.copy() if start is None else right - multiply(solution, np.arange(m))
-    n_products = 0 if start is None else 1
+    squares = np.einsum("ij,ij->j", right, right)
+    size = np.sqrt(squares)
+    solution, residual = np.zeros((n, m)), right.copy()
+    n_products = 0
     bound = (tolerance * size) ** 2
-    squares = np.einsum("ij,ij->j", residual, residual)
     alphas: list[list[float]] = [[] for _ in range(m)]
     betas: list[list[float]] = [[] for _ in range(m)]
     basis: list[np.ndarray] = []

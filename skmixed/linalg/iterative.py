@@ -18,11 +18,11 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from skmixed.linalg.coarse import CoarseSpace, Coordinates
 from skmixed.linalg.conjugate_gradients import Solution, solve
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.dense_part import DensePart
 from skmixed.linalg.elimination import EliminatedLevels
 from skmixed.linalg.probed_covariance import ProbedCovariance
 from skmixed.linalg.sparse_tail import SparseTail
@@ -115,7 +115,6 @@ class IterativeSystem:
         self.integrate_fixed = solver.integrate_fixed
         self.scale_factors = scale_factors
         self._reduce()
-        self._eliminate_dense()
         self._precondition()
         self._solve()
 
@@ -127,31 +126,8 @@ class IterativeSystem:
         self.levels = EliminatedLevels.of(cross.own, scale)
         reduced = self.tail.reduce(self.levels.omega_shrunk)
         self.with_dense, self.dense, self.reduced_blocks = reduced
-
-    def _eliminate_dense(self) -> None:
-        """Solve for the dense part: with W'(scaled dense)W = I, its effects are W (...)."""
-        tail = self.tail
         self.n_dense = len(self.dense) - 1
-        small = [
-            np.kron(np.eye(factor.n_levels), self.scale_factors[factor.position])
-            for factor in tail.small
-        ]
-        dense_scale = block_diag(*small, np.eye(self.cross.n_fixed))
-        identity = np.zeros(self.n_dense)
-        identity[: tail.n_small] = 1.0
-        system = dense_scale.T @ self.dense[:-1, :-1] @ dense_scale
-        try:
-            lower = np.linalg.cholesky(system + np.diag(identity))
-        except np.linalg.LinAlgError:
-            raise SingularSystemError(
-                "the system is singular at these variance parameters"
-            ) from None
-        pivots = np.log(np.diagonal(lower))
-        self._log_det_small = 2.0 * float(pivots[: tail.n_small].sum())
-        self._log_det_fixed_given = 2.0 * float(pivots[tail.n_small :].sum())
-        self.dense_root = dense_scale @ np.linalg.inv(lower).T
-        self.half = self.with_dense[:, :-1] @ self.dense_root
-        self._response_half = self.dense_root.T @ self.dense[:-1, -1]
+        self.part = DensePart.eliminate(self.tail, self.scale_factors, self.with_dense, self.dense)
 
     @property
     def n_posterior(self) -> int:
@@ -159,7 +135,7 @@ class IterativeSystem:
         return self.n_dense if self.integrate_fixed else self.tail.n_small
 
     def _precondition(self) -> None:
-        half = self.half[:, : self.n_posterior]
+        half = self.part.half[:, : self.n_posterior]
         projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scale_factors)
         try:
             self.coordinates = Coordinates(
@@ -178,7 +154,6 @@ class IterativeSystem:
         right: np.ndarray,
         tolerance: float | np.ndarray,
         integrate_fixed: np.ndarray | bool,
-        start: np.ndarray | None = None,
         keep_basis: bool = False,
     ) -> Solution:
         """Solve in the solver's coordinates.
@@ -199,22 +174,20 @@ class IterativeSystem:
                 vectors, lambda effects: self.project(effects, given[numbers])
             )
 
-        return solve(
-            multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, start, keep_basis
-        )
+        return solve(multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, keep_basis)
 
     def project(self, effects: np.ndarray, given: np.ndarray) -> np.ndarray:
         """(R - half half') times effects (N, m); without beta's part for `given` columns."""
         products = self.tail.multiply(effects, self.levels.omega_shrunk)
-        explained = self.half.T @ effects
+        explained = self.part.half.T @ effects
         explained[self.tail.n_small :, given] = 0.0
-        products -= self.half @ explained
+        products -= self.part.half @ explained
         return products
 
     def _solve(self) -> None:
         """The mean, all probes and, if they are few, the fixed effects in one batch."""
         probes = self.solver.probes
-        mean = self.with_dense[:, -1:] - self.half @ self._response_half[:, None]
+        mean = self.with_dense[:, -1:] - self.part.half @ self.part.response_half[:, None]
         fixed = self._fixed_right
         if fixed.shape[1] > _FEW_FIXED or not probes.size:
             fixed = fixed[:, :0]
@@ -233,11 +206,13 @@ class IterativeSystem:
             self.fixed_solution = solution.x[:, 1 : 1 + fixed.shape[1]]
         self._scaled_mean = self.coordinates.to_scaled(solution.x[:, :1])
         self.effects = self.coordinates.to_effects(solution.x[:, :1])[:, 0]
-        self.dense_effects = self.dense_root @ (self._response_half - self.half.T @ self.effects)
+        self.dense_effects = self.part.root @ (
+            self.part.response_half - self.part.half.T @ self.effects
+        )
         # twice the linear less the quadratic form: an error of second order
         explained = float(
             solution.x[:, 0] @ (right[:, 0] + solution.residual[:, 0])
-            + self._response_half @ self._response_half
+            + self.part.response_half @ self.part.response_half
         )
         self.penalised_rss = max(float(self.dense[-1, -1]) - explained, 0.0)
 
@@ -257,9 +232,11 @@ class IterativeSystem:
     def log_det(self, integrate_fixed: bool) -> float:
         """log |V|, or log |V| + log |X' V^-1 X|; estimated."""
         assert integrate_fixed == self.integrate_fixed
-        exact = self.levels.log_det + self._log_det_small + self.coordinates.log_det + self._trace
+        exact = (
+            self.levels.log_det + self.part.log_det_small + self.coordinates.log_det + self._trace
+        )
         if integrate_fixed:
-            exact += self._log_det_fixed_given
+            exact += self.part.log_det_fixed
         samples = self.log_det_samples
         return exact + (float(samples.mean()) if len(samples) else 0.0)
 
@@ -322,8 +299,8 @@ class IterativeSystem:
         One pass over the cells for all of them. Of z and x, scaled to effects, the
         dense part takes what it owes to the large factors.
         """
-        root = self.dense_root[:, : self.n_posterior]
-        half = self.half[:, : self.n_posterior]
+        root = self.part.root[:, : self.n_posterior]
+        half = self.part.half[:, : self.n_posterior]
         vectors = np.column_stack([self.solver.probes, self._probe_solution.x])
         probed = self.coordinates.to_effects(vectors)
         large = np.column_stack([-self.effects, probed])
@@ -367,8 +344,8 @@ class IterativeSystem:
             + known.T @ large + known_dense.T @ dense
             + own.reshape(-1, m).T @ inner
         )  # fmt: skip
-        half = self.dense_root.T @ (through_dense + known_dense)[:-1]
-        right = self.coordinates.from_products(through + known - self.half @ half)
+        half = self.part.root.T @ (through_dense + known_dense)[:-1]
+        right = self.coordinates.from_products(through + known - self.part.half @ half)
         solution = self.solve(right, _INFORMATION_TOLERANCE, True)
         explained = solution.x.T @ (right + solution.residual)
         return gram - half.T @ half - 0.5 * (explained + explained.T)
@@ -382,7 +359,7 @@ class IterativeSystem:
         else:
             dense[self.tail.dense_columns(factor)] = signs
         used = self.n_posterior
-        root, half = self.dense_root[:, :used], self.half[:, :used]
+        root, half = self.part.root[:, :used], self.part.half[:, :used]
         reduced, with_dense = self.dense[:-1, :-1], self.with_dense[:, :-1]
         explained = root.T @ (with_dense.T @ large + reduced @ dense)
         right = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
@@ -407,7 +384,7 @@ class IterativeSystem:
 
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
-        root = self.dense_root[self.tail.n_small :]
+        root = self.part.root[self.tail.n_small :]
         right, solution = self._fixed_right, self.fixed_solution
         rest = right.T @ solution
         return root @ root.T + 0.5 * (rest + rest.T)
@@ -415,8 +392,8 @@ class IterativeSystem:
     @cached_property
     def _fixed_right(self) -> np.ndarray:
         """Right-hand sides that stand for the fixed effects, (N, p)."""
-        root = self.dense_root[self.tail.n_small :]
-        return self.coordinates.from_products(self.half @ root.T)
+        root = self.part.root[self.tail.n_small :]
+        return self.coordinates.from_products(self.part.half @ root.T)
 
     @cached_property
     def fixed_solution(self) -> np.ndarray:

@@ -43,8 +43,8 @@ class ProbedCovariance:
         self.system: IterativeSystem = proxy(system)
         self._probes = probes
         self._n = system.solver.probes.shape[1]
-        self._root = system.dense_root[:, : system.n_posterior]
-        self._half = system.half[:, : system.n_posterior]
+        self._root = system.part.root[:, : system.n_posterior]
+        self._half = system.part.half[:, : system.n_posterior]
 
     # Pieces -----------------------------------------------------------------------
 
