@@ -44,6 +44,11 @@ from skmixed.validation import (
 
 METHODS = ("reml", "ml")
 
+_MODEL_PARAMETERS = (
+    "random_effects", "formula", "offset", "precision_weights", "fit_intercept", "family"
+)  # fmt: skip
+"""Parameters that chunks of data have to agree on."""
+
 
 class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
     """The machinery behind a mixed-effects estimator; subclasses have the parameters."""
@@ -57,7 +62,7 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                 "Found array with 1 sample(s) while a minimum of 2 is required: "
                 "one row says nothing about a variance."
             )
-        self.__dict__.pop("_accumulation", None)
+        self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
         table, response, weights = self._rows(X, y, sample_weight)
         encoder, design = DesignEncoder.learn(
@@ -79,11 +84,23 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Add rows to those seen, and fit on all."""
         self._check_parameters()
-        seen: Accumulation | None = getattr(self, "_accumulation", None)
+        seen: Accumulation | None = None
+        if hasattr(self, "_seen"):
+            seen, model = self._seen
+            for name, value in self._model().items():
+                if value != model[name]:
+                    raise ValueError(
+                        f"{name} was {model[name]} for the chunks so far and is {value} now, but "
+                        "their sums are those of one model; call fit, or partial_fit of a clone."
+                    )
         validate_data(self, X, reset=seen is None, skip_check_array=True)
         reference = self._reference(X, y, sample_weight) if seen is None else seen.reference
         part = self._summed(X, y, sample_weight, reference)
         return self._fit_accumulation(part if seen is None else seen.merge(part))
+
+    def _model(self) -> dict[str, str]:
+        """The parameters that chunks of data have to agree on."""
+        return {name: repr(getattr(self, name)) for name in _MODEL_PARAMETERS}
 
     def _reference(self, X: Any, y: Any, sample_weight: Any) -> Reference:
         """Columns and units that all parts will have, from the first one."""
@@ -101,10 +118,14 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
 
     def _fit_accumulation(self, accumulation: Accumulation) -> Self:
         """Fit on the sums of all parts; keep them for more to come."""
-        self._accumulation = accumulation
         encoder = accumulation.encoder
         options = self._options(encoder, self._reporter(None, encoder))
+        if self.precision_weights is not None:
+            check_weight_range(
+                f"Column {self.precision_weights!r}", np.array(accumulation.sums.precisions)
+            )
         if accumulation.sums.n_rows < 2 or any(f.levels.n_levels < 2 for f in encoder.factors):
+            self._seen = accumulation, self._model()
             return self
         rows = accumulation.standardised(
             integrate_fixed=options.integrate_fixed,
@@ -114,6 +135,7 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         with restrained_blas(options.n_threads):
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
+        self._seen = accumulation, self._model()
         self._publish(encoder, result)
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
         return self
@@ -247,6 +269,10 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         if design.precision_weights is None:
             return self.noise_variance_
         return self.noise_variance_ / design.precision_weights
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind
+        return hasattr(self, "fit_result_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -302,3 +302,10 @@ def test_precision_does_not_depend_on_the_first_chunk(data):
     y = 1e3 * (y + X["x0"].to_numpy()) + 1e6
     model = MixedEffectsVIRegressor(["(1 + x0 | g0)", "g1"])
     assert_same_fit(feed(model, X, y, in_chunks(5, 30)), clone(model).fit(X, y))
+
+
+def test_another_model_is_refused(data):
+    X, y = data
+    model = MixedEffectsVIRegressor(["g0", "g1"]).partial_fit(X[:200], y[:200])
+    with pytest.raises(ValueError, match=r"random_effects was .* call fit, or partial_fit"):
+        model.set_params(random_effects=["g0"]).partial_fit(X[200:], y[200:])
