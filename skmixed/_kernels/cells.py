@@ -8,26 +8,28 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def sort_pairs(first_codes, second_codes, start, second_start, partly, order, second):
+def sort_pairs(
+    first_codes, second_codes, first_ranks, second_ranks, start, second_start, partly, order, second
+):
     """Order rows by level of one factor, and within it by level of another.
 
-    Two counting sorts. Filled are `start` (n_first + 1,), the row numbers
-    `order` (n,) and the second factor's code of every row in that order, `second`
+    Two counting sorts. Levels are numbered anew: code c is level ``ranks[c]``. Filled are `start` (n_first + 1,), the row numbers
+    `order` (n,) and the second factor's level of every row in that order, `second`
     (n,); `second_start` (n_second + 1,) and `partly` (n,) are work space. `start`
     and `second_start` are to be zero.
     """
     n = first_codes.shape[0]
-    _count_levels(second_codes, second_start)
+    _count_levels(second_codes, second_ranks, second_start)
     for i in range(n):
-        level = second_codes[i]
+        level = second_ranks[second_codes[i]]
         partly[second_start[level]] = i
         second_start[level] += 1
-    _count_levels(first_codes, start)
+    _count_levels(first_codes, first_ranks, start)
     for r in range(n):
         i = partly[r]
-        level = first_codes[i]
+        level = first_ranks[first_codes[i]]
         order[start[level]] = i
-        second[start[level]] = second_codes[i]
+        second[start[level]] = second_ranks[second_codes[i]]
         start[level] += 1
     # every level now points to its end, which is where the next one begins
     for l in range(start.shape[0] - 1, 0, -1):
@@ -36,10 +38,10 @@ def sort_pairs(first_codes, second_codes, start, second_start, partly, order, se
 
 
 @kernel
-def _count_levels(codes, start):
+def _count_levels(codes, ranks, start):
     """Fill the first place of every level in a sort by level, and the end."""
     for i in range(codes.shape[0]):
-        start[codes[i] + 1] += 1
+        start[ranks[codes[i]] + 1] += 1
     for l in range(1, start.shape[0]):
         start[l] += start[l - 1]
 

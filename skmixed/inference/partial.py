@@ -278,7 +278,9 @@ class PartialSums:
             dense[:p, -1] = -there @ coefficients / scale
             dense[p, -1] = 1.0 / scale
             root = 1.0 / np.sqrt(weight_unit)
-            sums = self.sums.transformed(root * dense, tuple(root * turn for turn in turns))
+            sums = self.sums.transformed(
+                root * dense, tuple(root * turn for turn in turns)
+            ).ranked()
         alike = self.precisions[0] == self.precisions[1]
         return RowSums(
             sums,

@@ -32,15 +32,16 @@ def publish(
     if units.fixed.has_intercept:
         coefficients[0] += units.response_center
     factors = []
-    for scale, basis, means, levels in zip(
-        system.scale_factors, units.bases, system.random_effects, posterior.levels, strict=True
-    ):
+    for scale, basis, means, levels, ranks in zip(
+        system.scale_factors, units.bases, system.random_effects, posterior.levels,
+        _ranks(objective), strict=True,
+    ):  # fmt: skip
         mixed = basis @ scale
         factors.append(
             FactorResult(
                 covariance=unit * (mixed @ mixed.T),
-                means=units.response_scale * (means @ basis.T),
-                covariances=unit * (basis @ levels @ basis.T),
+                means=units.response_scale * (means @ basis.T)[ranks],
+                covariances=unit * (basis @ levels @ basis.T)[ranks],
             )
         )
     return FitResult(
@@ -64,6 +65,12 @@ def publish(
     )
 
 
+def _ranks(objective: Objective) -> list[np.ndarray | slice]:
+    """Where the levels of the data stand in the arrays of the fit, by factor."""
+    ranks = objective.cross.sums.ranks
+    return [slice(None)] * len(objective.cross.factors) if ranks is None else list(ranks)
+
+
 def _elbo_std(system: System) -> float:
     """Standard error of the ELBO, half that of the log determinant."""
     samples = system.log_det_samples
@@ -84,11 +91,11 @@ def _coupling(
     rows = [np.arange(n_fixed)]
     offset = n_fixed
     columns = [to_centred @ joint[:, :n_fixed].T]
-    for factor, basis in zip(factors, units.bases, strict=True):
+    for factor, basis, ranks in zip(factors, units.bases, _ranks(objective), strict=True):
         here = slice(offset, offset + factor.size)
         if factor.position in posterior.joint_factors:
             rows.append(np.arange(offset, offset + factor.size))
-        part = joint[:, here].reshape(-1, factor.n_levels, factor.n_effects)
+        part = joint[:, here].reshape(-1, factor.n_levels, factor.n_effects)[:, ranks]
         columns.append((part @ basis.T).reshape(len(joint), factor.size).T)
         offset += factor.size
     if not len(joint):

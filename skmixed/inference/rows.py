@@ -116,6 +116,7 @@ def sum_rows(
             lambda rows: np.column_stack([fixed.apply(design.fixed[rows]), rest[rows]]),
             weights,
             n_threads,
+            ranked=True,
         )
     precision = design.precision_weights
     alike = precision is None or precision.min() == precision.max()

@@ -7,7 +7,7 @@ chunk, or partition beside partition.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,8 @@ class CellSums:
         Every factor with the dense columns.
     pairs : tuple of PairCells
         Every two factors, the larger one first.
+    ranks : tuple of ndarray or None
+        Where each level of the data stands here, by factor; None: in its place.
     """
 
     factors: tuple[FactorShape, ...]
@@ -109,6 +111,13 @@ class CellSums:
     own: tuple[np.ndarray, ...]
     with_dense: tuple[np.ndarray, ...]
     pairs: tuple[PairCells, ...]
+    ranks: LevelMaps | None = None
+
+    def ranked(self) -> CellSums:
+        """The same sums with the largest levels first, as `accumulate` can make them."""
+        ranks = tuple(_rank_levels(own) for own in self.own)
+        n_levels = tuple(factor.n_levels for factor in self.factors)
+        return replace(self.relabelled(n_levels, ranks), ranks=ranks)
 
     def relabelled(self, n_levels: tuple[int, ...], maps: LevelMaps) -> CellSums:
         """The same sums with level k of factor f at ``maps[f][k]`` of ``n_levels[f]``."""
@@ -195,6 +204,7 @@ def accumulate(
     dense: Callable[[slice], np.ndarray],
     weights: np.ndarray,
     n_threads: int = 1,
+    ranked: bool = False,
 ) -> CellSums:
     """Sum the rows of a design.
 
@@ -211,6 +221,9 @@ def accumulate(
         of the fit.
     weights : ndarray (n,)
     n_threads : int, default=1
+    ranked : bool, default=False
+        Whether levels are numbered by their size, the largest first. Passes over the
+        cells then find most of what they look up in the cache.
     """
     n = len(weights)
     slopes, effects = _stack_slopes(bases, n)
@@ -230,6 +243,9 @@ def accumulate(
                 )  # fmt: skip
 
         run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
+    ranks = tuple(
+        _rank_levels(sums) if ranked else np.arange(len(sums), dtype=np.int32) for sums in own
+    )
     uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
     pairs = []
     for a in range(len(factors)):
@@ -237,10 +253,37 @@ def accumulate(
             first, second = (a, b) if factors[a].size > factors[b].size else (b, a)
             pairs.append(
                 _accumulate_pair(
-                    first, second, codes, factors, effects, slopes, weights, uniform, n_threads
+                    first,
+                    second,
+                    codes,
+                    ranks,
+                    factors,
+                    effects,
+                    slopes,
+                    weights,
+                    uniform,
+                    n_threads,
                 )
             )
-    return CellSums(factors, total, own, with_dense, tuple(pairs))
+    if not ranked:
+        return CellSums(factors, total, own, with_dense, tuple(pairs))
+    orders = [np.argsort(rank) for rank in ranks]
+    return CellSums(
+        factors,
+        total,
+        tuple(sums[order] for sums, order in zip(own, orders, strict=True)),
+        tuple(sums[order] for sums, order in zip(with_dense, orders, strict=True)),
+        tuple(pairs),
+        ranks,
+    )
+
+
+def _rank_levels(own: np.ndarray) -> np.ndarray:
+    """Place of every level by its sum of weights, (L,); what rounding tells apart is a tie."""
+    size = np.round(np.trace(own, axis1=1, axis2=2), 6)
+    rank = np.empty(len(size), np.int32)
+    rank[np.argsort(-size, kind="stable")] = np.arange(len(size), dtype=np.int32)
+    return rank
 
 
 def row_chunks(n_rows: int) -> Iterator[slice]:
@@ -249,9 +292,11 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
         yield slice(begin, min(begin + _CHUNK, n_rows))
 
 
-def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, uniform, n_threads):
+def _accumulate_pair(
+    first, second, codes, ranks, factors, effects, slopes, weights, uniform, n_threads
+):
     start, order, sorted_second, cell_start = _sort_pairs(
-        codes[first], factors[first].n_levels, codes[second], factors[second].n_levels
+        codes[first], ranks[first], codes[second], ranks[second]
     )
     levels = np.empty(cell_start[-1], np.int32)
     values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
@@ -270,22 +315,23 @@ def _accumulate_pair(first, second, codes, factors, effects, slopes, weights, un
 def _combined(first, second, first_levels, n_first, second_levels, n_second, values):
     """Cells in any order, of which several may be of one pair of levels, as `PairCells`."""
     start, order, sorted_second, cell_start = _sort_pairs(
-        first_levels, n_first, second_levels, n_second
-    )
+        first_levels, np.arange(n_first, dtype=np.int32),
+        second_levels, np.arange(n_second, dtype=np.int32),
+    )  # fmt: skip
     levels = np.empty(cell_start[-1], np.int32)
     combined = np.empty((cell_start[-1], *values.shape[1:]))
     combine_cells(start, order, sorted_second, cell_start, values, levels, combined)
     return PairCells(first, second, cell_start, levels, combined)
 
 
-def _sort_pairs(first_codes, n_first, second_codes, n_second):
-    """Rows by pairs of levels: `start`, `order`, codes of the second factor, first cells."""
-    n = len(first_codes)
+def _sort_pairs(first_codes, first_ranks, second_codes, second_ranks):
+    """Rows by pairs of levels: `start`, `order`, levels of the second factor, first cells."""
+    n, n_first, n_second = len(first_codes), len(first_ranks), len(second_ranks)
     start = np.zeros(n_first + 1, np.int64)
     partly, order, sorted_second = (np.empty(n, np.int32) for _ in range(3))
     sort_pairs(
-        first_codes, second_codes, start, np.zeros(n_second + 1, np.int64),
-        partly, order, sorted_second,
+        first_codes, second_codes, first_ranks, second_ranks,
+        start, np.zeros(n_second + 1, np.int64), partly, order, sorted_second,
     )  # fmt: skip
     cell_start = np.empty(n_first + 1, np.int64)
     count_cells(start, sorted_second, cell_start)

@@ -98,7 +98,9 @@ def test_sort_pairs():
     first, second = np.array([2, 0, 2, 1, 0], np.int32), np.array([1, 1, 0, 0, 0], np.int32)
     start = np.zeros(5, np.int64)
     partly, order, sorted_second = (np.empty(5, np.int32) for _ in range(3))
-    sort_pairs(first, second, start, np.zeros(3, np.int64), partly, order, sorted_second)
+    ranks = np.arange(4, dtype=np.int32), np.arange(2, dtype=np.int32)
+    work = np.zeros(3, np.int64)
+    sort_pairs(first, second, *ranks, start, work, partly, order, sorted_second)
     assert start.tolist() == [0, 2, 3, 5, 5]
     assert order.tolist() == [4, 1, 3, 2, 0]
     assert sorted_second.tolist() == [0, 1, 0, 0, 1]
