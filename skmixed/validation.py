@@ -55,7 +55,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
             f"Found input variables with inconsistent numbers of samples: [{n_rows}, {len(y)}]; "
             "X and y must have a row each."
         )
-    y = y.astype(np.float64)
+    y = y.astype(np.float64, copy=False)
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
     return y

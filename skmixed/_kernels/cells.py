@@ -9,29 +9,35 @@ from skmixed._kernels.compile import kernel
 
 @kernel
 def sort_pairs(
-    first_codes, second_codes, first_ranks, second_ranks, start, second_start, partly, order, second
+    first_codes, second_codes, first_ranks, second_ranks, start, second_start, partly, rows
 ):
     """Order rows by level of one factor, and within it by level of another.
 
-    Two counting sorts. Levels are numbered anew: code c is level ``ranks[c]``. Filled are `start` (n_first + 1,), the row numbers
-    `order` (n,) and the second factor's level of every row in that order, `second`
-    (n,); `second_start` (n_second + 1,) and `partly` (n,) are work space. `start`
-    and `second_start` are to be zero.
+    Two counting sorts; what a pass looks up at random is written together. Levels
+    are numbered anew: code c is level ``ranks[c]``. Filled are `start`
+    (n_first + 1,) and `rows` (n, 2): the row's number and its level of the second
+    factor. `second_start` (n_second + 1,) and `partly` (n, 2) are work space.
+    `start` and `second_start` are to be zero.
     """
-    n = first_codes.shape[0]
     _count_levels(second_codes, second_ranks, second_start)
-    for i in range(n):
+    for i in range(first_codes.shape[0]):
         level = second_ranks[second_codes[i]]
-        partly[second_start[level]] = i
-        second_start[level] += 1
+        place = second_start[level]
+        partly[place, 0] = i
+        partly[place, 1] = first_ranks[first_codes[i]]
+        second_start[level] = place + 1
     _count_levels(first_codes, first_ranks, start)
-    for r in range(n):
-        i = partly[r]
-        level = first_ranks[first_codes[i]]
-        order[start[level]] = i
-        second[start[level]] = second_ranks[second_codes[i]]
-        start[level] += 1
-    # every level now points to its end, which is where the next one begins
+    begin = 0
+    for second in range(second_start.shape[0] - 1):
+        # every level points to its end by now
+        end = second_start[second]
+        for r in range(begin, end):
+            level = partly[r, 1]
+            place = start[level]
+            rows[place, 0] = partly[r, 0]
+            rows[place, 1] = second
+            start[level] = place + 1
+        begin = end
     for l in range(start.shape[0] - 1, 0, -1):
         start[l] = start[l - 1]
     start[0] = 0
@@ -47,22 +53,22 @@ def _count_levels(codes, ranks, start):
 
 
 @kernel
-def count_cells(start, second, cell_start):
+def count_cells(start, rows, cell_start):
     """Fill the first cell of every level (n_first + 1,) from rows ordered by `sort_pairs`."""
     cell_start[0] = 0
     for l in range(start.shape[0] - 1):
         count = 0
         previous = -1
         for r in range(start[l], start[l + 1]):
-            if second[r] != previous:
-                previous = second[r]
+            if rows[r, 1] != previous:
+                previous = rows[r, 1]
                 count += 1
         cell_start[l + 1] = cell_start[l] + count
 
 
 @kernel
 def fill_cells(
-    start, order, second, cell_start, weights, uniform, slopes, first_effects, second_effects,
+    start, rows, cell_start, weights, uniform, slopes, first_effects, second_effects,
     first_level, last_level, levels, values,
 ):  # fmt: skip
     """Fill `levels` (n_cells,) and `values` (n_cells, Q1, Q2) for a range of levels.
@@ -80,17 +86,17 @@ def fill_cells(
         previous = -1
         if only_counts:
             for r in range(start[l], start[l + 1]):
-                if second[r] != previous:
-                    previous = second[r]
+                if rows[r, 1] != previous:
+                    previous = rows[r, 1]
                     cell += 1
                     levels[cell] = previous
                     values[cell, 0, 0] = 0.0
                 values[cell, 0, 0] += uniform
             continue
         for r in range(start[l], start[l + 1]):
-            i = order[r]
-            if second[r] != previous:
-                previous = second[r]
+            i = rows[r, 0]
+            if rows[r, 1] != previous:
+                previous = rows[r, 1]
                 cell += 1
                 levels[cell] = previous
                 values[cell] = 0.0
@@ -106,19 +112,19 @@ def fill_cells(
 
 
 @kernel
-def combine_cells(start, order, second, cell_start, given, levels, values):
-    """As `fill_cells`, for rows that are cells with values `given` (n, Q1, Q2)."""
+def combine_cells(start, rows, cell_start, given, levels, values):
+    """As `fill_cells`, for rows that are cells of their own with values `given` (n, Q1, Q2)."""
     for l in range(start.shape[0] - 1):
         cell = cell_start[l] - 1
         previous = -1
         for r in range(start[l], start[l + 1]):
-            if second[r] != previous:
-                previous = second[r]
+            if rows[r, 1] != previous:
+                previous = rows[r, 1]
                 cell += 1
                 levels[cell] = previous
-                values[cell] = given[order[r]]
+                values[cell] = given[rows[r, 0]]
             else:
-                values[cell] += given[order[r]]
+                values[cell] += given[rows[r, 0]]
 
 
 @kernel

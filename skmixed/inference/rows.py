@@ -72,9 +72,9 @@ def sum_rows(
     weights, weight_scale, log_weights = combine_weights(design, case_weights)
     n_observations = float(case_weights.sum())
     fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
-    rest = response.copy() if design.offset is None else response - design.offset
+    rest = response if design.offset is None else response - design.offset
     center = float(weights @ rest / weights.sum()) if design.has_intercept else 0.0
-    rest -= center
+    rest = rest - center
     spread, size = largest(rest), largest(response)
     refuse_range(spread)
     least_squares = np.zeros(fixed.rank)

@@ -295,47 +295,45 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
 def _accumulate_pair(
     first, second, codes, ranks, factors, effects, slopes, weights, uniform, n_threads
 ):
-    start, order, sorted_second, cell_start = _sort_pairs(
-        codes[first], ranks[first], codes[second], ranks[second]
-    )
+    start, rows, cell_start = _sort_pairs(codes[first], ranks[first], codes[second], ranks[second])
     levels = np.empty(cell_start[-1], np.int32)
     values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
 
     def fill(begin: int, end: int) -> None:
         fill_cells(
-            start, order, sorted_second, cell_start, weights, uniform, slopes,
+            start, rows, cell_start, weights, uniform, slopes,
             effects[first], effects[second], begin, end, levels, values,
         )  # fmt: skip
 
-    n_parts = n_threads if len(order) > _CHUNK else 1
+    n_parts = n_threads if len(rows) > _CHUNK else 1
     run_parts(fill, even_bounds(np.diff(start), n_parts), n_threads)
     return PairCells(first, second, cell_start, levels, values)
 
 
 def _combined(first, second, first_levels, n_first, second_levels, n_second, values):
     """Cells in any order, of which several may be of one pair of levels, as `PairCells`."""
-    start, order, sorted_second, cell_start = _sort_pairs(
+    start, rows, cell_start = _sort_pairs(
         first_levels, np.arange(n_first, dtype=np.int32),
         second_levels, np.arange(n_second, dtype=np.int32),
     )  # fmt: skip
     levels = np.empty(cell_start[-1], np.int32)
     combined = np.empty((cell_start[-1], *values.shape[1:]))
-    combine_cells(start, order, sorted_second, cell_start, values, levels, combined)
+    combine_cells(start, rows, cell_start, values, levels, combined)
     return PairCells(first, second, cell_start, levels, combined)
 
 
 def _sort_pairs(first_codes, first_ranks, second_codes, second_ranks):
-    """Rows by pairs of levels: `start`, `order`, levels of the second factor, first cells."""
+    """Rows by pairs of levels: `start`, `rows` and the first cell of every level."""
     n, n_first, n_second = len(first_codes), len(first_ranks), len(second_ranks)
     start = np.zeros(n_first + 1, np.int64)
-    partly, order, sorted_second = (np.empty(n, np.int32) for _ in range(3))
+    partly, rows = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)
     sort_pairs(
         first_codes, second_codes, first_ranks, second_ranks,
-        start, np.zeros(n_second + 1, np.int64), partly, order, sorted_second,
+        start, np.zeros(n_second + 1, np.int64), partly, rows,
     )  # fmt: skip
     cell_start = np.empty(n_first + 1, np.int64)
-    count_cells(start, sorted_second, cell_start)
-    return start, order, sorted_second, cell_start
+    count_cells(start, rows, cell_start)
+    return start, rows, cell_start
 
 
 def _is_identity(matrix: np.ndarray) -> bool:

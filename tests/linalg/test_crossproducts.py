@@ -96,11 +96,11 @@ def test_read_only_input():
 
 def test_sort_pairs():
     first, second = np.array([2, 0, 2, 1, 0], np.int32), np.array([1, 1, 0, 0, 0], np.int32)
-    start = np.zeros(5, np.int64)
-    partly, order, sorted_second = (np.empty(5, np.int32) for _ in range(3))
+    start, work = np.zeros(5, np.int64), np.zeros(3, np.int64)
+    partly, rows = np.empty((5, 2), np.int32), np.empty((5, 2), np.int32)
     ranks = np.arange(4, dtype=np.int32), np.arange(2, dtype=np.int32)
-    work = np.zeros(3, np.int64)
-    sort_pairs(first, second, *ranks, start, work, partly, order, sorted_second)
+    sort_pairs(first, second, *ranks, start, work, partly, rows)
     assert start.tolist() == [0, 2, 3, 5, 5]
-    assert order.tolist() == [4, 1, 3, 2, 0]
-    assert sorted_second.tolist() == [0, 1, 0, 0, 1]
+    assert rows.tolist() == [[4, 0], [1, 1], [3, 0], [2, 0], [0, 1]]
+    sort_pairs(first, second, ranks[0][::-1].copy(), ranks[1], start * 0, work * 0, partly, rows)
+    assert rows[:, 0].tolist() == [2, 0, 3, 4, 1]
