@@ -73,6 +73,8 @@ class FitResult:
     elbo_std : float
         Its Monte Carlo standard error; 0 with the direct solver.
     solver : {"direct", "iterative"}
+    n_products : int
+        Products with the system that the last iterative solve took; 0 with the direct solver.
     elbo_path, gradient_path : ndarray
         By iteration, the start included.
     n_iter : int
@@ -95,6 +97,7 @@ class FitResult:
     elbo: float
     elbo_std: float
     solver: str
+    n_products: int
     elbo_path: np.ndarray
     gradient_path: np.ndarray
     n_iter: int

@@ -78,6 +78,7 @@ class DirectSystem:
     """
 
     is_exact = True
+    n_products = 0
     log_det_samples = np.zeros(0)
 
     def __init__(

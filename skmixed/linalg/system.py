@@ -49,6 +49,9 @@ class System(Protocol):
     cross: CrossProducts
     scale_factors: list[np.ndarray]
     penalised_rss: float
+    n_products: int
+    """Products with the system that its solution took; 0 where it was factorised."""
+
     is_exact: bool
     """Whether determinants and traces are exact, or estimated from random vectors."""
 

@@ -59,7 +59,9 @@ class TailCovariance:
             single = coarse and self._used >= _WORTH_ROUNDING
             invert = lapack.spotri if single else lapack.dpotri
             precision = np.float32 if single else np.float64
-            upper = np.array(system.upper[used, used], dtype=precision, order="F")
+            with np.errstate(over="ignore", invalid="ignore"):
+                # the other triangle was never filled and is never read
+                upper = np.array(system.upper[used, used], dtype=precision, order="F")
             inverse, _ = invert(upper, lower=0, overwrite_c=1)
             nothing = np.zeros(self._used)
             system.mix_rows(inverse.T, system.mix_transposed, nothing, self.tail[used, used])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from dense import DESIGNS, level_blocks, make_model
@@ -162,3 +164,23 @@ def test_response_without_residual():
     model.response[:] = 0.0
     system = DirectSystem(model.cross(), list(model.scales))
     assert system.penalised_rss == pytest.approx(0.0, abs=1e-12)
+
+
+def test_coarse_covariance_looks_at_one_triangle_only():
+    """The other one holds whatever was in memory, which need not fit into single precision."""
+    rng = np.random.default_rng(0)
+    code = rng.permutation(np.repeat(np.arange(600), 4)).astype(np.int32)
+    other = rng.permutation(np.repeat(np.arange(1200), 2)).astype(np.int32)
+    model = replace(
+        make_model("equal_sizes", n=2400),
+        codes=(code, other),
+        n_levels=(600, 1200),
+    )
+    system = model.system()
+    exact = system.covariance(True).information(system.cross.factors[0])
+    rough = model.system()
+    rows, columns = np.tril_indices(len(rough.upper), -1)
+    rough.upper[rows, columns] = 1e300
+    found = rough.covariance(True, coarse=True).information(rough.cross.factors[0])
+    assert rough.covariance(True, coarse=True).coarse
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
