@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -93,6 +94,13 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                         f"{name} was {model[name]} for the chunks so far and is {value} now, but "
                         "their sums are those of one model; call fit, or partial_fit of a clone."
                     )
+        elif hasattr(self, "fit_result_"):
+            warnings.warn(
+                "partial_fit starts anew: `fit` keeps no sums of its rows that further rows could "
+                "be added to. Pass the rows of the earlier fit to partial_fit as well.",
+                UserWarning,
+                stacklevel=3,
+            )
         validate_data(self, X, reset=seen is None, skip_check_array=True)
         reference = self._reference(X, y, sample_weight) if seen is None else seen.reference
         part = self._summed(X, y, sample_weight, reference)
@@ -126,6 +134,7 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             )
         if accumulation.sums.n_rows < 2 or any(f.levels.n_levels < 2 for f in encoder.factors):
             self._seen = accumulation, self._model()
+            self.__dict__.pop("fit_result_", None)
             return self
         rows = accumulation.standardised(
             integrate_fixed=options.integrate_fixed,

@@ -280,8 +280,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
         Notes
         -----
-        A call of `fit` forgets the chunks. Every call costs one fit on the sums so
-        far, which does not depend on the number of rows.
+        A call of `fit` forgets the chunks, and keeps no sums of its own rows: after
+        it, `partial_fit` starts anew, with a warning. Every call costs one fit on the
+        sums so far, which does not depend on the number of rows.
 
         Examples
         --------

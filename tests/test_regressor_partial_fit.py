@@ -304,6 +304,17 @@ def test_precision_does_not_depend_on_the_first_chunk(data):
     assert_same_fit(feed(model, X, y, in_chunks(5, 30)), clone(model).fit(X, y))
 
 
+def test_after_a_fit_it_starts_anew(data):
+    X, y = data
+    model = MixedEffectsVIRegressor(["g0"], offset="o").fit(X, y)
+    with pytest.warns(UserWarning, match="partial_fit starts anew"):
+        model.partial_fit(X[:100].assign(g0=1), y[:100])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.partial_fit(X[100:300], y[100:300])
+    assert model.n_observations_ == 300
+
+
 def test_another_model_is_refused(data):
     X, y = data
     model = MixedEffectsVIRegressor(["g0", "g1"]).partial_fit(X[:200], y[:200])
