@@ -1,9 +1,10 @@
-"""scikit-learn's own checks, for every posterior, method and kind of noise."""
+"""scikit-learn's own checks, for every posterior, method, kind of noise and solver."""
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmixed import MixedEffectsVIRegressor
+from skmixed.linalg.solvers import SOLVERS
 
 ESTIMATORS = [
     MixedEffectsVIRegressor(
@@ -12,7 +13,7 @@ ESTIMATORS = [
     for posterior in ("full", "mean_field")
     for method in ("reml", "ml")
     for noise_scale in (None, 1.0)
-    for solver in ("auto", "direct")
+    for solver in SOLVERS
 ]
 
 
