@@ -198,6 +198,20 @@ def test_threads_and_order_of_rows(name):
         np.testing.assert_allclose(found, effects, rtol=1e-5, atol=1e-7)
 
 
+def test_names_of_levels_do_not_matter():
+    """Not even to the random vectors: levels are numbered by what their rows say."""
+    X, y, _ = make_mixed_regression(n_samples=5000, groups=(900, 400), random_state=2)
+    names = {"g0": X["g0"].map(lambda k: f"user {k}"), "g1": -7 * X["g1"]}
+    options = {"random_effects": ["g0", "g1"], "solver": "iterative"}
+    model = MixedEffectsVIRegressor(**options).fit(X, y)
+    renamed = MixedEffectsVIRegressor(**options).fit(X.assign(**names), y)
+    np.testing.assert_allclose(variances(renamed), variances(model), rtol=1e-10)
+    assert renamed.elbo_ == pytest.approx(model.elbo_, rel=1e-12)
+    mine = renamed.random_effects_["g0"].loc[names["g0"]].to_numpy()
+    expected = model.random_effects_["g0"].loc[X["g0"]].to_numpy()
+    np.testing.assert_allclose(mine, expected, rtol=1e-8, atol=1e-9)
+
+
 @pytest.mark.parametrize("group_sd", [[0.5, 0.0], [0.0, 0.5], [0.0, 0.0]])
 @pytest.mark.parametrize("seed", range(4))
 def test_variances_of_zero(group_sd, seed):

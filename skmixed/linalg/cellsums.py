@@ -115,7 +115,7 @@ class CellSums:
 
     def ranked(self) -> CellSums:
         """The same sums with the largest levels first, as `accumulate` can make them."""
-        ranks = tuple(_rank_levels(own) for own in self.own)
+        ranks = tuple(map(_rank_levels, self.own, self.with_dense))
         n_levels = tuple(factor.n_levels for factor in self.factors)
         return replace(self.relabelled(n_levels, ranks), ranks=ranks)
 
@@ -244,7 +244,8 @@ def accumulate(
 
         run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
     ranks = tuple(
-        _rank_levels(sums) if ranked else np.arange(len(sums), dtype=np.int32) for sums in own
+        _rank_levels(*sums) if ranked else np.arange(len(sums[0]), dtype=np.int32)
+        for sums in zip(own, with_dense, strict=True)
     )
     uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
     pairs = []
@@ -278,11 +279,17 @@ def accumulate(
     )
 
 
-def _rank_levels(own: np.ndarray) -> np.ndarray:
-    """Place of every level by its sum of weights, (L,); what rounding tells apart is a tie."""
+def _rank_levels(own: np.ndarray, with_dense: np.ndarray) -> np.ndarray:
+    """Place of every level by its sum of weights, the largest first, (L,).
+
+    Equal levels go by their sums of the dense columns, the response first, so that
+    the order depends on what levels are called only where they are alike. What
+    rounding tells apart is equal.
+    """
+    keys = np.round(with_dense[:, 0], 9)
     size = np.round(np.trace(own, axis1=1, axis2=2), 6)
     rank = np.empty(len(size), np.int32)
-    rank[np.argsort(-size, kind="stable")] = np.arange(len(size), dtype=np.int32)
+    rank[np.lexsort([*keys.T, -size])] = np.arange(len(size), dtype=np.int32)
     return rank
 
 
