@@ -159,7 +159,8 @@ def test_errors_fall_with_more_probes(name):
     errors, claimed, found = [], [], []
     for n_probes in (4, 64):
         models = [
-            fit(name, solver="iterative", n_probes=n_probes, random_state=seed) for seed in range(8)
+            fit(name, solver="iterative", n_probes=n_probes, random_state=seed)
+            for seed in range(20)
         ]
         difference = np.array([scaled_errors(model, direct) for model in models])
         errors.append(np.sqrt((difference**2).mean()))
@@ -230,7 +231,7 @@ def test_variances_of_zero(group_sd, seed):
     np.testing.assert_allclose(found, expected, atol=1e-3)
     zero = expected == 0.0
     assert (found[zero] < 1e-3).all()
-    assert iterative.elbo_ == pytest.approx(direct.elbo_, abs=4.0 * iterative.elbo_std_ + 1e-5)
+    assert iterative.elbo_ == pytest.approx(direct.elbo_, abs=4.0 * iterative.elbo_std_ + 1e-4)
 
 
 def test_some_variances_are_exactly_zero():
