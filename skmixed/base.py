@@ -102,27 +102,22 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                 stacklevel=3,
             )
         validate_data(self, X, reset=seen is None, skip_check_array=True)
-        reference = self._reference(X, y, sample_weight) if seen is None else seen.reference
-        part = self._summed(X, y, sample_weight, reference)
+        rows = self._rows(X, y, sample_weight)
+        reference = self._reference(*rows) if seen is None else seen.reference
+        part = reference.part(*rows, available_threads(self.n_jobs))
         return self._fit_accumulation(part if seen is None else seen.merge(part))
 
     def _model(self) -> dict[str, str]:
         """The parameters that chunks of data have to agree on."""
         return {name: repr(getattr(self, name)) for name in _MODEL_PARAMETERS}
 
-    def _reference(self, X: Any, y: Any, sample_weight: Any) -> Reference:
+    def _reference(self, table: Table, response: np.ndarray, weights: np.ndarray) -> Reference:
         """Columns and units that all parts will have, from the first one."""
-        table, response, weights = self._rows(X, y, sample_weight)
         return Reference.learn(
             self._spec(table), table, response, weights,
             offset=self.offset, precision_weights=self.precision_weights,
             rotates_bases=POSTERIORS[self.posterior].rotates_bases,
         )  # fmt: skip
-
-    def _summed(self, X: Any, y: Any, sample_weight: Any, reference: Reference) -> Accumulation:
-        """One part of the data alone."""
-        rows = self._rows(X, y, sample_weight)
-        return reference.part(*rows, available_threads(self.n_jobs))
 
     def _fit_accumulation(self, accumulation: Accumulation) -> Self:
         """Fit on the sums of all parts; keep them for more to come."""

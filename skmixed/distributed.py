@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmixed.inference.partial import Accumulation, Reference
+from skmixed.linalg.threads import available_threads
 
 if TYPE_CHECKING:
     from skmixed.base import BaseMixedEffects
@@ -117,14 +118,16 @@ def _together(X: Any, y: Any, sample_weight: Any) -> Part | None:
 
 
 def _learn_reference(estimator: BaseMixedEffects, part: Part | None) -> Reference | None:
-    return None if part is None else estimator._reference(*part)
+    return None if part is None else estimator._reference(*estimator._rows(*part))
 
 
 def _sum_part(
     estimator: BaseMixedEffects, reference: Reference, part: Part | None
 ) -> Accumulation | None:
     """The sums of one partition."""
-    return None if part is None else estimator._summed(*part, reference)
+    if part is None:
+        return None
+    return reference.part(*estimator._rows(*part), available_threads(estimator.n_jobs))
 
 
 def _merge(parts: list[Accumulation | None]) -> Accumulation | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from skmixed.design import Design, DesignEncoder, Table
 from skmixed.inference.rows import (
+    PERFECT,
     RowSums,
     combine_weights,
     factor_shapes,
@@ -23,9 +24,6 @@ from skmixed.inference.rows import (
 from skmixed.inference.standardise import Units, transform_from_gram
 from skmixed.linalg.cellsums import CellSums, accumulate
 from skmixed.spec import ColumnKey, ModelSpec
-
-_PERFECT = 1e-12
-"""As in `skmixed.inference.rows`."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +223,7 @@ class PartialSums:
         # weights are in units of their mean over all rows
         weight_unit = total / self.n_observations
         # working columns to standard ones, and back
-        there = np.zeros((p, fixed.rank))
-        there[:first, :first] = 1.0
-        there[first:, first:] = fixed.mapping
-        there[:first, first:] = -fixed.center @ fixed.mapping
+        there = fixed.to_raw()
         back = there.T @ gram[:p, :p] / total
         coefficients = there.T @ gram[:p, p]
         coefficients = np.linalg.solve(there.T @ gram[:p, :p] @ there, coefficients)
@@ -238,7 +233,7 @@ class PartialSums:
         unit = working.response_scale
         perfect = (
             self.n_observations - fixed.rank <= 0
-            or scale * unit <= max(_PERFECT * self.spread, 1e-15 * self.size)
+            or scale * unit <= max(PERFECT * self.spread, 1e-15 * self.size)
             or left <= 1e-14 * gram[p, p]
         )
         modelled = not perfect or (noise_variance is not None and self.n_observations > fixed.rank)
@@ -312,14 +307,10 @@ def _standard_basis(gram, intercepts, blocks):
     dependent: list[int] = []
     for first, last in blocks:
         here = slice(first, last)
-        shift = int(intercepts[first])
-        transform = transform_from_gram(gram[here, here], bool(shift))
-        places = first + np.concatenate([np.arange(shift), shift + transform.kept]).astype(int)
+        transform = transform_from_gram(gram[here, here], bool(intercepts[first]))
+        places = first + transform.places
         dependent += sorted({*range(first, last)} - {*places.tolist()})
-        back = transform.to_centred()
-        if shift:
-            back[0] -= transform.center @ back[1:]
-        matrix[here, places] = back
+        matrix[here, places] = transform.to_raw()
     return matrix, tuple(dependent)
 
 

@@ -18,7 +18,7 @@ from skmixed.linalg.cellsums import CellSums, FactorShape, accumulate, row_chunk
 _SMALLEST = 1e-140
 """Spread of y whose square, or the square of whose inverse, is still a number."""
 
-_PERFECT = 1e-12
+PERFECT = 1e-12
 """Relative size of the least-squares residuals at which nothing is left to model."""
 
 
@@ -84,9 +84,7 @@ def sum_rows(
     scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
     refuse_too_few(n_observations, fixed.rank, len(response))
     df = n_observations - (fixed.rank if integrate_fixed else 0)
-    perfect = (
-        n_observations - fixed.rank <= 0 or scale <= _PERFECT * spread or scale <= 1e-15 * size
-    )
+    perfect = n_observations - fixed.rank <= 0 or scale <= PERFECT * spread or scale <= 1e-15 * size
     modelled = not perfect or (noise_variance is not None and n_observations > fixed.rank)
     if perfect and noise_variance is not None:
         scale = float(np.sqrt(noise_variance))

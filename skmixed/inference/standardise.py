@@ -77,6 +77,19 @@ class FixedTransform:
         matrix[k:, k:] = self.mapping
         return matrix
 
+    def to_raw(self) -> np.ndarray:
+        """Matrix from transformed coefficients to coefficients of the raw columns."""
+        matrix = self.to_centred()
+        if self.has_intercept:
+            matrix[0] -= self.center @ matrix[1:]
+        return matrix
+
+    @property
+    def places(self) -> np.ndarray:
+        """Raw columns, the intercept included, that the transformed ones stand for, (rank,)."""
+        first = int(self.has_intercept)
+        return np.concatenate([np.arange(first), first + self.kept]).astype(int)
+
 
 def learn_fixed_transform(
     columns: np.ndarray, has_intercept: bool, weights: np.ndarray
@@ -253,14 +266,10 @@ def transform_basis(
             columns = basis[:, first:last]
             intercept = bool((columns[:, 0] == 1.0).all())
             transform = learn_fixed_transform(columns, intercept, weights)
-            shift = int(intercept)
-            places = first + np.concatenate([np.arange(shift), shift + transform.kept]).astype(int)
+            places = first + transform.places
             dependent += sorted({*range(first, last)} - {*places.tolist()})
             new[:, places] = transform.apply(columns)
-            back = transform.to_centred()
-            if intercept:
-                back[0] -= transform.center @ back[1:]
-            matrix[first:last, places] = back
+            matrix[first:last, places] = transform.to_raw()
     return BasisTransform(new, matrix, tuple(dependent))
 
 

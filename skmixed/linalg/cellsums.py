@@ -121,11 +121,11 @@ class CellSums:
 
     def relabelled(self, n_levels: tuple[int, ...], maps: LevelMaps) -> CellSums:
         """The same sums with level k of factor f at ``maps[f][k]`` of ``n_levels[f]``."""
-        return self.merge(None, n_levels, maps, ())
+        return _sum_parts([(self, maps)], n_levels)
 
     def merge(
         self,
-        other: CellSums | None,
+        other: CellSums,
         n_levels: tuple[int, ...],
         maps: LevelMaps,
         other_maps: LevelMaps,
@@ -134,49 +134,14 @@ class CellSums:
 
         Parameters
         ----------
-        other : CellSums or None
+        other : CellSums
             Of the same columns; levels may differ.
         n_levels : tuple of int
             Levels of every factor in the result.
         maps, other_maps : tuple of ndarray
             Codes in the result of the levels of `self` and of `other`.
         """
-        parts = [(self, maps)] if other is None else [(self, maps), (other, other_maps)]
-        factors = tuple(
-            FactorShape(levels, factor.n_effects, factor.blocks)
-            for levels, factor in zip(n_levels, self.factors, strict=True)
-        )
-        own, with_dense = [], []
-        for f, factor in enumerate(factors):
-            q = factor.n_effects
-            sums = np.zeros((factor.n_levels, q, q))
-            dense = np.zeros((factor.n_levels, q, len(self.dense)))
-            for part, codes in parts:
-                # the codes of one part are distinct
-                sums[codes[f]] += part.own[f]
-                dense[codes[f]] += part.with_dense[f]
-            own.append(sums)
-            with_dense.append(dense)
-        pairs = []
-        for k, pair in enumerate(self.pairs):
-            a, b = pair.first, pair.second
-            oriented = [
-                (cells if cells.first == a else cells.transposed(part.factors[a].n_levels), codes)
-                for part, codes in parts
-                for cells in (part.pairs[k],)
-            ]
-            pairs.append(
-                _combined(
-                    a, b,
-                    np.concatenate([codes[a][cells.first_levels] for cells, codes in oriented]),
-                    factors[a].n_levels,
-                    np.concatenate([codes[b][cells.levels] for cells, codes in oriented]),
-                    factors[b].n_levels,
-                    np.concatenate([cells.values for cells, _ in oriented]),
-                )
-            )  # fmt: skip
-        total = sum((part.dense for part, _ in parts), np.zeros_like(self.dense))
-        return CellSums(factors, total, tuple(own), tuple(with_dense), tuple(pairs))
+        return _sum_parts([(self, maps), (other, other_maps)], n_levels)
 
     def transformed(self, dense: np.ndarray, bases: tuple[np.ndarray, ...]) -> CellSums:
         """The sums of new columns: dense @ `dense`, basis of factor f @ ``bases[f]``."""
@@ -195,6 +160,46 @@ class CellSums:
             for pair in self.pairs
         )  # fmt: skip
         return CellSums(self.factors, dense.T @ self.dense @ dense, own, with_dense, pairs)
+
+
+def _sum_parts(parts: list[tuple[CellSums, LevelMaps]], n_levels: tuple[int, ...]) -> CellSums:
+    """The sums over the rows of all parts, given the codes of their levels in the result."""
+    like = parts[0][0]
+    factors = tuple(
+        FactorShape(levels, factor.n_effects, factor.blocks)
+        for levels, factor in zip(n_levels, like.factors, strict=True)
+    )
+    own, with_dense = [], []
+    for f, factor in enumerate(factors):
+        q = factor.n_effects
+        sums = np.zeros((factor.n_levels, q, q))
+        dense = np.zeros((factor.n_levels, q, len(like.dense)))
+        for part, codes in parts:
+            # the codes of one part are distinct
+            sums[codes[f]] += part.own[f]
+            dense[codes[f]] += part.with_dense[f]
+        own.append(sums)
+        with_dense.append(dense)
+    pairs = []
+    for k, pair in enumerate(like.pairs):
+        a, b = pair.first, pair.second
+        oriented = [
+            (cells if cells.first == a else cells.transposed(part.factors[a].n_levels), codes)
+            for part, codes in parts
+            for cells in (part.pairs[k],)
+        ]
+        pairs.append(
+            _combined(
+                a, b,
+                np.concatenate([codes[a][cells.first_levels] for cells, codes in oriented]),
+                factors[a].n_levels,
+                np.concatenate([codes[b][cells.levels] for cells, codes in oriented]),
+                factors[b].n_levels,
+                np.concatenate([cells.values for cells, _ in oriented]),
+            )
+        )  # fmt: skip
+    total = sum((part.dense for part, _ in parts), np.zeros_like(like.dense))
+    return CellSums(factors, total, tuple(own), tuple(with_dense), tuple(pairs))
 
 
 def accumulate(

@@ -125,10 +125,10 @@ class Coordinates:
             scale.T @ block @ scale + np.eye(len(scale))
             for scale, block in zip(used, blocks, strict=True)
         ]
-        self.scales_by_level = [
+        self._scales = [
             np.tile(scale, (len(block), 1, 1)) for scale, block in zip(used, blocks, strict=True)
         ]
-        self.scales_transposed_by_level = _transposed(self.scales_by_level)
+        self._scales_transposed = _transposed(self._scales)
         lowers = [np.linalg.cholesky(matrix) for matrix in self.matrices]
         # S_0 = L'^-1, its inverse, T S_0 and S_0'S_0, level by level
         self._root = [np.swapaxes(np.linalg.inv(lower), 1, 2) for lower in lowers]
@@ -165,6 +165,13 @@ class Coordinates:
         total = np.einsum("lqk,kj,lsj->qs", coarse, self._added, coarse, optimize=True)
         return total + np.einsum("lqr,lsr->qs", root, root)
 
+    def own_blocks(self, number: int, half: np.ndarray) -> np.ndarray:
+        """Level blocks of H of one of the large factors, (levels, q, q)."""
+        factor = self._factors[number]
+        explained = self.scale_transposed(half)[factor.columns]
+        explained = explained.reshape(factor.n_levels, factor.n_effects, -1)
+        return self.matrices[number] - np.matmul(explained, np.swapaxes(explained, 1, 2))
+
     def system_blocks(self, number: int, half: np.ndarray, products: np.ndarray) -> np.ndarray:
         """Level blocks of S S' H S S' summed over one of the large factors, (q, q).
 
@@ -176,12 +183,10 @@ class Coordinates:
         products : ndarray (N, k)
             H times the coarse directions.
         """
-        factor, matrices = self._factors[number], self.matrices[number]
+        factor = self._factors[number]
         shape = (factor.n_levels, factor.n_effects, -1)
-        explained = self.by_level(self.scales_transposed_by_level, half)[factor.columns]
-        explained = explained.reshape(shape)
-        own = matrices - np.matmul(explained, np.swapaxes(explained, 1, 2))
-        inverse = np.linalg.inv(matrices)
+        own = self.own_blocks(number, half)
+        inverse = np.linalg.inv(self.matrices[number])
         coarse = self._directions[factor.columns]
         added = (coarse @ self._added).reshape(shape)
         inner = self._added @ (self._directions.T @ products) @ self._added
@@ -201,6 +206,14 @@ class Coordinates:
 
     def _bent(self, vectors: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         return vectors + self._coarse @ (coefficients @ (self._coarse.T @ vectors))
+
+    def scale(self, vectors: np.ndarray) -> np.ndarray:
+        """T h."""
+        return self.by_level(self._scales, vectors)
+
+    def scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
+        """T' r."""
+        return self.by_level(self._scales_transposed, vectors)
 
     def to_scaled(self, vectors: np.ndarray) -> np.ndarray:
         """S v."""

@@ -250,8 +250,7 @@ class IterativeSystem:
     @cached_property
     def residual_products(self) -> list[np.ndarray]:
         """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
-        large = -self.effects[:, None]
-        dense = np.append(-self.dense_effects, 1.0)[:, None]
+        large, dense = self._residual_maker
         tail = None
         if not all(self.is_regular(factor) for factor in self.tail.large):
             tail = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
@@ -285,12 +284,26 @@ class IterativeSystem:
     def coarse_products(self) -> np.ndarray:
         """H times the coarse directions, (N, k)."""
         directions = self.solver.coarse.directions
-        coordinates = self.coordinates
         given = np.full(directions.shape[1], not self.integrate_fixed)
-        effects = coordinates.by_level(coordinates.scales_by_level, directions)
-        products = self.project(effects, given)
-        scaled = coordinates.by_level(coordinates.scales_transposed_by_level, products)
-        return scaled + directions
+        products = self.project(self.coordinates.scale(directions), given)
+        return self.coordinates.scale_transposed(products) + directions
+
+    @property
+    def _residual_maker(self) -> tuple[np.ndarray, np.ndarray]:
+        """What tail effects take off the response, and it: (N, 1) and (P + 1, 1)."""
+        return -self.effects[:, None], np.append(-self.dense_effects, 1.0)[:, None]
+
+    def gather(self, large: np.ndarray, dense: np.ndarray) -> np.ndarray:
+        """reduced_l times tail vectors of every eliminated level, (L, Q, m).
+
+        As for `SparseTail.gather`, over which it multiplies with (I + D Omega)^-1.
+        """
+        return np.matmul(self.levels.shrink, self.tail.gather(large, dense))
+
+    def follow(self, large: np.ndarray) -> np.ndarray:
+        """What the dense part owes to effects of the large factors, (P, m)."""
+        used = self.n_posterior
+        return -self.part.root[:, :used] @ (self.part.half[:, :used].T @ large)
 
     @cached_property
     def gathered(self) -> np.ndarray:
@@ -299,15 +312,11 @@ class IterativeSystem:
         One pass over the cells for all of them. Of z and x, scaled to effects, the
         dense part takes what it owes to the large factors.
         """
-        root = self.part.root[:, : self.n_posterior]
-        half = self.part.half[:, : self.n_posterior]
         vectors = np.column_stack([self.solver.probes, self._probe_solution.x])
         probed = self.coordinates.to_effects(vectors)
-        large = np.column_stack([-self.effects, probed])
-        dense = np.zeros((self.n_dense + 1, large.shape[1]))
-        dense[:, 0] = np.append(-self.dense_effects, 1.0)
-        dense[:-1, 1:] = -root @ (half.T @ probed)
-        return np.matmul(self.levels.shrink, self.tail.gather(large, dense))
+        large, dense = self._residual_maker
+        followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])
+        return self.gather(np.hstack([large, probed]), np.hstack([dense, followed]))
 
     @cached_property
     def random_effects(self) -> list[np.ndarray]:

@@ -67,16 +67,6 @@ class ProbedCovariance:
     def _apply(self, function) -> np.ndarray:
         return self._probes.apply(function)
 
-    def _scaled_to_effects(self, vectors: np.ndarray) -> np.ndarray:
-        coordinates = self.system.coordinates
-        return coordinates.by_level(coordinates.scales_by_level, vectors)
-
-    def _gather(self, large: np.ndarray) -> np.ndarray:
-        """reduced_l times effects of the large factors and what the dense part makes of them."""
-        dense = -self._root @ (self._half.T @ large)
-        gathered = self.system.tail.gather(large, dense)
-        return np.matmul(self.system.levels.shrink, gathered)
-
     @cached_property
     def _given_large(self) -> np.ndarray:
         """reduced_l (covariance of the dense part given the large factors) reduced_l'."""
@@ -106,7 +96,7 @@ class ProbedCovariance:
         if self._solves:
             inner = self._half.T @ self._dense_response
         else:
-            z, x = (self._half.T @ self._scaled_to_effects(v) for v in self._pairs)
+            z, x = (self._half.T @ self.system.coordinates.scale(v) for v in self._pairs)
             inner = x @ z.T / self._n
         inner = 0.5 * (inner + inner.T) + np.eye(len(inner))
         return self._root @ inner @ self._root.T
@@ -166,7 +156,8 @@ class ProbedCovariance:
             omega = scale @ scale.T
             forms = self._given_large
             if system.tail.n_large:
-                means = self._gather(self._scaled_to_effects(self._draws))
+                large = system.coordinates.scale(self._draws)
+                means = system.gather(large, system.follow(large))
                 forms = forms + np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
             return system.levels.omega_shrunk + omega @ forms @ omega
         if factor in system.tail.small:
@@ -180,10 +171,7 @@ class ProbedCovariance:
         k = system.tail.large.index(factor)
         scale = system.scale_factors[factor.position]
         shape = (factor.n_levels, factor.n_effects, -1)
-        explained = coordinates.by_level(coordinates.scales_transposed_by_level, self._half)
-        explained = explained[factor.columns].reshape(shape)
-        own = coordinates.matrices[k] - np.matmul(explained, np.swapaxes(explained, 1, 2))
-        inverse = np.linalg.inv(own)
+        inverse = np.linalg.inv(coordinates.own_blocks(k, self._half))
         draws = self._draws[factor.columns].reshape(shape)
         pulled = coordinates.transposed_inverse(self._apply(np.sqrt))[factor.columns]
         means = draws - np.matmul(inverse, pulled.reshape(shape))
@@ -213,7 +201,7 @@ class ProbedCovariance:
         out = [dense[fixed].T]
         for factor in cross.factors:
             if factor is cross.eliminated:
-                gathered = np.matmul(system.levels.shrink, tail.gather(large, dense))
+                gathered = system.gather(large, dense)
                 scale = system.scale_factors[factor.position]
                 effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
                 out.append(-effects.reshape(len(rows), factor.size))
