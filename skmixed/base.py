@@ -58,14 +58,9 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         """Fit on rows in memory."""
         self._check_parameters()
         validate_data(self, X, skip_check_array=True)
-        if Table.from_input(X).n_rows < 2:
-            raise ValueError(
-                "Found array with 1 sample(s) while a minimum of 2 is required: "
-                "one row says nothing about a variance."
-            )
         self.__dict__.pop("_seen", None)
+        table, response, weights = self._rows(X, y, sample_weight, at_least=2)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
-        table, response, weights = self._rows(X, y, sample_weight)
         encoder, design = DesignEncoder.learn(
             self._spec(table),
             table,
@@ -144,9 +139,16 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
         return self
 
-    def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray, np.ndarray]:
+    def _rows(
+        self, X: Any, y: Any, sample_weight: Any, at_least: int = 1
+    ) -> tuple[Table, np.ndarray, np.ndarray]:
         """Columns, response and case weights of the rows that count."""
         table = Table.from_input(X)
+        if table.n_rows < at_least:
+            raise ValueError(
+                f"Found array with {table.n_rows} sample(s) while a minimum of {at_least} is "
+                "required: one row says nothing about a variance."
+            )
         response = check_response(y, table.n_rows)
         weights = check_case_weights(sample_weight, table.n_rows)
         if not weights.all():
