@@ -185,31 +185,53 @@ def _flush(block, out, first, first_row, last_row):
 
 
 @kernel
-def gather_cells(start, columns, values, vectors, first_level, last_level, out):
-    """out[l] (Q, m) += C_l vectors for a range of levels."""
-    n_effects = values.shape[1]
-    m = vectors.shape[1]
-    for l in range(first_level, last_level):
+def gather_tail(start, columns, values, with_dense, shrink, vectors, out):
+    """Fill out[l] = reduced_l @ vectors: (L, Q, m) from tail vectors (T + P, m)."""
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_vectors = vectors.shape[1]
+    n_tail = vectors.shape[0] - n_dense
+    total = np.empty((n_effects, n_vectors))
+    for l in range(start.shape[0] - 1):
+        total[:] = 0.0
+        for x in range(n_dense):
+            for q in range(n_effects):
+                amount = with_dense[l, q, x]
+                for m in range(n_vectors):
+                    total[q, m] += amount * vectors[n_tail + x, m]
         for k in range(start[l], start[l + 1]):
             column = columns[k]
             for q in range(n_effects):
-                value = values[k, q]
-                for j in range(m):
-                    out[l, q, j] += value * vectors[column, j]
+                amount = values[k, q]
+                for m in range(n_vectors):
+                    total[q, m] += amount * vectors[column, m]
+        for q in range(n_effects):
+            for m in range(n_vectors):
+                out[l, q, m] = 0.0
+            for s in range(n_effects):
+                amount = shrink[l, q, s]
+                for m in range(n_vectors):
+                    out[l, q, m] += amount * total[s, m]
 
 
 @kernel
-def scatter_cells(start, columns, values, amounts, first_level, last_level, out):
-    """out (N, m) += sum_l C_l' amounts[l] (Q, m) over a range of levels."""
-    n_effects = values.shape[1]
-    m = amounts.shape[2]
-    for l in range(first_level, last_level):
+def scatter_levels(start, columns, values, with_dense, shrink, level_effects, out):
+    """Add sum_l reduced_l' level_effects[l] to the tail vector `out` (T + P,)."""
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_tail = out.shape[0] - n_dense
+    amount = np.empty(n_effects)
+    for l in range(start.shape[0] - 1):
+        for q in range(n_effects):
+            amount[q] = 0.0
+            for s in range(n_effects):
+                amount[q] += shrink[l, s, q] * level_effects[l, s]
         for k in range(start[l], start[l + 1]):
-            column = columns[k]
             for q in range(n_effects):
-                value = values[k, q]
-                for j in range(m):
-                    out[column, j] += value * amounts[l, q, j]
+                out[columns[k]] += values[k, q] * amount[q]
+        for x in range(n_dense):
+            for q in range(n_effects):
+                out[n_tail + x] += with_dense[l, q, x] * amount[q]
 
 
 @kernel

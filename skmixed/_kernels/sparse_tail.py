@@ -98,6 +98,34 @@ def reduce_tail(
 
 
 @kernel
+def gather_cells(start, columns, values, vectors, first_level, last_level, out):
+    """out[l] (Q, m) += C_l vectors for a range of levels."""
+    n_effects = values.shape[1]
+    m = vectors.shape[1]
+    for l in range(first_level, last_level):
+        for k in range(start[l], start[l + 1]):
+            column = columns[k]
+            for q in range(n_effects):
+                value = values[k, q]
+                for j in range(m):
+                    out[l, q, j] += value * vectors[column, j]
+
+
+@kernel
+def scatter_cells(start, columns, values, amounts, first_level, last_level, out):
+    """out (N, m) += sum_l C_l' amounts[l] (Q, m) over a range of levels."""
+    n_effects = values.shape[1]
+    m = amounts.shape[2]
+    for l in range(first_level, last_level):
+        for k in range(start[l], start[l + 1]):
+            column = columns[k]
+            for q in range(n_effects):
+                value = values[k, q]
+                for j in range(m):
+                    out[column, j] += value * amounts[l, q, j]
+
+
+@kernel
 def multiply_levels(blocks, vectors, out):
     """out[l] = blocks[l] @ vectors[l]: (L, Q, Q) times (L * Q, m), level by level."""
     n_levels, n_effects = blocks.shape[0], blocks.shape[1]

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from skmixed._kernels.elimination import gather_cells, scatter_cells, subtract_eliminated
+from skmixed._kernels.elimination import gather_tail, scatter_levels, subtract_eliminated
 from skmixed._kernels.tail import mix_tail
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.elimination import EliminatedLevels
@@ -275,13 +275,12 @@ class DirectSystem:
     def gather(self, vectors: np.ndarray) -> np.ndarray:
         """reduced_l times tail vectors (N, m) for every eliminated level, (L, Q, m)."""
         cross = self.cross
-        flat = cross.with_dense.reshape(-1, cross.n_fixed + 1) @ vectors[cross.n_tail :]
-        out = flat.reshape(*cross.with_dense.shape[:2], -1)
-        gather_cells(
-            cross.start, cross.columns, cross.values,
-            np.ascontiguousarray(vectors[: cross.n_tail]), 0, len(out), out,
+        out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
+        gather_tail(
+            cross.start, cross.columns, cross.values, cross.with_dense,
+            self.levels.shrink, np.ascontiguousarray(vectors), out,
         )  # fmt: skip
-        return np.matmul(self.levels.shrink, out)
+        return out
 
     def _spread(
         self, directions: list[Direction]
@@ -298,15 +297,10 @@ class DirectSystem:
         own = {}
         for j, (factor, effects) in enumerate(directions):
             if factor is cross.eliminated:
-                amounts = np.matmul(self.levels.shrink.transpose(0, 2, 1), effects[:, :, None])
-                scattered = np.zeros((cross.n_tail, 1))
-                scatter_cells(
-                    cross.start, cross.columns, cross.values, amounts, 0, len(amounts), scattered
-                )
-                known[: cross.n_tail, j] = scattered[:, 0]
-                known[cross.n_tail :, j] = np.einsum(
-                    "lqx,lq->x", cross.with_dense, amounts[:, :, 0]
-                )
+                scatter_levels(
+                    cross.start, cross.columns, cross.values, cross.with_dense,
+                    self.levels.shrink, np.ascontiguousarray(effects), known[:, j],
+                )  # fmt: skip
                 own[j] = np.matmul(self.levels.precision_shrunk, effects[:, :, None])[:, :, 0]
             else:
                 direct[factor.columns, j] = effects.ravel()

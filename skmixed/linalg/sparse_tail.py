@@ -12,11 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
-from skmixed._kernels.elimination import gather_cells, scatter_cells
 from skmixed._kernels.sparse_tail import (
     add_pair_product,
+    gather_cells,
     multiply_levels,
     reduce_tail,
+    scatter_cells,
     subtract_product,
 )
 from skmixed.linalg.cellsums import PairCells
