@@ -12,10 +12,11 @@ levels the two agree to more digits than either variance is known.
 
 from __future__ import annotations
 
+import argparse
 from contextlib import ExitStack
 
 import pandas as pd
-from fits import OUR_NAME, load_compiled_code
+from fits import OUR_NAME, WARM_UP_LEVELS, WARM_UP_ROWS, load_compiled_code
 from options import crossed_options, peer_names
 from peers import PEERS, Opener, Skmixed
 from simulated import simulate
@@ -26,27 +27,42 @@ ROWS = 1_000_000
 LEVELS = (40_000, 8_000)
 
 
-def main() -> None:
-    """Run the benchmark and print its tables."""
-    parser = crossed_options(__doc__.splitlines()[0], ROWS, LEVELS, repeats=3)
+def crossed_parser(description: str) -> argparse.ArgumentParser:
+    """Options of a comparison on simulated crossed data."""
+    parser = crossed_options(description, ROWS, LEVELS, repeats=3)
     parser.add_argument(
         "--peers",
         type=peer_names,
         default=["gpboost-iterative"],
         help="comma-separated; '' for none; lme4 and numpyro know InstEval only",
     )
-    arguments = parser.parse_args()
+    return parser
+
+
+def compare(
+    arguments: argparse.Namespace, family: str = "gaussian", peer_repeats: int | None = None
+) -> None:
+    """Fit side by side and print the tables.
+
+    With `peer_repeats` the peers leave after so many turns, and their warm-up is a fit of
+    less data: for systems that take minutes.
+    """
     openers: dict[str, Opener] = {
         OUR_NAME: lambda task: Skmixed(task, method="reml", solver=arguments.solver)
     }
     for name in arguments.peers:
         openers |= PEERS[name]
-    task, truth = simulate(arguments.rows, arguments.levels, seed=arguments.seed)
-    load_compiled_code(len(arguments.levels), slopes=False)
+    task, truth = simulate(arguments.rows, arguments.levels, seed=arguments.seed, family=family)
+    load_compiled_code(len(arguments.levels), slopes=False, family=family)
+    small, fewer = None, {}
+    if peer_repeats is not None:
+        levels = [WARM_UP_LEVELS] * len(arguments.levels)
+        small, _ = simulate(WARM_UP_ROWS, levels, family=family)
+        fewer = {name: peer_repeats for name in openers if name != OUR_NAME}
 
     with ExitStack() as stack:
-        systems, missing = open_systems(openers, task, stack)
-        outcomes = take_turns(systems, arguments.repeats)
+        systems, missing = open_systems(openers, task, stack, small)
+        outcomes = take_turns(systems, arguments.repeats, fewer)
 
     levels = " x ".join(f"{n:,}" for n in arguments.levels)
     print(f"{arguments.rows:,} rows, {levels} levels; {describe_run(systems, arguments.repeats)}")
@@ -59,6 +75,11 @@ def main() -> None:
     print(show(compare_estimates(truth, last)))
     if missing:
         print(describe_missing(missing))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    compare(crossed_parser(__doc__.splitlines()[0]).parse_args())
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ def measure_fit(
     solver: str = "auto",
     seed: int = 0,
     peer: str | None = None,
+    family: str = "gaussian",
 ) -> dict[str, Any]:
     """Simulate, load compiled code, then fit `repeats` times.
 
     Parameters
     ----------
-    rows, levels, slopes, heavy_tailed, seed
+    rows, levels, slopes, heavy_tailed, seed, family
         See `simulate`.
     repeats : int, default=1
         Timed fits.
@@ -49,11 +50,11 @@ def measure_fit(
         Numbers for `print_report`, or ``missing`` alone: what to install.
     """
     start = time.perf_counter()
-    task, truth = simulate(rows, levels, slopes, heavy_tailed, seed)
+    task, truth = simulate(rows, levels, slopes, heavy_tailed, seed, family)
     generated = time.perf_counter() - start
     name, open_system = OUR_NAME, lambda task: Skmixed(task, method="reml", solver=solver)
     if peer is None:
-        load_compiled_code(len(levels), slopes)
+        load_compiled_code(len(levels), slopes, family)
     else:
         name, open_system = next(iter(PEERS[peer].items()))
     try:
@@ -82,9 +83,9 @@ def measure_fit(
     }
 
 
-def load_compiled_code(n_factors: int, slopes: bool) -> None:
+def load_compiled_code(n_factors: int, slopes: bool, family: str = "gaussian") -> None:
     """Fit a little data with every solver, so that no timed fit compiles or loads."""
-    task, _ = simulate(WARM_UP_ROWS, [WARM_UP_LEVELS] * n_factors, slopes)
+    task, _ = simulate(WARM_UP_ROWS, [WARM_UP_LEVELS] * n_factors, slopes, family=family)
     # One factor leaves no equations to choose a solver for.
     solvers = [s for s in SOLVERS if s != "auto"] if n_factors > 1 else ["auto"]
     for solver in solvers:

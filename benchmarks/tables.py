@@ -27,10 +27,10 @@ def show_facts(facts: Mapping[str, Any]) -> str:
 
 
 def compare_estimates(
-    truth: Mapping[str, float], found: Mapping[str, Mapping[str, float]]
+    truth: Mapping[str, float], found: Mapping[str, Mapping[str, float]], label: str = "truth"
 ) -> pd.DataFrame:
     """A row a parameter: what the data were drawn from and what each system found."""
-    columns: dict[str, Any] = {"parameter": list(truth), "truth": list(truth.values())}
+    columns: dict[str, Any] = {"parameter": list(truth), label: list(truth.values())}
     for system, estimates in found.items():
         columns[system] = [estimates[parameter] for parameter in truth]
     return pd.DataFrame(columns)

@@ -7,6 +7,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,37 +15,46 @@ from peers import NotInstalled, Opener, Outcome, Peer, Task
 
 
 def open_systems(
-    openers: dict[str, Opener], task: Task, stack: ExitStack
+    openers: dict[str, Opener], task: Task, stack: ExitStack, warm_up: Task | None = None
 ) -> tuple[dict[str, Peer], dict[str, str]]:
     """Load every system and fit it once; the second part says what is missing.
 
-    The stack closes them.
+    The stack closes them. The first fit is of `warm_up`, less data of the same kind, where
+    it is given.
     """
     ready: dict[str, Peer] = {}
     missing: dict[str, str] = {}
     for name, open_system in openers.items():
         try:
             system = open_system(task)
+            first = system if warm_up is None else open_system(warm_up)
         except NotInstalled as error:
             missing[name] = str(error)
             continue
         stack.callback(system.close)
         start = time.perf_counter()
-        system.fit()
+        first.fit()
         print(f"warm-up  {name}: {time.perf_counter() - start:.2f} s", file=sys.stderr)
+        if first is not system:
+            first.close()
         ready[name] = system
     return ready, missing
 
 
-def take_turns(systems: dict[str, Peer], repeats: int) -> dict[str, list[Outcome]]:
+def take_turns(
+    systems: dict[str, Peer], repeats: int, fewer: Mapping[str, int] | None = None
+) -> dict[str, list[Outcome]]:
     """Fit all systems in turn, `repeats` times over.
 
-    A machine that slows down then slows all of them.
+    A machine that slows down then slows all of them. `fewer` names systems that leave
+    after so many turns.
     """
     outcomes: dict[str, list[Outcome]] = {name: [] for name in systems}
+    last = fewer or {}
     for turn in range(repeats):
         for name, system in systems.items():
-            outcomes[name].append(system.fit())
+            if turn < last.get(name, repeats):
+                outcomes[name].append(system.fit())
         print(f"turn {turn + 1} of {repeats} done", file=sys.stderr)
     return outcomes
 

@@ -11,10 +11,17 @@ Examples
 3.283
 """
 
+from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.formula_interface import mixed
 from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.spec import RandomEffect
 
 __version__ = "0.1.0"
 
-__all__ = ["MixedEffectsVIRegressor", "RandomEffect", "__version__", "mixed"]
+__all__ = [
+    "MixedEffectsVIClassifier",
+    "MixedEffectsVIRegressor",
+    "RandomEffect",
+    "__version__",
+    "mixed",
+]

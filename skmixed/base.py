@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,12 +22,15 @@ from skmixed.design import (
     refuse_unknown_levels,
     resolve_spec,
 )
-from skmixed.inference.gaussian import FitOptions, fit_gaussian, fit_sums
+from skmixed.inference.gaussian import fit_gaussian, fit_sums
+from skmixed.inference.generalized import fit_generalized
+from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.partial import Accumulation, Reference
+from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.messages import warn_about_fit
-from skmixed.likelihoods import FAMILIES
+from skmixed.likelihoods import family_names, make_family
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.posteriors import POSTERIORS
@@ -39,7 +42,6 @@ from skmixed.validation import (
     check_include,
     check_integer,
     check_positive,
-    check_response,
     check_weight_range,
 )
 
@@ -52,7 +54,14 @@ _MODEL_PARAMETERS = (
 
 
 class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
-    """The machinery behind a mixed-effects estimator; subclasses have the parameters."""
+    """The machinery behind a mixed-effects estimator; subclasses have the parameters.
+
+    They also have `_target`, which checks y and says what it is a sample of.
+    """
+
+    noise_scale: float | None = None
+    precision_weights: str | int | None = None
+    link: str | None = None
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Fit on rows in memory."""
@@ -71,9 +80,13 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
         options = self._options(encoder, self._reporter(callbacks, encoder))
         with restrained_blas(options.n_threads):
-            result = fit_gaussian(design, response, weights, options)
+            if self.family == "gaussian":
+                result = fit_gaussian(design, response, weights, options)
+            else:
+                likelihood = self._likelihood(response)
+                result = fit_generalized(design, response, weights, likelihood, options)
         self._publish(encoder, result)
-        callbacks.fit_done(lambda: fitted_attributes(encoder, result))
+        callbacks.fit_done(lambda: self._attributes(encoder, result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
 
@@ -149,13 +162,20 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                 f"Found array with {table.n_rows} sample(s) while a minimum of {at_least} is "
                 "required: one row says nothing about a variance."
             )
-        response = check_response(y, table.n_rows)
         weights = check_case_weights(sample_weight, table.n_rows)
+        used: np.ndarray | slice = slice(None)
         if not weights.all():
             used = np.flatnonzero(weights)
             table = Table.from_input(_safe_indexing(X, used))
-            response, weights = response[used], weights[used]
-        return table, response, weights
+        return table, self._target(y, len(weights), used), weights[used]
+
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> np.ndarray:
+        """The response of the rows that are used, as the engine wants it."""
+        raise NotImplementedError
+
+    def _likelihood(self, response: np.ndarray) -> Any:
+        """The family of a response that is not normal."""
+        return make_family(self.family, self.link, int(response.max()) + 1)
 
     def _spec(self, table: Table) -> ModelSpec:
         return resolve_spec(
@@ -183,11 +203,15 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         )
 
     def _publish(self, encoder: DesignEncoder, result: FitResult) -> None:
-        for name, value in fitted_attributes(encoder, result).items():
+        for name, value in self._attributes(encoder, result).items():
             setattr(self, name, value)
 
+    def _attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
+        """All attributes that a fit sets, by name."""
+        return fitted_attributes(encoder, result)
+
     def _check_parameters(self) -> None:
-        check_choice("family", self.family, tuple(FAMILIES))
+        check_choice("family", self.family, family_names(is_classifier(self)))
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
         check_choice("solver", self.solver, SOLVERS)
@@ -204,6 +228,14 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                 raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
         if self.noise_scale is not None:
             check_positive("noise_scale", self.noise_scale)
+        if self.family != "gaussian":
+            for name in ("noise_scale", "precision_weights"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} belongs to family='gaussian': a "
+                        f"{self.family} response has no noise of its own. Leave it at None; "
+                        "rows that stand for several go into sample_weight."
+                    )
 
     def _seed(self) -> int:
         """Seed of the iterative solver's probes; None has one too: equal fits for equal data."""
@@ -226,25 +258,29 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                 )
             if n_iter == 0 or callbacks is None:
                 return False
-            return callbacks.iteration_done(lambda: fitted_attributes(encoder, publish()))
+            return callbacks.iteration_done(lambda: self._attributes(encoder, publish()))
 
         return report
 
-    def _previous_variances(self, encoder: DesignEncoder) -> tuple[list[np.ndarray], float] | None:
-        """Covariances and noise of the previous fit, if they fit this model."""
-        if not self.warm_start or not hasattr(self, "random_effects_cov_"):
+    def _previous_variances(self, encoder: DesignEncoder) -> Start | None:
+        """Variance parameters of the previous fit, if they fit this model."""
+        if not self.warm_start or not hasattr(self, "fit_result_"):
             return None
+        before = self.fit_result_
         covariances = []
         for factor in encoder.factors:
             previous = self.random_effects_cov_.get(factor.name)
             if previous is None or list(previous.columns) != list(factor.term_names):
                 return None
             covariances.append(previous.to_numpy())
-        if len(covariances) != len(self.random_effects_cov_) or not self.noise_variance_ > 0:
+        if len(covariances) != len(self.random_effects_cov_) or not before.noise_variance > 0:
             return None
-        if not all(np.isfinite(values).all() for values in (*covariances, self.noise_variance_)):
+        numbers = (*covariances, before.noise_variance, before.parameters)
+        if before.likelihood.name != self.family or not all(
+            np.isfinite(values).all() for values in numbers
+        ):
             return None
-        return covariances, self.noise_variance_
+        return Start(covariances, before.noise_variance, before.parameters)
 
     def _design(
         self,
@@ -271,10 +307,27 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             design = number_unknown_levels(design, table, encoder)
         return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
 
-    def _noise_of_rows(self, design: Design) -> np.ndarray | float:
+    def _own_parameters(self, design: Design) -> np.ndarray | float:
+        """The likelihood's own parameters; for a Gaussian the noise variance of the rows."""
+        result = self.fit_result_
+        if self.family != "gaussian":
+            return result.parameters
         if design.precision_weights is None:
-            return self.noise_variance_
-        return self.noise_variance_ / design.precision_weights
+            return result.noise_variance
+        return result.noise_variance / design.precision_weights
+
+    def _draw(self, X: Any, n_samples: int, random_state: Any) -> np.ndarray:
+        """Draws of new responses (n, n_samples), a draw of all effects a column."""
+        check_integer("n_samples", n_samples, 1)
+        design, positions = self._design(X, "all", with_weights=True, number_unknown=True)
+        seed = check_random_state(random_state).randint(2**31 - 1, size=4)
+        rng = np.random.default_rng(seed)
+        own = self._own_parameters(design)
+        draws = np.empty((len(design.fixed), n_samples))
+        predictors = draw_predictors(self.fit_result_, design, positions, rng)
+        for k, predictor in zip(range(n_samples), predictors, strict=False):
+            draws[:, k] = self.fit_result_.likelihood.sample(predictor, own, rng)
+        return draws
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind

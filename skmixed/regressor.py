@@ -8,16 +8,29 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 from sklearn.base import RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects
 from skmixed.callbacks import with_callbacks
+from skmixed.design import DesignEncoder
 from skmixed.distributed import fit_distributed, is_distributed, predict_distributed
-from skmixed.inference.prediction import draw_predictors, predict_mean, predict_variance
+from skmixed.inference.prediction import predict_mean, predict_variance
+from skmixed.inference.quantiles import mixture_quantiles
+from skmixed.inference.result import FitResult
 from skmixed.inspection.summary import Summary, summarise
-from skmixed.likelihoods import FAMILIES
-from skmixed.validation import check_integer
+from skmixed.likelihoods import make_family
+from skmixed.validation import check_level, check_response
+
+
+def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
+    """Whether rows can be summed: for `hasattr(estimator, "partial_fit")`."""
+    if estimator.family != "gaussian":
+        raise AttributeError(
+            f"family={estimator.family!r} has no partial_fit: every iteration needs its rows "
+            "again. Use fit on all rows at once."
+        )
+    return True
 
 
 class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
@@ -212,6 +225,20 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> np.ndarray:
+        response = check_response(y, n_rows)[used]
+        if self.family != "gaussian":
+            make_family(self.family).refuse_targets(response)
+        return response
+
+    def _attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
+        attributes = super()._attributes(encoder, result)
+        if self.family == "gaussian":
+            attributes["noise_variance_"] = float(result.noise_variance)
+        elif len(result.parameters):
+            attributes["dispersion_"] = result.likelihood.dispersion(result.parameters)
+        return attributes
+
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
         """Fit the model.
@@ -246,9 +273,15 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             When a part of the model is not determined by the data.
         """
         if is_distributed(X):
+            if self.family != "gaussian":
+                raise ValueError(
+                    f"family={self.family!r} needs its rows in every iteration and cannot be "
+                    "fitted from Dask partitions; pass a pandas data frame, as in X.compute()."
+                )
             return fit_distributed(self, X, y, sample_weight)
         return self._fit(X, y, sample_weight)
 
+    @available_if(_adds_up)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
         """Fit the model on the rows of this call and of all calls before.
 
@@ -339,14 +372,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             return predict_distributed(self, X, return_std, include)
         design, positions = self._design(X, include, with_weights=return_std)
         mean = predict_mean(self.fit_result_, design, positions)
-        if not return_std:
+        if self.family == "gaussian" and not return_std:
             return mean
-        mean, variance = FAMILIES[self.family].predictive_moments(
+        mean, variance = self.fit_result_.likelihood.predictive_moments(
             mean,
             predict_variance(self.fit_result_, design, positions),
-            self._noise_of_rows(design),
+            self._own_parameters(design),
         )
-        return mean, np.sqrt(variance)
+        return (mean, np.sqrt(variance)) if return_std else mean
 
     def predict_interval(self, X: Any, level: float = 0.95) -> np.ndarray:
         """Predict a central interval for a new observation of every row.
@@ -363,11 +396,21 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         interval : ndarray of shape (n_samples, 2)
             Lower and upper end.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level={level!r} must lie between 0 and 1, as in level=0.95.")
-        mean, std = self.predict(X, return_std=True)
-        half = ndtri(0.5 + 0.5 * level) * std
-        return np.column_stack([mean - half, mean + half])
+        check_level(level)
+        if self.family == "gaussian":
+            mean, std = self.predict(X, return_std=True)
+            half = ndtri(0.5 + 0.5 * level) * std
+            return np.column_stack([mean - half, mean + half])
+        design, positions = self._design(X, "all", with_weights=False)
+        result = self.fit_result_
+        mean = predict_mean(result, design, positions)
+        variance = predict_variance(result, design, positions)
+        tail = 0.5 * (1.0 - level)
+        ends = [
+            mixture_quantiles(result.likelihood, share, mean, variance, result.parameters)
+            for share in (tail, 1.0 - tail)
+        ]
+        return np.column_stack(ends)
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw responses from the posterior predictive distribution.
@@ -389,16 +432,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         samples : ndarray of shape (n_rows, n_samples)
             One draw a column.
         """
-        check_integer("n_samples", n_samples, 1)
-        design, positions = self._design(X, "all", with_weights=True, number_unknown=True)
-        seed = check_random_state(random_state).randint(2**31 - 1, size=4)
-        rng = np.random.default_rng(seed)
-        noise = np.broadcast_to(self._noise_of_rows(design), len(design.fixed))
-        draws = np.empty((len(design.fixed), n_samples))
-        predictors = draw_predictors(self.fit_result_, design, positions, rng)
-        for k, predictor in zip(range(n_samples), predictors, strict=False):
-            draws[:, k] = FAMILIES[self.family].sample(predictor, noise, rng)
-        return draws
+        return self._draw(X, n_samples, random_state)
 
     def summary(self) -> Summary:
         """Describe the fitted model in tables.

@@ -7,7 +7,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -35,6 +37,12 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r} must be a positive number.")
 
 
+def check_level(level: Any) -> None:
+    """Raise unless `level` is a probability strictly between 0 and 1."""
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < float(level) < 1:
+        raise ValueError(f"level={level!r} must lie between 0 and 1, as in level=0.95.")
+
+
 def check_response(y: Any, n_rows: int) -> np.ndarray:
     """The response as float64 (n_rows,).
 
@@ -59,6 +67,34 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
     return y
+
+
+def check_labels(y: Any, n_rows: int) -> np.ndarray:
+    """Class labels (n_rows,) of any kind.
+
+    Raises
+    ------
+    ValueError
+        When y is missing, of another length, holds NaN, or numbers that are not
+        classes.
+    """
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+    labels = column_or_1d(y, warn=True)
+    if len(labels) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
+            f"{len(labels)}]; X and y must have a row each."
+        )
+    missing = np.asarray(pd.isna(labels))
+    _refuse(missing, "Input y contains NaN.")
+    if labels.dtype.kind == "f":
+        _refuse(
+            np.isinf(labels),
+            "Input y contains infinity or a value too large for dtype('float64').",
+        )
+    check_classification_targets(labels)
+    return labels
 
 
 def _refuse(bad: np.ndarray, message: str) -> None:

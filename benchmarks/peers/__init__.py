@@ -25,6 +25,12 @@ OURS: dict[str, Opener] = {
     ),
 }
 
+OURS_BINARY: dict[str, Opener] = {
+    "skmixed reml": OURS["skmixed reml"],
+    "skmixed ml": OURS["skmixed ml"],
+    "skmixed reml, mean_field": lambda task: Skmixed(task, method="reml", posterior="mean_field"),
+}
+
 PEERS: dict[str, dict[str, Opener]] = {
     "glmm": {"glmm": Glmm},
     "gpboost-cholesky": {"gpboost cholesky": lambda task: GPBoost(task, "cholesky")},
@@ -41,4 +47,14 @@ PEERS: dict[str, dict[str, Opener]] = {
     },
 }
 
-__all__ = ["OURS", "PEERS", "NotInstalled", "Opener", "Outcome", "Peer", "Skmixed", "Task"]
+__all__ = [
+    "OURS",
+    "OURS_BINARY",
+    "PEERS",
+    "NotInstalled",
+    "Opener",
+    "Outcome",
+    "Peer",
+    "Skmixed",
+    "Task",
+]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -24,13 +25,15 @@ class Task:
     X : DataFrame
         Covariates, which are all numbers, and grouping columns.
     y : Series
-        Response.
+        Response; 0 and 1 of the Bernoulli family.
     groups : tuple of str
         Grouping columns; all others are covariates.
     slopes : tuple of str
         Covariates with a random slope in every group, uncorrelated with the intercept.
     effects_of : str or None
         The group whose effects are to be read out.
+    family : str
+        ``"gaussian"``, ``"bernoulli"`` with logit link or ``"poisson"``.
     """
 
     X: pd.DataFrame
@@ -38,6 +41,12 @@ class Task:
     groups: tuple[str, ...]
     slopes: tuple[str, ...] = ()
     effects_of: str | None = None
+    family: str = "gaussian"
+
+    @property
+    def noise(self) -> tuple[str, ...]:
+        """The name of the noise variance, where the family has one."""
+        return ("noise",) if self.family == "gaussian" else ()
 
     @property
     def covariates(self) -> list[str]:
@@ -74,7 +83,8 @@ class Outcome:
     coefficients : dict of str to float
         ``"intercept"`` and the covariates.
     variances : dict of str to float
-        Keys are the groups, ``"group:covariate"`` for slopes, and ``"noise"``.
+        Keys are the groups, ``"group:covariate"`` for slopes, and ``"noise"`` of normal
+        responses.
     effects : Series or None
         Effects of `Task.effects_of` by level (integers).
     details : dict of str to object
@@ -113,6 +123,16 @@ class Peer:
 
     def close(self) -> None:
         """Give back what is held, a child process for example."""
+
+
+def choose_by_family(task: Task, known: Mapping[str, Any]) -> Any:
+    """What a system has for the family of the task."""
+    if task.family not in known:
+        raise ValueError(
+            f"This peer has no {task.family} family here, only {', '.join(known)}; "
+            "leave it out of --peers."
+        )
+    return known[task.family]
 
 
 @contextmanager

@@ -7,11 +7,17 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from peers.base import NotInstalled, Outcome, Peer, Task
+from peers.base import NotInstalled, Outcome, Peer, Task, choose_by_family
+
+FAMILIES = {"gaussian": "gaussian", "bernoulli": "binomial", "poisson": "poisson"}
 
 
 class Glmm(Peer):
-    """REML, without the degrees of freedom of t tests: its quickest setting."""
+    """Without degrees of freedom and likelihood ratio tests: its quickest setting.
+
+    REML of normal responses; of others maximum likelihood by Laplace's approximation, as it
+    comes.
+    """
 
     def __init__(self, task: Task) -> None:
         try:
@@ -20,6 +26,9 @@ class Glmm(Peer):
             raise NotInstalled("pip install glmm") from error
         self._glmm = glmm
         self.version = f"glmm {version('glmm')}"
+        self._family = choose_by_family(task, FAMILIES)
+        self._reml = True if task.noise else None
+        self.method = "reml" if self._reml else "ml"
         self._task = task
         self._frame = task.joined()
 
@@ -28,7 +37,8 @@ class Glmm(Peer):
         fit = self._glmm.fit(
             self._frame,
             self._task.formula,
-            reml=True,
+            family=self._family,
+            reml=self._reml,
             satterthwaite=False,
             wald_se="rx",
             anova_test="Wald",
@@ -48,6 +58,6 @@ class Glmm(Peer):
             log_likelihood=float(fit.loglik),
             coefficients={"intercept": intercept} | coefficients,
             variances={group: float(by_group[group]) for group in self._task.groups}
-            | {"noise": float(fit.dispersion)},
+            | {name: float(fit.dispersion) for name in self._task.noise},
             effects=effects,
         )

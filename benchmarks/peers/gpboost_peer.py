@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from peers.base import NotInstalled, Outcome, Peer, Task, silent_output
+from peers.base import NotInstalled, Outcome, Peer, Task, choose_by_family, silent_output
+
+LIKELIHOODS = {"gaussian": "gaussian", "bernoulli": "bernoulli_logit", "poisson": "poisson"}
 
 
 class GPBoost(Peer):
     """Random intercepts by maximum likelihood (it has no REML).
 
-    By Cholesky factors or iteratively, everything else as it comes.
+    By Cholesky factors or iteratively, everything else as it comes: Laplace's approximation
+    for responses that are not normal.
     """
 
     method = "ml"
@@ -29,6 +32,7 @@ class GPBoost(Peer):
         if task.slopes:
             raise ValueError("This peer fits random intercepts only; leave the slopes out.")
         self._gpboost = gpboost
+        self._likelihood = choose_by_family(task, LIKELIHOODS)
         self._inversion = inversion
         self.version = f"gpboost {version('gpboost')}"
         self._task = task
@@ -42,7 +46,7 @@ class GPBoost(Peer):
             start = time.perf_counter()
             model = self._gpboost.GPModel(
                 group_data=self._groups,
-                likelihood="gaussian",
+                likelihood=self._likelihood,
                 matrix_inversion_method=self._inversion,
             )
             model.fit(y=self._y, X=self._X)
@@ -53,12 +57,13 @@ class GPBoost(Peer):
             effects = None if self._task.effects_of is None else self._read_effects(model)
         names = ("intercept", *self._task.covariates)
         # The noise comes first there and last here.
-        by_name = dict(zip(("noise", *self._task.groups), map(float, variances), strict=True))
+        ordered = (*self._task.noise, *self._task.groups)
+        by_name = dict(zip(ordered, map(float, variances), strict=True))
         return Outcome(
             seconds=seconds,
             log_likelihood=log_likelihood,
             coefficients=dict(zip(names, map(float, coefficients), strict=True)),
-            variances={name: by_name[name] for name in (*self._task.groups, "noise")},
+            variances={name: by_name[name] for name in (*self._task.groups, *self._task.noise)},
             effects=effects,
         )
 

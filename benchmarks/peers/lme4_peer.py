@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from peers.base import NotInstalled, Outcome, Peer, Task
+from peers.base import NotInstalled, Outcome, Peer, Task, choose_by_family
 
 SCRIPT = Path(__file__).with_name("lme4_insteval.R")
 
@@ -18,6 +18,7 @@ class Lme4(Peer):
     """REML by `lmer`, with or without its derivative checks at the end; InstEval only."""
 
     def __init__(self, task: Task, derivative_checks: bool) -> None:
+        choose_by_family(task, {"gaussian": "lmer"})
         program = shutil.which("Rscript")
         if program is None:
             raise NotInstalled("install R and its package lme4 (Debian: apt install r-cran-lme4)")

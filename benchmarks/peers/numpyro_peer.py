@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from peers.base import NotInstalled, Outcome, Peer, Task
+from peers.base import NotInstalled, Outcome, Peer, Task, choose_by_family
 
 NOISE_SCALE = 1.0
 START_SCALE = 0.1
@@ -36,6 +36,7 @@ class NumPyroMeanField(Peer):
             from numpyro.infer import SVI, TraceMeanField_ELBO
         except ImportError as error:
             raise NotInstalled("pip install numpyro") from error
+        choose_by_family(task, {"gaussian": "Normal"})
         self._jax = jax
         self._steps = steps
         self._seed = seed

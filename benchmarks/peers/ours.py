@@ -7,22 +7,28 @@ from typing import Any
 
 import pandas as pd
 
-from peers.base import NotInstalled, Outcome, Peer, Task
+from peers.base import NotInstalled, Outcome, Peer, Task, choose_by_family
+
+ESTIMATORS = {
+    "gaussian": "MixedEffectsVIRegressor",
+    "bernoulli": "MixedEffectsVIClassifier",
+    "poisson": "MixedEffectsVIRegressor",
+}
 
 
 class Skmixed(Peer):
-    """`MixedEffectsVIRegressor` with the given parameters."""
+    """The estimator of the family with the given parameters."""
 
     def __init__(self, task: Task, **parameters: Any) -> None:
         try:
             import skmixed
-            from skmixed import MixedEffectsVIRegressor
         except ImportError as error:
             raise NotInstalled(f"skmixed: pip install -e . ({error})") from error
         self.version = f"skmixed {getattr(skmixed, '__version__', '')}".strip()
         self.method = parameters["method"]
         self._task = task
-        self._make = lambda: MixedEffectsVIRegressor(random_effects=task.bars, **parameters)
+        estimator = getattr(skmixed, choose_by_family(task, ESTIMATORS))
+        self._make = lambda: estimator(random_effects=task.bars, family=task.family, **parameters)
 
     def fit(self) -> Outcome:
         model = self._make()
@@ -39,7 +45,7 @@ class Skmixed(Peer):
             log_likelihood=float(model.elbo_),
             coefficients={"intercept": float(model.intercept_)} | coefficients,
             variances=_variances(model.random_effects_cov_)
-            | {"noise": float(model.noise_variance_)},
+            | {name: float(model.noise_variance_) for name in self._task.noise},
             effects=effects,
             details={
                 "solver": model.solver_,

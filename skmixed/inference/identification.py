@@ -65,9 +65,11 @@ def remove_unidentified(
 
 def confounded(objective: Objective, state: NewtonState) -> tuple[int, ...]:
     """Factors whose variances can be traded for one another at no cost."""
-    if not state.converged or len(state.point.theta) < 2:
+    n = len(objective.parameters.entries)
+    if not state.converged or n < 2:
         return ()
-    model = quadratic_model(state.derivatives.gradient, state.derivatives.hessian)
+    derivatives = state.derivatives
+    model = quadratic_model(derivatives.gradient[:n], derivatives.hessian[:n, :n])
     if model.flattest > 1e-5:
         return ()
     entries = objective.parameters.entries
@@ -79,7 +81,7 @@ def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> Newto
     """The state at `theta`, if that is as good a place."""
     if (theta == state.point.theta).all():
         return None
-    point = objective.at(theta)
+    point = objective.at(theta, state.point)
     if point is None:
         return None
     if point.deviance > state.point.deviance + 1e-8 + point.doubt(state.point):

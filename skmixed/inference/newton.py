@@ -128,15 +128,15 @@ def minimise(
             derivatives = objective.derivatives(point)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         if tol < model.scaled_gradient < _NEAR:
-            if point.is_estimated:
+            if point.is_estimated or objective.learns_curvature:
                 derivatives = secant.corrected(point, derivatives)
             else:
                 derivatives = objective.with_better_hessian(point, derivatives)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
-        gradients.append(model.scaled_gradient)
-        flat = model.scaled_gradient <= tol or _stagnates(gradients)
+        gradients.append(float(np.hypot(model.scaled_gradient, point.distance)))
+        flat = not point.is_coarse and (gradients[-1] <= tol or _stagnates(gradients))
         state = NewtonState(
-            point, derivatives, model.scaled_gradient, n_iter,
+            point, derivatives, gradients[-1], n_iter,
             tuple(deviances), tuple(gradients), flat and model.descent is None,
         )  # fmt: skip
         stop = report(state) if report is not None else False
@@ -151,11 +151,11 @@ def minimise(
             # so that it cannot judge a step here: the next gradient does
             worse = len(gradients) > 1 and gradients[-2] < min(gradients[-1], _NEAR)
             damping = 0.5 * damping if worse else min(1.0, 1.5 * damping)
-            following = _move(objective, point, damping * model.step)
+            following = _move(objective, point, damping * model.step, coarse)
         else:
-            following = _search(objective, point, model)
+            following = _search(objective, point, model, coarse)
             if following is None and point.is_estimated:
-                following = _move(objective, point, 0.5 * model.step)
+                following = _move(objective, point, 0.5 * model.step, coarse)
         if following is None:
             return state
         point = following
@@ -214,13 +214,15 @@ def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel
     return QuadraticModel(step, decrement, descent, flattest, vectors[:, 0])
 
 
-def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point | None:
+def _search(
+    objective: Objective, point: Point, model: QuadraticModel, coarse: bool
+) -> Point | None:
     """Halve (or, downhill on a hump, double) the Newton step."""
     expected = model.scaled_gradient**2
     slack = _NOISE * max(abs(point.deviance), 1.0)
     length = 1.0
     for _ in range(40):
-        following = _move(objective, point, length * model.step)
+        following = _move(objective, point, length * model.step, coarse)
         if following is not None:
             allowed = slack + _DOUBT * following.doubt(point)
             demanded = min(1e-4 * length * expected, slack if expected < 10 * slack else np.inf)
@@ -232,7 +234,7 @@ def _search(objective: Objective, point: Point, model: QuadraticModel) -> Point 
     if model.descent is not None and length == 1.0:
         for _ in range(20):
             length *= 2.0
-            further = _move(objective, point, length * model.step)
+            further = _move(objective, point, length * model.step, coarse)
             if further is None or further.deviance >= following.deviance:
                 break
             following = further
@@ -254,12 +256,14 @@ def _leave_saddle(objective: Objective, point: Point, model: QuadraticModel) -> 
     return best
 
 
-def _move(objective: Objective, point: Point, step: np.ndarray) -> Point | None:
+def _move(
+    objective: Objective, point: Point, step: np.ndarray, coarse: bool = False
+) -> Point | None:
     theta = point.theta + step
     # beyond zero the objective repeats itself: a step across stops near zero
-    across = objective.parameters.symmetric & (theta < 0.0) & (point.theta > 0.0)
+    across = objective.symmetric & (theta < 0.0) & (point.theta > 0.0)
     theta[across] = np.minimum(-theta[across], 0.05 * point.theta[across])
-    following = objective.at(objective.parameters.canonical(theta))
+    following = objective.at(objective.canonical(theta), point, coarse)
     if following is None or not np.isfinite(following.deviance):
         return None
     return following

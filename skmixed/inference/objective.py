@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
+from skmixed.likelihoods import Gaussian
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.system import SingularSystemError, Solver, System
@@ -23,6 +25,10 @@ class Point:
     deviance: float
     noise_variance: float
     system: System
+    distance: float = 0.0
+    """How far the posterior is from the best one at theta, in standard deviations."""
+    is_coarse: bool = False
+    """Whether the deviance has six digits only."""
 
     @property
     def is_estimated(self) -> bool:
@@ -78,6 +84,11 @@ class Objective:
     n_observations: float
     noise_variance: float | None
 
+    likelihood: ClassVar[Gaussian] = Gaussian()
+
+    learns_curvature = False
+    """Whether gradients along the way improve the Hessian, or an estimate of it."""
+
     @property
     def cross(self) -> CrossProducts:
         """What the solver solves for."""
@@ -88,8 +99,26 @@ class Objective:
         """n, or n less the fixed effects where they are integrated out."""
         return self.n_observations - (self.cross.n_fixed if self.integrate_fixed else 0)
 
-    def at(self, theta: np.ndarray) -> Point | None:
-        """The objective at `theta`; None where it cannot be computed."""
+    @property
+    def symmetric(self) -> np.ndarray:
+        """Which parameters mean the same with either sign."""
+        return self.parameters.symmetric
+
+    def canonical(self, theta: np.ndarray) -> np.ndarray:
+        """The equivalent theta with nonnegative diagonals."""
+        return self.parameters.canonical(theta)
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of all T, and the likelihood's own parameters, of which it has none."""
+        return theta, theta[:0]
+
+    def at(
+        self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
+    ) -> Point | None:
+        """The objective at `theta`; None where it cannot be computed.
+
+        It is exact, and needs neither a point to start from nor fewer digits.
+        """
         try:
             system = self.solver.system(self.parameters.to_scale_factors(theta))
         except SingularSystemError:
@@ -110,36 +139,10 @@ class Objective:
         """Exact (or, if `coarse`, six-digit) gradient and average-information Hessian.
 
         `information` saves its computation where that of a near point will do.
-
-        With t = Z' V^-1 (y - X beta) the quadratic part of the objective has
-        the derivative -t t' / noise by Omega and the second derivative
-        2 f_i' P f_j / noise, f_j = Z dOmega_j t. Profiling the noise out takes
-        the outer product of its gradient over the degrees of freedom off.
         """
-        parameters, system = self.parameters, point.system
-        products = system.residual_products
-        quadratic = [-(t.T @ t) / point.noise_variance for t in products]
-        if not parameters.entries:
-            information = np.zeros((0, 0))
-        elif information is None:
-            directions = [
-                (factor, products[factor.position] @ tangent)
-                for factor, tangent in parameters.tangents(point.theta)
-            ]
-            information = system.projected_gram(directions) / point.noise_variance
-        gradient = parameters.gradient(point.theta, quadratic)
-        hessian = parameters.curvature(quadratic) + 2.0 * information
-        if self.noise_variance is None:
-            hessian -= np.outer(gradient, gradient) / self.degrees_of_freedom
-        log_det_gradient, log_det_hessian, log_det_by_omega = self.posterior.log_det_derivatives(
-            self._place(system, point.theta), information, coarse
-        )
-        return Derivatives(
-            gradient + log_det_gradient,
-            hessian + log_det_hessian,
-            [a + b for a, b in zip(quadratic, log_det_by_omega, strict=True)],
-            information,
-        )
+        df = self.degrees_of_freedom if self.noise_variance is None else None
+        place = self._place(point.system, point.theta)
+        return derivatives_at(place, self.posterior, point.noise_variance, df, coarse, information)
 
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same derivatives with an estimate of the exact Hessian."""
@@ -154,3 +157,56 @@ class Objective:
 
     def _place(self, system: System, theta: np.ndarray) -> Place:
         return Place(system, self.parameters, theta, self.integrate_fixed)
+
+
+def derivatives_at(
+    place: Place,
+    posterior: Posterior,
+    noise_variance: float,
+    degrees_of_freedom: float | None,
+    coarse: bool,
+    information: np.ndarray | None,
+) -> Derivatives:
+    """Derivatives of -2 ELBO of a Gaussian model by theta.
+
+    With t = Z' V^-1 (y - X beta) the quadratic part of the objective has
+    the derivative -t t' / noise by Omega and the second derivative
+    2 f_i' P f_j / noise, f_j = Z dOmega_j t. Profiling the noise out takes
+    the outer product of its gradient over the degrees of freedom off.
+
+    Parameters
+    ----------
+    place : Place
+    posterior : Posterior
+    noise_variance : float
+    degrees_of_freedom : float or None
+        None where the noise is held.
+    coarse : bool
+        Whether six digits suffice.
+    information : ndarray or None
+        f_i' P f_j / noise, where that of a near point will do.
+    """
+    parameters, system = place.parameters, place.system
+    products = system.residual_products
+    quadratic = [-(t.T @ t) / noise_variance for t in products]
+    if not parameters.entries:
+        information = np.zeros((0, 0))
+    elif information is None:
+        directions = [
+            (factor, products[factor.position] @ tangent)
+            for factor, tangent in parameters.tangents(place.theta)
+        ]
+        information = system.projected_gram(directions) / noise_variance
+    gradient = parameters.gradient(place.theta, quadratic)
+    hessian = parameters.curvature(quadratic) + 2.0 * information
+    if degrees_of_freedom is not None:
+        hessian -= np.outer(gradient, gradient) / degrees_of_freedom
+    log_det_gradient, log_det_hessian, log_det_by_omega = posterior.log_det_derivatives(
+        place, information, coarse
+    )
+    return Derivatives(
+        gradient + log_det_gradient,
+        hessian + log_det_hessian,
+        [a + b for a, b in zip(quadratic, log_det_by_omega, strict=True)],
+        information,
+    )

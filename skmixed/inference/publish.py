@@ -34,7 +34,7 @@ def publish(
     factors = []
     for scale, basis, means, levels, ranks in zip(
         system.scale_factors, units.bases, system.random_effects, posterior.levels,
-        _ranks(objective), strict=True,
+        _ranks(system), strict=True,
     ):  # fmt: skip
         mixed = basis @ scale
         factors.append(
@@ -51,25 +51,27 @@ def publish(
         dropped=_dropped(units.fixed),
         factors=tuple(factors),
         noise_variance=noise,
-        coupling=_coupling(objective, posterior, units, to_centred, unit),
+        coupling=_coupling(system, posterior, units, to_centred, unit),
         coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
         elbo=units.elbo(point.deviance),
         elbo_std=_elbo_std(system),
-        solver=objective.solver.name,
+        solver=system.name,
         n_products=system.n_products,
         elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
         gradient_path=np.array(state.gradients),
         n_iter=state.n_iter,
         converged=state.converged,
         n_observations=units.n_observations,
+        likelihood=objective.likelihood,
+        parameters=objective.split(point.theta)[1],
         doubts=doubts or Doubts(),
     )
 
 
-def _ranks(objective: Objective) -> list[np.ndarray | slice]:
+def _ranks(system: System) -> list[np.ndarray | slice]:
     """Where the levels of the data stand in the arrays of the fit, by factor."""
-    ranks = objective.cross.sums.ranks
-    return [slice(None)] * len(objective.cross.factors) if ranks is None else list(ranks)
+    ranks = system.cross.sums.ranks
+    return [slice(None)] * len(system.cross.factors) if ranks is None else list(ranks)
 
 
 def _elbo_std(system: System) -> float:
@@ -79,20 +81,20 @@ def _elbo_std(system: System) -> float:
 
 
 def _coupling(
-    objective: Objective,
+    system: System,
     posterior: PosteriorCovariance,
     units: Units,
     to_centred: np.ndarray,
     unit: float,
 ) -> np.ndarray:
     """B of `FitResult`: the covariance with the joint effects over their square root."""
-    factors = objective.parameters.factors
+    factors = system.cross.factors
     joint = posterior.joint
-    n_fixed = objective.cross.n_fixed
+    n_fixed = system.cross.n_fixed
     rows = [np.arange(n_fixed)]
     offset = n_fixed
     columns = [to_centred @ joint[:, :n_fixed].T]
-    for factor, basis, ranks in zip(factors, units.bases, _ranks(objective), strict=True):
+    for factor, basis, ranks in zip(factors, units.bases, _ranks(system), strict=True):
         here = slice(offset, offset + factor.size)
         if factor.position in posterior.joint_factors:
             rows.append(np.arange(offset, offset + factor.size))

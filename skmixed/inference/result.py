@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from skmixed.likelihoods import Gaussian
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Doubts:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Estimates of a Gaussian mixed model.
+    """Estimates of a mixed model.
 
     Attributes
     ----------
@@ -63,6 +66,7 @@ class FitResult:
     factors : tuple of FactorResult
         In design order.
     noise_variance : float
+        Of a row of weight 1; 1 where the response is not normal.
     coupling : ndarray (p + n_effects, j)
         Matrix B such that the posterior covariance of any two coefficients
         (centred fixed effects, then all random effects) of different levels is
@@ -81,6 +85,9 @@ class FitResult:
     converged : bool
     n_observations : float
         Sum of the case weights.
+    likelihood : Likelihood
+    parameters : ndarray (k,)
+        The likelihood's own.
     doubts : Doubts
     interpolates : bool
         The fixed effects reproduce the response: no noise is left to model.
@@ -103,5 +110,7 @@ class FitResult:
     n_iter: int
     converged: bool
     n_observations: float
+    likelihood: Any = field(default_factory=Gaussian)
+    parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
     doubts: Doubts = Doubts()
     interpolates: bool = False

@@ -46,13 +46,12 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
         "random_effects_cov_": {
             name: covariance_frame(term, factor.covariance) for name, term, _, factor in parts
         },
-        "noise_variance_": float(result.noise_variance),
         "variance_components_": variance_components(
             names,
             terms,
             [factor.blocks for factor in encoder.factors],
             result.factors,
-            result.noise_variance,
+            result.noise_variance if result.likelihood.name == "gaussian" else None,
         ),
         "elbo_": float(result.elbo),
         "elbo_std_": float(result.elbo_std),

@@ -25,13 +25,13 @@ def variance_components(
     terms: Sequence[Sequence[str]],
     blocks: Sequence[Sequence[tuple[int, int]]],
     factors: Sequence[FactorResult],
-    noise_variance: float,
+    noise_variance: float | None,
 ) -> pd.DataFrame:
     """One row a variance or covariance, as lme4's ``as.data.frame(VarCorr(fit))``.
 
     Columns: ``group``, ``term_1``, ``term_2`` (None on a variance), ``variance``
     (or covariance), ``sd`` (NaN on a covariance) and ``corr`` (NaN on a variance,
-    and where one of the two variances is zero). The last row is the noise.
+    and where one of the two variances is zero). The last row is the noise, where there is one.
     """
     rows: list[tuple[str, str | None, str | None, float, float, float]] = []
     for group, names, ranges, factor in zip(groups, terms, blocks, factors, strict=True):
@@ -45,6 +45,8 @@ def variance_components(
                     scale = sds[j] * sds[k]
                     corr = covariance[j, k] / scale if scale > 0 else np.nan
                     rows.append((group, names[j], names[k], covariance[j, k], np.nan, corr))
-    rows.append(("Residual", None, None, noise_variance, float(np.sqrt(noise_variance)), np.nan))
+    if noise_variance is not None:
+        sd = float(np.sqrt(noise_variance))
+        rows.append(("Residual", None, None, noise_variance, sd, np.nan))
     columns = ["group", "term_1", "term_2", "variance", "sd", "corr"]
     return pd.DataFrame(rows, columns=columns)

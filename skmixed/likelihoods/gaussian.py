@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 
+@dataclass(frozen=True)
 class Gaussian:
     """y = linear predictor + noise.
 
     Its row terms are quadratic in the linear predictor, so one solve is exact
-    and the inference works on cross-products instead of rows.
+    and the inference works on cross-products instead of rows: there are none here.
     """
 
-    name = "gaussian"
+    name: ClassVar[str] = "gaussian"
+    links: ClassVar[tuple[str, ...]] = ("identity",)
+    is_classifier: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
 
+    @staticmethod
     def predictive_moments(
-        self, mean: np.ndarray, variance: np.ndarray, noise_variance: np.ndarray | float
+        mean: np.ndarray, variance: np.ndarray, noise_variance: np.ndarray | float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a new response, given those of the linear predictor."""
         return mean, variance + noise_variance
 
+    @staticmethod
     def sample(
-        self, predictor: np.ndarray, noise_variance: np.ndarray | float, rng: np.random.Generator
+        predictor: np.ndarray, noise_variance: np.ndarray | float, rng: np.random.Generator
     ) -> np.ndarray:
         """New responses at given linear predictors."""
         return predictor + np.sqrt(noise_variance) * rng.standard_normal(predictor.shape)

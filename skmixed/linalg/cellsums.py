@@ -231,7 +231,7 @@ def accumulate(
         cells then find most of what they look up in the cache.
     """
     n = len(weights)
-    slopes, effects = _stack_slopes(bases, n)
+    slopes, effects = stack_slopes(bases, n)
     own = tuple(np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors)
     n_dense = dense(slice(0, 1)).shape[1]
     with_dense = tuple(np.zeros((f.n_levels, f.n_effects, n_dense)) for f in factors)
@@ -352,7 +352,7 @@ def _is_identity(matrix: np.ndarray) -> bool:
     return bool((matrix == np.eye(len(matrix))).all())
 
 
-def _stack_slopes(bases, n_rows):
+def stack_slopes(bases, n_rows):
     """One matrix of all basis columns that are not constant one, and maps into it."""
     columns: list[np.ndarray] = []
     effect_maps = []

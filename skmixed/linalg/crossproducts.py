@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -104,6 +104,27 @@ class CrossProducts:
         first, between = ranked[: len(tail)], ranked[len(tail) :]
         own, with_dense = sums.own[order[0]], sums.with_dense[order[0]]
         return cls(sums, eliminated, tail, own, with_dense, tuple(first), tuple(between))
+
+    def refilled(self, sums: CellSums) -> CrossProducts:
+        """The same arrangement of other sums over the same cells."""
+        pairs = {(pair.first, pair.second): pair for pair in sums.pairs}
+
+        def oriented(pair: PairCells) -> PairCells:
+            same = pairs.get((pair.first, pair.second))
+            if same is not None:
+                return same
+            other = pairs[pair.second, pair.first]
+            return other.transposed(len(pair.start) - 1)
+
+        own, with_dense = self.own, self.with_dense
+        if self.eliminated is not None:
+            position = self.eliminated.position
+            own, with_dense = sums.own[position], sums.with_dense[position]
+        return replace(
+            self, sums=sums, own=own, with_dense=with_dense,
+            eliminated_pairs=tuple(oriented(pair) for pair in self.eliminated_pairs),
+            tail_pairs=tuple(oriented(pair) for pair in self.tail_pairs),
+        )  # fmt: skip
 
     @property
     def factors(self) -> tuple[FactorLayout, ...]:

@@ -77,6 +77,7 @@ class DirectSystem:
         When the equations are not positive definite at working precision.
     """
 
+    name = "direct"
     is_exact = True
     n_products = 0
     log_det_samples = np.zeros(0)

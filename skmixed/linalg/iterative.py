@@ -106,6 +106,7 @@ class IterativeSystem:
         When conjugate gradients do not converge.
     """
 
+    name = "iterative"
     is_exact = False
 
     def __init__(self, solver: IterativeSolver, scale_factors: list[np.ndarray]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from skmixed.linalg.conjugate_gradients import Solution
 from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.working import Loadings, WorkingRows
 
 if TYPE_CHECKING:
     from skmixed.linalg.iterative import IterativeSystem
@@ -63,6 +64,17 @@ class ProbedCovariance:
     def _draws(self) -> np.ndarray:
         """S u (N, m): in expectation of outer products H^-1."""
         return self.system.coordinates.to_scaled(self._apply(lambda values: values**-0.5))
+
+    @cached_property
+    def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of the large factors' effects and what the dense part owes to them."""
+        large = self.system.coordinates.scale(self._draws)
+        return large, self.system.follow(large)
+
+    @cached_property
+    def _gathered_draws(self) -> np.ndarray:
+        """reduced_l times the draws, (L, Q, m)."""
+        return self.system.gather(*self._drawn)
 
     def _apply(self, function) -> np.ndarray:
         return self._probes.apply(function)
@@ -156,8 +168,7 @@ class ProbedCovariance:
             omega = scale @ scale.T
             forms = self._given_large
             if system.tail.n_large:
-                large = system.coordinates.scale(self._draws)
-                means = system.gather(large, system.follow(large))
+                means = self._gathered_draws
                 forms = forms + np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
             return system.levels.omega_shrunk + omega @ forms @ omega
         if factor in system.tail.small:
@@ -177,6 +188,42 @@ class ProbedCovariance:
         means = draws - np.matmul(inverse, pulled.reshape(shape))
         rest = np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
         return scale @ (inverse + rest) @ scale.T
+
+    def row_variances(self, rows: WorkingRows) -> np.ndarray:
+        """Variance of every row's linear predictor (n,): exact given the large factors.
+
+        What the large factors add is the mean square of the draws.
+        """
+        system, tail = self.system, self.system.tail
+        n_dense = len(self._root)
+        fixed, levels, own = [self._root[tail.n_small :]], [], []
+        large = None
+        if tail.n_large:
+            large, dense = (part / np.sqrt(self._n) for part in self._drawn)
+            fixed.append(dense[tail.n_small :])
+        for factor in system.cross.factors:
+            shape = (factor.n_levels, factor.n_effects, -1)
+            n_effects = factor.n_effects
+            block = np.zeros((factor.n_levels, n_effects, n_effects))
+            if factor is system.cross.eliminated:
+                scale = system.scale_factors[factor.position]
+                omega = scale @ scale.T
+                block = system.levels.omega_shrunk
+                reduced = np.matmul(system.levels.shrink, tail.eliminated_dense[:, :, :n_dense])
+                parts = [-np.matmul(omega, np.matmul(reduced, self._root))]
+                if large is not None:
+                    parts.append(-np.matmul(omega, self._gathered_draws) / np.sqrt(self._n))
+            elif factor in tail.large:
+                assert large is not None
+                parts = [np.zeros((factor.size, self._root.shape[1])), large[factor.columns]]
+            else:
+                here = tail.dense_columns(factor)
+                parts = [self._root[here]]
+                if large is not None:
+                    parts.append(dense[here])
+            levels.append(np.concatenate([part.reshape(shape) for part in parts], axis=2))
+            own.append(block)
+        return rows.loaded_variances(Loadings(np.hstack(fixed), tuple(levels), tuple(own)))
 
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: small factors, if not too many."""

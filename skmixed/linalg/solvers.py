@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from skmixed.linalg.crossproducts import (
     CrossProducts,
     available_memory,
@@ -25,37 +27,44 @@ _PROBED_EFFECTS = 100_000
 """Signs that all probes together should have: errors fall with their square root."""
 
 
-def make_solver(
-    name: str,
-    cross: CrossProducts,
-    *,
-    integrate_fixed: bool,
-    needs_determinant: bool,
-    n_probes: int | str,
-    seed: int,
-    n_threads: int,
-) -> Solver:
-    """The solver of the given name.
+@dataclass(frozen=True)
+class SolverOptions:
+    """What a solver is asked to be.
 
-    Parameters
+    Attributes
     ----------
     name : {"auto", "direct", "iterative"}
-    cross : CrossProducts
     integrate_fixed : bool
+        True for REML.
     needs_determinant : bool
         Whether the posterior asks for log determinants and traces.
     n_probes : int or "auto"
     seed : int
+        Of the random vectors of the iterative solver.
     n_threads : int
     """
-    if name == "direct" or (name == "auto" and _prefers_direct(cross)):
+
+    name: str
+    integrate_fixed: bool
+    needs_determinant: bool
+    n_probes: int | str
+    seed: int
+    n_threads: int
+
+
+def make_solver(cross: CrossProducts, options: SolverOptions) -> Solver:
+    """The solver that is asked for; "auto" chooses by size."""
+    if options.name == "direct" or (options.name == "auto" and _prefers_direct(cross)):
         refuse_what_does_not_fit(cross.n_tail + cross.n_fixed + 1)
-        return DirectSolver(cross, n_threads)
-    if not needs_determinant:
+        return DirectSolver(cross, options.n_threads)
+    n_probes = options.n_probes
+    if not options.needs_determinant:
         n_probes = 0
     elif n_probes == "auto":
         n_probes = _default_probes(cross)
-    return IterativeSolver(cross, integrate_fixed, int(n_probes), seed, n_threads)
+    return IterativeSolver(
+        cross, options.integrate_fixed, int(n_probes), options.seed, options.n_threads
+    )
 
 
 def _prefers_direct(cross: CrossProducts) -> bool:

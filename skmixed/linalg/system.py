@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
+from skmixed.linalg.working import WorkingRows
 
 Direction = tuple[FactorLayout, np.ndarray]
 """A factor and level effects v (levels, effects): the working vector f = Z v."""
@@ -27,6 +28,10 @@ class Covariance(Protocol):
         """Posterior covariance of each level's effects, (L, Q, Q)."""
         ...
 
+    def row_variances(self, rows: WorkingRows) -> np.ndarray:
+        """Posterior variance of every row's linear predictor, (n,)."""
+        ...
+
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows."""
         ...
@@ -45,6 +50,9 @@ class System(Protocol):
 
     All is relative to the noise variance, V = I + Z Omega Z'.
     """
+
+    name: str
+    """Of the solver."""
 
     cross: CrossProducts
     scale_factors: list[np.ndarray]

@@ -16,8 +16,10 @@ from scipy.linalg import block_diag, lapack
 
 from skmixed._kernels.elimination import tail_quadratic_forms
 from skmixed._kernels.tail import sum_level_blocks
+from skmixed._kernels.working import fill_row_variances
 from skmixed.linalg.crossproducts import FactorLayout
-from skmixed.linalg.threads import run_parts
+from skmixed.linalg.threads import even_bounds, run_parts
+from skmixed.linalg.working import Loadings, WorkingRows
 
 if TYPE_CHECKING:
     from skmixed.linalg.direct import DirectSystem
@@ -131,6 +133,35 @@ class TailCovariance:
                 rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
                 blocks[:, q, s] = blocks[:, s, q] = self.tail[rows, rows - q + s]
         return blocks
+
+    def row_variances(self, rows: WorkingRows) -> np.ndarray:
+        """Variance of every row's linear predictor, exactly, (n,)."""
+        cross = self.system.cross
+        used = slice(0, self._used)
+        n_fixed = cross.n_fixed if self.integrate_fixed else 0
+        fixed = rows.fixed if self.integrate_fixed else rows.fixed[:, :0].copy()
+        tail = np.ascontiguousarray(self.tail[used, used])
+        if cross.eliminated is None:
+            covariance = np.tril(tail) + np.tril(tail, -1).T
+            root = np.zeros((cross.n_fixed, n_fixed))
+            root[:n_fixed] = np.linalg.cholesky(covariance)
+            return rows.loaded_variances(Loadings(root, (), ()))
+        scale = self.system.scale_factors[cross.eliminated.position]
+        places, levels = rows.by_level, self.system.levels
+        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
+        out = np.empty(rows.n_rows)
+
+        def fill(first: int, last: int) -> None:
+            fill_row_variances(
+                places.row_start, places.places, places.slopes, places.own_effects,
+                places.tail_effects, places.tail_sizes, fixed,
+                cross.start, cross.columns, cross.values, with_fixed,
+                levels.shrink, scale @ scale.T, levels.omega_shrunk, tail, first, last, out,
+            )  # fmt: skip
+
+        work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
+        run_parts(fill, even_bounds(work, self.system.n_parts))
+        return out
 
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: any factor's."""

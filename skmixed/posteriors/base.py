@@ -9,6 +9,7 @@ import numpy as np
 
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.system import System
+from skmixed.linalg.working import WorkingRows
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,10 @@ class Posterior(Protocol):
 
     def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
         """An estimate of what that Hessian is short of; steers steps near the optimum."""
+        ...
+
+    def row_variances(self, place: Place, rows: WorkingRows, coarse: bool) -> np.ndarray:
+        """Variance of every row's linear predictor, (n,); six digits suffice where `coarse`."""
         ...
 
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:

@@ -9,6 +9,7 @@ import numpy as np
 from skmixed.linalg.crossproducts import FactorLayout
 from skmixed.linalg.direct import DirectSystem
 from skmixed.linalg.system import Direction
+from skmixed.linalg.working import WorkingRows
 from skmixed.posteriors.base import Place, PosteriorCovariance
 
 
@@ -45,6 +46,10 @@ class FullPosterior:
         if not place.system.is_exact:
             return np.zeros_like(average_information)
         return average_information - _expected_information(place)
+
+    def row_variances(self, place: Place, rows: WorkingRows, coarse: bool) -> np.ndarray:
+        """From the covariance that the derivatives need anyway."""
+        return place.system.covariance(place.integrate_fixed, coarse).row_variances(rows)
 
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""

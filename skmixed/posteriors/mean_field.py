@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.working import Loadings, WorkingRows
 from skmixed.posteriors.base import Place, PosteriorCovariance
 
 
@@ -69,8 +70,26 @@ class MeanFieldPosterior:
         """Nothing: the Hessian is exact."""
         return np.zeros_like(average_information)
 
+    def row_variances(self, place: Place, rows: WorkingRows, coarse: bool) -> np.ndarray:
+        """Sums of the variances of a row's effects."""
+        cross = place.system.cross
+        levels = self._levels(place)
+        root = np.zeros((cross.n_fixed, 0))
+        if place.integrate_fixed and cross.n_fixed:
+            root = np.linalg.inv(np.linalg.cholesky(cross.fixed_products)).T
+        return rows.loaded_variances(Loadings(root, (None,) * len(levels), levels))
+
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Diagonal level blocks; nothing across levels."""
+        cross = place.system.cross
+        fixed = np.linalg.inv(cross.fixed_products)
+        joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
+        if place.integrate_fixed:
+            joint[:, : cross.n_fixed] = fixed
+        return PosteriorCovariance(self._levels(place), fixed, (), joint)
+
+    def _levels(self, place: Place) -> tuple[np.ndarray, ...]:
+        """Diagonal covariance of every level's effects, (L, Q, Q) by factor."""
         system, cross = place.system, place.system.cross
         levels = []
         for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
@@ -82,11 +101,7 @@ class MeanFieldPosterior:
                     with np.errstate(divide="ignore"):
                         blocks[:, j, j] = 1.0 / (precisions[:, j] + inverse[j - begin])
             levels.append(blocks)
-        fixed = np.linalg.inv(cross.fixed_products)
-        joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
-        if place.integrate_fixed:
-            joint[:, : cross.n_fixed] = fixed
-        return PosteriorCovariance(tuple(levels), fixed, (), joint)
+        return tuple(levels)
 
 
 def _precision_diagonal(scale: np.ndarray) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Simulated data: shapes, designs, the truth and reproducibility."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, ndtr
 
-from skmixed.datasets import make_mixed_regression
+from skmixed.datasets import make_mixed_classification, make_mixed_regression
 
 
 def linear_predictor(X, truth):
@@ -165,11 +167,12 @@ def test_zero_standard_deviation_gives_zero_effects():
     assert (truth.random_effects["g1"] != 0).all(axis=None)
 
 
+@pytest.mark.parametrize("make", [make_mixed_regression, make_mixed_classification])
 @pytest.mark.parametrize("heavy_tailed", [False, True])
-def test_equal_seeds_give_equal_data(heavy_tailed):
-    first = make_mixed_regression(heavy_tailed=heavy_tailed, random_state=4)
-    again = make_mixed_regression(heavy_tailed=heavy_tailed, random_state=np.random.RandomState(4))
-    other = make_mixed_regression(heavy_tailed=heavy_tailed, random_state=5)
+def test_equal_seeds_give_equal_data(make, heavy_tailed):
+    first = make(heavy_tailed=heavy_tailed, random_state=4)
+    again = make(heavy_tailed=heavy_tailed, random_state=np.random.RandomState(4))
+    other = make(heavy_tailed=heavy_tailed, random_state=5)
     pd.testing.assert_frame_equal(first[0], again[0])
     pd.testing.assert_series_equal(first[1], again[1])
     assert not first[1].equals(other[1])
@@ -182,9 +185,10 @@ def test_random_state_advances():
     assert not first.equals(second)
 
 
-def test_arrays_and_no_truth():
-    X, y = make_mixed_regression(100, 2, (5,), as_frame=False, return_truth=False, random_state=0)
-    frame, series = make_mixed_regression(100, 2, (5,), return_truth=False, random_state=0)
+@pytest.mark.parametrize("make", [make_mixed_regression, make_mixed_classification])
+def test_arrays_and_no_truth(make):
+    X, y = make(100, 2, (5,), as_frame=False, return_truth=False, random_state=0)
+    frame, series = make(100, 2, (5,), return_truth=False, random_state=0)
     assert isinstance(X, np.ndarray)
     assert X.dtype == np.float64
     np.testing.assert_array_equal(X, frame.to_numpy())
@@ -216,11 +220,30 @@ def test_coefficients_as_given():
         ({"correlation": 1.5, "n_slopes": 1}, r"correlation=1\.5"),
         ({"correlation": -0.9, "n_slopes": 2, "n_features": 2}, "between 3 effects"),
         ({"coef": [1.0, 2.0]}, "coef has shape"),
+        ({"family": "binomial"}, "family='binomial'"),
+        ({"family": "poisson", "intercept": 50.0}, "largest linear predictor"),
     ],
 )
 def test_impossible_requests(arguments, words):
     with pytest.raises(ValueError, match=words):
         make_mixed_regression(**arguments, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"n_classes": 1}, "n_classes=1"),
+        ({"link": "cloglog"}, "link='cloglog'"),
+        ({"thresholds": [0.5]}, "intercept="),
+        ({"n_classes": 4, "thresholds": [0.0, 1.0]}, "3 boundaries"),
+        ({"n_classes": 3, "thresholds": [1.0, 1.0]}, "ascend"),
+        ({"n_classes": 3, "thresholds": [0.0, float("inf")]}, "finite"),
+        ({"group_sd": -1.0}, r"group_sd of g0=-1\.0"),
+    ],
+)
+def test_impossible_classes(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        make_mixed_classification(**arguments, random_state=0)
 
 
 def test_a_million_rows_use_little_more_than_the_result():
@@ -230,3 +253,92 @@ def test_a_million_rows_use_little_more_than_the_result():
     tracemalloc.stop()
     result = X.memory_usage(index=False).sum() + y.nbytes
     assert peak < 2.5 * result
+
+
+def assert_as_probable(y, probabilities):
+    """Counts of classes in tenths of the rows, sorted by probability, within 4.5 errors."""
+    for k in range(probabilities.shape[1]):
+        order = np.argsort(probabilities[:, k])
+        for rows in np.array_split(order, 10):
+            expected = probabilities[rows, k]
+            error = np.sqrt((expected * (1.0 - expected)).sum())
+            assert abs((y[rows] == k).sum() - expected.sum()) < 4.5 * error
+
+
+@pytest.mark.parametrize(("link", "distribution"), [("logit", expit), ("probit", ndtr)])
+def test_two_classes_have_the_probabilities_of_the_truth(link, distribution):
+    X, y, truth = make_mixed_classification(
+        40_000, 2, (300, 40), link=link, n_slopes=(1, 0), intercept=-0.5, random_state=2
+    )
+    assert y.dtype == np.int64
+    assert truth.intercept == -0.5
+    assert "thresholds" not in truth
+    assert "noise_sd" not in truth
+    assert truth.formula == "y ~ 1 + x0 + x1 + (1 + x0 | g0) + (1 | g1)"
+    ones = distribution(linear_predictor(X, truth))
+    assert_as_probable(y.to_numpy(), np.column_stack([1.0 - ones, ones]))
+
+
+@pytest.mark.parametrize(("link", "distribution"), [("logit", expit), ("probit", ndtr)])
+def test_ordered_classes_have_the_probabilities_of_the_truth(link, distribution):
+    thresholds = np.array([-1.0, 0.2, 0.9])
+    X, y, truth = make_mixed_classification(
+        40_000,
+        1,
+        (300, 40),
+        n_classes=4,
+        link=link,
+        thresholds=thresholds,
+        intercept=0.3,
+        random_state=2,
+    )
+    assert truth.intercept == 0.0
+    np.testing.assert_allclose(truth.thresholds, thresholds - 0.3)
+    predictor = linear_predictor(X, truth)
+    below = distribution(truth.thresholds - predictor[:, None])
+    ends = np.column_stack([np.zeros(len(X)), below, np.ones(len(X))])
+    assert_as_probable(y.to_numpy(), np.diff(ends, axis=1))
+
+
+@pytest.mark.parametrize("link", ["logit", "probit"])
+def test_categories_are_equally_frequent_unless_told(link):
+    _, y, _ = make_mixed_classification(
+        30_000, 0, n_classes=5, link=link, group_sd=0.0, random_state=0
+    )
+    np.testing.assert_allclose(np.bincount(y), 6000, atol=4.5 * np.sqrt(6000 * 0.8))
+
+
+def test_classes_share_design_and_truth_with_the_regression():
+    arguments = {"n_slopes": (1, 0), "heavy_tailed": True, "random_state": 6}
+    X, _, truth = make_mixed_regression(**arguments)
+    of_classes, _, same = make_mixed_classification(**arguments)
+    pd.testing.assert_frame_equal(X, of_classes)
+    pd.testing.assert_frame_equal(truth.random_effects["g0"], same.random_effects["g0"])
+    np.testing.assert_array_equal(truth.coef, same.coef)
+
+
+def test_counts_have_the_mean_and_the_variance_of_the_truth():
+    X, y, truth = make_mixed_regression(
+        40_000, 1, (300, 40), family="poisson", intercept=0.5, coef=0.4, random_state=2
+    )
+    assert y.dtype == np.int64
+    assert "noise_sd" not in truth
+    mean = np.exp(linear_predictor(X, truth))
+    for rows in np.array_split(np.argsort(mean), 10):
+        assert abs((y - mean)[rows].sum()) < 4.5 * np.sqrt(mean[rows].sum())
+    pearson = (y - mean) ** 2 / mean
+    assert abs(pearson.mean() - 1.0) < 4.5 * pearson.std() / np.sqrt(len(y))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_mixed_regression,
+        partial(make_mixed_regression, family="poisson"),
+        partial(make_mixed_classification, n_classes=3),
+    ],
+)
+def test_data_do_not_depend_on_the_size_of_the_chunks(make, monkeypatch):
+    whole = make(random_state=1)[1]
+    monkeypatch.setattr("skmixed.datasets.truth.CHUNK_ROWS", 64)
+    pd.testing.assert_series_equal(make(random_state=1)[1], whole)

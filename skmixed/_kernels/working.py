@@ -1,0 +1,245 @@
+"""Passes over the rows of a working Gaussian model, whose weights change.
+
+The values of an effect on row i are as in `skmixed._kernels.cells`. Rows come in
+the order of the levels of the eliminated factor; codes are those of ranked levels.
+"""
+
+import numpy as np
+
+from skmixed._kernels.compile import kernel
+
+
+@kernel
+def find_cells(first_codes, second_codes, start, levels, out):
+    """Fill the cell of every row (n,), of cells compressed by level of the first factor."""
+    for i in range(first_codes.shape[0]):
+        low = start[first_codes[i]]
+        high = start[first_codes[i] + 1]
+        while high - low > 1:
+            middle = (low + high) // 2
+            if levels[middle] <= second_codes[i]:
+                low = middle
+            else:
+                high = middle
+        out[i] = low
+
+
+@kernel
+def add_working_cells(cells, weights, slopes, first_effects, second_effects, values):
+    """Add weight * effect of the first factor * effect of the second one to `values`."""
+    n_first = first_effects.shape[0]
+    n_second = second_effects.shape[0]
+    if n_first == 1 and n_second == 1 and first_effects[0] < 0 and second_effects[0] < 0:
+        for i in range(cells.shape[0]):
+            values[cells[i], 0, 0] += weights[i]
+        return
+    for i in range(cells.shape[0]):
+        for q in range(n_first):
+            amount = weights[i]
+            if first_effects[q] >= 0:
+                amount *= slopes[i, first_effects[q]]
+            for s in range(n_second):
+                if second_effects[s] >= 0:
+                    values[cells[i], q, s] += amount * slopes[i, second_effects[s]]
+                else:
+                    values[cells[i], q, s] += amount
+
+
+@kernel
+def add_working_blocks(codes, weights, linear, slopes, effects, fixed, own, with_dense):
+    """Add rows to `own` (L, Q, Q) and `with_dense` (L, Q, P + 1) of one factor.
+
+    The last dense column is the response, of which `linear` (n,) is the product
+    with the weight.
+    """
+    n_effects = effects.shape[0]
+    n_fixed = fixed.shape[1]
+    for i in range(codes.shape[0]):
+        l = codes[i]
+        for q in range(n_effects):
+            effect = 1.0
+            if effects[q] >= 0:
+                effect = slopes[i, effects[q]]
+            amount = weights[i] * effect
+            for s in range(n_effects):
+                if effects[s] >= 0:
+                    own[l, q, s] += amount * slopes[i, effects[s]]
+                else:
+                    own[l, q, s] += amount
+            for x in range(n_fixed):
+                with_dense[l, q, x] += amount * fixed[i, x]
+            with_dense[l, q, n_fixed] += linear[i] * effect
+
+
+@kernel
+def add_dense_products(weights, linear, fixed, out):
+    """Add the dense columns with each other to `out` (P + 1, P + 1), response last."""
+    n_fixed = fixed.shape[1]
+    for i in range(fixed.shape[0]):
+        for x in range(n_fixed):
+            amount = weights[i] * fixed[i, x]
+            for z in range(x + 1):
+                out[x, z] += amount * fixed[i, z]
+            out[n_fixed, x] += linear[i] * fixed[i, x]
+        if weights[i] > 0.0:
+            out[n_fixed, n_fixed] += linear[i] * (linear[i] / weights[i])
+
+
+@kernel
+def add_fixed_effects(fixed, coefficients, out):
+    """Add fixed[i] @ coefficients to out[i]."""
+    for i in range(fixed.shape[0]):
+        for x in range(fixed.shape[1]):
+            out[i] += fixed[i, x] * coefficients[x]
+
+
+@kernel
+def fill_row_variances(
+    row_start, places, slopes, own_effects, tail_effects, tail_sizes, fixed,
+    start, columns, values, with_fixed, shrink, omega, omega_shrunk, tail,
+    first_level, last_level, out,
+):  # fmt: skip
+    """Fill the posterior variance of every row's linear predictor, exactly.
+
+    Given the tail a level's effects have covariance `omega_shrunk` and mean
+    -Omega reduced_l tail (+ what the data say), so that with a the row of the
+    tail's design and z that of the eliminated factor
+
+        variance = z' omega_shrunk z + b' tail b,    b = a - reduced_l' Omega z.
+
+    Parameters
+    ----------
+    row_start : (L + 1,)
+        First row of every eliminated level.
+    places : (n, K)
+        Where, among its level's cells, the effects of each tail factor begin.
+    slopes : (n, m)
+        All basis columns; `own_effects` and `tail_effects` (K, Q) point into it.
+    tail_sizes : (K,)
+        Effects per level of every tail factor.
+    fixed : (n, P)
+        Fixed effects with a posterior; none where they are a point.
+    tail : (T + P, T + P)
+        Posterior covariance of the tail, lower triangle.
+    """
+    n_effects = own_effects.shape[0]
+    n_fixed = fixed.shape[1]
+    n_tail = tail.shape[0] - n_fixed
+    n_tail_factors = places.shape[1]
+    widest = n_fixed
+    for l in range(first_level, last_level):
+        widest = max(widest, start[l + 1] - start[l] + n_fixed)
+    where = np.empty(widest, np.int64)
+    cell = np.empty((widest, n_effects))
+    lead = np.empty((widest, n_effects))
+    through = np.empty((widest, n_effects))
+    base = np.empty((n_effects, n_effects))
+    n_entries = n_fixed
+    for k in range(n_tail_factors):
+        n_entries += tail_sizes[k]
+    entry = np.empty(n_entries, np.int64)
+    amount = np.empty(n_entries)
+    own = np.empty(n_effects)
+    for l in range(first_level, last_level):
+        if row_start[l] == row_start[l + 1]:
+            continue
+        n_cells = start[l + 1] - start[l]
+        size = n_cells + n_fixed
+        for a in range(n_cells):
+            where[a] = columns[start[l] + a]
+            for q in range(n_effects):
+                cell[a, q] = values[start[l] + a, q]
+        for x in range(n_fixed):
+            where[n_cells + x] = n_tail + x
+            for q in range(n_effects):
+                cell[n_cells + x, q] = with_fixed[l, q, x]
+        # lead = reduced_l' Omega, with reduced_l = shrink cell'
+        for a in range(size):
+            for s in range(n_effects):
+                total = 0.0
+                for q in range(n_effects):
+                    inner = 0.0
+                    for r in range(n_effects):
+                        inner += shrink[l, q, r] * cell[a, r]
+                    total += inner * omega[q, s]
+                lead[a, s] = total
+                through[a, s] = 0.0
+        for a in range(size):
+            row = where[a]
+            for b in range(a):
+                covariance = tail[row, where[b]]
+                for s in range(n_effects):
+                    through[a, s] += covariance * lead[b, s]
+                    through[b, s] += covariance * lead[a, s]
+            for s in range(n_effects):
+                through[a, s] += tail[row, row] * lead[a, s]
+        for q in range(n_effects):
+            for s in range(n_effects):
+                total = omega_shrunk[l, q, s]
+                for a in range(size):
+                    total += lead[a, q] * through[a, s]
+                base[q, s] = total
+        for i in range(row_start[l], row_start[l + 1]):
+            for q in range(n_effects):
+                own[q] = 1.0
+                if own_effects[q] >= 0:
+                    own[q] = slopes[i, own_effects[q]]
+            n = 0
+            for k in range(n_tail_factors):
+                for q in range(tail_sizes[k]):
+                    entry[n] = places[i, k] + q
+                    amount[n] = 1.0
+                    if tail_effects[k, q] >= 0:
+                        amount[n] = slopes[i, tail_effects[k, q]]
+                    n += 1
+            for x in range(n_fixed):
+                entry[n] = n_cells + x
+                amount[n] = fixed[i, x]
+                n += 1
+            total = 0.0
+            for q in range(n_effects):
+                for s in range(n_effects):
+                    total += own[q] * base[q, s] * own[s]
+            for e in range(n):
+                row = where[entry[e]]
+                inner = 0.5 * tail[row, row] * amount[e]
+                for f in range(e):
+                    # entries come in the order of the tail
+                    inner += tail[row, where[entry[f]]] * amount[f]
+                for q in range(n_effects):
+                    inner -= through[entry[e], q] * own[q]
+                total += 2.0 * amount[e] * inner
+            out[i] = max(total, 0.0)
+
+
+@kernel
+def match_rows(keys, hashes, table, first):
+    """Number equal rows of `keys` (n, m) alike; return how many different ones there are.
+
+    `first` (n,) is filled with the number of each row's group, in order of
+    appearance. `hashes` (n,) holds a hash of every row, `table` (a power of two)
+    is filled with -1.
+    """
+    mask = table.shape[0] - 1
+    # the row that a group was first seen in
+    n_groups = 0
+    for i in range(keys.shape[0]):
+        slot = hashes[i] & mask
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot] = i
+                first[i] = n_groups
+                n_groups += 1
+                break
+            same = hashes[i] == hashes[other]
+            if same:
+                for j in range(keys.shape[1]):
+                    if keys[i, j] != keys[other, j]:
+                        same = False
+                        break
+            if same:
+                first[i] = first[other]
+                break
+            slot = (slot + 1) & mask
+    return n_groups

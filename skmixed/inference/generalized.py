@@ -1,0 +1,169 @@
+"""Fit a mixed model of a response that is not normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.inference.identification import spanned_by_fixed
+from skmixed.inference.outer import FitOptions, iterate
+from skmixed.inference.result import FitResult
+from skmixed.inference.rows import factor_shapes, refuse_too_few
+from skmixed.inference.standardise import (
+    BasisTransform,
+    FixedTransform,
+    Units,
+    learn_fixed_transform,
+    transform_basis,
+)
+from skmixed.inference.starting import moment_estimates
+from skmixed.inference.variational import Responses, VariationalObjective
+from skmixed.likelihoods.base import Likelihood
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.crossproducts import CrossProducts
+from skmixed.linalg.working import WorkingRows, merge_equal_rows
+
+
+def fit_generalized(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    likelihood: Likelihood,
+    options: FitOptions,
+) -> FitResult:
+    """Maximise the ELBO of a generalized linear mixed model.
+
+    Parameters
+    ----------
+    design : Design
+    response : ndarray (n,)
+    case_weights : ndarray (n,)
+        Weight 2 counts as the row twice; positive.
+    likelihood : Likelihood
+    options : FitOptions
+    """
+    # 1. Merge equal rows, bring columns to unit scale, put rows in order.
+    model = arrange(design, response, case_weights, options)
+    responses, units = model.responses, model.units
+
+    # 2. Start from moments of the working model, or from where an earlier fit stopped.
+    own = likelihood.start_parameters(responses.y, responses.weights)
+    cross = _first_working_model(responses, likelihood, own)
+    absent = spanned_by_fixed(cross)
+    parameters = CovarianceParameters.of(cross.factors, absent)
+    objective = VariationalObjective(
+        responses, likelihood, parameters, options.posterior, options.integrate_fixed,
+        options.solver_options,
+    )  # fmt: skip
+    if options.start is None:
+        theta = moment_estimates(cross, parameters, 1.0)
+    else:
+        theta, own = options.start.theta(parameters, units), options.start.parameters
+
+    # 3. Steps on variances and posterior together.
+    theta = np.concatenate([theta, own])
+    return iterate(objective, theta, units, options, absent, model.dependent)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Rows of a model in standard units.
+
+    Attributes
+    ----------
+    responses : Responses
+    units : Units
+    dependent : tuple of tuple of int
+        By factor, effects that others of their covariance block determine.
+    """
+
+    responses: Responses
+    units: Units
+    dependent: tuple[tuple[int, ...], ...]
+
+
+def arrange(
+    design: Design, response: np.ndarray, case_weights: np.ndarray, options: FitOptions
+) -> Arranged:
+    """Merge equal rows, standardise columns and order the rows for the engine."""
+    kept, weights = _merge(design, response, case_weights)
+    n_observations = float(weights.sum())
+    columns = design.fixed[kept]
+    fixed = learn_fixed_transform(columns, design.has_intercept, weights)
+    refuse_too_few(n_observations, fixed.rank, len(response))
+    bases = [
+        transform_basis(
+            None if factor.basis is None else factor.basis[kept],
+            factor.blocks, weights, options.posterior.rotates_bases,
+        )
+        for factor in design.factors
+    ]  # fmt: skip
+    rows = WorkingRows.of(
+        tuple(factor.codes[kept] for factor in design.factors),
+        factor_shapes(design),
+        tuple(transform.basis for transform in bases),
+        fixed.apply(columns),
+        response[kept],
+        weights,
+        options.n_threads,
+    )
+    offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
+    responses = Responses(rows, response[kept][rows.order], weights[rows.order], offset)
+    units = _units(fixed, bases, n_observations, options.integrate_fixed)
+    return Arranged(responses, units, tuple(transform.dependent for transform in bases))
+
+
+def _merge(
+    design: Design, response: np.ndarray, case_weights: np.ndarray
+) -> tuple[np.ndarray | slice, np.ndarray]:
+    """One row of every group of equal ones, and the sums of their weights."""
+    columns = [response, *design.fixed.T]
+    if design.offset is not None:
+        columns.append(design.offset)
+    for factor in design.factors:
+        columns.append(factor.codes)
+        if factor.basis is not None:
+            columns += [*factor.basis.T]
+    groups = merge_equal_rows(columns)
+    n_groups = int(groups.max()) + 1
+    if n_groups == len(groups):
+        return slice(None), case_weights
+    first = np.empty(n_groups, np.int64)
+    first[groups[::-1]] = np.arange(len(groups))[::-1]
+    return first, np.bincount(groups, case_weights, n_groups)
+
+
+def _units(
+    fixed: FixedTransform,
+    bases: list[BasisTransform],
+    n_observations: float,
+    integrate_fixed: bool,
+) -> Units:
+    """Units of a model whose response stays as it is."""
+    return Units(
+        fixed=fixed,
+        bases=tuple(transform.matrix for transform in bases),
+        least_squares=np.zeros(fixed.rank),
+        response_center=0.0,
+        response_scale=1.0,
+        weight_scale=1.0,
+        log_weights=0.0,
+        n_observations=n_observations,
+        degrees_of_freedom=n_observations,
+        integrate_fixed=integrate_fixed,
+    )
+
+
+def _first_working_model(
+    responses: Responses, likelihood: Likelihood, own: np.ndarray
+) -> CrossProducts:
+    """Cross-products of what rows suggest alone, the fixed effects taken off."""
+    rows = responses.rows
+    predictor, precision = likelihood.start(responses.y, own)
+    weights = responses.weights * precision
+    rest = predictor - responses.offset
+    gram = rows.fixed.T @ (rows.fixed * weights[:, None])
+    rest = rest - rows.fixed @ np.linalg.solve(gram, rows.fixed.T @ (weights * rest))
+    return rows.cross_products(weights, weights * rest)

@@ -1,0 +1,140 @@
+"""The outer loop of a fit, whatever the response: iterate, judge the edge, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.inference.identification import confounded, remove_unidentified, settle_boundary
+from skmixed.inference.newton import NewtonState, minimise
+from skmixed.inference.objective import Objective
+from skmixed.inference.publish import publish
+from skmixed.inference.result import Doubts, FitResult
+from skmixed.inference.standardise import Units
+from skmixed.inference.variational import VariationalObjective
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.solvers import SolverOptions
+from skmixed.posteriors import Posterior
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an earlier fit stopped, in the units of the data.
+
+    Attributes
+    ----------
+    covariances : list of ndarray (q, q)
+        Of every factor's effects.
+    noise_variance : float
+    parameters : ndarray (k,)
+        The likelihood's own.
+    """
+
+    covariances: list[np.ndarray]
+    noise_variance: float
+    parameters: np.ndarray
+
+    def theta(self, parameters: CovarianceParameters, units: Units) -> np.ndarray:
+        """The entries of all T, in the units of the fit."""
+        relative = []
+        for covariance, basis in zip(self.covariances, units.bases, strict=True):
+            inverse = np.linalg.pinv(basis)
+            omega = inverse @ covariance @ inverse.T * (units.weight_scale / self.noise_variance)
+            # from zero there is no way back: lift it to where a step can judge it
+            omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)
+            relative.append(omega)
+        return parameters.from_covariances(relative)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    integrate_fixed : bool
+        True for REML.
+    noise_variance : float or None
+        None: estimated.
+    max_iter : int
+    tol : float
+    n_threads : int
+    solver : {"auto", "direct", "iterative"}
+    n_probes : int or "auto"
+    seed : int
+        Of the random vectors of the iterative solver.
+    start : Start or None
+        Where to start; None is a start from moments.
+    report : callable or None
+        Called with a `FitResult` maker before every step; a true answer stops.
+    """
+
+    posterior: Posterior
+    integrate_fixed: bool
+    noise_variance: float | None
+    max_iter: int
+    tol: float
+    n_threads: int = 1
+    solver: str = "auto"
+    n_probes: int | str = "auto"
+    seed: int = 0
+    start: Start | None = None
+    report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
+
+    @property
+    def solver_options(self) -> SolverOptions:
+        """What the solver is asked to be."""
+        return SolverOptions(
+            self.solver, self.integrate_fixed, self.posterior.needs_determinant,
+            self.n_probes, self.seed, self.n_threads,
+        )  # fmt: skip
+
+
+def iterate(
+    objective: Objective | VariationalObjective,
+    theta: np.ndarray,
+    units: Units,
+    options: FitOptions,
+    absent: frozenset[int],
+    dependent: tuple[tuple[int, ...], ...],
+) -> FitResult:
+    """Minimise an objective from `theta` and publish what was found.
+
+    Parameters
+    ----------
+    objective : Objective or VariationalObjective
+    theta : ndarray
+    units : Units
+    options : FitOptions
+    absent : frozenset of int
+        Factors without a variance of their own.
+    dependent : tuple of tuple of int
+        By factor, effects that others of their covariance block determine.
+    """
+
+    # 1. Newton steps on the variance parameters; the posterior follows.
+    def report(state: NewtonState) -> bool:
+        if options.report is None:
+            return False
+        return options.report(
+            state.n_iter,
+            units.elbo(state.deviances[-1]),
+            state.scaled_gradient,
+            lambda: publish(objective, state, units),
+        )
+
+    state = minimise(objective, theta, tol=options.tol, max_iter=options.max_iter, report=report)
+
+    # 2. A variance that only rounding keeps from zero is zero, and so is one that
+    #    the data know nothing of.
+    state = settle_boundary(objective, state)
+    state, unidentified = remove_unidentified(objective, state)
+    doubts = Doubts(
+        tuple(sorted({*unidentified, *absent})), confounded(objective, state), dependent
+    )
+
+    # 3. Back to the units of the data.
+    return publish(objective, state, units, doubts)

@@ -1,0 +1,313 @@
+"""-2 ELBO of a model whose response is not normal, as a function of its few parameters.
+
+The best Gaussian posterior solves a working Gaussian model. With the row terms g and
+w of the likelihood at eta ~ N(mean, variance), row i counts as an observation with
+weight w and working response mean + g / w, and the posterior of that model gives the
+next mean and variance (Opper and Archambeau 2009, Neural Computation 21; as steps on
+natural parameters Khan and Lin 2017, AISTATS 54). A `Sites` object holds these
+weights. Steps are halved when the ELBO would fall.
+
+The derivative by a covariance Omega at a posterior that solves a working model is
+that of the working model, with its noise held at 1: what `Objective` computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from skmixed.inference.objective import Derivatives, Point, derivatives_at
+from skmixed.likelihoods.base import Likelihood, RowTerms
+from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.solvers import SolverOptions, make_solver
+from skmixed.linalg.system import SingularSystemError, System
+from skmixed.linalg.working import WorkingRows
+from skmixed.posteriors import Place, Posterior, PosteriorCovariance
+
+_LEAST_PRECISION = 1e-10
+"""Weight of a row below which it says nothing: rows predicted with certainty."""
+
+_HALVINGS = 30
+"""Most halvings of a step on the sites."""
+
+_FIRST_DISTANCE = 1.0
+"""How near the best posterior the start is brought before the variances move."""
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The working model: what every row contributes to a posterior.
+
+    Attributes
+    ----------
+    precision : ndarray (n,)
+        Weight w.
+    linear : ndarray (n,)
+        Weight times working response, the offset taken off.
+    """
+
+    precision: np.ndarray
+    linear: np.ndarray
+
+    def toward(self, other: Sites, share: float) -> Sites:
+        """A step of the given share on the way to `other`."""
+        if share == 1.0:
+            return other
+        return Sites(
+            self.precision + share * (other.precision - self.precision),
+            self.linear + share * (other.linear - self.linear),
+        )
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The rows of a fit, in the order of its `WorkingRows`.
+
+    Attributes
+    ----------
+    rows : WorkingRows
+    y, weights : ndarray (n,)
+        Response and case weights.
+    offset : ndarray (n,) or float
+    """
+
+    rows: WorkingRows
+    y: np.ndarray
+    weights: np.ndarray
+    offset: np.ndarray | float
+
+
+@dataclass(frozen=True)
+class VariationalPoint(Point):
+    """The objective at one theta, and the posterior that it belongs to.
+
+    Attributes
+    ----------
+    sites : Sites
+        The working model that the posterior solves.
+    mean, variance : ndarray (n,)
+        Of the linear predictor of every row.
+    terms : RowTerms
+        What the likelihood says there.
+    following : Sites
+        The working model at that mean and variance; equal to `sites` at the optimum.
+    """
+
+    sites: Sites = field(kw_only=True)
+    mean: np.ndarray = field(kw_only=True)
+    variance: np.ndarray = field(kw_only=True)
+    terms: RowTerms = field(kw_only=True)
+    following: Sites = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class VariationalObjective:
+    """-2 ELBO by the entries of all T and, after them, the likelihood's own parameters.
+
+    Attributes
+    ----------
+    responses : Responses
+    likelihood : Likelihood
+    parameters : CovarianceParameters
+    posterior : Posterior
+    integrate_fixed : bool
+    solver_options : SolverOptions
+    """
+
+    responses: Responses
+    likelihood: Likelihood
+    parameters: CovarianceParameters
+    posterior: Posterior
+    integrate_fixed: bool
+    solver_options: SolverOptions
+
+    learns_curvature = True
+
+    @property
+    def symmetric(self) -> np.ndarray:
+        """Which parameters mean the same with either sign."""
+        n_own = self._n_own
+        return np.concatenate([self.parameters.symmetric, np.zeros(n_own, bool)])
+
+    def canonical(self, theta: np.ndarray) -> np.ndarray:
+        """The equivalent theta with nonnegative diagonals."""
+        variances, own = self.split(theta)
+        return np.concatenate([self.parameters.canonical(variances), own])
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of all T, and the likelihood's own parameters."""
+        n = len(self.parameters.entries)
+        return theta[:n], theta[n:]
+
+    @cached_property
+    def _n_own(self) -> int:
+        return len(self.likelihood.start_parameters(self.responses.y, self.responses.weights))
+
+    # The objective --------------------------------------------------------------------
+
+    def at(
+        self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
+    ) -> VariationalPoint | None:
+        """The objective at `theta`, its posterior improved from that of `near`.
+
+        As many steps on the posterior are taken as it needs to be better than `near`;
+        one, mostly. None where the ELBO is not finite.
+        """
+        if near is None:
+            return self._from_scratch(theta)
+        assert isinstance(near, VariationalPoint)
+        point = self._step(theta, near, coarse)
+        while (
+            point is not None
+            and point.deviance > near.deviance + point.doubt(near)
+            and point.distance > 1e-2
+        ):
+            following = self._step(theta, point, coarse)
+            if following is None or following.deviance >= point.deviance - 1e-9:
+                break
+            point = following
+        return point
+
+    def _from_scratch(self, theta: np.ndarray) -> VariationalPoint | None:
+        _, own = self.split(theta)
+        point = self._evaluate(theta, self.start_sites(own), True)
+        for _ in range(_HALVINGS):
+            if point is None or point.distance < _FIRST_DISTANCE:
+                break
+            following = self._step(theta, point, True)
+            if following is None or following.deviance >= point.deviance - 1e-6:
+                break
+            point = following
+        return point
+
+    def start_sites(self, own: np.ndarray) -> Sites:
+        """The working model that the rows suggest each by itself."""
+        responses = self.responses
+        predictor, precision = self.likelihood.start(responses.y, own)
+        return Sites(precision, precision * (predictor - responses.offset))
+
+    def _step(self, theta: np.ndarray, near: VariationalPoint, coarse: bool):
+        """One step on the sites, halved while the ELBO falls; the best point found.
+
+        At another theta than that of `near` the ELBO may be lower however short the
+        step: then the best of a few counts.
+        """
+        best = None
+        moved = not np.array_equal(theta, near.theta)
+        share = 1.0
+        for _ in range(4 if moved else _HALVINGS):
+            point = self._evaluate(theta, near.sites.toward(near.following, share), coarse)
+            if point is not None:
+                if best is None or point.deviance < best.deviance:
+                    best = point
+                slack = 1e-12 * abs(near.deviance) + 3.0 * point.doubt(near)
+                if point.deviance <= near.deviance + slack:
+                    break
+            share *= 0.5 if moved else 0.35
+        return best
+
+    def _evaluate(self, theta: np.ndarray, sites: Sites, coarse: bool) -> VariationalPoint | None:
+        """The ELBO of the posterior that solves a working model."""
+        responses, rows = self.responses, self.responses.rows
+        variances, own = self.split(theta)
+        weights = responses.weights * np.maximum(sites.precision, _LEAST_PRECISION)
+        linear = responses.weights * sites.linear
+        cross = rows.cross_products(weights, linear)
+        solver = make_solver(cross, self.solver_options)
+        try:
+            system = solver.system(self.parameters.to_scale_factors(variances))
+        except SingularSystemError:
+            return None
+        place = self._place(system, variances)
+        effects = system.random_effects
+        mean = rows.predictor(system.fixed_effects, effects) + responses.offset
+        variance = self.posterior.row_variances(place, rows, coarse)
+        with np.errstate(all="ignore"):
+            terms = self.likelihood.row_terms(
+                responses.y, mean, variance, own, self.solver_options.n_threads
+            )
+            prior = sum(
+                float(np.vdot(t, u)) for t, u in zip(system.residual_products, effects, strict=True)
+            )
+            deviance = (
+                -2.0 * float(responses.weights @ terms.value)
+                + prior
+                - float(weights @ variance)
+                + self.posterior.log_det(place)
+            )
+        if self.integrate_fixed:
+            deviance -= cross.n_fixed * np.log(2.0 * np.pi)
+        if not np.isfinite(deviance):
+            return None
+        precision = terms.precision
+        following = Sites(precision, terms.gradient + precision * (mean - responses.offset))
+        return VariationalPoint(
+            theta=theta,
+            deviance=deviance,
+            noise_variance=1.0,
+            system=system,
+            distance=self._distance(sites, following, mean - responses.offset, variance),
+            sites=sites,
+            mean=mean,
+            variance=variance,
+            terms=terms,
+            following=following,
+            is_coarse=coarse,
+        )
+
+    def _distance(
+        self, sites: Sites, following: Sites, mean: np.ndarray, variance: np.ndarray
+    ) -> float:
+        """Size of a step on the sites, in standard deviations of a posterior effect.
+
+        The Newton decrement of the step on the means, and of that on the precisions,
+        is bounded by sums over rows; it is divided by the effective number of
+        effects, tr(C A'WA).
+        """
+        precision = np.maximum(sites.precision, _LEAST_PRECISION)
+        change = following.precision - sites.precision
+        slope = following.linear - sites.linear - change * mean
+        weights = self.responses.weights
+        moved = weights @ ((slope**2 + 0.5 * variance * change**2) / precision)
+        return float(np.sqrt(moved / max(float(weights @ (precision * variance)), 1e-300)))
+
+    # Derivatives ----------------------------------------------------------------------
+
+    def derivatives(
+        self, point: VariationalPoint, coarse: bool = False, information: np.ndarray | None = None
+    ) -> Derivatives:
+        """Gradient at the point's posterior, and a Hessian for the working model held."""
+        variances, own = self.split(point.theta)
+        place = self._place(point.system, variances)
+        found = derivatives_at(place, self.posterior, 1.0, None, point.is_coarse, information)
+        if not len(own):
+            return found
+        responses = self.responses
+        by_own = self.likelihood.parameter_derivatives(
+            responses.y, responses.weights, point.mean, point.variance, own,
+            self.solver_options.n_threads,
+        )  # fmt: skip
+        n = len(variances)
+        hessian = np.zeros((len(point.theta), len(point.theta)))
+        hessian[:n, :n] = found.hessian
+        hessian[n:, n:] = -2.0 * by_own.hessian
+        return Derivatives(
+            np.concatenate([found.gradient, -2.0 * by_own.gradient]),
+            hessian,
+            found.by_omega,
+            found.average_information,
+        )
+
+    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """The same: the Hessian is learnt from gradients."""
+        return derivatives
+
+    def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
+        """The covariance of the posterior at a point; see `Posterior.covariance`."""
+        variances, _ = self.split(point.theta)
+        return self.posterior.covariance(self._place(point.system, variances), joint_limit)
+
+    def _place(self, system: System, variances: np.ndarray) -> Place:
+        return Place(system, self.parameters, variances, self.integrate_fixed)

@@ -1,0 +1,101 @@
+"""Two classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
+from skmixed.likelihoods.links import BINARY_LINKS
+from skmixed.likelihoods.rows import (
+    NO_DERIVATIVES,
+    NO_PARAMETERS,
+    refuse_rows,
+    terms_by_parts,
+)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """P(y = 1 | eta) = F(eta), with F the logistic or the normal distribution function.
+
+    F is symmetric, hence log P(y | eta) = log F(eta) for y = 1 and log F(-eta) for y = 0.
+
+    Parameters
+    ----------
+    link : {"logit", "probit"}
+    """
+
+    name: ClassVar[str] = "bernoulli"
+    links: ClassVar[tuple[str, ...]] = tuple(BINARY_LINKS)
+    is_classifier: ClassVar[bool] = True
+
+    link: str = "logit"
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are 0 or 1."""
+        refuse_rows(
+            y,
+            (y == 0) | (y == 1),
+            "family='bernoulli' needs two classes, numbered 0 and 1",
+            "choose family='ordinal' for more classes in an order",
+        )
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """There are none."""
+        return NO_PARAMETERS
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The predictor at a probability of 3/4 for the observed class, and the information."""
+        distribution = BINARY_LINKS[self.link]
+        quarter = distribution.quantile(0.75)
+        precision = distribution.density(quarter) ** 2 / (0.25 * 0.75)
+        return np.where(y > 0, quarter, -quarter), np.full(len(y), precision)
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
+        log_expectations = BINARY_LINKS[self.link].log_expectations
+
+        def terms(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            sign = 2.0 * y - 1.0
+            value, first, second = log_expectations(sign * mean, variance)
+            return value, sign * first, second
+
+        return terms_by_parts(terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """There are none."""
+        return NO_DERIVATIVES
+
+    def probabilities(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """P(class) averaged over the linear predictor's distribution, (n, 2)."""
+        averaged = BINARY_LINKS[self.link].averaged
+        return np.column_stack([averaged(-mean, variance), averaged(mean, variance)])
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New classes at given linear predictors, as floats."""
+        probability = BINARY_LINKS[self.link].averaged(predictor, np.zeros_like(predictor))
+        return (rng.random(predictor.shape) < probability).astype(float)

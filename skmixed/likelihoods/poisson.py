@@ -1,0 +1,116 @@
+"""Counts with a Poisson distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import gammaln, pdtr
+
+from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
+from skmixed.likelihoods.rows import (
+    NO_DERIVATIVES,
+    NO_PARAMETERS,
+    is_whole,
+    refuse_rows,
+    terms_by_parts,
+)
+
+_LOG_FACTORIALS = gammaln(np.arange(1.0, 1025.0))
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """log P(y | eta) = y eta - exp(eta) - log y!, the mean being exp(eta).
+
+    Expectations are those of a log-normal variable: E[exp(eta)] = exp(mean + variance / 2).
+    """
+
+    name: ClassVar[str] = "poisson"
+    links: ClassVar[tuple[str, ...]] = ("log",)
+    is_classifier: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = True
+
+    link: str = "log"
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are counts."""
+        refuse_rows(
+            y,
+            is_whole(y) & (y >= 0),
+            "family='poisson' needs counts",
+            "give whole numbers from 0 on, or choose family='gamma' for positive amounts "
+            "or family='gaussian' for any number",
+        )
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """There are none."""
+        return NO_PARAMETERS
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log(y + 1/2), which half a count keeps finite, and the information there."""
+        return np.log(y + 0.5), y + 0.5
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
+        return terms_by_parts(_terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """There are none."""
+        return NO_DERIVATIVES
+
+    def predictive_moments(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of a new count: the rate's mean, and its variance on top.
+
+        Parameters
+        ----------
+        mean, variance : ndarray (n,)
+            Of the linear predictor.
+        parameters : ndarray (0,)
+        """
+        rate = np.exp(mean + 0.5 * variance)
+        return rate, rate + rate**2 * np.expm1(variance)
+
+    def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """P(response <= y) at given linear predictors; arrays broadcast."""
+        y = np.floor(y)
+        return np.where(y < 0, 0.0, pdtr(np.maximum(y, 0.0), np.exp(predictor)))
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New counts at given linear predictors."""
+        return rng.poisson(np.exp(predictor)).astype(float)
+
+
+def log_factorial(y: np.ndarray) -> np.ndarray:
+    """log y! of counts, from a table where all are small."""
+    if len(y) and y.max() < len(_LOG_FACTORIALS):
+        return _LOG_FACTORIALS[y.astype(np.intp)]
+    return gammaln(y + 1.0)
+
+
+def _terms(
+    y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with np.errstate(over="ignore"):
+        rate = np.exp(mean + 0.5 * variance)
+    return y * mean - rate - log_factorial(y), y - rate, rate

@@ -1,0 +1,97 @@
+"""What the families share: passes over rows in parts, and refusals of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from skmixed._kernels.expectations import expected_softplus_rows
+from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
+from skmixed.linalg.threads import run_parts
+
+_PART = 8192
+"""Rows of a part: its temporary arrays stay in the processor's cache."""
+
+NO_PARAMETERS = np.empty(0)
+NO_DERIVATIVES = ParameterDerivatives(np.empty(0), np.empty((0, 0)))
+
+
+def by_parts(
+    function: Callable[..., tuple[np.ndarray, ...]],
+    arrays: tuple[np.ndarray, ...],
+    n_results: int,
+    n_threads: int = 1,
+) -> tuple[np.ndarray, ...]:
+    """Call a function of rows on parts of the rows, in threads.
+
+    Parameters
+    ----------
+    function : callable
+        Takes parts of `arrays` and returns `n_results` arrays of the same length.
+        Its rows must not depend on one another.
+    arrays : tuple of ndarray (n,)
+    n_results : int
+    n_threads : int
+
+    Returns
+    -------
+    tuple of ndarray (n,)
+        They do not depend on the number of threads.
+    """
+    n = len(arrays[0])
+    results = tuple(np.empty(n) for _ in range(n_results))
+
+    def part(begin: int, end: int) -> None:
+        values = function(*(array[begin:end] for array in arrays))
+        for result, value in zip(results, values, strict=True):
+            result[begin:end] = value
+
+    run_parts(part, [*range(0, n, _PART), n], n_threads)
+    return results
+
+
+def terms_by_parts(
+    function: Callable[..., tuple[np.ndarray, ...]],
+    arrays: tuple[np.ndarray, ...],
+    n_threads: int,
+) -> RowTerms:
+    """`by_parts` for a function that returns value, gradient and precision."""
+    value, gradient, precision = by_parts(function, arrays, 3, n_threads)
+    return RowTerms(value, gradient, precision)
+
+
+def softplus_expectations(
+    mean: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """E[log(1 + exp(eta))] and its first and second derivative by the mean, (n,) each."""
+    value, first, second = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
+    expected_softplus_rows(mean, variance, value, first, second)
+    return value, first, second
+
+
+def refuse_rows(y: np.ndarray, allowed: np.ndarray, needs: str, advice: str) -> None:
+    """Raise ValueError that names the first response that is not allowed.
+
+    Parameters
+    ----------
+    y : ndarray (n,)
+    allowed : ndarray (n,) of bool
+    needs : str
+        What the family needs, such as "family='poisson' needs counts".
+    advice : str
+        What to do.
+
+    Raises
+    ------
+    ValueError
+        When a row is not allowed.
+    """
+    if not allowed.all():
+        row = int(np.argmin(allowed))
+        raise ValueError(f"{needs}: y is {y[row]!s} in row {row} (counted from 0); {advice}")
+
+
+def is_whole(y: np.ndarray) -> np.ndarray:
+    """Whether numbers are finite and whole."""
+    return np.isfinite(y) & (y == np.rint(y))
