@@ -1,12 +1,14 @@
 """Expectations of log Phi(eta) and log(Phi(b - eta) - Phi(a - eta)), Phi normal.
 
-By the trapezoidal rule, as in `expectations.py`; there are no shortcuts for nodes,
-which costs about a microsecond a row.
+By the trapezoidal rule, as in `expectations.py`; log Phi at the nodes comes from
+Taylor expansions around the nearest of many centres.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from skmixed._kernels.compile import kernel
 
@@ -21,8 +23,34 @@ _POLE = 2.5
 
 _SQRT_HALF = math.sqrt(0.5)
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
-_TAIL = -5.0
-_FRACTIONS = 24
+_EDGE = 8.0
+_PER_UNIT = 32
+"""Expansions of log Phi between -8 and 8, so that they are used within 1/64 of their centre."""
+
+_ORDER = 9
+_FRACTIONS = 1000.0
+"""Over x^2: terms of the continued fraction that leave rounding errors only."""
+
+
+def _expansions() -> tuple[np.ndarray, np.ndarray]:
+    """Centres' log Phi, and Taylor coefficients (centres, order) of the hazard phi / Phi.
+
+    The hazard solves h' = -h (h + x), which gives a coefficient from those before.
+    """
+    centres = np.arange(-_EDGE * _PER_UNIT, _EDGE * _PER_UNIT + 1) / _PER_UNIT
+    below = np.array([0.5 * math.erfc(-x * _SQRT_HALF) for x in centres])
+    above = np.array([0.5 * math.erfc(x * _SQRT_HALF) for x in centres])
+    hazard = np.zeros((len(centres), _ORDER))
+    hazard[:, 0] = np.exp(-0.5 * centres**2 - _LOG_SQRT_TWO_PI) / below
+    for n in range(_ORDER - 1):
+        square = (hazard[:, : n + 1] * hazard[:, n::-1]).sum(axis=1)
+        before = hazard[:, n - 1] if n > 0 else 0.0
+        hazard[:, n + 1] = -(square + centres * hazard[:, n] + before) / (n + 1)
+    return np.where(centres < 0, np.log(below), np.log1p(-above)), hazard
+
+
+_LOG_CDF, _HAZARD = _expansions()
+_INTEGRAL = _HAZARD / np.arange(1, _ORDER + 1)
 
 
 @kernel
@@ -32,22 +60,22 @@ def log_normal_cdf(x):
     The last one is what cancels in the lower tail, where the continued fraction
     of Mills' ratio gives it at once (Abramowitz and Stegun 1964, 26.2.14).
     """
-    if x < _TAIL:
+    if x < -_EDGE:
         fraction = 0.0
-        for k in range(_FRACTIONS, 0, -1):
+        for k in range(int(_FRACTIONS / (x * x)) + 6, 0, -1):
             fraction = k / (fraction - x)
         hazard = fraction - x
         return -0.5 * x * x - _LOG_SQRT_TWO_PI - math.log(hazard), hazard, fraction
-    density = math.exp(-0.5 * x * x - _LOG_SQRT_TWO_PI)
-    if x > 0.0:
-        above = 0.5 * math.erfc(x * _SQRT_HALF)
-        value = math.log1p(-above)
-        hazard = density / (1.0 - above)
-    else:
-        below = 0.5 * math.erfc(-x * _SQRT_HALF)
-        value = math.log(below)
-        hazard = density / below
-    return value, hazard, hazard + x
+    if x <= _EDGE:
+        centre = int((x + _EDGE) * _PER_UNIT + 0.5)
+        d = x + _EDGE - centre * (1.0 / _PER_UNIT)
+        hazard, integral = 0.0, 0.0
+        for n in range(_ORDER - 1, -1, -1):
+            hazard = hazard * d + _HAZARD[centre, n]
+            integral = integral * d + _INTEGRAL[centre, n]
+        return _LOG_CDF[centre] + integral * d, hazard, hazard + x
+    hazard = math.exp(-0.5 * x * x - _LOG_SQRT_TWO_PI)
+    return -0.5 * math.erfc(x * _SQRT_HALF), hazard, hazard + x
 
 
 @kernel
@@ -96,26 +124,36 @@ def expected_log_normal_cdf_rows(mean, variance, value, first, second):
 
 @kernel
 def log_normal_interval(lower, upper):
-    """log(Phi(upper) - Phi(lower)) and its derivatives by `lower` and by `upper`.
+    """log(Phi(upper) - Phi(lower)) and derivatives.
 
-    The interval is mirrored to the lower tail, where the difference of logarithms
+    They are those by `lower` and by `upper`, and the negated second derivative by a
+    shift of both. The interval is mirrored to the lower tail, where the difference of logarithms
     of Phi does not cancel. One end may be infinite.
     """
     if lower + upper > 0.0:
-        value, by_upper, by_lower = _left_interval(-upper, -lower)
-        return value, -by_lower, -by_upper
-    value, by_lower, by_upper = _left_interval(lower, upper)
-    return value, by_lower, by_upper
+        value, by_upper, by_lower, precision = _left_interval(-upper, -lower)
+        return value, -by_lower, -by_upper, precision
+    return _left_interval(lower, upper)
 
 
 @kernel
 def _left_interval(lower, upper):
-    value, hazard, _ = log_normal_cdf(upper)
+    """The same, for an upper end that is nearer to zero.
+
+    With L' the derivative by a shift, the last result is L' (L' + upper) less
+    (upper - lower) times the derivative by `lower`; the excess over -upper is kept
+    apart from the start.
+    """
+    value, hazard, excess = log_normal_cdf(upper)
     if lower == -math.inf:
-        return value, 0.0, hazard
+        return value, 0.0, hazard, hazard * excess
     below, lower_hazard, _ = log_normal_cdf(lower)
     share = -math.expm1(below - value)
-    return value + math.log(share), -lower_hazard * (1.0 - share) / share, hazard / share
+    odds = (1.0 - share) / share
+    by_lower = -lower_hazard * odds
+    rise = odds * (hazard - lower_hazard)
+    precision = (hazard + rise) * (excess + rise) - (upper - lower) * by_lower
+    return value + math.log(share), by_lower, hazard / share, precision
 
 
 @kernel
@@ -142,10 +180,9 @@ def expected_log_normal_interval(lower, upper, variance, out):
         weight = math.exp(-0.5 * node * node)
         shift = deviation * node
         a, b = lower + shift, upper + shift
-        value, by_lower, by_upper = log_normal_interval(a, b)
+        value, by_lower, by_upper, precision = log_normal_interval(a, b)
         a_term = a * by_lower if a > -math.inf else 0.0
         b_term = b * by_upper if b < math.inf else 0.0
-        both = by_lower + by_upper
         total += weight
         out[0] += weight * value
         out[1] += weight * by_lower
@@ -153,7 +190,7 @@ def expected_log_normal_interval(lower, upper, variance, out):
         out[3] -= weight * (a_term + by_lower * by_lower)
         out[4] -= weight * by_lower * by_upper
         out[5] -= weight * (b_term + by_upper * by_upper)
-        out[6] += weight * (a_term + b_term + both * both)
+        out[6] += weight * precision
     out /= total
 
 

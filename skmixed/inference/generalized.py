@@ -26,6 +26,10 @@ from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.working import WorkingRows, merge_equal_rows
 
 
+_LEAST_START = 0.25
+"""Least variance to start from: Newton steps fall to a small one faster than they rise."""
+
+
 def fit_generalized(
     design: Design,
     response: np.ndarray,
@@ -58,7 +62,7 @@ def fit_generalized(
         options.solver_options,
     )  # fmt: skip
     if options.start is None:
-        theta = moment_estimates(cross, parameters, 1.0)
+        theta = moment_estimates(cross, parameters, None, _LEAST_START)
     else:
         theta, own = options.start.theta(parameters, units), options.start.parameters
 

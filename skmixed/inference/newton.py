@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ _COARSE = 1e-3
 
 _DOUBT = 3.0
 """Standard errors by which an estimated objective may seem to rise."""
+
+_TRAIL = 4
+"""Points that an objective of steps is extrapolated from."""
 
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
@@ -116,6 +120,7 @@ def minimise(
     gradients: list[float] = []
     derivatives: Derivatives | None = None
     damping = 1.0
+    trail: list[Any] = []
     n_iter = 0
     while True:
         coarse = not gradients or gradients[-1] > _COARSE
@@ -127,8 +132,8 @@ def minimise(
         if coarse and point.system.is_exact and model.scaled_gradient < 10.0 * tol:
             derivatives = objective.derivatives(point)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
-        if tol < model.scaled_gradient < _NEAR:
-            if point.is_estimated or objective.learns_curvature:
+        if tol < model.scaled_gradient < _NEAR and objective.is_exact_at_once:
+            if point.is_estimated:
                 derivatives = secant.corrected(point, derivatives)
             else:
                 derivatives = objective.with_better_hessian(point, derivatives)
@@ -146,6 +151,15 @@ def minimise(
             following = _leave_saddle(objective, point, model)
             if following is None:
                 return replace(state, converged=True)
+        elif not objective.is_exact_at_once:
+            following = None
+            if gradients[-1] < _NEAR:
+                trail = [*trail[1 - _TRAIL :], (point, point.theta + model.step)]
+                metric = np.diagonal(derivatives.hessian)
+                following = objective.accelerated(trail, metric, coarse)
+            if following is None:
+                trail = []
+                following = _search(objective, point, model, coarse)
         elif point.is_estimated and model.scaled_gradient < _NEAR:
             # an estimated objective is stationary elsewhere than its estimated gradient,
             # so that it cannot judge a step here: the next gradient does

@@ -86,8 +86,8 @@ class Objective:
 
     likelihood: ClassVar[Gaussian] = Gaussian()
 
-    learns_curvature = False
-    """Whether gradients along the way improve the Hessian, or an estimate of it."""
+    is_exact_at_once = True
+    """Whether a point is the best posterior at its theta, or a step towards it."""
 
     @property
     def cross(self) -> CrossProducts:

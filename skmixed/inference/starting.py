@@ -9,7 +9,10 @@ from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
 
 
 def moment_estimates(
-    cross: CrossProducts, parameters: CovarianceParameters, noise_variance: float | None
+    cross: CrossProducts,
+    parameters: CovarianceParameters,
+    noise_variance: float | None,
+    least: float = 1e-3,
 ) -> np.ndarray:
     """theta by the method of moments.
 
@@ -31,7 +34,7 @@ def moment_estimates(
     if estimates is not None:
         noise = estimates[-1] if noise_variance is None else noise_variance
         for factor, variance in zip(intercepts, estimates, strict=False):
-            relative[factor.position] = float(np.clip(variance / noise, 1e-3, 1e6))
+            relative[factor.position] = float(np.clip(variance / noise, least, 1e6))
     covariances = [
         relative[factor.position] * np.eye(factor.n_effects) for factor in parameters.factors
     ]

@@ -32,6 +32,9 @@ _LEAST_PRECISION = 1e-10
 _HALVINGS = 30
 """Most halvings of a step on the sites."""
 
+_LARGEST_SHARE = 10.0
+"""Extrapolation beyond which the last steps were too alike to tell anything."""
+
 _FIRST_DISTANCE = 1.0
 """How near the best posterior the start is brought before the variances move."""
 
@@ -58,6 +61,14 @@ class Sites:
         return Sites(
             self.precision + share * (other.precision - self.precision),
             self.linear + share * (other.linear - self.linear),
+        )
+
+
+    def less(self, share: float, before: Sites, after: Sites) -> Sites:
+        """The sites less a share of a step between two others."""
+        precision = self.precision - share * (after.precision - before.precision)
+        return Sites(
+            np.maximum(precision, 0.0), self.linear - share * (after.linear - before.linear)
         )
 
 
@@ -123,7 +134,7 @@ class VariationalObjective:
     integrate_fixed: bool
     solver_options: SolverOptions
 
-    learns_curvature = True
+    is_exact_at_once = False
 
     @property
     def symmetric(self) -> np.ndarray:
@@ -202,11 +213,69 @@ class VariationalObjective:
             if point is not None:
                 if best is None or point.deviance < best.deviance:
                     best = point
-                slack = 1e-12 * abs(near.deviance) + 3.0 * point.doubt(near)
-                if point.deviance <= near.deviance + slack:
+                if point.deviance <= near.deviance + _slack(point, near):
                     break
             share *= 0.5 if moved else 0.35
         return best
+
+    def accelerated(
+        self, trail: list[tuple[VariationalPoint, np.ndarray]], metric: np.ndarray, coarse: bool
+    ) -> VariationalPoint | None:
+        """One step on theta and sites together, extrapolated from the last ones.
+
+        Plain steps converge linearly, as the working model's Hessian leaves out that
+        its weights follow theta. The combination of the last few whose residuals are
+        smallest does better (Anderson 1965, J. ACM 12; Walker and Ni 2011, SIAM J.
+        Numer. Anal. 49, problem LS).
+
+        Parameters
+        ----------
+        trail : list of (VariationalPoint, ndarray)
+            The last points and the theta that a Newton step leads to from each.
+        metric : ndarray (m,)
+            Curvature by the entries of theta.
+        coarse : bool
+
+        Returns
+        -------
+        VariationalPoint or None
+            None where the ELBO would fall.
+        """
+        point, theta = trail[-1]
+        sites = point.following
+        if len(trail) > 1:
+            residuals = np.array([self._residual(p, ahead, metric, point) for p, ahead in trail])
+            changes = np.diff(residuals, axis=0)
+            shares = np.linalg.lstsq(changes @ changes.T, changes @ residuals[-1], rcond=1e-10)[0]
+            if np.abs(shares).max() > _LARGEST_SHARE:
+                return None
+            for share, before, after in zip(shares, trail[:-1], trail[1:], strict=True):
+                theta = theta - share * (after[1] - before[1])
+                sites = sites.less(share, before[0].following, after[0].following)
+        if (self.symmetric & (theta <= 0.0) & (point.theta > 0.0)).any():
+            return None
+        following = self._evaluate(self.canonical(theta), sites, coarse)
+        if following is None or following.deviance > point.deviance + _slack(following, point):
+            return None
+        return following
+
+    def _residual(
+        self, point: VariationalPoint, ahead: np.ndarray, metric: np.ndarray, at: VariationalPoint
+    ) -> np.ndarray:
+        """The step from a point in standard deviations, as `_distance` measures it."""
+        precision = np.maximum(at.sites.precision, _LEAST_PRECISION)
+        root = np.sqrt(self.responses.weights / precision)
+        change = point.following.precision - point.sites.precision
+        slope = (
+            point.following.linear
+            - point.sites.linear
+            - change * (point.mean - self.responses.offset)
+        )
+        return np.concatenate([
+            np.sqrt(np.abs(metric)) * (ahead - point.theta),
+            root * slope,
+            root * np.sqrt(0.5 * at.variance) * change,
+        ])  # fmt: skip
 
     def _evaluate(self, theta: np.ndarray, sites: Sites, coarse: bool) -> VariationalPoint | None:
         """The ELBO of the posterior that solves a working model."""
@@ -300,10 +369,6 @@ class VariationalObjective:
             found.average_information,
         )
 
-    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """The same: the Hessian is learnt from gradients."""
-        return derivatives
-
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         variances, _ = self.split(point.theta)
@@ -311,3 +376,8 @@ class VariationalObjective:
 
     def _place(self, system: System, variances: np.ndarray) -> Place:
         return Place(system, self.parameters, variances, self.integrate_fixed)
+
+
+def _slack(point: Point, other: Point) -> float:
+    """By how much rounding, or random vectors, let a deviance seem to rise."""
+    return 1e-12 * max(abs(other.deviance), 1.0) + 3.0 * point.doubt(other)

@@ -6,7 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from skmixed.likelihoods.bernoulli import Bernoulli
+from skmixed.likelihoods.gamma import Gamma
 from skmixed.likelihoods.gaussian import Gaussian
+from skmixed.likelihoods.negative_binomial import NegativeBinomial
+from skmixed.likelihoods.ordinal import Ordinal
 from skmixed.likelihoods.poisson import Poisson
 
 FAMILIES: dict[str, Any] = {
@@ -14,7 +17,10 @@ FAMILIES: dict[str, Any] = {
     for family in (
         Gaussian,
         Bernoulli,
+        Ordinal,
         Poisson,
+        NegativeBinomial,
+        Gamma,
     )
 }
 """Classes by the value of the estimators' ``family`` parameter."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
-from skmixed.likelihoods.links import BINARY_LINKS
+from skmixed.likelihoods.links import LINKS
 from skmixed.likelihoods.rows import (
     NO_DERIVATIVES,
     NO_PARAMETERS,
@@ -29,7 +29,7 @@ class Bernoulli:
     """
 
     name: ClassVar[str] = "bernoulli"
-    links: ClassVar[tuple[str, ...]] = tuple(BINARY_LINKS)
+    links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
 
     link: str = "logit"
@@ -48,11 +48,11 @@ class Bernoulli:
         return NO_PARAMETERS
 
     def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The predictor at a probability of 3/4 for the observed class, and the information."""
-        distribution = BINARY_LINKS[self.link]
-        quarter = distribution.quantile(0.75)
-        precision = distribution.density(quarter) ** 2 / (0.25 * 0.75)
-        return np.where(y > 0, quarter, -quarter), np.full(len(y), precision)
+        """The predictor at a probability of 3/4 for the observed class, and the precision there."""
+        distribution = LINKS[self.link]
+        quarter = distribution.quantile(np.array([0.75]))
+        _, _, precision = distribution.log_expectations(quarter, np.zeros(1))
+        return np.where(y > 0, quarter, -quarter), np.full(len(y), precision[0])
 
     def row_terms(
         self,
@@ -63,7 +63,7 @@ class Bernoulli:
         n_threads: int = 1,
     ) -> RowTerms:
         """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
-        log_expectations = BINARY_LINKS[self.link].log_expectations
+        log_expectations = LINKS[self.link].log_expectations
 
         def terms(
             y: np.ndarray, mean: np.ndarray, variance: np.ndarray
@@ -90,12 +90,11 @@ class Bernoulli:
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> np.ndarray:
         """P(class) averaged over the linear predictor's distribution, (n, 2)."""
-        averaged = BINARY_LINKS[self.link].averaged
+        averaged = LINKS[self.link].averaged
         return np.column_stack([averaged(-mean, variance), averaged(mean, variance)])
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """New classes at given linear predictors, as floats."""
-        probability = BINARY_LINKS[self.link].averaged(predictor, np.zeros_like(predictor))
-        return (rng.random(predictor.shape) < probability).astype(float)
+        return (rng.random(predictor.shape) < LINKS[self.link].cdf(predictor)).astype(float)

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import gammaln, pdtr
+from scipy.special import pdtr
 
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
 from skmixed.likelihoods.rows import (
     NO_DERIVATIVES,
     NO_PARAMETERS,
+    by_count,
+    draw_counts,
     is_whole,
+    log_factorial,
     refuse_rows,
     terms_by_parts,
 )
-
-_LOG_FACTORIALS = gammaln(np.arange(1.0, 1025.0))
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,7 @@ class Poisson:
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a new count: the rate's mean, and its variance on top.
-
-        Parameters
-        ----------
-        mean, variance : ndarray (n,)
-            Of the linear predictor.
-        parameters : ndarray (0,)
-        """
+        """Mean and variance of a new count; the rate is a log-normal variable."""
         rate = np.exp(mean + 0.5 * variance)
         return rate, rate + rate**2 * np.expm1(variance)
 
@@ -98,14 +92,7 @@ class Poisson:
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """New counts at given linear predictors."""
-        return rng.poisson(np.exp(predictor)).astype(float)
-
-
-def log_factorial(y: np.ndarray) -> np.ndarray:
-    """log y! of counts, from a table where all are small."""
-    if len(y) and y.max() < len(_LOG_FACTORIALS):
-        return _LOG_FACTORIALS[y.astype(np.intp)]
-    return gammaln(y + 1.0)
+        return draw_counts(np.exp(predictor), rng)
 
 
 def _terms(
@@ -113,4 +100,4 @@ def _terms(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with np.errstate(over="ignore"):
         rate = np.exp(mean + 0.5 * variance)
-    return y * mean - rate - log_factorial(y), y - rate, rate
+    return y * mean - rate - by_count(log_factorial, y), y - rate, rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import gammaln
 
 from skmixed._kernels.expectations import expected_softplus_rows
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
@@ -12,6 +13,8 @@ from skmixed.linalg.threads import run_parts
 
 _PART = 8192
 """Rows of a part: its temporary arrays stay in the processor's cache."""
+
+_LARGEST_RATE = 1e18
 
 NO_PARAMETERS = np.empty(0)
 NO_DERIVATIVES = ParameterDerivatives(np.empty(0), np.empty((0, 0)))
@@ -68,6 +71,38 @@ def softplus_expectations(
     value, first, second = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
     expected_softplus_rows(mean, variance, value, first, second)
     return value, first, second
+
+
+def by_count(function: Callable[[np.ndarray], np.ndarray], y: np.ndarray) -> np.ndarray:
+    """A function of counts, called once for each value where the values are few."""
+    largest = y.max(initial=0.0)
+    if largest < 0.5 * len(y):
+        return function(np.arange(largest + 1.0))[y.astype(np.intp)]
+    return function(y)
+
+
+def log_factorial(y: np.ndarray) -> np.ndarray:
+    """log y! of counts."""
+    return gammaln(y + 1.0)
+
+
+def draw_counts(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Poisson counts as floats; a rate too large for integers stands for its count."""
+    drawn = rng.poisson(np.minimum(rate, _LARGEST_RATE)).astype(float)
+    return np.where(rate > _LARGEST_RATE, rate, drawn)
+
+
+def weighted_moments(y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Mean and variance of all responses."""
+    mean = float(np.average(y, weights=weights))
+    return mean, float(np.average((y - mean) ** 2, weights=weights))
+
+
+def start_size(squared_mean: float, spread: float) -> np.ndarray:
+    """log(squared_mean / spread), (1,), within the sizes and shapes that data tell apart."""
+    least, most = 0.05, 1e3
+    size = squared_mean / spread if spread > 0.0 else most
+    return np.log(np.clip([size], least, most))
 
 
 def refuse_rows(y: np.ndarray, allowed: np.ndarray, needs: str, advice: str) -> None:

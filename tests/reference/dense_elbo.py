@@ -268,7 +268,7 @@ class DenseModel:
         mean_gradient: np.ndarray,
         covariance_gradient: np.ndarray,
     ) -> tuple[float, np.ndarray]:
-        """E log p(u) of a term and its derivative by T; the others' derivatives are added in place."""
+        """E log p(u) of a term and its derivative by T; adds the others to the gradients."""
         q = len(root)
         levels = means.reshape(-1, q)
         blocks = covariance.reshape(len(levels), q, len(levels), q)
