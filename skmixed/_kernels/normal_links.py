@@ -84,7 +84,8 @@ def _nodes(deviation):
     pole = _POLE / deviation
     step = min(_WIDEST_STEP, 2.0 * math.pi * pole / (_ACCURACY + 0.5 * pole * pole))
     step = max(step, _RANGE / _MOST_NODES)
-    return step, int(_RANGE / step)
+    # log Phi falls with the square: what a wide distribution has outside counts more.
+    return step, int((_RANGE + min(1.0, deviation / 16.0)) / step)
 
 
 @kernel

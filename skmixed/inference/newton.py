@@ -152,13 +152,11 @@ def minimise(
             if following is None:
                 return replace(state, converged=True)
         elif not objective.is_exact_at_once:
-            following = None
-            if gradients[-1] < _NEAR:
-                trail = [*trail[1 - _TRAIL :], (point, point.theta + model.step)]
-                metric = np.diagonal(derivatives.hessian)
-                following = objective.accelerated(trail, metric, coarse)
+            trail = [*trail[1 - _TRAIL :], (point, point.theta + model.step)]
+            metric = np.diagonal(derivatives.hessian)
+            following = objective.accelerated(trail, metric, coarse) if len(trail) > 1 else None
             if following is None:
-                trail = []
+                trail = trail[-1:]
                 following = _search(objective, point, model, coarse)
         elif point.is_estimated and model.scaled_gradient < _NEAR:
             # an estimated objective is stationary elsewhere than its estimated gradient,

@@ -333,14 +333,14 @@ class VariationalObjective:
 
         The Newton decrement of the step on the means, and of that on the precisions,
         is bounded by sums over rows; it is divided by the effective number of
-        effects, tr(C A'WA).
+        effects, tr(C A'WA), and one.
         """
         precision = np.maximum(sites.precision, _LEAST_PRECISION)
         change = following.precision - sites.precision
         slope = following.linear - sites.linear - change * mean
         weights = self.responses.weights
         moved = weights @ ((slope**2 + 0.5 * variance * change**2) / precision)
-        return float(np.sqrt(moved / max(float(weights @ (precision * variance)), 1e-300)))
+        return float(np.sqrt(moved / (1.0 + weights @ (precision * variance))))
 
     # Derivatives ----------------------------------------------------------------------
 
