@@ -154,7 +154,13 @@ def minimise(
         elif not objective.is_exact_at_once:
             trail = [*trail[1 - _TRAIL :], (point, point.theta + model.step)]
             metric = np.diagonal(derivatives.hessian)
-            following = objective.accelerated(trail, metric, coarse) if len(trail) > 1 else None
+            # see below: near the optimum an estimated objective cannot judge
+            blind = point.is_estimated and gradients[-1] < _NEAR
+            if blind and len(gradients) > 1 and gradients[-1] > 2.0 * gradients[-2]:
+                trail = trail[-1:]
+            following = None
+            if blind or len(trail) > 1:
+                following = objective.accelerated(trail, metric, coarse, judge=not blind)
             if following is None:
                 trail = trail[-1:]
                 following = _search(objective, point, model, coarse)

@@ -219,7 +219,11 @@ class VariationalObjective:
         return best
 
     def accelerated(
-        self, trail: list[tuple[VariationalPoint, np.ndarray]], metric: np.ndarray, coarse: bool
+        self,
+        trail: list[tuple[VariationalPoint, np.ndarray]],
+        metric: np.ndarray,
+        coarse: bool,
+        judge: bool,
     ) -> VariationalPoint | None:
         """One step on theta and sites together, extrapolated from the last ones.
 
@@ -235,11 +239,13 @@ class VariationalObjective:
         metric : ndarray (m,)
             Curvature by the entries of theta.
         coarse : bool
+        judge : bool
+            Whether the ELBO must not fall.
 
         Returns
         -------
         VariationalPoint or None
-            None where the ELBO would fall.
+            None where the ELBO would fall, or the steps do not tell enough.
         """
         point, theta = trail[-1]
         sites = point.following
@@ -255,9 +261,10 @@ class VariationalObjective:
         if (self.symmetric & (theta <= 0.0) & (point.theta > 0.0)).any():
             return None
         following = self._evaluate(self.canonical(theta), sites, coarse)
-        if following is None or following.deviance > point.deviance + _slack(following, point):
-            return None
-        return following
+        if following is None or not judge:
+            return following
+        falls = following.deviance > point.deviance + _slack(following, point)
+        return None if falls else following
 
     def _residual(
         self, point: VariationalPoint, ahead: np.ndarray, metric: np.ndarray, at: VariationalPoint

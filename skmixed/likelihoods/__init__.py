@@ -63,4 +63,14 @@ def make_family(name: str, link: str | None = None, n_classes: int | None = None
     return family(**{key: value for key, value in options.items() if key in taken})
 
 
-__all__ = ["FAMILIES", "Bernoulli", "Gaussian", "Poisson", "family_names", "make_family"]
+__all__ = [
+    "FAMILIES",
+    "Bernoulli",
+    "Gamma",
+    "Gaussian",
+    "NegativeBinomial",
+    "Ordinal",
+    "Poisson",
+    "family_names",
+    "make_family",
+]
