@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
 from skmixed.design.functions import apply_functions
 from skmixed.formula import FormulaError, parse_formula
+from skmixed.likelihoods import family_names
 from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.validation import check_choice, check_response
 
@@ -21,7 +23,7 @@ def mixed(
     missing: str = "raise",
     sample_weight: Any = None,
     **parameters: Any,
-) -> MixedEffectsVIRegressor:
+) -> MixedEffectsVIRegressor | MixedEffectsVIClassifier:
     """Fit a mixed-effects model given as a formula.
 
     Parameters
@@ -38,11 +40,12 @@ def mixed(
     sample_weight : array-like of shape (n_rows,) or None, default=None
         Case weights.
     **parameters
-        Parameters of `MixedEffectsVIRegressor`, such as ``method="ml"``.
+        Parameters of the estimator, such as ``method="ml"``. ``family`` decides which
+        one it is: "bernoulli" and "ordinal" are families of the classifier.
 
     Returns
     -------
-    model : MixedEffectsVIRegressor
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
         The fitted estimator; `predict` picks the columns it needs out of a data
         frame.
 
@@ -80,11 +83,13 @@ def mixed(
     columns = list(dict.fromkeys(table.label(name) for name in used))
     frame = pd.DataFrame({column: table.ids(column) for column in columns})
     frame.index = pd.RangeIndex(table.n_rows)
-    response = table.numeric(response_column)
+    classes = parameters.get("family") in family_names(is_classifier=True)
+    response = table.ids(response_column) if classes else table.numeric(response_column)
     if missing == "drop":
-        complete = ~(frame.isna().any(axis=1).to_numpy() | np.isnan(response))
+        absent = np.asarray(pd.isna(response))
+        complete = ~(frame.isna().any(axis=1).to_numpy() | absent)
         if not complete.any():
-            emptiest = frame.isna().sum().to_dict() | {response_column: np.isnan(response).sum()}
+            emptiest = frame.isna().sum().to_dict() | {response_column: absent.sum()}
             column = max(emptiest, key=lambda name: emptiest[name])
             raise ValueError(
                 f"missing='drop' leaves no row (0 non-NA cases): column {column!r} misses "
@@ -94,8 +99,9 @@ def mixed(
         frame, response = frame[complete], response[complete]
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[complete]
-    if spec.response.functions:
+    if spec.response.functions and not classes:
         response = check_response(response, len(response))
         response = apply_functions(response, spec.response.functions, response_column)
-    model = MixedEffectsVIRegressor(formula=formula.split("~", 1)[1], **parameters)
+    estimator = MixedEffectsVIClassifier if classes else MixedEffectsVIRegressor
+    model = estimator(formula=formula.split("~", 1)[1], **parameters)
     return model.fit(frame, response, sample_weight=sample_weight)

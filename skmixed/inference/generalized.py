@@ -25,7 +25,6 @@ from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.working import WorkingRows, merge_equal_rows
 
-
 _LEAST_START = 0.25
 """Least variance to start from: Newton steps fall to a small one faster than they rise."""
 

@@ -1,4 +1,4 @@
-"""What the data leave open: variances at zero, and variances they do not determine."""
+"""What the data leave open: zero variances, and what they do not determine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from skmixed.inference.newton import NewtonState, quadratic_model
-from skmixed.inference.objective import Objective
+from skmixed.inference.objective import Objective, Point
+from skmixed.inference.standardise import Units
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 
@@ -75,6 +76,44 @@ def confounded(objective: Objective, state: NewtonState) -> tuple[int, ...]:
     entries = objective.parameters.entries
     involved = {entries[j][0] for j in np.flatnonzero(np.abs(model.flat_direction) > 0.2)}
     return tuple(sorted(involved)) if len(involved) > 1 else ()
+
+
+_LEAST_INFORMATION = 0.01
+"""Information below which the coefficient of a column of unit variance is as good as
+infinite: its standard error exceeds 10."""
+
+
+def separated_columns(point: Point, units: Units) -> tuple[int, ...]:
+    """Fixed-effect columns whose coefficients run away: they predict without error.
+
+    Along the direction v of such coefficients the information v'X'WXv vanishes
+    (Albert and Anderson 1984, Biometrika 71).
+
+    Parameters
+    ----------
+    point : Point
+    units : Units
+
+    Returns
+    -------
+    tuple of int
+        Raw columns in design order, the intercept included.
+    """
+    transform = units.fixed
+    first = int(transform.has_intercept)
+    mapping = transform.mapping[transform.kept]
+    spreads = np.sqrt((np.linalg.inv(mapping) ** 2).sum(axis=0)) if len(mapping) else np.empty(0)
+    columns: set[int] = set()
+    values, vectors = np.linalg.eigh(point.system.cross.fixed_products)
+    for value, vector in zip(values, vectors.T, strict=True):
+        if value > _LEAST_INFORMATION:
+            break
+        changes = np.abs(mapping @ vector[first:]) * spreads
+        if not changes.any():
+            columns.add(0)
+            continue
+        columns |= set((first + transform.kept[changes > 0.3 * changes.max()]).tolist())
+    return tuple(sorted(columns))
 
 
 def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:

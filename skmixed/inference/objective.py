@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from skmixed.inference.standardise import Units
 from skmixed.likelihoods import Gaussian
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
@@ -154,6 +155,10 @@ class Objective:
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
+
+    def separated(self, point: Point, units: Units) -> tuple[int, ...]:
+        """Columns that predict without error: noise leaves none."""
+        return ()
 
     def _place(self, system: System, theta: np.ndarray) -> Place:
         return Place(system, self.parameters, theta, self.integrate_fixed)

@@ -133,7 +133,10 @@ def iterate(
     state = settle_boundary(objective, state)
     state, unidentified = remove_unidentified(objective, state)
     doubts = Doubts(
-        tuple(sorted({*unidentified, *absent})), confounded(objective, state), dependent
+        tuple(sorted({*unidentified, *absent})),
+        confounded(objective, state),
+        dependent,
+        objective.separated(state.point, units),
     )
 
     # 3. Back to the units of the data.

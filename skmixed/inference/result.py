@@ -41,11 +41,14 @@ class Doubts:
         Factors of whose variances only a combination is determined.
     dependent : tuple of tuple of int
         By factor, effects that others of their term determine; their variance is 0.
+    separated : tuple of int
+        Fixed-effect columns that predict a part of the responses without error.
     """
 
     unidentified: tuple[int, ...] = ()
     confounded: tuple[int, ...] = ()
     dependent: tuple[tuple[int, ...], ...] = ()
+    separated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

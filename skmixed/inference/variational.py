@@ -18,7 +18,9 @@ from functools import cached_property
 
 import numpy as np
 
+from skmixed.inference.identification import separated_columns
 from skmixed.inference.objective import Derivatives, Point, derivatives_at
+from skmixed.inference.standardise import Units
 from skmixed.likelihoods.base import Likelihood, RowTerms
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.solvers import SolverOptions, make_solver
@@ -62,7 +64,6 @@ class Sites:
             self.precision + share * (other.precision - self.precision),
             self.linear + share * (other.linear - self.linear),
         )
-
 
     def less(self, share: float, before: Sites, after: Sites) -> Sites:
         """The sites less a share of a step between two others."""
@@ -380,6 +381,10 @@ class VariationalObjective:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         variances, _ = self.split(point.theta)
         return self.posterior.covariance(self._place(point.system, variances), joint_limit)
+
+    def separated(self, point: Point, units: Units) -> tuple[int, ...]:
+        """Fixed-effect columns that predict a part of the responses without error."""
+        return separated_columns(point, units)
 
     def _place(self, system: System, variances: np.ndarray) -> Place:
         return Place(system, self.parameters, variances, self.integrate_fixed)

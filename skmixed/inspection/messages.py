@@ -27,7 +27,7 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
         warnings.warn(message, UserWarning, stacklevel=5)
     if estimator.posterior == "mean_field":
         _warn_of_collapse(result, encoder)
-    if not result.converged:
+    if not result.converged and not result.doubts.separated:
         warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=5)
 
 
@@ -45,6 +45,14 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
             f"Fixed-effect columns that other columns determine were left out: {names}. Their "
             "coefficient is 0; predictions are those of the model without them. Drop them from "
             "X to silence this."
+        )
+    if result.doubts.separated:
+        names = ", ".join(repr(encoder.fixed.names[j]) for j in result.doubts.separated)
+        messages.append(
+            f"Fixed-effect columns predict a part of the responses without error: {names}. Their "
+            "coefficients grow without bound (complete separation), and only their sign means "
+            "something; the others are as they should be. Leave these columns out, join "
+            "categories, or get rows that contradict the pattern."
         )
     for position in result.doubts.unidentified:
         name = encoder.factors[position].name

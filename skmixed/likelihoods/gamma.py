@@ -99,12 +99,16 @@ class Gamma:
         hessian = gradient - total * shape**2 * trigamma_excess(shape)
         return ParameterDerivatives(np.array([gradient]), np.array([[hessian]]))
 
+    def dispersion(self, parameters: np.ndarray) -> float:
+        """What multiplies the squared mean in the variance, mean^2 * dispersion."""
+        return float(np.exp(-parameters[0]))
+
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a new response, given those of the linear predictor."""
         amount = np.exp(mean + 0.5 * variance)
-        dispersion = np.exp(-parameters[0])
+        dispersion = self.dispersion(parameters)
         return amount, amount**2 * (np.expm1(variance) + dispersion * np.exp(variance))
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:

@@ -107,12 +107,16 @@ class NegativeBinomial:
         gradient, hessian = by_parts(derivatives, (y, mean, variance), 2, n_threads)
         return ParameterDerivatives(np.array([weights @ gradient]), np.array([[weights @ hessian]]))
 
+    def dispersion(self, parameters: np.ndarray) -> float:
+        """What multiplies the squared mean in the variance, mean + mean^2 * dispersion."""
+        return float(np.exp(-parameters[0]))
+
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a new count, given those of the linear predictor."""
         rate = np.exp(mean + 0.5 * variance)
-        dispersion = np.exp(-parameters[0])
+        dispersion = self.dispersion(parameters)
         spread = np.expm1(variance) + dispersion * np.exp(variance)
         return rate, rate + rate**2 * spread
 
