@@ -23,7 +23,192 @@ from skmixed.validation import check_choice, check_labels
 
 
 class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
-    """DOC"""
+    r"""Mixed-effects model of classes, fitted by variational inference.
+
+    Row i has the linear predictor
+
+    .. math::
+
+        \eta_i = o_i + x_i^\top \beta + \sum_k z_{ik}^\top u_k[g_k(i)],
+        \qquad u_k[l] \sim N(0, \Sigma_k),
+
+    with fixed effects :math:`\beta`, random effects :math:`u_k` of the levels of
+    grouping factor k, and a known offset :math:`o`. With F the logistic ("logit") or
+    the standard normal ("probit") distribution function, the second of two classes
+    has the probability
+
+    .. math:: P(y_i = c_1 \mid \eta_i) = F(\eta_i),
+
+    and classes in an order, :math:`c_0 < c_1 < \dots`, follow the cumulative model
+    with thresholds :math:`t_0 < t_1 < \dots` [1]_
+
+    .. math:: P(y_i \le c_j \mid \eta_i) = F(t_j - \eta_i).
+
+    Grouping columns are ordinary columns of X, so pipelines, cross-validation and grid
+    search need nothing special. Successes out of a number of trials are two rows with
+    weights: see `fit`.
+
+    Parameters
+    ----------
+    random_effects : "from_dtype", None, str, int, RandomEffect or list of these, \
+            default="from_dtype"
+        Which columns group the rows. ``"from_dtype"``: every categorical, string
+        or object column gets a random intercept; a bare numeric array has none. A
+        column name or position gets a random intercept; text with a bar is a term in
+        lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``,
+        ``"(x || g)"``. None: no random effects. All other columns of X are fixed
+        effects.
+    formula : str or None, default=None
+        The right-hand side of a formula in lme4's notation,
+        ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
+        excludes `random_effects`.
+    family : {"bernoulli", "ordinal"}, default="bernoulli"
+        Two classes, or classes in an order.
+    link : {"logit", "probit"}, default="logit"
+        Which F.
+    posterior : {"full", "mean_field"}, default="full"
+        Variational family: one Gaussian over all effects, or independent normals.
+        The second is there for comparison: it can shrink the variance of crossed
+        or nested factors to zero and its standard deviations are too small.
+    method : {"reml", "ml"}, default="reml"
+        Whether the fixed effects have a flat prior and belong to the posterior
+        ("reml") or are a point that maximises the ELBO ("ml"). Thresholds are points
+        with either.
+    offset : str, int or None, default=None
+        Column of X added to the linear predictor with coefficient 1.
+    fit_intercept : bool, default=True
+        Whether there is a fixed intercept. Classes in an order need it: their
+        thresholds take its place.
+    solver : {"auto", "direct", "iterative"}, default="auto"
+        How the mixed-model equations of every step are solved. "direct" factorises
+        them, which is exact; its cost grows with the cube of the number of levels
+        outside the largest factor. "iterative" solves them by conjugate gradients and
+        estimates variances and determinants from random vectors: see `n_probes`.
+        "auto" takes "direct" up to 2,500 such levels, where memory allows, and
+        says what it took in `solver_`.
+    handle_unknown : {"population", "error"}, default="population"
+        What predictions do with a level that `fit` has not seen, a missing label
+        included: average over the prior distribution of its effect, or raise.
+    max_iter : int, default=100
+        Most steps on variances and posterior.
+    tol : float, default=1e-6
+        The fit stops when the scaled gradient of the variance parameters and
+        thresholds, their distance to the optimum in units of their standard errors,
+        and the distance of the posterior from its own optimum are below it.
+    n_probes : int or "auto", default="auto"
+        Random vectors of the iterative solver. Monte Carlo errors fall with their
+        square root, time grows about linearly. "auto": between 64 (few levels) and 5
+        (more than 20,000).
+    warm_start : bool, default=False
+        Whether `fit` starts from the variance parameters and thresholds of the
+        previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the iterative solver's random vectors; None is a fixed seed, so that
+        equal data give equal fits. Not used by the direct solver.
+    n_jobs : int or None, default=None
+        Threads of the compiled kernels; results do not depend on it. None: all
+        cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra
+        library takes half as many.
+    verbose : int, default=0
+        1 prints a line an iteration: ELBO, scaled gradient and seconds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, ascending; in the order of its categories when y is an ordered
+        categorical.
+    intercept_ : float
+        Fixed intercept; 0 when there is none, and 0 for classes in an order.
+    thresholds_ : ndarray of shape (n_classes - 1,)
+        Only with ``family="ordinal"``: P(y <= class j) = F(thresholds_[j] - eta).
+    coef_ : ndarray of shape (n_fixed,)
+        Fixed effects in the order of `coef_names_`; 0 for a column that others span.
+        A positive one favours the last class.
+    coef_names_ : list of str
+        What each entry of `coef_` multiplies.
+    coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
+        Covariance of the intercept and the coefficients, the intercept first:
+        posterior for "reml", sampling for "ml". Without the row and column of the
+        intercept when there is none, and for classes in an order.
+    random_effects_ : dict of {str: DataFrame}
+        Posterior means, levels x terms, by group; an interaction of columns is
+        keyed ``"a:b"``.
+    random_effects_std_ : dict of {str: DataFrame}
+        Posterior standard deviations, of the same shape.
+    random_effects_cov_ : dict of {str: DataFrame}
+        Estimated covariance of the effects of a level, terms x terms, by group.
+    variance_components_ : DataFrame
+        Columns group, term_1, term_2, variance, sd, corr.
+    elbo_ : float
+        Evidence lower bound with all constants; see the notes.
+    elbo_std_ : float
+        Its Monte Carlo standard error; 0 with the direct solver.
+    elbo_path_ : ndarray of shape (n_steps + 1,)
+        The ELBO at the start and after every step.
+    gradient_path_ : ndarray of shape (n_steps + 1,)
+        The scaled gradient at the same points.
+    n_iter_ : int
+        Steps taken; 1 where none was needed.
+    converged_ : bool
+        Whether the scaled gradient fell below `tol`.
+    n_observations_ : float
+        Sum of the case weights.
+    solver_ : str
+        The solver that was used.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, when X has names that are all strings.
+
+    See Also
+    --------
+    skmixed.MixedEffectsVIRegressor : Numbers, counts and positive amounts.
+    skmixed.mixed : Fit a model from a formula and a data frame.
+    skmixed.RandomEffect : A random effect described by its parts.
+
+    Notes
+    -----
+    The posterior of the effects is not normal here, and the fit finds the normal
+    distribution that is nearest to it in the sense of the ELBO [2]_ [3]_. The ELBO is
+    therefore *below* the log likelihood (the restricted one with ``"reml"``), never
+    above, and variances are those that maximise the bound. They come out too small where
+    levels have few rows and differ much; where levels have some dozens of rows, or
+    variances are moderate, the gap is negligible. ``model.diagnose(X, y)`` measures it on
+    the data at hand. The ELBO does not contain the binomial coefficients of successes
+    out of trials.
+
+    All expectations of a row are one-dimensional and computed to rounding error.
+    `coef_`, `random_effects_` and all other attributes are in the units of X. The
+    training data are not kept.
+
+    References
+    ----------
+    .. [1] McCullagh (1980), "Regression models for ordinal data", Journal of the
+       Royal Statistical Society B 42(2).
+    .. [2] Opper and Archambeau (2009), "The variational Gaussian approximation
+       revisited", Neural Computation 21(3).
+    .. [3] Ormerod and Wand (2012), "Gaussian variational approximate inference for
+       generalized linear mixed models", Journal of Computational and Graphical
+       Statistics 21(1).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIClassifier
+    >>> from skmixed.datasets import make_mixed_classification
+    >>> X, y, _ = make_mixed_classification(n_samples=600, groups=(20, 10), random_state=0)
+    >>> model = MixedEffectsVIClassifier(random_effects=["g0", "g1"]).fit(X, y)
+    >>> model.random_effects_["g0"].shape
+    (20, 1)
+    >>> model.predict_proba(X).shape
+    (600, 2)
+
+    Answers on a scale of four:
+
+    >>> X, y, _ = make_mixed_classification(n_samples=600, n_classes=4, random_state=0)
+    >>> model = MixedEffectsVIClassifier(["g0", "g1"], family="ordinal").fit(X, y)
+    >>> model.thresholds_.shape
+    (3,)
+    """
 
     def __init__(
         self,
@@ -66,9 +251,63 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIClassifier:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Fixed-effect and grouping columns.
+        y : array-like of shape (n_samples,)
+            Classes: numbers, text or a categorical. Text has no order: more than two
+            classes of it have to be an ordered categorical.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights: weight 2 counts as the row twice, weight 0 as absent. So k
+            successes out of n trials are a row of the one class with weight k and a
+            row of the other with weight n - k.
+
+        Returns
+        -------
+        self : MixedEffectsVIClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            When a parameter, a column or a value cannot be used; the message
+            names it and says what to do.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When the variance parameters did not converge.
+        UserWarning
+            When a part of the model is not determined by the data, or a column
+            separates the classes.
+        """
         return self._fit(X, y, sample_weight)
 
     def predict_proba(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        include : "all", "none" or list of str, default="all"
+            Groups whose random effects enter; the others are left out, their mean
+            and their variance alike.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+
+        Notes
+        -----
+        These are predictive probabilities: averages over the posterior of the linear
+        predictor, and over the prior of the effects of levels that `fit` has not seen.
+        They lie nearer to each other than those at the posterior mean.
+        """
         design, positions = self._design(X, include, with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
@@ -76,18 +315,77 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         return result.likelihood.probabilities(mean, variance, result.parameters)
 
     def predict(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
-        return self.classes_[self.predict_proba(X, include).argmax(axis=1)]
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        include : "all", "none" or list of str, default="all"
+            As for `predict_proba`.
+
+        Returns
+        -------
+        classes : ndarray of shape (n_samples,)
+            Elements of `classes_`.
+        """
+        probabilities = self.predict_proba(X, include)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def decision_function(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
-        design, positions = self._design(X, include, with_weights=False)
-        mean = predict_mean(self.fit_result_, design, positions)
-        return mean - self._location if self.family == "ordinal" else mean
+        """Score the rows on the scale of the linear predictor.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to score.
+        include : "all", "none" or list of str, default="all"
+            As for `predict_proba`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Of two classes, the log odds of the second one by `predict_proba`. Of
+            classes in an order, the posterior mean of the linear predictor, to be
+            compared with `thresholds_`.
+        """
+        if self.family == "ordinal":
+            design, positions = self._design(X, include, with_weights=False)
+            return predict_mean(self.fit_result_, design, positions) - self._location
+        probabilities = np.maximum(self.predict_proba(X, include), np.finfo(float).tiny)
+        return np.log(probabilities[:, 1]) - np.log(probabilities[:, 0])
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw classes from the posterior predictive distribution.
+
+        In one draw all rows share the fixed effects and the effects of their
+        levels, also of levels that `fit` has not seen.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Rows to draw for.
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness; equal seeds give equal draws.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_rows, n_samples)
+            One draw a column, elements of `classes_`.
+        """
         draws = self._draw(X, n_samples, random_state)
         return self.classes_[draws.astype(np.int64)]
 
     def summary(self) -> Summary:
+        """Describe the fitted model in tables.
+
+        Returns
+        -------
+        summary : Summary
+            Prints as text, shows as HTML in notebooks, and has ``.to_frame()``.
+        """
         check_is_fitted(self)
         return summarise(self)
 
@@ -96,7 +394,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> np.ndarray:
         ordered = getattr(getattr(y, "dtype", None), "ordered", False)
         order = y.dtype.categories if ordered else None
-        labels = check_labels(y, n_rows)[used]
+        labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
         if order is None:
             self.classes_ = np.unique(labels)
         else:

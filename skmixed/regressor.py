@@ -1,4 +1,4 @@
-"""`MixedEffectsVIRegressor`: linear mixed-effects models as a scikit-learn estimator."""
+"""`MixedEffectsVIRegressor`: mixed-effects models of numbers, counts and amounts."""
 
 from __future__ import annotations
 
@@ -34,23 +34,28 @@ def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
 
 
 class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
-    r"""Linear mixed-effects model fitted by variational inference.
+    r"""Mixed-effects model of numbers, counts or amounts, fitted by variational inference.
 
-    The model of row i is
+    Row i has the linear predictor
 
     .. math::
 
-        y_i = o_i + x_i^\top \beta + \sum_k z_{ik}^\top u_k[g_k(i)] + \varepsilon_i,
-        \qquad u_k[l] \sim N(0, \Sigma_k), \quad \varepsilon_i \sim N(0, \sigma^2 / w_i),
+        \eta_i = o_i + x_i^\top \beta + \sum_k z_{ik}^\top u_k[g_k(i)],
+        \qquad u_k[l] \sim N(0, \Sigma_k),
 
     with fixed effects :math:`\beta`, random effects :math:`u_k` of the levels of
-    grouping factor k, and a known offset :math:`o` and weights :math:`w`. Grouping
-    columns are ordinary columns of X, so pipelines, cross-validation and grid
-    search need nothing special.
+    grouping factor k, and a known offset :math:`o`. The response is normal,
 
-    With ``posterior="full"`` the variational posterior is the exact one and the
-    ELBO is the log likelihood (``method="ml"``) or the restricted log likelihood
-    (``method="reml"``) of the model, all constants included [1]_.
+    .. math:: y_i \mid \eta_i \sim N(\eta_i, \sigma^2 / w_i)
+
+    with known weights :math:`w`, or has the mean :math:`\mu_i = \exp(\eta_i)`: see
+    `family`. Grouping columns are ordinary columns of X, so pipelines,
+    cross-validation and grid search need nothing special.
+
+    For normal responses and ``posterior="full"`` the variational posterior is the exact
+    one and the ELBO is the log likelihood (``method="ml"``) or the restricted log
+    likelihood (``method="reml"``) of the model, all constants included [1]_. For the
+    other families it is a lower bound: see the notes.
 
     Parameters
     ----------
@@ -66,8 +71,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         The right-hand side of a formula in lme4's notation,
         ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
         excludes `random_effects`.
-    family : {"gaussian"}, default="gaussian"
-        Distribution of the response.
+    family : {"gaussian", "poisson", "negative_binomial", "gamma"}, default="gaussian"
+        Distribution of the response: any number; a count whose variance is its mean
+        :math:`\mu`; a count of variance :math:`\mu + d \mu^2`; a positive amount of
+        variance :math:`d \mu^2`. The dispersion d is estimated. All but the first
+        have a logarithmic link.
     posterior : {"full", "mean_field"}, default="full"
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
@@ -76,12 +84,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Whether the fixed effects are integrated out under a flat prior ("reml")
         or are a point that maximises the ELBO ("ml").
     noise_scale : float or None, default=None
-        Standard deviation of the noise. None: estimated.
+        Standard deviation of the noise. None: estimated. Normal responses only.
     offset : str, int or None, default=None
-        Column of X added to the linear predictor with coefficient 1.
+        Column of X added to the linear predictor with coefficient 1; for counts the
+        logarithm of the exposure.
     precision_weights : str, int or None, default=None
         Column of X with positive weights; the noise variance of a row is
-        `noise_variance_` over its weight, as with lme4's ``weights``.
+        `noise_variance_` over its weight, as with lme4's ``weights``. Normal
+        responses only.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept.
     solver : {"auto", "direct", "iterative"}, default="auto"
@@ -93,7 +103,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         says what it took in `solver_`.
     handle_unknown : {"population", "error"}, default="population"
         What `predict` does with a level that `fit` has not seen, a missing label
-        included: predict for the population (a random effect of 0) or raise.
+        included: predict for the population (an effect of mean 0 and the variance
+        between levels) or raise.
     max_iter : int, default=100
         Most Newton steps on the variance parameters.
     tol : float, default=1e-6
@@ -136,9 +147,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     random_effects_cov_ : dict of {str: DataFrame}
         Estimated covariance of the effects of a level, terms x terms, by group.
     noise_variance_ : float
-        Variance of the noise of a row of weight 1.
+        Variance of the noise of a row of weight 1. Normal responses only.
+    dispersion_ : float
+        The d of `family`. Only with "negative_binomial" and "gamma".
     variance_components_ : DataFrame
-        Columns group, term_1, term_2, variance, sd, corr; the noise comes last.
+        Columns group, term_1, term_2, variance, sd, corr; the noise, where there is
+        one, comes last.
     elbo_ : float
         Evidence lower bound with all constants.
     elbo_std_ : float
@@ -160,11 +174,18 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     See Also
     --------
+    skmixed.MixedEffectsVIClassifier : Classes, two or in an order.
     skmixed.mixed : Fit a model from a formula and a data frame.
     skmixed.RandomEffect : A random effect described by its parts.
 
     Notes
     -----
+    For counts and amounts the posterior of the effects is not normal, and the fit finds
+    the normal distribution that is nearest to it in the sense of the ELBO [2]_. The
+    ELBO is then below the log likelihood, and variances maximise the bound;
+    ``model.diagnose(X, y)`` measures what that costs on the data at hand. Such fits need
+    their rows in every iteration: `partial_fit` and Dask are for normal responses.
+
     `coef_`, `random_effects_` and all other attributes are in the units of X and
     y. The training data are not kept.
 
@@ -172,6 +193,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     ----------
     .. [1] Bates, Maechler, Bolker and Walker (2015), "Fitting linear mixed-effects
        models using lme4", Journal of Statistical Software 67(1).
+    .. [2] Opper and Archambeau (2009), "The variational Gaussian approximation
+       revisited", Neural Computation 21(3).
 
     Examples
     --------
@@ -182,6 +205,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     >>> model.random_effects_["g0"].shape
     (20, 1)
     >>> mean, std = model.predict(X, return_std=True)
+
+    Counts:
+
+    >>> X, y, _ = make_mixed_regression(n_samples=500, family="poisson", random_state=0)
+    >>> model = MixedEffectsVIRegressor(["g0", "g1"], family="poisson").fit(X, y)
+    >>> model.predict_interval(X, level=0.9).shape
+    (500, 2)
     """
 
     def __init__(
@@ -246,11 +276,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Fixed-effect and grouping columns. A Dask data frame is summed partition
-            by partition where it lies, on the current ``dask.distributed`` client if
-            there is one, and need not fit into memory.
+            Fixed-effect and grouping columns. A Dask data frame (normal responses
+            only) is summed partition by partition where it lies, on the current
+            ``dask.distributed`` client if there is one, and need not fit into memory.
         y : array-like of shape (n_samples,)
-            Response; with a Dask data frame, a Dask series of the same partitions.
+            Response: numbers, counts from 0 on, or positive amounts, as `family` has
+            it; with a Dask data frame, a Dask series of the same partitions.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights: weight 2 counts as the row twice, weight 0 as absent.
 
@@ -285,9 +316,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
         """Fit the model on the rows of this call and of all calls before.
 
-        The estimates equal those of one `fit` on all the rows: chunks are reduced
-        to sums over cells of levels, which add up. New levels may arrive with any
-        chunk; rows are not kept, cells and levels are.
+        For normal responses only. The estimates equal those of one `fit` on all the
+        rows: chunks are reduced to sums over cells of levels, which add up. New levels
+        may arrive with any chunk; rows are not kept, cells and levels are.
 
         Parameters
         ----------
@@ -342,13 +373,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows to predict. A level that `fit` has not seen, or a missing label,
-            has a random effect of 0 (see `handle_unknown`). With a Dask data frame
-            the results are Dask series.
+            Rows to predict. A level that `fit` has not seen, or a missing label, has
+            an effect of mean 0 (see `handle_unknown`). With a Dask data frame the
+            results are Dask series.
         return_std : bool, default=False
-            Whether to return the standard deviation of a new observation: noise,
-            posterior variance of the effects, and for unseen levels their prior
-            variance.
+            Whether to return the standard deviation of a new observation: noise, or
+            the spread of the counts or amounts at their mean; posterior variance of the
+            effects; and for unseen levels their prior variance.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out of the mean
             and the standard deviation alike.
@@ -356,7 +387,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Returns
         -------
         mean : ndarray of shape (n_samples,)
-            Posterior mean of the response.
+            Posterior predictive mean of the response. For counts and amounts that is
+            E[exp(eta)], which is above exp(E[eta]); for unseen levels eta has the
+            variance of the prior as well.
         std : ndarray of shape (n_samples,)
             Only with ``return_std=True``.
 
@@ -383,6 +416,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     def predict_interval(self, X: Any, level: float = 0.95) -> np.ndarray:
         """Predict a central interval for a new observation of every row.
+
+        For counts and amounts its ends are quantiles of the predictive distribution:
+        the family's, averaged over the posterior of the linear predictor. Intervals of
+        counts, whole numbers at both ends, contain at least the probability asked for.
 
         Parameters
         ----------
@@ -416,7 +453,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """Draw responses from the posterior predictive distribution.
 
         In one draw all rows share the fixed effects and the effects of their
-        levels, also of levels that `fit` has not seen; the noise is each row's own.
+        levels, also of levels that `fit` has not seen; noise, or the draw of a count
+        or an amount, is each row's own.
 
         Parameters
         ----------
@@ -444,3 +482,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """
         check_is_fitted(self)
         return summarise(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.family != "gaussian"
+        return tags

@@ -69,8 +69,10 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     return y
 
 
-def check_labels(y: Any, n_rows: int) -> np.ndarray:
+def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     """Class labels (n_rows,) of any kind.
+
+    Labels in an order may be any numbers, as in ratings by halves, if they recur.
 
     Raises
     ------
@@ -93,7 +95,9 @@ def check_labels(y: Any, n_rows: int) -> np.ndarray:
             np.isinf(labels),
             "Input y contains infinity or a value too large for dtype('float64').",
         )
-    check_classification_targets(labels)
+    recurring = labels.dtype.kind == "f" and 2 * len(np.unique(labels)) <= len(labels)
+    if not (ordered and recurring):
+        check_classification_targets(labels)
     return labels
 
 

@@ -186,6 +186,16 @@ def test_a_failed_fit_is_no_fit(data):
         model.predict(X)
 
 
+def test_a_failed_fit_leaves_the_earlier_one(data):
+    X, y = data
+    model = MixedEffectsVIClassifier(GROUPS).fit(X, np.array(["no", "yes"])[y])
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="3 classes"):
+        model.fit(X, X["g0"] % 3)
+    assert list(model.classes_) == ["no", "yes"]
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
 def test_nothing_ever_happens():
     """cbpp without a case: the rows that count are of one class."""
     herds = pd.read_csv(DATA / "cbpp.csv.gz").assign(incidence=0)

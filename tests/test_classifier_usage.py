@@ -78,14 +78,26 @@ def test_probabilities_predictions_and_score(data, model):
     assert model.score(X, y) > max(np.mean(y), 1 - np.mean(y)) + 0.1
 
 
-def test_decision_function_decides(data, model):
+def predictor(model, X):
+    """The linear predictor at the posterior means; an unseen level has an effect of 0."""
+    total = model.intercept_ + X[["x0", "x1"]].to_numpy() @ model.coef_
+    for group in GROUPS:
+        effects = model.random_effects_[group]["Intercept"]
+        total += effects.reindex(X[group]).fillna(0.0).to_numpy()
+    return total
+
+
+def test_decision_function_ranks_like_the_probabilities(data, model):
+    """It is the log odds of the probabilities, positive where class 1 is predicted."""
     X, _ = data
     decision = model.decision_function(X)
     assert decision.shape == (600,)
+    np.testing.assert_allclose(expit(decision), model.predict_proba(X)[:, 1], rtol=1e-12)
     np.testing.assert_array_equal(model.predict(X) == 1, decision > 0)
-    effects = sum(model.random_effects_[g].loc[X[g], "Intercept"].to_numpy() for g in GROUPS)
-    expected = model.intercept_ + X[["x0", "x1"]].to_numpy() @ model.coef_ + effects
-    np.testing.assert_allclose(decision, expected, rtol=0, atol=1e-10)
+    # uncertainty pulls it towards zero
+    mean = predictor(model, X)
+    np.testing.assert_array_equal(np.sign(decision), np.sign(mean))
+    assert (np.abs(decision) < np.abs(mean)).all()
 
 
 @pytest.mark.parametrize("link", ["logit", "probit"])
@@ -100,7 +112,7 @@ def test_probabilities_average_over_the_posterior(data, link):
     probability = model.predict_proba(rows)[:, 1]
     error = np.sqrt(probability * (1 - probability) / n_draws)
     assert (np.abs(shares - probability) < 5 * error).all()
-    plug_in = CDF[link](model.decision_function(rows))
+    plug_in = CDF[link](predictor(model, rows))
     assert (np.abs(plug_in - 0.5) > np.abs(probability - 0.5)).all()
     assert np.abs(plug_in - probability).max() > 10 * error.max()
 
@@ -135,12 +147,21 @@ def test_missing_labels_and_unknown_levels(data, model):
     assert strict.predict_proba(rows.assign(g0="new"), include=["g1"]).shape == (6, 2)
 
 
-def test_include(data, model):
-    X, _ = data
-    effects = model.random_effects_["g1"].loc[X["g1"], "Intercept"].to_numpy()
-    fixed = model.decision_function(X, include="none")
-    partial = model.decision_function(X, include=["g1"])
-    np.testing.assert_allclose(partial - fixed, effects, rtol=0, atol=1e-10)
+def test_include(data):
+    """Groups that are left out add neither a mean nor a variance."""
+    X, y = data
+    model = MixedEffectsVIClassifier(GROUPS, method="ml").fit(X, y)
+    fixed = model.intercept_ + X[["x0", "x1"]].to_numpy() @ model.coef_
+    decision = model.decision_function(X, include="none")
+    np.testing.assert_allclose(decision, fixed, rtol=0, atol=1e-9)
+    everything = model.predict_proba(X, include=["g0", "g1"])
+    np.testing.assert_array_equal(everything, model.predict_proba(X))
+    one = model.predict_proba(X, include=["g1"])[:, 1]
+    for level, rows in X.groupby("g1").groups.items():
+        effect = model.random_effects_["g1"].loc[level, "Intercept"]
+        plug_in = expit(fixed[rows] + effect)
+        np.testing.assert_allclose(one[rows], plug_in, atol=0.03)
+        assert (np.abs(one[rows] - 0.5) <= np.abs(plug_in - 0.5)).all()
     with pytest.raises(ValueError, match=r"'school'.*no group of this model"):
         model.predict_proba(X, include=["school"])
 

@@ -1,9 +1,13 @@
-"""scikit-learn's own checks, for every posterior, method, kind of noise and solver."""
+"""scikit-learn's own checks, for every posterior, method, family, kind of noise and solver.
+
+Their targets are real numbers, positive ones where an estimator asks for it, or classes
+without an order; families of counts and of ordered classes refuse those.
+"""
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skmixed import MixedEffectsVIRegressor
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.linalg.solvers import SOLVERS
 
 ESTIMATORS = [
@@ -13,6 +17,19 @@ ESTIMATORS = [
     for posterior in ("full", "mean_field")
     for method in ("reml", "ml")
     for noise_scale in (None, 1.0)
+    for solver in SOLVERS
+]
+ESTIMATORS += [
+    MixedEffectsVIClassifier(link=link, posterior=posterior, method=method, solver=solver)
+    for link in ("logit", "probit")
+    for posterior in ("full", "mean_field")
+    for method in ("reml", "ml")
+    for solver in SOLVERS
+]
+ESTIMATORS += [
+    MixedEffectsVIRegressor(family="gamma", posterior=posterior, method=method, solver=solver)
+    for posterior in ("full", "mean_field")
+    for method in ("reml", "ml")
     for solver in SOLVERS
 ]
 

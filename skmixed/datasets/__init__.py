@@ -1,6 +1,11 @@
 """Bundled and simulated data for mixed-effects models."""
 
-from skmixed.datasets.bundled import load_insteval
+from skmixed.datasets.bundled import load_cbpp, load_insteval
 from skmixed.datasets.simulated import make_mixed_classification, make_mixed_regression
 
-__all__ = ["load_insteval", "make_mixed_classification", "make_mixed_regression"]
+__all__ = [
+    "load_cbpp",
+    "load_insteval",
+    "make_mixed_classification",
+    "make_mixed_regression",
+]

@@ -14,6 +14,10 @@ INSTEVAL_FEATURES = ("s", "d", "studage", "lectage", "service", "dept")
 INSTEVAL_GROUPS = frozenset(("s", "d", "dept"))
 INSTEVAL_TARGET = "y"
 
+CBPP_FEATURES = ("herd", "period", "size")
+CBPP_CATEGORIES = ("herd", "period")
+CBPP_TARGET = "incidence"
+
 
 def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
     """Load the InstEval lecture ratings (regression, crossed groups).
@@ -98,6 +102,82 @@ def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
         feature_names=list(INSTEVAL_FEATURES),
         target_names=[INSTEVAL_TARGET],
         DESCR=(folder / "README.md").read_text(encoding="utf-8"),
+    )
+
+
+def load_cbpp(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
+    """Load the CBPP counts of a cattle disease (cases out of animals, by herd).
+
+    How many of the animals (`size`) of 15 herds (`herd`) fell ill in each of four
+    quarters (`period`): the example of a binomial response that comes with the R
+    package lme4. The survey is that of Lesnoff and others [1]_.
+
+    Parameters
+    ----------
+    as_frame : bool, default=True
+        Give a DataFrame and a Series, herds and periods as categorical columns of
+        integers, the rest as integers. If False: arrays of integers.
+    return_X_y : bool, default=False
+        Give ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        data : DataFrame or ndarray of shape (56, 3)
+            The columns `herd`, `period`, `size`.
+        target : Series or ndarray of shape (56,)
+            New cases, `incidence`.
+        frame : DataFrame of shape (56, 4) or None
+            Data and target together, when ``as_frame=True``.
+        feature_names, target_names : list of str
+            The names of the columns.
+        DESCR : str
+            Description, source and licence (GPL >= 2, as lme4).
+
+    (X, y) : tuple
+        Only with ``return_X_y=True``.
+
+    References
+    ----------
+    .. [1] Lesnoff and others (2004). Within-herd spread of contagious bovine
+       pleuropneumonia in Ethiopian highlands. Preventive Veterinary Medicine 64,
+       27-40.
+
+    Examples
+    --------
+    >>> from skmixed.datasets import load_cbpp
+    >>> frame = load_cbpp().frame
+    >>> frame.shape, frame["herd"].nunique()
+    ((56, 4), 15)
+    >>> int(frame["incidence"].sum()), int(frame["size"].sum())
+    (99, 842)
+    """
+    folder = resources.files(__package__) / "data"
+    with resources.as_file(folder / "cbpp.csv.gz") as path:
+        stored = pd.read_csv(path)[[*CBPP_FEATURES, CBPP_TARGET]]
+
+    data: Any
+    target: Any
+    frame: pd.DataFrame | None = None
+    if as_frame:
+        frame = stored.astype(dict.fromkeys(CBPP_CATEGORIES, "category"))
+        data = frame[list(CBPP_FEATURES)].copy()
+        target = frame[CBPP_TARGET]
+    else:
+        data = stored[list(CBPP_FEATURES)].to_numpy(np.int64)
+        target = stored[CBPP_TARGET].to_numpy(np.int64)
+
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        target=target,
+        frame=frame,
+        feature_names=list(CBPP_FEATURES),
+        target_names=[CBPP_TARGET],
+        DESCR=(folder / "cbpp.md").read_text(encoding="utf-8"),
     )
 
 

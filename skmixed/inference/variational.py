@@ -34,6 +34,9 @@ _LEAST_PRECISION = 1e-10
 _HALVINGS = 30
 """Most halvings of a step on the sites."""
 
+_LARGEST_OWN = 30.0
+"""Bound of a likelihood's own parameters, which are logarithms: a dispersion of zero."""
+
 _LARGEST_SHARE = 10.0
 """Extrapolation beyond which the last steps were too alike to tell anything."""
 
@@ -144,8 +147,9 @@ class VariationalObjective:
         return np.concatenate([self.parameters.symmetric, np.zeros(n_own, bool)])
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
-        """The equivalent theta with nonnegative diagonals."""
+        """The equivalent theta with nonnegative diagonals, inside what numbers can hold."""
         variances, own = self.split(theta)
+        own = np.clip(own, -_LARGEST_OWN, _LARGEST_OWN)
         return np.concatenate([self.parameters.canonical(variances), own])
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -252,6 +256,8 @@ class VariationalObjective:
         sites = point.following
         if len(trail) > 1:
             residuals = np.array([self._residual(p, ahead, metric, point) for p, ahead in trail])
+            if not np.isfinite(residuals).all():
+                return None
             changes = np.diff(residuals, axis=0)
             shares = np.linalg.lstsq(changes @ changes.T, changes @ residuals[-1], rcond=1e-10)[0]
             if np.abs(shares).max() > _LARGEST_SHARE:

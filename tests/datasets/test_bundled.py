@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmixed.datasets import load_insteval
+from skmixed.datasets import load_cbpp, load_insteval
 
 FEATURES = ["s", "d", "studage", "lectage", "service", "dept"]
 
@@ -85,3 +85,46 @@ def test_loads_quickly():
         load_insteval()
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.1
+
+
+@pytest.fixture(scope="module")
+def cbpp():
+    return load_cbpp()
+
+
+def test_cbpp_describes_itself(cbpp):
+    assert cbpp.feature_names == ["herd", "period", "size"]
+    assert cbpp.target_names == ["incidence"]
+    assert cbpp.data.columns.tolist() == cbpp.feature_names
+    assert cbpp.frame.columns.tolist() == ["herd", "period", "size", "incidence"]
+    assert cbpp.target.name == "incidence"
+    assert "GPL >= 2" in cbpp.DESCR
+    assert "Lesnoff" in cbpp.DESCR
+
+
+def test_cbpp_values_are_those_of_lme4(cbpp):
+    frame = cbpp.frame.astype("int64")
+    assert frame.sum().to_dict() == {"herd": 454, "period": 137, "size": 842, "incidence": 99}
+    assert frame.iloc[0].tolist() == [1, 1, 14, 2]
+    assert frame.iloc[-1].tolist() == [15, 4, 15, 0]
+    cases = frame.groupby("period")["incidence"].sum()
+    assert cases.tolist() == [61, 17, 14, 7]
+    assert (frame["incidence"] <= frame["size"]).all()
+    assert not frame.duplicated(["herd", "period"]).any()
+
+
+def test_cbpp_types(cbpp):
+    for name, n_levels in {"herd": 15, "period": 4}.items():
+        assert isinstance(cbpp.data[name].dtype, pd.CategoricalDtype)
+        assert cbpp.data[name].cat.categories.tolist() == list(range(1, n_levels + 1))
+    assert cbpp.data["size"].dtype == cbpp.target.dtype == np.int64
+
+
+def test_cbpp_forms_hold_the_same_values(cbpp):
+    data, target = load_cbpp(as_frame=False, return_X_y=True)
+    np.testing.assert_array_equal(data, cbpp.data.astype("int64").to_numpy())
+    np.testing.assert_array_equal(target, cbpp.target.to_numpy())
+    assert load_cbpp(as_frame=False).frame is None
+    X, y = load_cbpp(return_X_y=True)
+    pd.testing.assert_frame_equal(X, cbpp.data)
+    pd.testing.assert_series_equal(y, cbpp.target)

@@ -124,7 +124,9 @@ def _our_name(name: str, columns: pd.DataFrame) -> str:
     factors = [c for c in columns if not pd.api.types.is_numeric_dtype(columns[c])]
     parts = []
     for part in name.split(":"):
-        factor = next((f for f in factors if part.startswith(f) and part != f), None)
+        # a numeric column may be called like a factor and one of its levels
+        named = [] if part in columns else [f for f in factors if part.startswith(f)]
+        factor = next(iter(named), None)
         parts.append(part if factor is None else f"{factor}[{part[len(factor) :]}]")
     return ":".join(parts)
 
