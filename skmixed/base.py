@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +31,7 @@ from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.messages import warn_about_fit
-from skmixed.likelihoods import family_names, make_family
+from skmixed.likelihoods import family_names
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.posteriors import POSTERIORS
@@ -53,6 +54,24 @@ _MODEL_PARAMETERS = (
 """Parameters that chunks of data have to agree on."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """What the engine is to model.
+
+    Attributes
+    ----------
+    response : ndarray (n,)
+        Numbers; of classes their number.
+    likelihood : Likelihood
+    classes : ndarray (K,) or None
+        What the numbers of classes stand for.
+    """
+
+    response: np.ndarray
+    likelihood: Any
+    classes: np.ndarray | None = None
+
+
 class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
     """The machinery behind a mixed-effects estimator; subclasses have the parameters.
 
@@ -68,7 +87,7 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         self._check_parameters()
         validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("_seen", None)
-        table, response, weights = self._rows(X, y, sample_weight, at_least=2)
+        table, target, weights = self._data(X, y, sample_weight, at_least=2)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
         encoder, design = DesignEncoder.learn(
             self._spec(table),
@@ -78,15 +97,20 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         )
         if design.precision_weights is not None:
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
-        options = self._options(encoder, self._reporter(callbacks, encoder))
+
+        def attributes(result: FitResult) -> dict[str, Any]:
+            return self._attributes(encoder, result, target.classes)
+
+        options = self._options(encoder, self._reporter(callbacks, attributes))
         with restrained_blas(options.n_threads):
             if self.family == "gaussian":
-                result = fit_gaussian(design, response, weights, options)
+                result = fit_gaussian(design, target.response, weights, options)
             else:
-                likelihood = self._likelihood(response)
-                result = fit_generalized(design, response, weights, likelihood, options)
-        self._publish(encoder, result)
-        callbacks.fit_done(lambda: self._attributes(encoder, result))
+                result = fit_generalized(
+                    design, target.response, weights, target.likelihood, options
+                )
+        self._publish(attributes(result))
+        callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
 
@@ -130,7 +154,7 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
     def _fit_accumulation(self, accumulation: Accumulation) -> Self:
         """Fit on the sums of all parts; keep them for more to come."""
         encoder = accumulation.encoder
-        options = self._options(encoder, self._reporter(None, encoder))
+        options = self._options(encoder, self._reporter())
         if self.precision_weights is not None:
             check_weight_range(
                 f"Column {self.precision_weights!r}", np.array(accumulation.sums.precisions)
@@ -148,14 +172,19 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
-        self._publish(encoder, result)
+        self._publish(self._attributes(encoder, result))
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
         return self
 
-    def _rows(
-        self, X: Any, y: Any, sample_weight: Any, at_least: int = 1
-    ) -> tuple[Table, np.ndarray, np.ndarray]:
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray, np.ndarray]:
         """Columns, response and case weights of the rows that count."""
+        table, target, weights = self._data(X, y, sample_weight)
+        return table, target.response, weights
+
+    def _data(
+        self, X: Any, y: Any, sample_weight: Any, at_least: int = 1
+    ) -> tuple[Table, Target, np.ndarray]:
+        """Columns, target and case weights of the rows that count."""
         table = Table.from_input(X)
         if table.n_rows < at_least:
             raise ValueError(
@@ -169,13 +198,9 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             table = Table.from_input(_safe_indexing(X, used))
         return table, self._target(y, len(weights), used), weights[used]
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> np.ndarray:
-        """The response of the rows that are used, as the engine wants it."""
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
+        """The response of the rows that are used, checked."""
         raise NotImplementedError
-
-    def _likelihood(self, response: np.ndarray) -> Any:
-        """The family of a response that is not normal."""
-        return make_family(self.family, self.link, int(response.max()) + 1)
 
     def _spec(self, table: Table) -> ModelSpec:
         return resolve_spec(
@@ -202,11 +227,13 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             report=report,
         )
 
-    def _publish(self, encoder: DesignEncoder, result: FitResult) -> None:
-        for name, value in self._attributes(encoder, result).items():
+    def _publish(self, attributes: dict[str, Any]) -> None:
+        for name, value in attributes.items():
             setattr(self, name, value)
 
-    def _attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
+    def _attributes(
+        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
+    ) -> dict[str, Any]:
         """All attributes that a fit sets, by name."""
         return fitted_attributes(encoder, result)
 
@@ -244,7 +271,9 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _reporter(
-        self, callbacks: IterationCallbacks | None, encoder: DesignEncoder
+        self,
+        callbacks: IterationCallbacks | None = None,
+        attributes: Callable[[FitResult], dict[str, Any]] | None = None,
     ) -> Callable[[int, float, float, Callable[[], FitResult]], bool]:
         began = time.perf_counter()
 
@@ -256,9 +285,9 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
                     f"[{type(self).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
                     f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
                 )
-            if n_iter == 0 or callbacks is None:
+            if n_iter == 0 or callbacks is None or attributes is None:
                 return False
-            return callbacks.iteration_done(lambda: self._attributes(encoder, publish()))
+            return callbacks.iteration_done(lambda: attributes(publish()))
 
         return report
 

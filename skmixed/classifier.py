@@ -10,14 +10,13 @@ import pandas as pd
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skmixed.base import BaseMixedEffects
+from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.design import DesignEncoder, Table
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.inspection.summary import Summary, summarise
 from skmixed.likelihoods import make_family
-from skmixed.likelihoods.base import Likelihood
 from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels
 
@@ -391,26 +390,24 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     # What makes classes of labels --------------------------------------------------
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> np.ndarray:
-        ordered = getattr(getattr(y, "dtype", None), "ordered", False)
-        order = y.dtype.categories if ordered else None
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
+        ordered = bool(getattr(getattr(y, "dtype", None), "ordered", False))
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
-        if order is None:
-            self.classes_ = np.unique(labels)
-        else:
-            present = set(pd.unique(labels))
-            self.classes_ = np.array([label for label in order if label in present])
-        self._refuse_classes(ordered)
-        codes = pd.Index(self.classes_).get_indexer(labels)
-        return codes.astype(np.float64)
+        classes = np.unique(labels)
+        if ordered:
+            order = y.dtype.categories
+            classes = np.array([label for label in order if label in set(classes.tolist())])
+        self._refuse_classes(classes, ordered)
+        response = pd.Index(classes).get_indexer(labels).astype(np.float64)
+        return Target(response, make_family(self.family, self.link, len(classes)), classes)
 
-    def _refuse_classes(self, ordered: bool) -> None:
-        n_classes = len(self.classes_)
+    def _refuse_classes(self, classes: np.ndarray, ordered: bool) -> None:
+        n_classes, labels = len(classes), classes.tolist()
         if n_classes < 2:
             raise ValueError(
-                f"Classifier can't train when only one class is present: y is "
-                f"{self.classes_[0]!r} in every row, which leaves nothing to learn. Add rows of "
-                "another class, or check how y was made."
+                f"Classifier can't train when only one class is present: y is {labels[0]!r} in "
+                "every row, which leaves nothing to learn. Add rows of another class, or check "
+                "how y was made."
             )
         if self.family == "bernoulli" and n_classes > 2:
             raise ValueError(
@@ -418,16 +415,13 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
                 f"the target is multiclass: y has {n_classes} classes. Use family='ordinal' if "
                 "they have an order, or fit one class against the rest."
             )
-        if n_classes > 2 and not ordered and self.classes_.dtype.kind not in "iufb":
+        if n_classes > 2 and not ordered and classes.dtype.kind not in "iufb":
             raise ValueError(
-                f"y has {n_classes} labels that are no numbers ({self.classes_[0]!r}, "
-                f"{self.classes_[1]!r}, ...), so family='ordinal' cannot know their order: pass "
-                "numbers, or an ordered categorical, pandas.Categorical(y, categories=[...], "
-                "ordered=True). Classes without an order are not supported."
+                f"y has {n_classes} labels that are no numbers ({labels[0]!r}, {labels[1]!r}, "
+                "...), so family='ordinal' cannot know their order: pass numbers, or an ordered "
+                "categorical, pandas.Categorical(y, categories=[...], ordered=True). Classes "
+                "without an order are not supported."
             )
-
-    def _likelihood(self, response: np.ndarray) -> Likelihood:
-        return make_family(self.family, self.link, len(self.classes_))
 
     def _spec(self, table: Table) -> ModelSpec:
         spec = super()._spec(table)
@@ -448,8 +442,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         result = self.fit_result_
         return float(result.coefficients[0] - result.center @ result.coefficients)
 
-    def _attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
-        attributes = super()._attributes(encoder, result)
+    def _attributes(
+        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        attributes = super()._attributes(encoder, result) | {"classes_": classes}
         if self.family == "ordinal":
             thresholds = result.likelihood.thresholds(result.parameters)
             attributes["thresholds_"] = thresholds - attributes["intercept_"]

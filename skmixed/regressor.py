@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skmixed.base import BaseMixedEffects
+from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.design import DesignEncoder
 from skmixed.distributed import fit_distributed, is_distributed, predict_distributed
@@ -255,13 +255,16 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> np.ndarray:
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
+        likelihood = make_family(self.family)
         response = check_response(y, n_rows)[used]
         if self.family != "gaussian":
-            make_family(self.family).refuse_targets(response)
-        return response
+            likelihood.refuse_targets(response)
+        return Target(response, likelihood)
 
-    def _attributes(self, encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
+    def _attributes(
+        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
+    ) -> dict[str, Any]:
         attributes = super()._attributes(encoder, result)
         if self.family == "gaussian":
             attributes["noise_variance_"] = float(result.noise_variance)

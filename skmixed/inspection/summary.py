@@ -90,8 +90,9 @@ def _html(frame: pd.DataFrame) -> str:
 def summarise(model: Any) -> Summary:
     """Describe a fitted estimator."""
     std_error = np.sqrt(np.diagonal(model.coef_cov_))
+    names = list(model.design_encoder_.fixed.names)
     estimates = model.coef_
-    if model.design_encoder_.fixed.intercept:
+    if len(std_error) > len(estimates):
         estimates = np.append(model.intercept_, estimates)
     half = ndtri(0.975) * std_error
     fixed = pd.DataFrame(
@@ -101,7 +102,7 @@ def summarise(model: Any) -> Summary:
             "lower": estimates - half,
             "upper": estimates + half,
         },
-        index=list(model.design_encoder_.fixed.names),
+        index=names[len(names) - len(estimates) :],
     )
     groups = pd.DataFrame(
         [
@@ -111,12 +112,32 @@ def summarise(model: Any) -> Summary:
         ],
         columns=["group", "levels", "terms"],
     ).set_index("group")  # fmt: skip
-    criterion = {"reml": "restricted log likelihood", "ml": "log likelihood"}[model.method]
-    note = f" (the {criterion})" if model.posterior == "full" else ""
-    facts = {
-        "Rows": f"{model.n_observations_:.10g}",
+    gaussian = model.family == "gaussian"
+    title = "Linear mixed-effects model" if gaussian else "Generalized linear mixed-effects model"
+    facts = {"Rows": f"{model.n_observations_:.10g}"}
+    if not gaussian:
+        facts |= _family_facts(model)
+    facts |= {
         "Method": f"{model.method}, posterior {model.posterior}, solver {model.solver_}",
-        "ELBO": f"{model.elbo_:.4f}{note}",
+        "ELBO": f"{model.elbo_:.4f}{_what_the_bound_is(model)}",
         "Iterations": f"{model.n_iter_} ({'converged' if model.converged_ else 'NOT converged'})",
     }
-    return Summary("Linear mixed-effects model", facts, fixed, model.variance_components_, groups)
+    return Summary(title, facts, fixed, model.variance_components_, groups)
+
+
+def _family_facts(model: Any) -> dict[str, str]:
+    """The response distribution and its own parameters."""
+    likelihood = model.fit_result_.likelihood
+    facts = {"Family": f"{likelihood.name}, {likelihood.link} link"}
+    if hasattr(model, "thresholds_"):
+        facts["Thresholds"] = ", ".join(f"{threshold:.6g}" for threshold in model.thresholds_)
+    if hasattr(model, "dispersion_"):
+        facts["Dispersion"] = f"{model.dispersion_:.6g}"
+    return facts
+
+
+def _what_the_bound_is(model: Any) -> str:
+    criterion = {"reml": "restricted log likelihood", "ml": "log likelihood"}[model.method]
+    if model.family != "gaussian":
+        return f" (a lower bound of the {criterion})"
+    return f" (the {criterion})" if model.posterior == "full" else ""

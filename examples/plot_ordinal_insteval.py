@@ -1,0 +1,159 @@
+"""
+=====================================================
+Ratings are categories in an order
+=====================================================
+
+A rating of 4 is better than one of 3, but nobody says that it is as much better as 5 is
+than 4, and nothing lies between. A model for normal responses ignores both. The
+cumulative model of ordered categories does not: behind every rating it has a number on a
+continuous scale, and thresholds that cut the scale into the categories. Where the
+thresholds lie is estimated.
+
+Both models are fitted here to the same ratings of lectures (:doc:`plot_insteval` tells
+what they are), and compared by the probabilities that they give to ratings they have not
+seen.
+"""
+
+# %%
+# Two models
+# ----------
+#
+# With :math:`\eta` for fixed effects plus the effects of student, instructor and
+# department, the cumulative model says
+#
+# .. math:: P(y \le j) = F(t_j - \eta), \qquad j = 1, \dots, 4,
+#
+# with F the logistic distribution function. The four thresholds :math:`t_j` take the place
+# of the intercept. The normal model says :math:`y \sim N(\beta_0 + \eta, \sigma^2)`. A tenth
+# of the ratings is held out.
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.model_selection import train_test_split
+
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
+from skmixed.datasets import load_insteval
+
+X, y = load_insteval(return_X_y=True)
+X = X[["service", "s", "d", "dept"]]
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.1, random_state=0)
+
+ordered = MixedEffectsVIClassifier(family="ordinal").fit(X_train, y_train)
+normal = MixedEffectsVIRegressor().fit(X_train, y_train)
+
+# %%
+# The thresholds turn out to be almost equally far apart: to these students the step from
+# 1 to 2 is about as large as that from 4 to 5. So equal steps are not what is wrong with
+# the normal model here. ``service`` lowers the log odds of a rating above any given one.
+
+print("thresholds:       ", ordered.thresholds_.round(3))
+print("distances:        ", np.diff(ordered.thresholds_).round(3))
+print("service, log odds:", ordered.coef_.round(3))
+print(ordered.variance_components_[["group", "sd"]])
+
+# %%
+# Who is right about new ratings?
+# -------------------------------
+#
+# The classifier has probabilities of the five ratings. The normal model has a mean and a
+# standard deviation for every row; its probability of a rating is that of rounding to it,
+# with everything below 1.5 counted as 1 and everything above 4.5 as 5. A model scores the
+# logarithm of the probability that it gave to the rating that was observed; a model that
+# ignores who rates whom gives all rows the shares of the five ratings.
+
+RATINGS = np.arange(1, 6)
+
+
+def rounded(mean, std):
+    """Probabilities that normal numbers round to each of the ratings."""
+    boundaries = np.concatenate([[-np.inf], RATINGS[:-1] + 0.5, [np.inf]])
+    return np.diff(norm.cdf(boundaries, loc=mean[:, None], scale=std[:, None]), axis=1)
+
+
+def log_score(probabilities):
+    """Log probability of the observed rating of every held-out row."""
+    return np.log(probabilities[np.arange(len(y_test)), y_test.to_numpy() - 1])
+
+
+of_ordered = ordered.predict_proba(X_test)
+of_normal = rounded(*normal.predict(X_test, return_std=True))
+shares = y_train.value_counts(normalize=True).sort_index().to_numpy()
+scores = pd.DataFrame(
+    {
+        "ordered categories": log_score(of_ordered),
+        "normal, rounded": log_score(of_normal),
+        "shares of the ratings": log_score(np.tile(shares, (len(y_test), 1))),
+    }
+)
+print(scores.mean().round(4))
+
+# %%
+# Means of thousands of rows are uncertain, but both models are scored on the same rows,
+# and the uncertainty of the difference is small:
+
+gain = scores["ordered categories"] - scores["normal, rounded"]
+print(f"gain {gain.mean():.4f}, standard error {gain.sem():.4f}")
+
+# %%
+# It is not that one of them knows better who rates whom how. Put in order by their
+# predictors, the rows are in nearly the same order:
+
+agreement = pd.Series(ordered.decision_function(X_test)).corr(
+    pd.Series(normal.predict(X_test)), method="spearman"
+)
+print(f"rank correlation of the predictors: {agreement:.3f}")
+
+# %%
+# Where the gain comes from
+# -------------------------
+#
+# The bars are frequencies of the five ratings among held-out rows, and points are the
+# probabilities of the two models, averaged over the same rows. Below are groups of students,
+# from the severest tenth to the most generous one. The normal model says 3 too often, and 1
+# and 5 too rarely: it has one symmetric curve and one spread for everybody, whereas ratings
+# pile up at the ends of the scale. Above are four instructors, from one with low marks to
+# one with high marks. Each has some thirty held-out ratings only, so that a frequency is off
+# by 0.08 or so by chance alone.
+
+BLUE, ORANGE, GREY = "#2b6cb0", "#d9730d", "#c5ced6"
+
+
+def pick_instructors(number):
+    """Instructors of the most held-out ratings, spread evenly from low to high marks."""
+    often = X_test["d"].value_counts().head(40).index
+    effects = ordered.random_effects_["d"]["Intercept"].loc[often].sort_values()
+    return effects.index[np.linspace(1, len(effects) - 2, number).round().astype(int)]
+
+
+def student_tenths():
+    """For every held-out row, the tenth of the students that its student belongs to."""
+    effects = ordered.random_effects_["s"]["Intercept"]
+    tenths = pd.qcut(effects.rank(method="first"), 10, labels=False)
+    return X_test["s"].astype(int).map(tenths.set_axis(tenths.index.astype(int)))
+
+
+panels = {}
+for name in pick_instructors(4):
+    panels[f"instructor {name}"] = (X_test["d"] == name).to_numpy()
+tenths = student_tenths()
+names = {0: "severest tenth", 3: "fourth tenth", 6: "seventh tenth", 9: "most generous tenth"}
+for tenth, name in names.items():
+    panels[f"students, {name}"] = (tenths == tenth).to_numpy()
+
+figure, axes = plt.subplots(2, 4, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+for panel, (title, rows) in zip(axes.flat, panels.items(), strict=True):
+    observed = [(y_test[rows] == rating).mean() for rating in RATINGS]
+    panel.bar(RATINGS, observed, color=GREY, label="observed")
+    panel.plot(RATINGS, of_ordered[rows].mean(axis=0), "o-", color=BLUE, label="ordered")
+    panel.plot(RATINGS, of_normal[rows].mean(axis=0), "s--", color=ORANGE, label="normal")
+    panel.set_title(f"{title}\n{rows.sum()} ratings", fontsize=9)
+    panel.set_xticks(RATINGS)
+    panel.spines[["top", "right"]].set_visible(False)
+for panel in axes[:, 0]:
+    panel.set_ylabel("probability")
+for panel in axes[-1]:
+    panel.set_xlabel("rating")
+axes[0, 0].legend(frameon=False, fontsize=8)
+plt.show()

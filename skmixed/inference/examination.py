@@ -1,0 +1,272 @@
+"""Whether the posterior of a fit is close to the exact one, from the training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.inference.generalized import Arranged, arrange
+from skmixed.inference.outer import FitOptions
+from skmixed.inference.result import FitResult
+from skmixed.inference.sampling import sample_likelihood
+from skmixed.inference.standardise import Units
+from skmixed.inference.variational import VariationalObjective, VariationalPoint
+from skmixed.likelihoods.base import RowTerms
+from skmixed.linalg.covariance import CovarianceParameters
+
+_SETTLED = 1e-6
+"""Distance from the best posterior, in standard deviations, that is near enough."""
+
+_MOST_STEPS = 300
+
+_LARGEST_TAIL = 8000
+"""Effects and coefficients whose joint covariance is factorised."""
+
+_SAME_DATA = 0.01
+"""Difference of two ELBO beyond which they cannot come from the same data."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A posterior examined.
+
+    Attributes
+    ----------
+    elbo : float
+        Of the posterior at the fitted parameters, from the data.
+    log_likelihood, log_likelihood_std : float
+        At the same parameters, and its Monte Carlo standard error.
+    rest_shape : float or None
+        Pareto shape of the weights of all effects but those of the largest factor; None
+        where there is nothing else.
+    level_shapes : ndarray (L,)
+        Pareto shapes of the levels of the largest factor.
+    largest : int or None
+        Position of that factor.
+    """
+
+    elbo: float
+    log_likelihood: float
+    log_likelihood_std: float
+    rest_shape: float | None
+    level_shapes: np.ndarray
+    largest: int | None
+
+
+def examine(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    result: FitResult,
+    options: FitOptions,
+    n_draws: int,
+    rng: np.random.Generator,
+) -> Examination:
+    """Sample the posterior of a fit and weigh the draws.
+
+    Parameters
+    ----------
+    design : Design
+        Of the rows of the fit.
+    response, case_weights : ndarray (n,)
+    result : FitResult
+    options : FitOptions
+        Those of the fit.
+    n_draws : int
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        When the data are not those of the fit, or the model is too large.
+    """
+    _refuse_other_rows(design, case_weights, result)
+    independent = not options.posterior.needs_determinant
+    likelihood, noise = result.likelihood, 1.0
+    if likelihood.name != "gaussian":
+        model = arrange(design, response, case_weights, options)
+    elif not independent:
+        return _exact(result)
+    else:
+        likelihood, noise = _UnitNormal(), result.noise_variance
+        model = _gaussian_model(design, response, case_weights, options, noise)
+    if not independent:
+        _refuse_size(model)
+    objective = _objective(model, likelihood, options, independent)
+    units = model.units
+    theta = _theta(objective.parameters, units, result, noise)
+    point = settled(objective, theta)
+    elbo = units.elbo(point.deviance)
+    _refuse_other_elbo(elbo, result)
+    found = sample_likelihood(objective, point, independent, n_draws, rng)
+    eliminated = point.system.cross.eliminated
+    return Examination(
+        elbo,
+        units.elbo(-2.0 * found.log_likelihood),
+        found.std,
+        found.rest_shape,
+        found.level_shapes,
+        None if eliminated is None else eliminated.position,
+    )
+
+
+def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPoint:
+    """The best posterior at given variances and own parameters.
+
+    Parameters
+    ----------
+    objective : VariationalObjective
+    theta : ndarray
+
+    Raises
+    ------
+    ValueError
+        When the ELBO is not finite there.
+    """
+    point = objective.at(theta)
+    if point is None:
+        raise ValueError(
+            "The ELBO of these data at the fitted parameters is not finite; pass the rows that "
+            "the model was fitted on."
+        )
+    for _ in range(_MOST_STEPS):
+        following = objective.at(theta, point)
+        if following is None:
+            break
+        improves = point.is_coarse or following.deviance < point.deviance
+        if improves or following.distance < point.distance:
+            point = following
+        if not improves or (point.distance < _SETTLED and not point.is_coarse):
+            break
+    return point
+
+
+def _objective(
+    model: Arranged, likelihood: Any, options: FitOptions, independent: bool
+) -> VariationalObjective:
+    """The objective of the fit; determinants and draws of one Gaussian need a factorised tail."""
+    solver_options = options.solver_options
+    if not independent:
+        solver_options = replace(solver_options, name="direct")
+    return VariationalObjective(
+        model.responses,
+        likelihood,
+        CovarianceParameters.of(model.responses.rows.arrangement.factors),
+        options.posterior,
+        options.integrate_fixed,
+        solver_options,
+    )
+
+
+def _theta(
+    parameters: CovarianceParameters, units: Units, result: FitResult, noise: float
+) -> np.ndarray:
+    """The fitted variances over the noise, in the units of the rows, and own parameters."""
+    relative = []
+    for factor, basis in zip(result.factors, units.bases, strict=True):
+        inverse = np.linalg.pinv(basis)
+        relative.append(inverse @ factor.covariance @ inverse.T / noise)
+    return np.concatenate([parameters.from_covariances(relative), result.parameters])
+
+
+# Normal responses ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _UnitNormal:
+    """y ~ N(eta, 1): what a family has to tell where a posterior is sampled."""
+
+    name = "gaussian"
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.empty(0)
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return y, np.ones(len(y))
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        rest = y - mean
+        value = -0.5 * (np.log(2.0 * np.pi) + rest**2 + variance)
+        return RowTerms(value, rest, np.ones(len(y)))
+
+
+def _exact(result: FitResult) -> Examination:
+    """One Gaussian over all effects is the posterior of normal responses."""
+    return Examination(result.elbo, result.elbo, 0.0, None, np.zeros(0), None)
+
+
+def _gaussian_model(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    options: FitOptions,
+    noise: float,
+) -> Arranged:
+    """Rows whose response is measured in standard deviations of the noise."""
+    if design.precision_weights is not None:
+        raise ValueError(
+            "diagnose cannot sample the posterior of a model with precision_weights; fit it with "
+            "posterior='full', which is exact for a normal response and needs no diagnosis."
+        )
+    unit = float(np.sqrt(noise))
+    offset = None if design.offset is None else design.offset / unit
+    model = arrange(replace(design, offset=offset), response / unit, case_weights, options)
+    units = model.units
+    df = units.n_observations - (units.fixed.rank if units.integrate_fixed else 0)
+    return replace(
+        model, units=replace(units, response_scale=unit, degrees_of_freedom=df)
+    )
+
+
+# Refusals --------------------------------------------------------------------------------
+
+
+def _refuse_other_rows(design: Design, case_weights: np.ndarray, result: FitResult) -> None:
+    total, fitted = float(case_weights.sum()), result.n_observations
+    if abs(total - fitted) > 1e-9 * fitted:
+        raise ValueError(
+            f"The model was fitted on {fitted:.10g} rows (the sum of their weights) and these are "
+            f"{total:.10g}. The training data are not kept: pass the X, y and sample_weight that "
+            "fit was called with."
+        )
+    for k, factor in enumerate(design.factors):
+        if (factor.codes < 0).any():
+            row = int((factor.codes < 0).argmax())
+            raise ValueError(
+                f"Row {row} (counted from 0) has a level of grouping factor number {k} that the "
+                "model was not fitted on. Pass the X, y and sample_weight that fit was called with."
+            )
+
+
+def _refuse_other_elbo(elbo: float, result: FitResult) -> None:
+    """Refuse data at which the ELBO is another one; a fit that stopped early was below it."""
+    slack = _SAME_DATA + 1e-6 * abs(result.elbo) + 6.0 * result.elbo_std
+    too_low = elbo < result.elbo - slack
+    if too_low or (result.converged and elbo > result.elbo + slack):
+        raise ValueError(
+            f"The ELBO of these data at the fitted parameters is {elbo:.6g}, that of the fit was "
+            f"{result.elbo:.6g}: these are not the data of the fit. Pass the X, y and "
+            "sample_weight that fit was called with."
+        )
+
+
+def _refuse_size(model: Arranged) -> None:
+    arrangement = model.responses.rows.arrangement
+    size = arrangement.n_tail + arrangement.n_fixed
+    if size > _LARGEST_TAIL:
+        raise ValueError(
+            f"diagnose draws from the joint posterior of {size} effects and coefficients (all but "
+            f"the largest grouping factor); more than {_LARGEST_TAIL} take too long to factorise. "
+            "Fit and diagnose the same model on a subset: the rows of a sample of the levels of "
+            "the second-largest factor, with all their rows, so that levels keep their size."
+        )

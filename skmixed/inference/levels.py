@@ -1,0 +1,246 @@
+"""The levels of the eliminated factor given the rest: integrals, and draws.
+
+Given the tail and the fixed effects a level's whitened effects b, with u = T b and
+b ~ N(0, I), have covariance (I + T' D_l T)^-1 under the working posterior. Centred and
+scaled by it, Gauss-Hermite rules solve the integral of likelihood times prior to many
+digits (Liu and Pierce 1994, Biometrika 81; Pinheiro and Bates 1995, J. Comput. Graph.
+Stat. 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp, ndtri
+from scipy.stats import qmc
+
+from skmixed._kernels.elimination import gather_tail
+from skmixed.inference.importance import smooth_weights
+from skmixed.inference.variational import VariationalObjective, VariationalPoint
+from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.elimination import EliminatedLevels
+
+_ROWS_AT_A_TIME = 1 << 17
+"""Predictors that a family is called with at a time."""
+
+_LEVEL_DRAWS_AT_A_TIME = 1 << 22
+"""Log weights of levels that are held at a time."""
+
+_NODES = (3, 5, 7, 9, 13, 19, 27)
+"""Gauss-Hermite nodes an effect, tried in turn until a finer rule changes nothing."""
+
+_MOST_NODES = 750
+"""Nodes of a level above which no product rule is used."""
+
+_RESOLVED = 1e-3
+"""Change of the log likelihood below which a rule is fine enough."""
+
+_LEAST_SCALE = 1e-7
+"""Least diagonal of T of a block of several effects: as in the ELBO of `MeanFieldPosterior`."""
+
+
+def whitened_means(point: VariationalPoint, factor: FactorLayout) -> np.ndarray:
+    """Posterior means T' Z' V^-1 (y - X beta) of the whitened effects, (L, Q)."""
+    system = point.system
+    return system.residual_products[factor.position] @ system.scale_factors[factor.position]
+
+
+def independent_roots(point: VariationalPoint, factor: FactorLayout) -> np.ndarray:
+    """Roots (L, Q, Q) of the whitened covariance of effects that are independent as they are.
+
+    An effect's variance is 1 / (d + (Omega^-1)_jj), as `MeanFieldPosterior` has it.
+    """
+    scale = point.system.scale_factors[factor.position].copy()
+    diagonal = np.diagonal(scale)
+    np.fill_diagonal(scale, np.maximum(np.abs(diagonal), _LEAST_SCALE))
+    inverse = np.linalg.inv(scale)
+    precisions = point.system.cross.effect_precisions(factor) + (inverse**2).sum(axis=0)
+    return inverse / np.sqrt(precisions)[:, None, :]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Nodes (R, Q) of standard normals, and the logarithms (R,) of their shares."""
+
+    nodes: np.ndarray
+    log_shares: np.ndarray
+
+    @classmethod
+    def product(cls, n_nodes: int, n_effects: int) -> Rule:
+        """The Gauss-Hermite rule in every effect."""
+        nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
+        grids = np.meshgrid(*[nodes] * n_effects, indexing="ij")
+        shares = np.meshgrid(*[np.log(weights / weights.sum())] * n_effects, indexing="ij")
+        return cls(
+            np.column_stack([grid.ravel() for grid in grids]),
+            np.sum([share.ravel() for share in shares], axis=0),
+        )
+
+    @classmethod
+    def scattered(cls, n_nodes: int, n_effects: int, rng: np.random.Generator) -> Rule:
+        """Quasi-random normals, for more effects than a product rule can have."""
+        points = qmc.Sobol(n_effects, rng=rng).random(n_nodes)
+        nodes = ndtri(np.clip(points, 1e-12, 1.0 - 1e-12))
+        return cls(nodes, np.full(n_nodes, -np.log(n_nodes)))
+
+
+class Levels:
+    """The eliminated levels given the rest; without random effects, the rows alone.
+
+    Parameters
+    ----------
+    objective : VariationalObjective
+    point : VariationalPoint
+    """
+
+    def __init__(self, objective: VariationalObjective, point: VariationalPoint) -> None:
+        self.responses = objective.responses
+        self.likelihood = objective.likelihood
+        self.own = objective.split(point.theta)[1]
+        self.n_threads = objective.solver_options.n_threads
+        self.point = point
+        self.cross = point.system.cross
+        self.n_tail_vector = self.cross.n_tail + self.cross.n_fixed + 1
+        if self.cross.eliminated is not None:
+            self._prepare(self.cross.eliminated)
+
+    def _prepare(self, factor: FactorLayout) -> None:
+        """Conditional covariances (I + T' D_l T)^-1 and what they mean for the rows."""
+        rows, own = self.responses.rows, self.cross.own
+        self.scale = self.point.system.scale_factors[factor.position]
+        self.shrink = EliminatedLevels.of(own, self.scale).shrink
+        self.means = whitened_means(self.point, factor)
+        lower = np.linalg.cholesky(np.eye(factor.n_effects) + self.scale.T @ own @ self.scale)
+        self.roots = np.linalg.inv(lower).transpose(0, 2, 1)
+        self.codes = rows.codes[factor.position]
+        counts = np.bincount(self.codes, minlength=factor.n_levels)
+        self.row_start = np.concatenate([[0], np.cumsum(counts)])
+        basis = rows.bases[factor.position]
+        # what multiplies the whitened effects
+        self.loadings = (np.ones((rows.n_rows, 1)) if basis is None else basis) @ self.scale
+
+    def conditional_shifts(self, shifts: np.ndarray) -> np.ndarray:
+        """Shifts (L, Q, m) of the whitened conditional means for shifts of tail vectors (N, m)."""
+        if self.cross.eliminated is None:
+            return np.zeros((0, 1, shifts.shape[1]))
+        out = np.empty((*self.cross.with_dense.shape[:2], shifts.shape[1]))
+        gather_tail(
+            self.cross.start, self.cross.columns, self.cross.values, self.cross.with_dense,
+            self.shrink, np.ascontiguousarray(shifts), out,
+        )  # fmt: skip
+        return -np.matmul(self.scale.T, out)
+
+    def _predictor(self, shift: np.ndarray) -> np.ndarray:
+        """The linear predictor (n,) without the eliminated factor, at a shift of the rest (N,)."""
+        system, cross = self.point.system, self.cross
+        effects = list(system.random_effects)
+        for factor in cross.tail_factors:
+            part = shift[factor.columns].reshape(factor.n_levels, factor.n_effects)
+            effects[factor.position] = effects[factor.position] + part
+        if cross.eliminated is not None:
+            own = cross.eliminated.position
+            effects[own] = np.zeros_like(effects[own])
+        fixed = system.fixed_effects + shift[cross.n_tail : -1]
+        return self.responses.rows.predictor(fixed, effects) + self.responses.offset
+
+    def _log_densities(self, predictors: np.ndarray, rows: slice) -> np.ndarray:
+        """Weighted log p(y | eta) of some rows at several predictors, (m, n)."""
+        n_repeats, n_rows = predictors.shape
+        weights = self.responses.weights[rows]
+        step = max(_ROWS_AT_A_TIME // n_rows, 1)
+        out = np.empty_like(predictors)
+        for begin in range(0, n_repeats, step):
+            part = predictors[begin : begin + step]
+            y = np.tile(self.responses.y[rows], len(part))
+            with np.errstate(over="ignore"):
+                terms = self.likelihood.row_terms(
+                    y, part.ravel(), np.zeros(part.size), self.own, self.n_threads
+                )
+            out[begin : begin + step] = weights * terms.value.reshape(part.shape)
+        return out
+
+    def _log_weights(
+        self, base: np.ndarray, effects: np.ndarray, normals: np.ndarray, first: int, last: int
+    ) -> np.ndarray:
+        """Log of likelihood times prior over N(effects; ...) up to its root, (m, levels).
+
+        Parameters
+        ----------
+        base : ndarray (n,)
+            Predictors without the levels, of all rows.
+        effects : ndarray (m, levels, Q)
+            Whitened effects of the levels from `first` to `last`.
+        normals : ndarray (m, levels, Q) or (m, 1, Q)
+            The standard normals that they were made of.
+        """
+        rows = slice(int(self.row_start[first]), int(self.row_start[last]))
+        codes = self.codes[rows] - first
+        start = self.row_start[first : last + 1] - rows.start
+        out = np.zeros(effects.shape[:2])
+        if rows.stop > rows.start:
+            n_draws = len(effects)
+            step = max(_ROWS_AT_A_TIME // (rows.stop - rows.start), 1)
+            filled = np.flatnonzero(np.diff(start))
+            for begin in range(0, n_draws, step):
+                part = effects[begin : begin + step]
+                predictors = base[rows] + np.einsum(
+                    "nq,mnq->mn", self.loadings[rows], part[:, codes]
+                )
+                densities = self._log_densities(predictors, rows)
+                out[begin : begin + step, filled] = np.add.reduceat(
+                    densities, start[filled], axis=1
+                )
+        return out + 0.5 * ((normals**2).sum(axis=2) - (effects**2).sum(axis=2))
+
+    def log_integral(self, shift: np.ndarray, rule: Rule, given: np.ndarray | None = None) -> float:
+        """Log likelihood of all rows at a shift of the rest (N,), the levels integrated out."""
+        base = self._predictor(shift)
+        if self.cross.eliminated is None:
+            return float(self._log_densities(base[None], slice(None)).sum())
+        centres = self.means if given is None else self.means + given
+        effects = centres + np.einsum("lqs,rs->rlq", self.roots, rule.nodes)
+        n_levels = len(centres)
+        found = self._log_weights(base, effects, rule.nodes[:, None], 0, n_levels)
+        log_roots = np.linalg.slogdet(self.roots)[1].sum()
+        return float(logsumexp(found + rule.log_shares[:, None], axis=0).sum() + log_roots)
+
+    def choose_rule(self, rng: np.random.Generator) -> tuple[Rule, float]:
+        """The smallest rule that a finer one agrees with, and by how much they differ."""
+        if self.cross.eliminated is None:
+            return Rule.product(1, 1), 0.0
+        nothing = np.zeros(self.n_tail_vector)
+        n_effects = self.scale.shape[0]
+        rules = [Rule.product(n, n_effects) for n in _NODES if n**n_effects <= _MOST_NODES]
+        if len(rules) < 3:
+            rules = [Rule.scattered(256, n_effects, rng), Rule.scattered(512, n_effects, rng)]
+        before = self.log_integral(nothing, rules[0])
+        for coarse, fine in zip(rules[:-1], rules[1:], strict=True):
+            found = self.log_integral(nothing, fine)
+            error = abs(found - before)
+            if error < _RESOLVED:
+                return coarse, error
+            before = found
+        return fine, error
+
+    def shapes(self, independent: bool, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Pareto shapes (L,) of the weights of every level's draws, the rest at its mean."""
+        factor = self.cross.eliminated
+        if factor is None:
+            return np.empty(0)
+        base = self._predictor(np.zeros(self.n_tail_vector))
+        roots = independent_roots(self.point, factor) if independent else self.roots
+        out = np.empty(factor.n_levels)
+        for first, last in self._blocks(n_draws):
+            block = slice(first, last)
+            normals = rng.standard_normal((n_draws, last - first, factor.n_effects))
+            effects = self.means[block] + np.einsum("lqs,mls->mlq", roots[block], normals)
+            found = self._log_weights(base, effects, normals, first, last)
+            out[block] = smooth_weights(found).shape
+        return out
+
+    def _blocks(self, n_draws: int) -> Iterator[tuple[int, int]]:
+        step = max(_LEVEL_DRAWS_AT_A_TIME // (n_draws * self.scale.shape[0]), 1)
+        for first in range(0, len(self.means), step):
+            yield first, min(first + step, len(self.means))
