@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks
 from skmixed.design import (
@@ -23,6 +23,7 @@ from skmixed.design import (
     refuse_unknown_levels,
     resolve_spec,
 )
+from skmixed.inference.examination import examine
 from skmixed.inference.gaussian import fit_gaussian, fit_sums
 from skmixed.inference.generalized import fit_generalized
 from skmixed.inference.outer import FitOptions, Start
@@ -30,6 +31,7 @@ from skmixed.inference.partial import Accumulation, Reference
 from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
 from skmixed.inspection.attributes import fitted_attributes
+from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.messages import warn_about_fit
 from skmixed.likelihoods import family_names
 from skmixed.linalg.solvers import SOLVERS
@@ -357,6 +359,30 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
         for k, predictor in zip(range(n_samples), predictors, strict=False):
             draws[:, k] = self.fit_result_.likelihood.sample(predictor, own, rng)
         return draws
+
+    def _diagnose(
+        self, X: Any, y: Any, sample_weight: Any, n_draws: int, random_state: Any
+    ) -> Diagnosis:
+        """Examine the posterior on the training data."""
+        check_is_fitted(self)
+        check_integer("n_draws", n_draws, 100)
+        weights = check_case_weights(sample_weight, _num_samples(X))
+        used = np.flatnonzero(weights)
+        response = self._fitted_target(y, len(weights), used)
+        if len(used) < len(weights):
+            X = _safe_indexing(X, used)
+        design, _ = self._design(X, "all", with_weights=True)
+        options = self._options(self.design_encoder_, lambda *progress: False)
+        rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
+        with restrained_blas(options.n_threads):
+            found = examine(
+                design, response, weights[used], self.fit_result_, options, n_draws, rng
+            )
+        return diagnosis_of(found, self)
+
+    def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
+        """The response of rows of the fit, as the engine wants it; the estimator stays as it is."""
+        return self._target(y, n_rows, used)
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind

@@ -39,21 +39,27 @@ class Examination:
         Of the posterior at the fitted parameters, from the data.
     log_likelihood, log_likelihood_std : float
         At the same parameters, and its Monte Carlo standard error.
-    rest_shape : float or None
-        Pareto shape of the weights of all effects but those of the largest factor; None
-        where there is nothing else.
-    level_shapes : ndarray (L,)
-        Pareto shapes of the levels of the largest factor.
+    shape : float
+        Pareto shape of the importance weights: of all effects but those of the largest
+        factor, whose levels are integrated out, or of all where there is no other factor.
+    mean_shifts, sd_ratios : ndarray (L,)
+        Of every level of the largest factor, the other effects at their means: distance of
+        the exact mean in posterior standard deviations, and exact standard deviation over
+        the posterior's.
     largest : int or None
         Position of that factor.
+    is_exact : bool
+        Whether theory says so, and nothing was sampled.
     """
 
     elbo: float
     log_likelihood: float
     log_likelihood_std: float
-    rest_shape: float | None
-    level_shapes: np.ndarray
+    shape: float
+    mean_shifts: np.ndarray
+    sd_ratios: np.ndarray
     largest: int | None
+    is_exact: bool = False
 
 
 def examine(
@@ -107,8 +113,9 @@ def examine(
         elbo,
         units.elbo(-2.0 * found.log_likelihood),
         found.std,
-        found.rest_shape,
-        found.level_shapes,
+        found.shape,
+        found.mean_shifts,
+        found.sd_ratios,
         None if eliminated is None else eliminated.position,
     )
 
@@ -202,7 +209,8 @@ class _UnitNormal:
 
 def _exact(result: FitResult) -> Examination:
     """One Gaussian over all effects is the posterior of normal responses."""
-    return Examination(result.elbo, result.elbo, 0.0, None, np.zeros(0), None)
+    nothing = np.empty(0)
+    return Examination(result.elbo, result.elbo, 0.0, 0.0, nothing, nothing, None, True)
 
 
 def _gaussian_model(
@@ -223,9 +231,7 @@ def _gaussian_model(
     model = arrange(replace(design, offset=offset), response / unit, case_weights, options)
     units = model.units
     df = units.n_observations - (units.fixed.rank if units.integrate_fixed else 0)
-    return replace(
-        model, units=replace(units, response_scale=unit, degrees_of_freedom=df)
-    )
+    return replace(model, units=replace(units, response_scale=unit, degrees_of_freedom=df))
 
 
 # Refusals --------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ def fit_generalized(
 
     # 3. Steps on variances and posterior together.
     theta = np.concatenate([theta, own])
-    return iterate(objective, theta, units, options, absent, model.dependent)
+    with np.errstate(all="ignore"):
+        # a step too far gives infinity, and is shortened
+        return iterate(objective, theta, units, options, absent, model.dependent)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from skmixed.inference.newton import NewtonState, quadratic_model
-from skmixed.inference.objective import Objective, Point
+from skmixed.inference.objective import OuterObjective, Point
 from skmixed.inference.standardise import Units
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
@@ -28,7 +28,7 @@ def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
     return frozenset(positions)
 
 
-def settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
+def settle_boundary(objective: OuterObjective, state: NewtonState) -> NewtonState:
     """Set columns of T to zero whose effect on the objective is below rounding."""
     if not state.converged:
         return state
@@ -43,7 +43,7 @@ def settle_boundary(objective: Objective, state: NewtonState) -> NewtonState:
 
 
 def remove_unidentified(
-    objective: Objective, state: NewtonState
+    objective: OuterObjective, state: NewtonState
 ) -> tuple[NewtonState, tuple[int, ...]]:
     """Set variances to zero that do not change the objective at any size."""
     positions = []
@@ -64,7 +64,7 @@ def remove_unidentified(
     return state, tuple(positions)
 
 
-def confounded(objective: Objective, state: NewtonState) -> tuple[int, ...]:
+def confounded(objective: OuterObjective, state: NewtonState) -> tuple[int, ...]:
     """Factors whose variances can be traded for one another at no cost."""
     n = len(objective.parameters.entries)
     if not state.converged or n < 2:
@@ -116,7 +116,7 @@ def separated_columns(point: Point, units: Units) -> tuple[int, ...]:
     return tuple(sorted(columns))
 
 
-def _moved(objective: Objective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
+def _moved(objective: OuterObjective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
     """The state at `theta`, if that is as good a place."""
     if (theta == state.point.theta).all():
         return None

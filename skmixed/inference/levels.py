@@ -1,4 +1,4 @@
-"""The levels of the eliminated factor given the rest: integrals, and draws.
+"""The levels of the eliminated factor given the rest: integrals, moments and weights.
 
 Given the tail and the fixed effects a level's whitened effects b, with u = T b and
 b ~ N(0, I), have covariance (I + T' D_l T)^-1 under the working posterior. Centred and
@@ -9,7 +9,6 @@ Stat. 4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +16,12 @@ from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 
 from skmixed._kernels.elimination import gather_tail
-from skmixed.inference.importance import smooth_weights
 from skmixed.inference.variational import VariationalObjective, VariationalPoint
 from skmixed.linalg.crossproducts import FactorLayout
 from skmixed.linalg.elimination import EliminatedLevels
 
 _ROWS_AT_A_TIME = 1 << 17
-"""Predictors that a family is called with at a time."""
-
-_LEVEL_DRAWS_AT_A_TIME = 1 << 22
-"""Log weights of levels that are held at a time."""
+"""Predictors that a family is called with at a time, and nodes times rows of a step."""
 
 _NODES = (3, 5, 7, 9, 13, 19, 27)
 """Gauss-Hermite nodes an effect, tried in turn until a finer rule changes nothing."""
@@ -145,102 +140,112 @@ class Levels:
         fixed = system.fixed_effects + shift[cross.n_tail : -1]
         return self.responses.rows.predictor(fixed, effects) + self.responses.offset
 
-    def _log_densities(self, predictors: np.ndarray, rows: slice) -> np.ndarray:
-        """Weighted log p(y | eta) of some rows at several predictors, (m, n)."""
-        n_repeats, n_rows = predictors.shape
-        weights = self.responses.weights[rows]
-        step = max(_ROWS_AT_A_TIME // n_rows, 1)
-        out = np.empty_like(predictors)
-        for begin in range(0, n_repeats, step):
-            part = predictors[begin : begin + step]
-            y = np.tile(self.responses.y[rows], len(part))
-            with np.errstate(over="ignore"):
-                terms = self.likelihood.row_terms(
-                    y, part.ravel(), np.zeros(part.size), self.own, self.n_threads
-                )
-            out[begin : begin + step] = weights * terms.value.reshape(part.shape)
-        return out
+    def _log_densities(self, predictors: np.ndarray) -> np.ndarray:
+        """Weighted log p(y | eta) of all rows at several predictors, (m, n)."""
+        y = np.tile(self.responses.y, len(predictors))
+        flat = predictors.ravel()
+        with np.errstate(over="ignore"):
+            terms = self.likelihood.row_terms(
+                y, flat, np.zeros_like(flat), self.own, self.n_threads
+            )
+        return self.responses.weights * terms.value.reshape(predictors.shape)
 
     def _log_weights(
-        self, base: np.ndarray, effects: np.ndarray, normals: np.ndarray, first: int, last: int
+        self, base: np.ndarray, centres: np.ndarray, roots: np.ndarray, normals: np.ndarray
     ) -> np.ndarray:
-        """Log of likelihood times prior over N(effects; ...) up to its root, (m, levels).
+        """Log of likelihood times prior over the density of effects, (m, L).
 
         Parameters
         ----------
         base : ndarray (n,)
-            Predictors without the levels, of all rows.
-        effects : ndarray (m, levels, Q)
-            Whitened effects of the levels from `first` to `last`.
-        normals : ndarray (m, levels, Q) or (m, 1, Q)
-            The standard normals that they were made of.
+            Predictors without the levels.
+        centres, roots : ndarray (L, Q) and (L, Q, Q)
+            The effects are N(centre, root root').
+        normals : ndarray (m, L, Q) or (m, 1, Q)
+            What they are made of.
         """
-        rows = slice(int(self.row_start[first]), int(self.row_start[last]))
-        codes = self.codes[rows] - first
-        start = self.row_start[first : last + 1] - rows.start
-        out = np.zeros(effects.shape[:2])
-        if rows.stop > rows.start:
-            n_draws = len(effects)
-            step = max(_ROWS_AT_A_TIME // (rows.stop - rows.start), 1)
-            filled = np.flatnonzero(np.diff(start))
-            for begin in range(0, n_draws, step):
-                part = effects[begin : begin + step]
-                predictors = base[rows] + np.einsum(
-                    "nq,mnq->mn", self.loadings[rows], part[:, codes]
-                )
-                densities = self._log_densities(predictors, rows)
-                out[begin : begin + step, filled] = np.add.reduceat(
-                    densities, start[filled], axis=1
-                )
-        return out + 0.5 * ((normals**2).sum(axis=2) - (effects**2).sum(axis=2))
+        out = np.empty((len(normals), len(centres)))
+        filled = np.flatnonzero(np.diff(self.row_start))
+        step = max(_ROWS_AT_A_TIME // len(base), 1)
+        for begin in range(0, len(normals), step):
+            part = normals[begin : begin + step]
+            here = out[begin : begin + step]
+            effects = centres + np.matmul(roots, part[..., None])[..., 0]
+            here[:] = 0.5 * ((part**2).sum(axis=2) - (effects**2).sum(axis=2))
+            predictors = base + np.einsum("nq,mnq->mn", self.loadings, effects[:, self.codes])
+            densities = self._log_densities(predictors)
+            here[:, filled] += np.add.reduceat(densities, self.row_start[filled], axis=1)
+        return out + np.linalg.slogdet(roots)[1]
 
-    def log_integral(self, shift: np.ndarray, rule: Rule, given: np.ndarray | None = None) -> float:
-        """Log likelihood of all rows at a shift of the rest (N,), the levels integrated out."""
+    def log_integral(self, shift: np.ndarray, rule: Rule, given: np.ndarray) -> float:
+        """Log likelihood of all rows at a shift of the rest (N,), the levels integrated out.
+
+        `given` (L, Q) are the shifts of the levels' conditional means.
+        """
         base = self._predictor(shift)
         if self.cross.eliminated is None:
-            return float(self._log_densities(base[None], slice(None)).sum())
-        centres = self.means if given is None else self.means + given
-        effects = centres + np.einsum("lqs,rs->rlq", self.roots, rule.nodes)
-        n_levels = len(centres)
-        found = self._log_weights(base, effects, rule.nodes[:, None], 0, n_levels)
-        log_roots = np.linalg.slogdet(self.roots)[1].sum()
-        return float(logsumexp(found + rule.log_shares[:, None], axis=0).sum() + log_roots)
+            return float(self._log_densities(base[None]).sum())
+        found = self._log_weights(base, self.means + given, self.roots, rule.nodes[:, None])
+        return float(logsumexp(found + rule.log_shares[:, None], axis=0).sum())
+
+    def log_weight(
+        self, shift: np.ndarray, given: np.ndarray, independent: bool, rng: np.random.Generator
+    ) -> float:
+        """Log weight of a draw of all levels from the posterior, at a shift of the rest (N,)."""
+        base = self._predictor(shift)
+        factor = self.cross.eliminated
+        if factor is None:
+            return float(self._log_densities(base[None]).sum())
+        normals = rng.standard_normal((1, factor.n_levels, factor.n_effects))
+        if independent:
+            roots = independent_roots(self.point, factor)
+            return float(self._log_weights(base, self.means, roots, normals).sum())
+        return float(self._log_weights(base, self.means + given, self.roots, normals).sum())
 
     def choose_rule(self, rng: np.random.Generator) -> tuple[Rule, float]:
         """The smallest rule that a finer one agrees with, and by how much they differ."""
         if self.cross.eliminated is None:
             return Rule.product(1, 1), 0.0
-        nothing = np.zeros(self.n_tail_vector)
         n_effects = self.scale.shape[0]
         rules = [Rule.product(n, n_effects) for n in _NODES if n**n_effects <= _MOST_NODES]
         if len(rules) < 3:
             rules = [Rule.scattered(256, n_effects, rng), Rule.scattered(512, n_effects, rng)]
-        before = self.log_integral(nothing, rules[0])
+        nothing = np.zeros(self.n_tail_vector), np.zeros_like(self.means)
+        before = self.log_integral(nothing[0], rules[0], nothing[1])
+        error = np.inf
         for coarse, fine in zip(rules[:-1], rules[1:], strict=True):
-            found = self.log_integral(nothing, fine)
+            found = self.log_integral(nothing[0], fine, nothing[1])
             error = abs(found - before)
             if error < _RESOLVED:
                 return coarse, error
             before = found
-        return fine, error
+        return rules[-1], error
 
-    def shapes(self, independent: bool, n_draws: int, rng: np.random.Generator) -> np.ndarray:
-        """Pareto shapes (L,) of the weights of every level's draws, the rest at its mean."""
+    def deviations(self, rule: Rule, independent: bool) -> tuple[np.ndarray, np.ndarray]:
+        """How far the exact levels are from the posterior's, the rest at its mean.
+
+        Returns
+        -------
+        shifts : ndarray (L,)
+            Distance of the means, in standard deviations of the posterior.
+        ratios : ndarray (L,)
+            Exact standard deviation over the posterior's, in the direction where the
+            two differ most.
+        """
         factor = self.cross.eliminated
         if factor is None:
-            return np.empty(0)
+            return np.empty(0), np.empty(0)
         base = self._predictor(np.zeros(self.n_tail_vector))
-        roots = independent_roots(self.point, factor) if independent else self.roots
-        out = np.empty(factor.n_levels)
-        for first, last in self._blocks(n_draws):
-            block = slice(first, last)
-            normals = rng.standard_normal((n_draws, last - first, factor.n_effects))
-            effects = self.means[block] + np.einsum("lqs,mls->mlq", roots[block], normals)
-            found = self._log_weights(base, effects, normals, first, last)
-            out[block] = smooth_weights(found).shape
-        return out
-
-    def _blocks(self, n_draws: int) -> Iterator[tuple[int, int]]:
-        step = max(_LEVEL_DRAWS_AT_A_TIME // (n_draws * self.scale.shape[0]), 1)
-        for first in range(0, len(self.means), step):
-            yield first, min(first + step, len(self.means))
+        found = self._log_weights(base, self.means, self.roots, rule.nodes[:, None])
+        found += rule.log_shares[:, None]
+        shares = np.exp(found - logsumexp(found, axis=0))
+        means = shares.T @ rule.nodes
+        squares = np.einsum("rl,rq,rs->lqs", shares, rule.nodes, rule.nodes)
+        covariances = squares - means[:, :, None] * means[:, None, :]
+        if independent:
+            change = np.linalg.solve(independent_roots(self.point, factor), self.roots)
+            means = np.matmul(change, means[:, :, None])[:, :, 0]
+            covariances = change @ covariances @ change.transpose(0, 2, 1)
+        ratios = np.sqrt(np.maximum(np.linalg.eigvalsh(covariances), 1e-300))
+        furthest = np.abs(np.log(ratios)).argmax(axis=1)
+        return np.linalg.norm(means, axis=1), ratios[np.arange(len(ratios)), furthest]

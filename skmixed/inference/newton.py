@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skmixed.inference.objective import Derivatives, Objective, Point
+from skmixed.inference.objective import Derivatives, OuterObjective, Point
 
 _NEAR = 0.5
 """Standard errors from the optimum within which steps follow the exact Hessian."""
@@ -85,7 +85,7 @@ class QuadraticModel:
 
 
 def minimise(
-    objective: Objective,
+    objective: OuterObjective,
     theta: np.ndarray,
     *,
     tol: float,
@@ -103,7 +103,7 @@ def minimise(
 
     Parameters
     ----------
-    objective : Objective
+    objective : OuterObjective
     theta : ndarray
         Where to start.
     tol : float
@@ -181,7 +181,7 @@ def minimise(
         deviances.append(point.deviance)
 
 
-def _start(objective: Objective, theta: np.ndarray) -> Point:
+def _start(objective: OuterObjective, theta: np.ndarray) -> Point:
     for _ in range(20):
         point = objective.at(theta)
         if point is not None:
@@ -233,11 +233,11 @@ def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel
 
 
 def _search(
-    objective: Objective, point: Point, model: QuadraticModel, coarse: bool
+    objective: OuterObjective, point: Point, model: QuadraticModel, coarse: bool
 ) -> Point | None:
     """Halve (or, downhill on a hump, double) the Newton step."""
     expected = model.scaled_gradient**2
-    slack = _NOISE * max(abs(point.deviance), 1.0)
+    slack = _NOISE * max(abs(point.deviance), 1.0) + point.rounding
     length = 1.0
     for _ in range(40):
         following = _move(objective, point, length * model.step, coarse)
@@ -259,7 +259,7 @@ def _search(
     return following
 
 
-def _leave_saddle(objective: Objective, point: Point, model: QuadraticModel) -> Point | None:
+def _leave_saddle(objective: OuterObjective, point: Point, model: QuadraticModel) -> Point | None:
     """The best of some steps along a direction of negative curvature."""
     assert model.descent is not None
     best = None
@@ -275,7 +275,7 @@ def _leave_saddle(objective: Objective, point: Point, model: QuadraticModel) -> 
 
 
 def _move(
-    objective: Objective, point: Point, step: np.ndarray, coarse: bool = False
+    objective: OuterObjective, point: Point, step: np.ndarray, coarse: bool = False
 ) -> Point | None:
     theta = point.theta + step
     # beyond zero the objective repeats itself: a step across stops near zero

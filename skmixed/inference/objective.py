@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Point:
     """How far the posterior is from the best one at theta, in standard deviations."""
     is_coarse: bool = False
     """Whether the deviance has six digits only."""
+    rounding: float = 0.0
+    """Error of the deviance beyond that of its own digits."""
 
     @property
     def is_estimated(self) -> bool:
@@ -61,6 +63,68 @@ class Derivatives:
     average_information: np.ndarray
 
 
+class OuterObjective(Protocol):
+    """What the outer loop asks of -2 ELBO as a function of theta."""
+
+    @property
+    def parameters(self) -> CovarianceParameters:
+        """What the entries of theta are."""
+        ...
+
+    @property
+    def likelihood(self) -> Any:
+        """The response distribution."""
+        ...
+
+    @property
+    def is_exact_at_once(self) -> bool:
+        """Whether a point is the best posterior at its theta, or a step towards it."""
+        ...
+
+    @property
+    def symmetric(self) -> np.ndarray:
+        """Which parameters mean the same with either sign."""
+        ...
+
+    def canonical(self, theta: np.ndarray) -> np.ndarray:
+        """The equivalent theta with nonnegative diagonals, inside its bounds."""
+        ...
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of all T, and the likelihood's own parameters."""
+        ...
+
+    def at(
+        self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
+    ) -> Point | None:
+        """The objective at `theta`, started from a near point; None where it is not finite."""
+        ...
+
+    def derivatives(
+        self, point: Any, coarse: bool = False, information: np.ndarray | None = None
+    ) -> Derivatives:
+        """Gradient and Hessian at a point."""
+        ...
+
+    def with_better_hessian(self, point: Any, derivatives: Derivatives) -> Derivatives:
+        """The same derivatives with an estimate of the exact Hessian."""
+        ...
+
+    def accelerated(
+        self, trail: list[Any], metric: np.ndarray, coarse: bool, judge: bool
+    ) -> Point | None:
+        """A point extrapolated from the last ones, where steps converge linearly."""
+        ...
+
+    def posterior_covariance(self, point: Any, joint_limit: int) -> PosteriorCovariance:
+        """The covariance of the posterior at a point."""
+        ...
+
+    def separated(self, point: Any, units: Units) -> tuple[int, ...]:
+        """Fixed-effect columns that predict a part of the responses without error."""
+        ...
+
+
 @dataclass(frozen=True)
 class Objective:
     """-2 ELBO, the noise variance profiled out unless it is given.
@@ -86,9 +150,7 @@ class Objective:
     noise_variance: float | None
 
     likelihood: ClassVar[Gaussian] = Gaussian()
-
-    is_exact_at_once = True
-    """Whether a point is the best posterior at its theta, or a step towards it."""
+    is_exact_at_once: ClassVar[bool] = True
 
     @property
     def cross(self) -> CrossProducts:
@@ -151,6 +213,12 @@ class Objective:
             self._place(point.system, point.theta), derivatives.average_information
         )
         return replace(derivatives, hessian=derivatives.hessian + correction)
+
+    def accelerated(
+        self, trail: list[Any], metric: np.ndarray, coarse: bool, judge: bool
+    ) -> Point | None:
+        """Nothing: Newton steps on an exact objective need no help."""
+        return None
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""

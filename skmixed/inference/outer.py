@@ -9,11 +9,10 @@ import numpy as np
 
 from skmixed.inference.identification import confounded, remove_unidentified, settle_boundary
 from skmixed.inference.newton import NewtonState, minimise
-from skmixed.inference.objective import Objective
+from skmixed.inference.objective import OuterObjective
 from skmixed.inference.publish import publish
 from skmixed.inference.result import Doubts, FitResult
 from skmixed.inference.standardise import Units
-from skmixed.inference.variational import VariationalObjective
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.solvers import SolverOptions
 from skmixed.posteriors import Posterior
@@ -94,7 +93,7 @@ class FitOptions:
 
 
 def iterate(
-    objective: Objective | VariationalObjective,
+    objective: OuterObjective,
     theta: np.ndarray,
     units: Units,
     options: FitOptions,
@@ -105,7 +104,7 @@ def iterate(
 
     Parameters
     ----------
-    objective : Objective or VariationalObjective
+    objective : OuterObjective
     theta : ndarray
     units : Units
     options : FitOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skmixed.inference.newton import NewtonState
-from skmixed.inference.objective import Objective
+from skmixed.inference.objective import OuterObjective
 from skmixed.inference.result import Doubts, FactorResult, FitResult
 from skmixed.inference.standardise import FixedTransform, Units
 from skmixed.linalg.system import System
@@ -16,7 +16,7 @@ JOINT_LIMIT = 80_000
 
 
 def publish(
-    objective: Objective,
+    objective: OuterObjective,
     state: NewtonState,
     units: Units,
     doubts: Doubts | None = None,

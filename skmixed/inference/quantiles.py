@@ -6,7 +6,7 @@ import numpy as np
 
 from skmixed.likelihoods.base import ResponseLikelihood
 
-_NODES = np.linspace(-6.0, 6.0, 41)
+_NODES = np.linspace(-6.0, 6.0, 25)
 _CHUNK = 65_536
 """Rows worked on at a time: a row takes as many numbers as there are nodes."""
 
@@ -40,9 +40,10 @@ def _quantiles(likelihood, share, mean, variance, parameters):
 
     # the logarithm of the response is searched, of counts that of the response plus one
     shift = 1.0 if likelihood.is_discrete else 0.0
-    low = np.full(len(mean), 0.0 if likelihood.is_discrete else -700.0)
-    high = np.full(len(mean), 700.0)
-    for _ in range(70):
+    spread = 8.0 * np.sqrt(variance)
+    low = np.zeros(len(mean)) if likelihood.is_discrete else mean - spread - 740.0
+    high = np.maximum(mean + spread, 0.0) + 40.0
+    for _ in range(50):
         middle = 0.5 * (low + high)
         y = np.exp(middle) - shift
         if likelihood.is_discrete:

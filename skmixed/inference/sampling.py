@@ -37,17 +37,19 @@ class SampledLikelihood:
     Attributes
     ----------
     log_likelihood, std : float
-        Of the standardised problem, and its Monte Carlo standard error.
-    rest_shape : float or None
-        Pareto shape of the weights of the rest; None where there is no rest.
-    level_shapes : ndarray (L,)
-        Pareto shapes of every eliminated level's weights, the rest at its posterior mean.
+        Of the standardised problem, and its standard error.
+    shape : float
+        Pareto shape of the weights: of the rest, or, where there is no factor but the
+        eliminated one, of all effects together.
+    mean_shifts, sd_ratios : ndarray (L,)
+        How far the exact levels are from the posterior's; see `Levels.deviations`.
     """
 
     log_likelihood: float
     std: float
-    rest_shape: float | None
-    level_shapes: np.ndarray
+    shape: float
+    mean_shifts: np.ndarray
+    sd_ratios: np.ndarray
 
 
 def sample_likelihood(
@@ -59,6 +61,10 @@ def sample_likelihood(
 ) -> SampledLikelihood:
     """Estimate the log likelihood and judge the posterior by its importance weights.
 
+    The shape of a single level's weights says little: where the posterior is nearly
+    right, their logarithm is a small cubic in one normal variable, whose tail looks
+    heavy however small it is. Levels are judged by their moments instead.
+
     Parameters
     ----------
     objective : VariationalObjective
@@ -67,28 +73,36 @@ def sample_likelihood(
     independent : bool
         Whether the posterior is a product over single effects (and the fixed effects).
     n_draws : int
-        Draws of the rest, and of the effects of every level.
     rng : numpy.random.Generator
     """
     levels = Levels(objective, point)
-    shapes = levels.shapes(independent, n_draws, rng)
     rule, error = levels.choose_rule(rng)
-    rest = _independent_rest(point, objective) if independent else _joint_rest(point, objective)
-    if not rest.size:
-        nothing = np.zeros(levels.n_tail_vector)
-        return SampledLikelihood(levels.log_integral(nothing, rule), error, None, shapes)
-    log_weights = np.empty(n_draws)
+    mean_shifts, sd_ratios = levels.deviations(rule, independent)
+    make_rest = _independent_rest if independent else _joint_rest
+    rest = make_rest(point, objective)
+    # without another factor the levels themselves are what the weights should judge
+    alone = not point.system.cross.n_tail
+    n_integrals = n_draws if rest.size else 1
+    log_weights = np.empty(n_integrals)
+    together = np.empty(n_draws)
     for begin in range(0, n_draws, _REST_AT_A_TIME):
-        stop = min(begin + _REST_AT_A_TIME, n_draws)
-        shifts, log_ratios = rest.draw(stop - begin, rng)
+        shifts, log_ratios = rest.draw(min(_REST_AT_A_TIME, n_draws - begin), rng)
         given = levels.conditional_shifts(shifts)
-        for k in range(stop - begin):
-            found = levels.log_integral(shifts[:, k], rule, given[:, :, k])
-            log_weights[begin + k] = log_ratios[k] + found
-    smoothed = smooth_weights(log_weights[:, None])
-    std = float(np.hypot(smoothed.log_mean_std()[0], error))
-    shape = float(smoothed.shape[0])
-    return SampledLikelihood(float(smoothed.log_mean()[0]), std, shape, shapes)
+        for k, log_ratio in enumerate(log_ratios):
+            if begin + k < n_integrals:
+                found = levels.log_integral(shifts[:, k], rule, given[:, :, k])
+                log_weights[begin + k] = log_ratio + found
+            if alone:
+                found = levels.log_weight(shifts[:, k], given[:, :, k], independent, rng)
+                together[begin + k] = log_ratio + found
+    shape = smooth_weights((together if alone else log_weights)[:, None]).shape[0]
+    value, std = float(log_weights[0]), 0.0
+    if rest.size:
+        smoothed = smooth_weights(log_weights[:, None])
+        value, std = float(smoothed.log_mean()[0]), float(smoothed.log_mean_std()[0])
+    return SampledLikelihood(
+        value, float(np.hypot(std, error)), float(shape), mean_shifts, sd_ratios
+    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class VariationalObjective:
     integrate_fixed: bool
     solver_options: SolverOptions
 
-    is_exact_at_once = False
+    is_exact_at_once: ClassVar[bool] = False
 
     @property
     def symmetric(self) -> np.ndarray:
@@ -307,19 +308,18 @@ class VariationalObjective:
         effects = system.random_effects
         mean = rows.predictor(system.fixed_effects, effects) + responses.offset
         variance = self.posterior.row_variances(place, rows, coarse)
-        with np.errstate(all="ignore"):
-            terms = self.likelihood.row_terms(
-                responses.y, mean, variance, own, self.solver_options.n_threads
-            )
-            prior = sum(
-                float(np.vdot(t, u)) for t, u in zip(system.residual_products, effects, strict=True)
-            )
-            deviance = (
-                -2.0 * float(responses.weights @ terms.value)
-                + prior
-                - float(weights @ variance)
-                + self.posterior.log_det(place)
-            )
+        terms = self.likelihood.row_terms(
+            responses.y, mean, variance, own, self.solver_options.n_threads
+        )
+        prior = sum(
+            float(np.vdot(t, u)) for t, u in zip(system.residual_products, effects, strict=True)
+        )
+        deviance = (
+            -2.0 * float(responses.weights @ terms.value)
+            + prior
+            - float(weights @ variance)
+            + self.posterior.log_det(place)
+        )
         if self.integrate_fixed:
             deviance -= cross.n_fixed * np.log(2.0 * np.pi)
         if not np.isfinite(deviance):
@@ -338,6 +338,7 @@ class VariationalObjective:
             terms=terms,
             following=following,
             is_coarse=coarse,
+            rounding=8.0 * np.finfo(float).eps * float(np.linalg.norm(weights * mean)),
         )
 
     def _distance(
@@ -383,6 +384,10 @@ class VariationalObjective:
             found.average_information,
         )
 
+    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """The same: steps are extrapolated instead."""
+        return derivatives
+
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         variances, _ = self.split(point.theta)
@@ -398,4 +403,5 @@ class VariationalObjective:
 
 def _slack(point: Point, other: Point) -> float:
     """By how much rounding, or random vectors, let a deviance seem to rise."""
-    return 1e-12 * max(abs(other.deviance), 1.0) + 3.0 * point.doubt(other)
+    digits = 1e-12 * max(abs(other.deviance), 1.0) + point.rounding
+    return digits + 3.0 * point.doubt(other)

@@ -15,6 +15,7 @@ from skmixed.likelihoods.rows import (
     draw_counts,
     is_whole,
     log_factorial,
+    refuse_only_zeros,
     refuse_rows,
     softplus_expectations,
     start_size,
@@ -48,6 +49,7 @@ class NegativeBinomial:
             "give whole numbers from 0 on, or choose family='gamma' for positive amounts "
             "or family='gaussian' for any number",
         )
+        refuse_only_zeros(y)
 
     def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The logarithm of the size that all responses together have, by moments."""

@@ -16,6 +16,7 @@ from skmixed.likelihoods.rows import (
     draw_counts,
     is_whole,
     log_factorial,
+    refuse_only_zeros,
     refuse_rows,
     terms_by_parts,
 )
@@ -44,6 +45,7 @@ class Poisson:
             "give whole numbers from 0 on, or choose family='gamma' for positive amounts "
             "or family='gaussian' for any number",
         )
+        refuse_only_zeros(y)
 
     def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """There are none."""

@@ -127,6 +127,15 @@ def refuse_rows(y: np.ndarray, allowed: np.ndarray, needs: str, advice: str) -> 
         raise ValueError(f"{needs}: y is {y[row]!s} in row {row} (counted from 0); {advice}")
 
 
+def refuse_only_zeros(y: np.ndarray) -> None:
+    """Raise ValueError where no count is positive: its logarithm would be infinite."""
+    if not y.any():
+        raise ValueError(
+            "y is 0 in every row, so that the expected count is 0 and its logarithm infinite; "
+            "there is nothing to learn. Check how y was made, or add rows with counts."
+        )
+
+
 def is_whole(y: np.ndarray) -> np.ndarray:
     """Whether numbers are finite and whole."""
     return np.isfinite(y) & (y == np.rint(y))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -168,8 +168,8 @@ class WorkingRows:
                 pair.values,
             )  # fmt: skip
 
-        tasks: list[Callable[[], None]] = [lambda k=k: cells(k) for k in range(len(pairs))]
-        tasks += [lambda f=f: blocks(f) for f in range(len(self.factors))]
+        tasks: list[Callable[[], None]] = [partial(cells, k) for k in range(len(pairs))]
+        tasks += [partial(blocks, f) for f in range(len(self.factors))]
         tasks.append(lambda: add_dense_products(weights, linear, self.fixed, dense))
         self._run_tasks(tasks)
         dense = np.tril(dense) + np.tril(dense, -1).T
