@@ -69,7 +69,8 @@ ml = mixed(formula, animals, family="bernoulli", method="ml", sample_weight=anim
 print(ml.variance_components_[["group", "sd"]])
 
 # %%
-# How near it is can be measured without knowing the exact answer:
+# How near it is can be measured without knowing the exact answer. `diagnose` wants the
+# data again, since a fitted model does not keep them.
 
 print(ml.diagnose(animals, animals["ill"], sample_weight=animals["animals"]))
 

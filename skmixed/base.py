@@ -382,7 +382,7 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
         """The response of rows of the fit, as the engine wants it; the estimator stays as it is."""
-        return self._target(y, n_rows, used)
+        return self._target(y, n_rows, used).response
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind

@@ -399,9 +399,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     ) -> Diagnosis:
         """Judge how close the posterior is to the exact one, on the training data.
 
-        The posterior is the best Gaussian, and the exact one is not Gaussian. Draws from it are weighted
-        by importance: how heavy the tail of the weights is (Pareto k) says how good the
-        posterior is, and their mean is the likelihood that the ELBO bounds from below.
+        The posterior is the best Gaussian, and the exact one is not Gaussian. Draws from
+        it are weighted by importance: how heavy the tail of the weights is (Pareto k)
+        says how good the posterior is, and their mean is the likelihood that the ELBO
+        bounds from below.
 
         Parameters
         ----------
@@ -465,6 +466,18 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self._refuse_classes(classes, ordered)
         response = pd.Index(classes).get_indexer(labels).astype(np.float64)
         return Target(response, make_family(self.family, self.link, len(classes)), classes)
+
+    def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
+        labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
+        codes = pd.Index(self.classes_).get_indexer(labels)
+        if (codes < 0).any():
+            row = int((codes < 0).argmax())
+            label = labels[row : row + 1].tolist()[0]
+            raise ValueError(
+                f"y is {label!r} in row {int(used[row])} (counted from 0), a class that the model "
+                "was not fitted on. Pass the X, y and sample_weight that fit was called with."
+            )
+        return codes.astype(np.float64)
 
     def _refuse_classes(self, classes: np.ndarray, ordered: bool) -> None:
         n_classes, labels = len(classes), classes.tolist()

@@ -497,10 +497,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     ) -> Diagnosis:
         """Judge how close the posterior is to the exact one, on the training data.
 
-        The posterior is the best Gaussian, which for normal responses is
-        exact with ``posterior="full"``. Draws from it are weighted
-        by importance: how heavy the tail of the weights is (Pareto k) says how good the
-        posterior is, and their mean is the likelihood that the ELBO bounds from below.
+        The posterior is the best Gaussian, which for normal responses is exact with
+        ``posterior="full"``. Draws from it are weighted by importance: how heavy the tail
+        of the weights is (Pareto k) says how good the posterior is, and their mean is the
+        likelihood that the ELBO bounds from below.
 
         Parameters
         ----------

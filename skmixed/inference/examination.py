@@ -28,6 +28,9 @@ _LARGEST_TAIL = 8000
 _SAME_DATA = 0.01
 """Difference of two ELBO beyond which they cannot come from the same data."""
 
+_SAME_COEFFICIENTS = 0.1
+"""Difference of two coefficients, in standard errors, of which the same holds."""
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -39,9 +42,10 @@ class Examination:
         Of the posterior at the fitted parameters, from the data.
     log_likelihood, log_likelihood_std : float
         At the same parameters, and its Monte Carlo standard error.
-    shape : float
-        Pareto shape of the importance weights: of all effects but those of the largest
-        factor, whose levels are integrated out, or of all where there is no other factor.
+    shape, effective_share : float
+        Pareto shape of the importance weights, and effective draws over draws: of all effects
+        but those of the largest factor, whose levels are integrated out, or of all where
+        there is no other factor.
     mean_shifts, sd_ratios : ndarray (L,)
         Of every level of the largest factor, the other effects at their means: distance of
         the exact mean in posterior standard deviations, and exact standard deviation over
@@ -56,6 +60,7 @@ class Examination:
     log_likelihood: float
     log_likelihood_std: float
     shape: float
+    effective_share: float
     mean_shifts: np.ndarray
     sd_ratios: np.ndarray
     largest: int | None
@@ -105,15 +110,17 @@ def examine(
     units = model.units
     theta = _theta(objective.parameters, units, result, noise)
     point = settled(objective, theta)
-    elbo = units.elbo(point.deviance)
+    elbo = float(units.elbo(point.deviance))
     _refuse_other_elbo(elbo, result)
+    _refuse_other_coefficients(point, units, result)
     found = sample_likelihood(objective, point, independent, n_draws, rng)
     eliminated = point.system.cross.eliminated
     return Examination(
         elbo,
-        units.elbo(-2.0 * found.log_likelihood),
+        float(units.elbo(-2.0 * found.log_likelihood)),
         found.std,
         found.shape,
+        found.effective_share,
         found.mean_shifts,
         found.sd_ratios,
         None if eliminated is None else eliminated.position,
@@ -209,8 +216,8 @@ class _UnitNormal:
 
 def _exact(result: FitResult) -> Examination:
     """One Gaussian over all effects is the posterior of normal responses."""
-    nothing = np.empty(0)
-    return Examination(result.elbo, result.elbo, 0.0, 0.0, nothing, nothing, None, True)
+    nothing, elbo = np.empty(0), float(result.elbo)
+    return Examination(elbo, elbo, 0.0, 0.0, 1.0, nothing, nothing, None, True)
 
 
 def _gaussian_model(
@@ -263,6 +270,19 @@ def _refuse_other_elbo(elbo: float, result: FitResult) -> None:
             f"The ELBO of these data at the fitted parameters is {elbo:.6g}, that of the fit was "
             f"{result.elbo:.6g}: these are not the data of the fit. Pass the X, y and "
             "sample_weight that fit was called with."
+        )
+
+
+def _refuse_other_coefficients(point: VariationalPoint, units: Units, result: FitResult) -> None:
+    """Refuse data whose ELBO is the same by symmetry, such as classes interchanged."""
+    found = units.response_scale * (units.fixed.to_centred() @ point.system.fixed_effects)
+    errors = np.sqrt(np.diagonal(result.coefficient_covariance))
+    shifts = np.abs(found - result.coefficients)
+    if result.converged and (shifts > _SAME_COEFFICIENTS * errors + 1e-6).any():
+        raise ValueError(
+            "The coefficients of these data at the fitted variances are not those of the fit: "
+            "these are not the data of the fit. Pass the X, y and sample_weight that fit was "
+            "called with."
         )
 
 

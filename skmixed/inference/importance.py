@@ -52,6 +52,11 @@ class SmoothedWeights:
         weights = np.exp(self.log_weights - self.log_weights.max(axis=0))
         return weights.std(axis=0, ddof=1) / (weights.mean(axis=0) * np.sqrt(len(weights)))
 
+    def effective_share(self) -> np.ndarray:
+        """Effective draws over draws, 1 / (1 + squared coefficient of variation), (m,)."""
+        weights = np.exp(self.log_weights - self.log_weights.max(axis=0))
+        return weights.mean(axis=0) ** 2 / (weights**2).mean(axis=0)
+
 
 def smooth_weights(log_weights: np.ndarray) -> SmoothedWeights:
     """Replace the largest weights by quantiles of the Pareto distribution fitted to them.

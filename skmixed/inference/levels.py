@@ -10,6 +10,7 @@ Stat. 4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import logsumexp, ndtri
@@ -213,7 +214,7 @@ class Levels:
         nothing = np.zeros(self.n_tail_vector), np.zeros_like(self.means)
         before = self.log_integral(nothing[0], rules[0], nothing[1])
         error = np.inf
-        for coarse, fine in zip(rules[:-1], rules[1:], strict=True):
+        for coarse, fine in pairwise(rules):
             found = self.log_integral(nothing[0], fine, nothing[1])
             error = abs(found - before)
             if error < _RESOLVED:

@@ -22,9 +22,6 @@ _COARSE = 1e-3
 _DOUBT = 3.0
 """Standard errors by which an estimated objective may seem to rise."""
 
-_TRAIL = 4
-"""Points that an objective of steps is extrapolated from."""
-
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -152,7 +149,7 @@ def minimise(
             if following is None:
                 return replace(state, converged=True)
         elif not objective.is_exact_at_once:
-            trail = [*trail[1 - _TRAIL :], (point, point.theta + model.step)]
+            trail = [*trail[1 - objective.n_remembered :], (point, point.theta + model.step)]
             metric = np.diagonal(derivatives.hessian)
             # see below: near the optimum an estimated objective cannot judge
             blind = point.is_estimated and gradients[-1] < _NEAR

@@ -82,6 +82,11 @@ class OuterObjective(Protocol):
         ...
 
     @property
+    def n_remembered(self) -> int:
+        """Points that `accelerated` extrapolates from."""
+        ...
+
+    @property
     def symmetric(self) -> np.ndarray:
         """Which parameters mean the same with either sign."""
         ...
@@ -151,6 +156,7 @@ class Objective:
 
     likelihood: ClassVar[Gaussian] = Gaussian()
     is_exact_at_once: ClassVar[bool] = True
+    n_remembered: ClassVar[int] = 1
 
     @property
     def cross(self) -> CrossProducts:

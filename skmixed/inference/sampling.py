@@ -38,9 +38,9 @@ class SampledLikelihood:
     ----------
     log_likelihood, std : float
         Of the standardised problem, and its standard error.
-    shape : float
-        Pareto shape of the weights: of the rest, or, where there is no factor but the
-        eliminated one, of all effects together.
+    shape, effective_share : float
+        Pareto shape of the weights, and effective draws over draws: of the rest, or, where
+        there is no factor but the eliminated one, of all effects together.
     mean_shifts, sd_ratios : ndarray (L,)
         How far the exact levels are from the posterior's; see `Levels.deviations`.
     """
@@ -48,6 +48,7 @@ class SampledLikelihood:
     log_likelihood: float
     std: float
     shape: float
+    effective_share: float
     mean_shifts: np.ndarray
     sd_ratios: np.ndarray
 
@@ -95,13 +96,18 @@ def sample_likelihood(
             if alone:
                 found = levels.log_weight(shifts[:, k], given[:, :, k], independent, rng)
                 together[begin + k] = log_ratio + found
-    shape = smooth_weights((together if alone else log_weights)[:, None]).shape[0]
+    judged = smooth_weights((together if alone else log_weights)[:, None])
     value, std = float(log_weights[0]), 0.0
     if rest.size:
         smoothed = smooth_weights(log_weights[:, None])
         value, std = float(smoothed.log_mean()[0]), float(smoothed.log_mean_std()[0])
     return SampledLikelihood(
-        value, float(np.hypot(std, error)), float(shape), mean_shifts, sd_ratios
+        value,
+        float(np.hypot(std, error)),
+        float(judged.shape[0]),
+        float(judged.effective_share()[0]),
+        mean_shifts,
+        sd_ratios,
     )
 
 

@@ -13,7 +13,7 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ import numpy as np
 from skmixed.inference.identification import separated_columns
 from skmixed.inference.objective import Derivatives, Point, derivatives_at
 from skmixed.inference.standardise import Units
-from skmixed.likelihoods.base import Likelihood, RowTerms
+from skmixed.likelihoods.base import Likelihood
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.solvers import SolverOptions, make_solver
 from skmixed.linalg.system import SingularSystemError, System
@@ -31,6 +31,9 @@ from skmixed.posteriors import Place, Posterior, PosteriorCovariance
 
 _LEAST_PRECISION = 1e-10
 """Weight of a row below which it says nothing: rows predicted with certainty."""
+
+_MANY_ROWS = 2_000_000
+"""Rows from which on a point takes so much memory that few are kept."""
 
 _HALVINGS = 30
 """Most halvings of a step on the sites."""
@@ -69,12 +72,11 @@ class Sites:
             self.linear + share * (other.linear - self.linear),
         )
 
-    def less(self, share: float, before: Sites, after: Sites) -> Sites:
-        """The sites less a share of a step between two others."""
+    def minus(self, share: float, before: Sites, after: Sites) -> Sites:
+        """The sites less a share of the step between two others."""
         precision = self.precision - share * (after.precision - before.precision)
-        return Sites(
-            np.maximum(precision, 0.0), self.linear - share * (after.linear - before.linear)
-        )
+        np.maximum(precision, 0.0, out=precision)
+        return Sites(precision, self.linear - share * (after.linear - before.linear))
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ class Responses:
     weights: np.ndarray
     offset: np.ndarray | float
 
+    def shifted(self, mean: np.ndarray) -> np.ndarray:
+        """The linear predictor: what the effects say, plus the offset."""
+        return mean + self.offset if np.ndim(self.offset) else mean
+
 
 @dataclass(frozen=True)
 class VariationalPoint(Point):
@@ -104,9 +110,7 @@ class VariationalPoint(Point):
     sites : Sites
         The working model that the posterior solves.
     mean, variance : ndarray (n,)
-        Of the linear predictor of every row.
-    terms : RowTerms
-        What the likelihood says there.
+        Of the linear predictor of every row, less the offset.
     following : Sites
         The working model at that mean and variance; equal to `sites` at the optimum.
     """
@@ -114,8 +118,20 @@ class VariationalPoint(Point):
     sites: Sites = field(kw_only=True)
     mean: np.ndarray = field(kw_only=True)
     variance: np.ndarray = field(kw_only=True)
-    terms: RowTerms = field(kw_only=True)
     following: Sites = field(kw_only=True)
+
+    def step(self, rows: slice, metric: VariationalPoint) -> np.ndarray:
+        """From `sites` to `following` in standard deviations, (2, n).
+
+        A change of sites moves the posterior mean as if it were a gradient, and its
+        precision. The Newton decrements of both are bounded by sums of squares over
+        rows, with the precision and the variance of the point `metric`.
+        """
+        precision = np.maximum(metric.sites.precision[rows], _LEAST_PRECISION)
+        change = self.following.precision[rows] - self.sites.precision[rows]
+        slope = self.following.linear[rows] - self.sites.linear[rows] - change * self.mean[rows]
+        bending = np.sqrt(0.5 * metric.variance[rows]) * change
+        return np.stack([slope, bending]) / np.sqrt(precision)
 
 
 @dataclass(frozen=True)
@@ -140,6 +156,11 @@ class VariationalObjective:
     solver_options: SolverOptions
 
     is_exact_at_once: ClassVar[bool] = False
+
+    @property
+    def n_remembered(self) -> int:
+        """Points to extrapolate from: few where each of them is large."""
+        return 4 if self.responses.rows.n_rows < _MANY_ROWS else 2
 
     @property
     def symmetric(self) -> np.ndarray:
@@ -256,16 +277,18 @@ class VariationalObjective:
         point, theta = trail[-1]
         sites = point.following
         if len(trail) > 1:
-            residuals = np.array([self._residual(p, ahead, metric, point) for p, ahead in trail])
-            if not np.isfinite(residuals).all():
+            products = self._step_products(trail, metric)
+            changes = np.diff(np.eye(len(trail)), axis=0)
+            if not np.isfinite(products).all():
                 return None
-            changes = np.diff(residuals, axis=0)
-            shares = np.linalg.lstsq(changes @ changes.T, changes @ residuals[-1], rcond=1e-10)[0]
+            shares = np.linalg.lstsq(
+                changes @ products @ changes.T, changes @ products[-1], rcond=1e-10
+            )[0]
             if np.abs(shares).max() > _LARGEST_SHARE:
                 return None
             for share, before, after in zip(shares, trail[:-1], trail[1:], strict=True):
                 theta = theta - share * (after[1] - before[1])
-                sites = sites.less(share, before[0].following, after[0].following)
+                sites = sites.minus(share, before[0].following, after[0].following)
         if (self.symmetric & (theta <= 0.0) & (point.theta > 0.0)).any():
             return None
         following = self._evaluate(self.canonical(theta), sites, coarse)
@@ -274,31 +297,26 @@ class VariationalObjective:
         falls = following.deviance > point.deviance + _slack(following, point)
         return None if falls else following
 
-    def _residual(
-        self, point: VariationalPoint, ahead: np.ndarray, metric: np.ndarray, at: VariationalPoint
+    def _step_products(
+        self, trail: list[tuple[VariationalPoint, np.ndarray]], metric: np.ndarray
     ) -> np.ndarray:
-        """The step from a point in standard deviations, as `_distance` measures it."""
-        precision = np.maximum(at.sites.precision, _LEAST_PRECISION)
-        root = np.sqrt(self.responses.weights / precision)
-        change = point.following.precision - point.sites.precision
-        slope = (
-            point.following.linear
-            - point.sites.linear
-            - change * (point.mean - self.responses.offset)
-        )
-        return np.concatenate([
-            np.sqrt(np.abs(metric)) * (ahead - point.theta),
-            root * slope,
-            root * np.sqrt(0.5 * at.variance) * change,
-        ])  # fmt: skip
+        """Inner products of the steps from all points of a trail, (k, k)."""
+        at = trail[-1][0]
+        root = np.sqrt(np.abs(metric))
+        of_theta = np.array([root * (ahead - point.theta) for point, ahead in trail])
+
+        def products(rows: slice) -> np.ndarray:
+            weights = np.sqrt(self.responses.weights[rows])
+            steps = np.array([(weights * point.step(rows, at)).ravel() for point, _ in trail])
+            return steps @ steps.T
+
+        return of_theta @ of_theta.T + sum(self.responses.rows.by_chunks(products))
 
     def _evaluate(self, theta: np.ndarray, sites: Sites, coarse: bool) -> VariationalPoint | None:
         """The ELBO of the posterior that solves a working model."""
         responses, rows = self.responses, self.responses.rows
         variances, own = self.split(theta)
-        weights = responses.weights * np.maximum(sites.precision, _LEAST_PRECISION)
-        linear = responses.weights * sites.linear
-        cross = rows.cross_products(weights, linear)
+        cross = rows.cross_products(*self._working_model(sites))
         solver = make_solver(cross, self.solver_options)
         try:
             system = solver.system(self.parameters.to_scale_factors(variances))
@@ -306,56 +324,49 @@ class VariationalObjective:
             return None
         place = self._place(system, variances)
         effects = system.random_effects
-        mean = rows.predictor(system.fixed_effects, effects) + responses.offset
+        mean = rows.predictor(system.fixed_effects, effects)
         variance = self.posterior.row_variances(place, rows, coarse)
         terms = self.likelihood.row_terms(
-            responses.y, mean, variance, own, self.solver_options.n_threads
+            responses.y, responses.shifted(mean), variance, own, self.solver_options.n_threads
         )
         prior = sum(
             float(np.vdot(t, u)) for t, u in zip(system.residual_products, effects, strict=True)
         )
-        deviance = (
-            -2.0 * float(responses.weights @ terms.value)
-            + prior
-            - float(weights @ variance)
-            + self.posterior.log_det(place)
-        )
+        deviance = prior - 2.0 * float(responses.weights @ terms.value)
+        deviance += self.posterior.log_det(place)
         if self.integrate_fixed:
             deviance -= cross.n_fixed * np.log(2.0 * np.pi)
+        following = Sites(terms.precision, terms.gradient)
+        point = VariationalPoint(
+            theta, deviance, 1.0, system, is_coarse=coarse,
+            sites=sites, mean=mean, variance=variance, following=following,
+        )  # fmt: skip
+
+        def finish(chunk: slice) -> np.ndarray:
+            following.linear[chunk] += following.precision[chunk] * mean[chunk]
+            case = responses.weights[chunk]
+            weights = case * np.maximum(sites.precision[chunk], _LEAST_PRECISION)
+            moved = case @ (point.step(chunk, point) ** 2).sum(axis=0)
+            spread = weights * mean[chunk]
+            return np.array([moved, weights @ variance[chunk], spread @ spread])
+
+        # the effective number of effects is tr(C A'WA), the sum of weight * variance
+        moved, effective, size = np.sum(rows.by_chunks(finish), axis=0)
+        deviance -= effective
         if not np.isfinite(deviance):
             return None
-        precision = terms.precision
-        following = Sites(precision, terms.gradient + precision * (mean - responses.offset))
-        return VariationalPoint(
-            theta=theta,
-            deviance=deviance,
-            noise_variance=1.0,
-            system=system,
-            distance=self._distance(sites, following, mean - responses.offset, variance),
-            sites=sites,
-            mean=mean,
-            variance=variance,
-            terms=terms,
-            following=following,
-            is_coarse=coarse,
-            rounding=8.0 * np.finfo(float).eps * float(np.linalg.norm(weights * mean)),
+        return replace(
+            point,
+            deviance=float(deviance),
+            distance=float(np.sqrt(moved / (1.0 + effective))),
+            rounding=float(8.0 * np.finfo(float).eps * np.sqrt(size)),
         )
 
-    def _distance(
-        self, sites: Sites, following: Sites, mean: np.ndarray, variance: np.ndarray
-    ) -> float:
-        """Size of a step on the sites, in standard deviations of a posterior effect.
-
-        The Newton decrement of the step on the means, and of that on the precisions,
-        is bounded by sums over rows; it is divided by the effective number of
-        effects, tr(C A'WA), and one.
-        """
-        precision = np.maximum(sites.precision, _LEAST_PRECISION)
-        change = following.precision - sites.precision
-        slope = following.linear - sites.linear - change * mean
-        weights = self.responses.weights
-        moved = weights @ ((slope**2 + 0.5 * variance * change**2) / precision)
-        return float(np.sqrt(moved / (1.0 + weights @ (precision * variance))))
+    def _working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
+        """Weights of the rows, and these times their working responses."""
+        weights = np.maximum(sites.precision, _LEAST_PRECISION)
+        weights *= self.responses.weights
+        return weights, self.responses.weights * sites.linear
 
     # Derivatives ----------------------------------------------------------------------
 
@@ -370,7 +381,7 @@ class VariationalObjective:
             return found
         responses = self.responses
         by_own = self.likelihood.parameter_derivatives(
-            responses.y, responses.weights, point.mean, point.variance, own,
+            responses.y, responses.weights, responses.shifted(point.mean), point.variance, own,
             self.solver_options.n_threads,
         )  # fmt: skip
         n = len(variances)

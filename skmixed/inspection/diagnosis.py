@@ -13,6 +13,9 @@ from skmixed.inference.examination import Examination
 GOOD, USABLE = 0.5, 0.7
 """Pareto shapes up to which weights have a variance, and can be smoothed with success."""
 
+NEARLY_EQUAL = 0.9
+"""Effective share of the draws from which weights need no tail to be judged by."""
+
 _MEAN_OFF, _SD_OFF = 0.25, 0.1
 """Shift of a mean (in standard deviations), and relative error of a standard deviation,
 from which a level's posterior counts as off."""
@@ -35,6 +38,10 @@ class Diagnosis:
         exact one, up to 0.7 it is usable. The weights are those of all effects but the ones
         of the largest group, whose levels are integrated out; where there is no other group,
         those of all effects together. 0 where the posterior is exact.
+    effective_share : float
+        Effective draws over draws, between 0 and 1. Where it is above 0.9 the weights are
+        nearly equal, the posterior is close to the exact one, and `pareto_k` says little:
+        the tail of nearly equal weights can have any shape.
     log_likelihood : float
         (Restricted) log likelihood at the fitted parameters, by importance sampling.
     log_likelihood_std : float
@@ -52,6 +59,7 @@ class Diagnosis:
     """
 
     pareto_k: float
+    effective_share: float
     log_likelihood: float
     log_likelihood_std: float
     elbo: float
@@ -60,18 +68,20 @@ class Diagnosis:
     advice: str
 
     def _facts(self) -> dict[str, str]:
+        likelihood = f"{self.log_likelihood:.4f} (std. error {self.log_likelihood_std:.2g})"
         return {
             "Pareto k": f"{self.pareto_k:.2f}",
-            "Log likelihood": f"{self.log_likelihood:.4f} (std. error {self.log_likelihood_std:.2g})",
+            "Effective draws": f"{100.0 * self.effective_share:.3g} %",
+            "Log likelihood": likelihood,
             "ELBO": f"{self.elbo:.4f}",
             "Gap": f"{self.gap:.4f}",
             "Levels off": f"{100.0 * self.share_of_levels_off:.3g} %",
-        }  # fmt: skip
+        }
 
     def __str__(self) -> str:
         title = "Diagnosis of the posterior"
         lines = [title, "=" * len(title)]
-        lines += [f"{name + ':':<15} {value}" for name, value in self._facts().items()]
+        lines += [f"{name + ':':<16} {value}" for name, value in self._facts().items()]
         return "\n".join([*lines, "", self.advice])
 
     def __repr__(self) -> str:
@@ -101,13 +111,14 @@ def diagnosis_of(found: Examination, model: Any) -> Diagnosis:
     else:
         group = None if found.largest is None else model.design_encoder_.factors[found.largest].name
         sentences = [
-            _about_weights(found.shape, model.posterior),
+            _about_weights(found, model.posterior),
             _about_gap(gap, found),
             _about_levels(share, group, found),
         ]
         advice = "\n".join(sentence for sentence in sentences if sentence)
     return Diagnosis(
         pareto_k=found.shape,
+        effective_share=found.effective_share,
         log_likelihood=found.log_likelihood,
         log_likelihood_std=found.log_likelihood_std,
         elbo=found.elbo,
@@ -123,13 +134,13 @@ def share_of_levels_off(found: Examination) -> float:
     return float(off.mean()) if len(off) else 0.0
 
 
-def _about_weights(shape: float, posterior: str) -> str:
-    if shape < GOOD:
+def _about_weights(found: Examination, posterior: str) -> str:
+    if found.shape < GOOD or found.effective_share > NEARLY_EQUAL:
         return (
             "Good: the Gaussian posterior is close to the exact one. Means, standard deviations "
             "and intervals can be used as they are."
         )
-    if shape <= USABLE:
+    if found.shape <= USABLE:
         return (
             "Usable: the Gaussian posterior is near the exact one, with thinner tails. Means and "
             "standard deviations are fine; take probabilities far out in the tails with care, "

@@ -240,6 +240,16 @@ class WorkingRows:
         self._run_chunks(add)
         return np.maximum(out, 0.0)
 
+    def by_chunks(self, function: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
+        """Results of a function of consecutive rows, in their order; run on threads."""
+        out: list[np.ndarray] = [np.empty(0)] * -(-self.n_rows // _CHUNK)
+
+        def work(first: int, last: int) -> None:
+            out[first // _CHUNK] = function(slice(first, last))
+
+        self._run_chunks(work)
+        return out
+
     def _run_chunks(self, work: Callable[[int, int], None]) -> None:
         bounds = [*range(0, self.n_rows, _CHUNK), self.n_rows]
         run_parts(work, bounds, self.n_threads)
