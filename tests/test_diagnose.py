@@ -68,6 +68,7 @@ def test_levels_of_few_binary_rows_are_off():
     diagnosis = diagnose(fit_glmm(case, data), data, "y", random_state=0)
     assert 0.3 < diagnosis.share_of_levels_off < 0.8
     assert "MCMC" in diagnosis.advice
+    assert "rough" not in diagnosis.advice
     assert "patientID" in diagnosis.advice
 
 

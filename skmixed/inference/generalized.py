@@ -11,6 +11,7 @@ from skmixed.inference.identification import spanned_by_fixed
 from skmixed.inference.outer import FitOptions, iterate
 from skmixed.inference.result import FitResult
 from skmixed.inference.rows import factor_shapes, refuse_too_few
+from skmixed.inference.sites import Responses
 from skmixed.inference.standardise import (
     BasisTransform,
     FixedTransform,
@@ -19,7 +20,7 @@ from skmixed.inference.standardise import (
     transform_basis,
 )
 from skmixed.inference.starting import moment_estimates
-from skmixed.inference.variational import Responses, VariationalObjective
+from skmixed.inference.variational import VariationalObjective
 from skmixed.likelihoods.base import Likelihood
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -117,7 +116,7 @@ def minimise(
     gradients: list[float] = []
     derivatives: Derivatives | None = None
     damping = 1.0
-    trail: list[Any] = []
+    trail = _Trail(objective)
     n_iter = 0
     while True:
         coarse = not gradients or gradients[-1] > _COARSE
@@ -149,17 +148,8 @@ def minimise(
             if following is None:
                 return replace(state, converged=True)
         elif not objective.is_exact_at_once:
-            trail = [*trail[1 - objective.n_remembered :], (point, point.theta + model.step)]
-            metric = np.diagonal(derivatives.hessian)
-            # see below: near the optimum an estimated objective cannot judge
-            blind = point.is_estimated and gradients[-1] < _NEAR
-            if blind and len(gradients) > 1 and gradients[-1] > 2.0 * gradients[-2]:
-                trail = trail[-1:]
-            following = None
-            if blind or len(trail) > 1:
-                following = objective.accelerated(trail, metric, coarse, judge=not blind)
+            following = trail.step(point, model, derivatives, gradients, coarse)
             if following is None:
-                trail = trail[-1:]
                 following = _search(objective, point, model, coarse)
         elif point.is_estimated and model.scaled_gradient < _NEAR:
             # an estimated objective is stationary elsewhere than its estimated gradient,
@@ -210,6 +200,40 @@ class _Secant:
                 self._correction += np.outer(miss, miss) / along
         self._last = here
         return replace(derivatives, hessian=derivatives.hessian + self._correction)
+
+
+class _Trail:
+    """The last points of an objective that converges step by step, to extrapolate from."""
+
+    def __init__(self, objective: OuterObjective) -> None:
+        self._objective = objective
+        self._points: list[tuple[Point, np.ndarray]] = []
+
+    def step(
+        self,
+        point: Point,
+        model: QuadraticModel,
+        derivatives: Derivatives,
+        gradients: list[float],
+        coarse: bool,
+    ) -> Point | None:
+        """The point that the trail leads to; None where that is no better.
+
+        Near the optimum an estimated objective cannot judge a step (see `minimise`);
+        there a gradient that grows ends the trail.
+        """
+        here = (point, point.theta + model.step)
+        self._points = [*self._points[1 - self._objective.n_remembered :], here]
+        blind = point.is_estimated and gradients[-1] < _NEAR
+        if blind and len(gradients) > 1 and gradients[-1] > 2.0 * gradients[-2]:
+            self._points = [here]
+        following = None
+        if blind or len(self._points) > 1:
+            curvature = np.diagonal(derivatives.hessian)
+            following = self._objective.accelerated(self._points, curvature, coarse, not blind)
+        if following is None:
+            self._points = [here]
+        return following
 
 
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:

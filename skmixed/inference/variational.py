@@ -13,7 +13,7 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -21,16 +21,13 @@ import numpy as np
 
 from skmixed.inference.identification import separated_columns
 from skmixed.inference.objective import Derivatives, Point, derivatives_at
+from skmixed.inference.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
 from skmixed.inference.standardise import Units
 from skmixed.likelihoods.base import Likelihood
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.solvers import SolverOptions, make_solver
 from skmixed.linalg.system import SingularSystemError, System
-from skmixed.linalg.working import WorkingRows
 from skmixed.posteriors import Place, Posterior, PosteriorCovariance
-
-_LEAST_PRECISION = 1e-10
-"""Weight of a row below which it says nothing: rows predicted with certainty."""
 
 _MANY_ROWS = 2_000_000
 """Rows from which on a point takes so much memory that few are kept."""
@@ -46,92 +43,6 @@ _LARGEST_SHARE = 10.0
 
 _FIRST_DISTANCE = 1.0
 """How near the best posterior the start is brought before the variances move."""
-
-
-@dataclass(frozen=True)
-class Sites:
-    """The working model: what every row contributes to a posterior.
-
-    Attributes
-    ----------
-    precision : ndarray (n,)
-        Weight w.
-    linear : ndarray (n,)
-        Weight times working response, the offset taken off.
-    """
-
-    precision: np.ndarray
-    linear: np.ndarray
-
-    def toward(self, other: Sites, share: float) -> Sites:
-        """A step of the given share on the way to `other`."""
-        if share == 1.0:
-            return other
-        return Sites(
-            self.precision + share * (other.precision - self.precision),
-            self.linear + share * (other.linear - self.linear),
-        )
-
-    def minus(self, share: float, before: Sites, after: Sites) -> Sites:
-        """The sites less a share of the step between two others."""
-        precision = self.precision - share * (after.precision - before.precision)
-        np.maximum(precision, 0.0, out=precision)
-        return Sites(precision, self.linear - share * (after.linear - before.linear))
-
-
-@dataclass(frozen=True)
-class Responses:
-    """The rows of a fit, in the order of its `WorkingRows`.
-
-    Attributes
-    ----------
-    rows : WorkingRows
-    y, weights : ndarray (n,)
-        Response and case weights.
-    offset : ndarray (n,) or float
-    """
-
-    rows: WorkingRows
-    y: np.ndarray
-    weights: np.ndarray
-    offset: np.ndarray | float
-
-    def shifted(self, mean: np.ndarray) -> np.ndarray:
-        """The linear predictor: what the effects say, plus the offset."""
-        return mean + self.offset if np.ndim(self.offset) else mean
-
-
-@dataclass(frozen=True)
-class VariationalPoint(Point):
-    """The objective at one theta, and the posterior that it belongs to.
-
-    Attributes
-    ----------
-    sites : Sites
-        The working model that the posterior solves.
-    mean, variance : ndarray (n,)
-        Of the linear predictor of every row, less the offset.
-    following : Sites
-        The working model at that mean and variance; equal to `sites` at the optimum.
-    """
-
-    sites: Sites = field(kw_only=True)
-    mean: np.ndarray = field(kw_only=True)
-    variance: np.ndarray = field(kw_only=True)
-    following: Sites = field(kw_only=True)
-
-    def step(self, rows: slice, metric: VariationalPoint) -> np.ndarray:
-        """From `sites` to `following` in standard deviations, (2, n).
-
-        A change of sites moves the posterior mean as if it were a gradient, and its
-        precision. The Newton decrements of both are bounded by sums of squares over
-        rows, with the precision and the variance of the point `metric`.
-        """
-        precision = np.maximum(metric.sites.precision[rows], _LEAST_PRECISION)
-        change = self.following.precision[rows] - self.sites.precision[rows]
-        slope = self.following.linear[rows] - self.sites.linear[rows] - change * self.mean[rows]
-        bending = np.sqrt(0.5 * metric.variance[rows]) * change
-        return np.stack([slope, bending]) / np.sqrt(precision)
 
 
 @dataclass(frozen=True)
@@ -345,7 +256,7 @@ class VariationalObjective:
         def finish(chunk: slice) -> np.ndarray:
             following.linear[chunk] += following.precision[chunk] * mean[chunk]
             case = responses.weights[chunk]
-            weights = case * np.maximum(sites.precision[chunk], _LEAST_PRECISION)
+            weights = case * np.maximum(sites.precision[chunk], LEAST_PRECISION)
             moved = case @ (point.step(chunk, point) ** 2).sum(axis=0)
             spread = weights * mean[chunk]
             return np.array([moved, weights @ variance[chunk], spread @ spread])
@@ -364,7 +275,7 @@ class VariationalObjective:
 
     def _working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""
-        weights = np.maximum(sites.precision, _LEAST_PRECISION)
+        weights = np.maximum(sites.precision, LEAST_PRECISION)
         weights *= self.responses.weights
         return weights, self.responses.weights * sites.linear
 

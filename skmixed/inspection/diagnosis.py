@@ -45,7 +45,7 @@ class Diagnosis:
     log_likelihood : float
         (Restricted) log likelihood at the fitted parameters, by importance sampling.
     log_likelihood_std : float
-        Its standard error; not to be trusted where `pareto_k` is above 0.7.
+        Its standard error; with several groups not to be trusted where `pareto_k` is above 0.7.
     elbo : float
         The lower bound of it that the fit maximised.
     gap : float
@@ -111,7 +111,7 @@ def diagnosis_of(found: Examination, model: Any) -> Diagnosis:
     else:
         group = None if found.largest is None else model.design_encoder_.factors[found.largest].name
         sentences = [
-            _about_weights(found, model.posterior),
+            _about_weights(found, model.posterior, len(model.design_encoder_.factors)),
             _about_gap(gap, found),
             _about_levels(share, group, found),
         ]
@@ -134,7 +134,7 @@ def share_of_levels_off(found: Examination) -> float:
     return float(off.mean()) if len(off) else 0.0
 
 
-def _about_weights(found: Examination, posterior: str) -> str:
+def _about_weights(found: Examination, posterior: str, n_groups: int) -> str:
     if found.shape < GOOD or found.effective_share > NEARLY_EQUAL:
         return (
             "Good: the Gaussian posterior is close to the exact one. Means, standard deviations "
@@ -157,10 +157,12 @@ def _about_weights(found: Examination, posterior: str) -> str:
             "(adaptive quadrature), on a subset if need be, or use fewer random effects. The bias "
             "is largest with few rows of two classes per level."
         )
+    # the levels of a single group are integrated, not drawn
+    rough = "The log likelihood above and its error are rough. " if n_groups > 1 else ""
     return (
         "Not close: a few draws dominate the importance weights. Means and standard deviations of "
-        "single effects may still be useful, but variances are likely too small, and the log "
-        f"likelihood above and its error are rough. {remedy}"
+        "single effects may still be useful, but variances are likely too small. "
+        f"{rough}{remedy}"
     )
 
 
