@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.design import DesignEncoder, Table
+from skmixed.distributed import refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.inspection.diagnosis import Diagnosis
@@ -284,6 +285,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             When a part of the model is not determined by the data, or a column
             separates the classes.
         """
+        refuse_distributed(X, self.family)
         return self._fit(X, y, sample_weight)
 
     def predict_proba(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:

@@ -36,6 +36,15 @@ def is_distributed(X: Any) -> bool:
     return type(X).__module__.split(".")[0].startswith("dask") and hasattr(X, "map_partitions")
 
 
+def refuse_distributed(X: Any, family: str) -> None:
+    """Raise ValueError for a Dask data frame, which `family` cannot be fitted on."""
+    if is_distributed(X):
+        raise ValueError(
+            f"family={family!r} needs its rows in every iteration and cannot be fitted from "
+            "Dask partitions; pass a pandas data frame, as in X.compute()."
+        )
+
+
 def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
     """Fit on a Dask data frame.
 

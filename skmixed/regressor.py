@@ -14,7 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.design import DesignEncoder
-from skmixed.distributed import fit_distributed, is_distributed, predict_distributed
+from skmixed.distributed import (
+    fit_distributed,
+    is_distributed,
+    predict_distributed,
+    refuse_distributed,
+)
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.quantiles import mixture_quantiles
 from skmixed.inference.result import FitResult
@@ -307,12 +312,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         UserWarning
             When a part of the model is not determined by the data.
         """
+        if self.family != "gaussian":
+            refuse_distributed(X, self.family)
         if is_distributed(X):
-            if self.family != "gaussian":
-                raise ValueError(
-                    f"family={self.family!r} needs its rows in every iteration and cannot be "
-                    "fitted from Dask partitions; pass a pandas data frame, as in X.compute()."
-                )
             return fit_distributed(self, X, y, sample_weight)
         return self._fit(X, y, sample_weight)
 
