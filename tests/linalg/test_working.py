@@ -278,7 +278,9 @@ def assert_groups(columns: list[np.ndarray]) -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 64, 65, 5000])
 def test_equal_rows(n):
     rng = np.random.default_rng(n)
-    assert_groups([rng.integers(4, size=n), rng.choice([0.1, 0.2, -0.1], n), rng.integers(2, size=n)])
+    assert_groups(
+        [rng.integers(4, size=n), rng.choice([0.1, 0.2, -0.1], n), rng.integers(2, size=n)]
+    )
     assert_groups([rng.standard_normal(n)])
 
 
