@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed.design import Design
-from skmixed.inference.identification import spanned_by_fixed
+from skmixed.inference.identification import spanned_by_fixed, typical_steps
 from skmixed.inference.outer import FitOptions, iterate
 from skmixed.inference.result import FitResult
 from skmixed.inference.rows import factor_shapes, refuse_too_few
@@ -116,7 +116,13 @@ def arrange(
         options.n_threads,
     )
     offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
-    responses = Responses(rows, response[kept][rows.order], weights[rows.order], offset)
+    responses = Responses(
+        rows,
+        response[kept][rows.order],
+        weights[rows.order],
+        offset,
+        typical_steps(columns)[:, None] * fixed.to_centred(),
+    )
     units = _units(fixed, bases, n_observations, options.integrate_fixed)
     return Arranged(responses, units, tuple(transform.dependent for transform in bases))
 

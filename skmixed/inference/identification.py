@@ -8,7 +8,6 @@ import numpy as np
 
 from skmixed.inference.newton import NewtonState, quadratic_model
 from skmixed.inference.objective import OuterObjective, Point
-from skmixed.inference.standardise import Units
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 
@@ -78,42 +77,60 @@ def confounded(objective: OuterObjective, state: NewtonState) -> tuple[int, ...]
     return tuple(sorted(involved)) if len(involved) > 1 else ()
 
 
-_LEAST_INFORMATION = 0.01
-"""Information below which the coefficient of a column of unit variance is as good as
-infinite: its standard error exceeds 10."""
+_UNKNOWN = 10.0
+"""Standard error, per typical step of a column, of a coefficient as good as infinite."""
 
 
-def separated_columns(point: Point, units: Units) -> tuple[int, ...]:
+_RUNAWAY = 1e3
+"""The same, from which on further steps lead nowhere."""
+
+
+def separated_columns(point: Point, steps: np.ndarray, has_intercept: bool) -> tuple[int, ...]:
     """Fixed-effect columns whose coefficients run away: they predict without error.
 
-    Along the direction v of such coefficients the information v'X'WXv vanishes
-    (Albert and Anderson 1984, Biometrika 71).
+    Rows that are predicted with certainty say nothing any more, so that the
+    information X'WX about such a coefficient vanishes (Albert and Anderson 1984,
+    Biometrika 71). It is judged by what a typical step of the column does: a single
+    row far out does not count.
 
     Parameters
     ----------
     point : Point
-    units : Units
+    steps : ndarray (p, r)
+        What typical steps of the raw columns make of the transformed coefficients.
+    has_intercept : bool
 
     Returns
     -------
     tuple of int
-        Raw columns in design order, the intercept included.
+        Columns in design order, the intercept included.
     """
-    transform = units.fixed
-    first = int(transform.has_intercept)
-    mapping = transform.mapping[transform.kept]
-    spreads = np.sqrt((np.linalg.inv(mapping) ** 2).sum(axis=0)) if len(mapping) else np.empty(0)
-    columns: set[int] = set()
+    unknown = np.flatnonzero(_step_errors(point, steps) > _UNKNOWN)
+    # the intercept at the centre of a column that runs away goes with it
+    slopes = unknown[unknown >= int(has_intercept)]
+    return tuple((slopes if len(slopes) else unknown).tolist())
+
+
+def runs_away(point: Point, steps: np.ndarray) -> bool:
+    """Whether a coefficient is so far out that the iterations are to end."""
+    return bool((_step_errors(point, steps) > _RUNAWAY).any())
+
+
+def _step_errors(point: Point, steps: np.ndarray) -> np.ndarray:
+    """Standard errors of typical steps given the random effects, (p,)."""
     values, vectors = np.linalg.eigh(point.system.cross.fixed_products)
-    for value, vector in zip(values, vectors.T, strict=True):
-        if value > _LEAST_INFORMATION:
-            break
-        changes = np.abs(mapping @ vector[first:]) * spreads
-        if not changes.any():
-            columns.add(0)
-            continue
-        columns |= set((first + transform.kept[changes > 0.3 * changes.max()]).tolist())
-    return tuple(sorted(columns))
+    deviations = (steps @ vectors) / np.sqrt(np.maximum(values, 1e-200))
+    return np.sqrt((deviations**2).sum(axis=1))
+
+
+def typical_steps(columns: np.ndarray) -> np.ndarray:
+    """Median distance from the median of the values that are not it, (p,); 1 for constants."""
+    steps = np.ones(columns.shape[1])
+    for j, column in enumerate(columns.T):
+        distances = np.abs(column - np.median(column))
+        if distances.any():
+            steps[j] = np.median(distances[distances > 0.0])
+    return steps
 
 
 def _moved(objective: OuterObjective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:

@@ -21,6 +21,9 @@ _COARSE = 1e-3
 _DOUBT = 3.0
 """Standard errors by which an estimated objective may seem to rise."""
 
+_FEW_HALVINGS = 12
+"""Halvings of a step where every trial costs steps on the posterior."""
+
 _NOISE = 1e-12
 """Relative rounding error of the objective: smaller differences say nothing."""
 
@@ -143,6 +146,8 @@ def minimise(
         stop = report(state) if report is not None else False
         if state.converged or stop or n_iter >= max_iter or _is_idle(state):
             return state
+        if objective.runs_away(point):
+            return replace(state, converged=False)
         if flat:
             following = _leave_saddle(objective, point, model)
             if following is None:
@@ -151,6 +156,9 @@ def minimise(
             following = trail.step(point, model, derivatives, gradients, coarse)
             if following is None:
                 following = _search(objective, point, model, coarse)
+            if following is None:
+                # no theta is better before the posterior is
+                following = _settle(objective, point, coarse)
         elif point.is_estimated and model.scaled_gradient < _NEAR:
             # an estimated objective is stationary elsewhere than its estimated gradient,
             # so that it cannot judge a step here: the next gradient does
@@ -260,7 +268,7 @@ def _search(
     expected = model.scaled_gradient**2
     slack = _NOISE * max(abs(point.deviance), 1.0) + point.rounding
     length = 1.0
-    for _ in range(40):
+    for _ in range(40 if objective.is_exact_at_once else _FEW_HALVINGS):
         following = _move(objective, point, length * model.step, coarse)
         if following is not None:
             allowed = slack + _DOUBT * following.doubt(point)
@@ -277,6 +285,14 @@ def _search(
             if further is None or further.deviance >= following.deviance:
                 break
             following = further
+    return following
+
+
+def _settle(objective: OuterObjective, point: Point, coarse: bool) -> Point | None:
+    """A better posterior at the same theta."""
+    following = objective.at(point.theta, point, coarse)
+    if following is None or following.deviance > point.deviance - point.rounding:
+        return None
     return following
 
 

@@ -125,6 +125,10 @@ class OuterObjective(Protocol):
         """The covariance of the posterior at a point."""
         ...
 
+    def runs_away(self, point: Any) -> bool:
+        """Whether coefficients grow without bound, so that there is no optimum."""
+        ...
+
     def separated(self, point: Any, units: Units) -> tuple[int, ...]:
         """Fixed-effect columns that predict a part of the responses without error."""
         ...
@@ -229,6 +233,10 @@ class Objective:
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
+
+    def runs_away(self, point: Point) -> bool:
+        """They do not: noise keeps them."""
+        return False
 
     def separated(self, point: Point, units: Units) -> tuple[int, ...]:
         """Columns that predict without error: noise leaves none."""

@@ -54,12 +54,16 @@ class Responses:
     y, weights : ndarray (n,)
         Response and case weights.
     offset : ndarray (n,) or float
+    steps : ndarray (p, r)
+        What typical steps of the raw fixed-effect columns make of the transformed
+        coefficients.
     """
 
     rows: WorkingRows
     y: np.ndarray
     weights: np.ndarray
     offset: np.ndarray | float
+    steps: np.ndarray
 
     def shifted(self, mean: np.ndarray) -> np.ndarray:
         """The linear predictor: what the effects say, plus the offset."""

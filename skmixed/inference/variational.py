@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from skmixed.inference.identification import separated_columns
+from skmixed.inference.identification import runs_away, separated_columns
 from skmixed.inference.objective import Derivatives, Point, derivatives_at
 from skmixed.inference.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
 from skmixed.inference.standardise import Units
@@ -34,6 +34,9 @@ _MANY_ROWS = 2_000_000
 
 _HALVINGS = 30
 """Most halvings of a step on the sites."""
+
+_MOST_STEPS = 5
+"""Steps on the posterior after which a theta that is no better is given up."""
 
 _LARGEST_OWN = 30.0
 """Bound of a likelihood's own parameters, which are logarithms: a dispersion of zero."""
@@ -108,11 +111,13 @@ class VariationalObjective:
             return self._from_scratch(theta)
         assert isinstance(near, VariationalPoint)
         point = self._step(theta, near, coarse)
-        while (
-            point is not None
-            and point.deviance > near.deviance + point.doubt(near)
-            and point.distance > 1e-2
-        ):
+        for _ in range(_MOST_STEPS):
+            if (
+                point is None
+                or point.deviance <= near.deviance + point.doubt(near)
+                or point.distance < 1e-2
+            ):
+                break
             following = self._step(theta, point, coarse)
             if following is None or following.deviance >= point.deviance - 1e-9:
                 break
@@ -315,9 +320,13 @@ class VariationalObjective:
         variances, _ = self.split(point.theta)
         return self.posterior.covariance(self._place(point.system, variances), joint_limit)
 
+    def runs_away(self, point: Point) -> bool:
+        """Whether coefficients grow without bound, so that there is no optimum."""
+        return runs_away(point, self.responses.steps)
+
     def separated(self, point: Point, units: Units) -> tuple[int, ...]:
         """Fixed-effect columns that predict a part of the responses without error."""
-        return separated_columns(point, units)
+        return separated_columns(point, self.responses.steps, units.fixed.has_intercept)
 
     def _place(self, system: System, variances: np.ndarray) -> Place:
         return Place(system, self.parameters, variances, self.integrate_fixed)

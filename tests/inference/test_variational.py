@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import pytest
 from dense import DESIGNS, make_model
 from scipy.linalg import block_diag
 from test_working import linear_predictor_design, make_rows
 
-from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
-from skmixed.inference import generalized
-from skmixed.inference.newton import minimise
 from skmixed.inference.sites import Responses, Sites
 from skmixed.inference.variational import VariationalObjective
 from skmixed.likelihoods import make_family
@@ -33,7 +28,6 @@ FAMILIES = {
 }
 WITH_OWN = ["ordinal-logit", "ordinal-probit", "negative_binomial", "gamma"]
 WITH_FACTORS = [name for name in DESIGNS if name != "no_factor"]
-MANY_EFFECTS = ["crossed", "slopes_eliminated", "slopes_in_tail"]
 
 
 class Case:
@@ -59,7 +53,7 @@ class Case:
         self.integrate_fixed = integrate_fixed
         parameters = CovarianceParameters.of(rows.arrangement.factors)
         self.objective = VariationalObjective(
-            Responses(rows, self.y, self.weights, self.offset),
+            Responses(rows, self.y, self.weights, self.offset, np.zeros((0, rows.fixed.shape[1]))),
             likelihood,
             parameters,
             POSTERIORS[posterior],
@@ -69,15 +63,14 @@ class Case:
         self.variances = parameters.from_scale_factors(list(self.model.scales))
         self.theta = np.concatenate([self.variances, own])
 
-    def converged(self, theta, near=None):
-        """The best posterior at a theta, by many plain steps."""
-        point = self.objective.at(theta) if near is None else near
+    def converged(self, theta, near=None, within=1e-8):
+        """The best posterior at a theta, by plain steps from a near point."""
+        point = self.objective.at(theta, near)
         for _ in range(200):
-            point = self.objective._step(theta, point, False)
-            if point.distance < 1e-11:
+            if point.distance < within:
                 return point
-        assert point.distance < 1e-8
-        return point
+            point = self.objective._step(theta, point, False)
+        raise AssertionError(f"{point.distance} from the best posterior after 200 steps")
 
     # The same in dense matrices ---------------------------------------------------------
 
@@ -218,7 +211,7 @@ def test_sites_of_no_weight():
 # The best posterior -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["one_factor", "crossed", "slopes_in_tail"])
+@pytest.mark.parametrize("name", ["one_factor", "crossed"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fixed_point(family, name, posterior, integrate_fixed):
     """Sites repeat themselves, and the dense bound has no slope by the means."""
@@ -252,14 +245,16 @@ def test_distance_is_zero_at_the_fixed_point_only():
     assert case.objective._evaluate(case.theta, random_sites(case), False).distance > 1e-2
 
 
-def steps(case, theta, point, n_steps=25):
-    """Deviances of repeated steps at a fixed theta."""
+def steps(case, theta, point, most=100):
+    """Deviances of repeated steps at a fixed theta, until they have arrived and three more."""
     found = [point.deviance]
-    for _ in range(n_steps):
+    left = 3
+    while left and len(found) < most:
         point = case.objective._step(theta, point, False)
-        assert point is not None
         found.append(point.deviance)
-    return np.array(found), point
+        left -= point.distance < 1e-3
+    assert left == 0
+    return np.array(found)
 
 
 def assert_falls(deviances):
@@ -279,19 +274,14 @@ def test_steps_never_raise_the_deviance(family, factor, precision, size):
     sites = Sites(np.full(n, precision), precision * size * rng.standard_normal(n))
     with np.errstate(over="ignore"):
         start = case.objective._evaluate(theta, sites, False)
-        deviances, point = steps(case, theta, start, 10)
-    assert_falls(deviances)
-    assert point.distance < max(0.1, 1e-2 * start.distance)
+        assert_falls(steps(case, theta, start))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_steps_of_independent_normals(family, integrate_fixed):
     case = Case("crossed", family, "mean_field", integrate_fixed)
-    deviances, point = steps(
-        case, case.theta, case.objective._evaluate(case.theta, random_sites(case), False), 10
-    )
-    assert_falls(deviances)
-    assert point.distance < 1e-2
+    start = case.objective._evaluate(case.theta, random_sites(case), False)
+    assert_falls(steps(case, case.theta, start))
 
 
 @pytest.mark.parametrize("factor", [1e-2, 1.0, 30.0])
@@ -307,11 +297,7 @@ def test_steps_with_huge_counts(factor, posterior, integrate_fixed):
     for sites in (objective.start_sites(case.own), Sites(np.ones(n), np.log(y + 0.5))):
         with np.errstate(over="ignore", invalid="ignore"):
             start = objective._evaluate(theta, sites, False)
-            if start is None:
-                continue
-            deviances, point = steps(case, theta, start, 60)
-        assert_falls(deviances)
-        assert point.distance < 1e-3
+            assert_falls(steps(case, theta, start))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -334,7 +320,10 @@ def test_at_improves_on_a_near_point(family):
 
 
 def assert_gradient(case):
-    """Of converged posteriors; central differences, extrapolated once."""
+    """Of converged posteriors; central differences, extrapolated once.
+
+    The deviance is stationary: at a distance of 1e-6 it is right to twice as many digits.
+    """
     point = case.converged(case.theta)
     found = case.objective.derivatives(point)
     for j in range(len(case.theta)):
@@ -342,7 +331,7 @@ def assert_gradient(case):
         for step in (2e-3, 1e-3):
             unit = step * np.eye(len(case.theta))[j]
             up, down = (
-                case.converged(theta, case.objective.at(theta, point)).deviance
+                case.converged(theta, point, 1e-6).deviance
                 for theta in (case.theta + unit, case.theta - unit)
             )
             slopes.append((up - down) / (2.0 * step))
@@ -380,132 +369,3 @@ def test_hessian_by_the_own_parameters(family):
     for j, unit in enumerate(np.eye(len(case.own))):
         expected = -2.0 * (slope(case.own + 1e-5 * unit) - slope(case.own - 1e-5 * unit)) / 2e-5
         np.testing.assert_allclose(found[n:, n + j], expected, rtol=1e-6, atol=1e-6)
-
-
-# The optimum --------------------------------------------------------------------------------
-
-
-def optimum(case, start=None):
-    with np.errstate(all="ignore"):
-        theta = case.theta if start is None else start
-        return minimise(case.objective, theta, tol=1e-7, max_iter=300)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_path_falls(family, posterior, integrate_fixed):
-    case = Case("crossed", family, posterior, integrate_fixed, n=120)
-    for factor in (0.2, 1.0, 5.0):
-        state = optimum(case, np.concatenate([factor * case.variances, case.own]))
-        assert state.converged
-        assert_falls(np.array(state.deviances))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_acceleration_changes_the_way_only(monkeypatch, family):
-    """Extrapolated and plain steps meet, the plain ones later."""
-    case = Case("crossed", family, n=120)
-    accelerated = optimum(case)
-    monkeypatch.setattr(VariationalObjective, "accelerated", lambda *args, **options: None)
-    plain = optimum(case)
-    assert accelerated.converged
-    assert accelerated.point.deviance == pytest.approx(plain.point.deviance, rel=1e-9)
-    np.testing.assert_allclose(accelerated.point.theta, plain.point.theta, rtol=1e-3, atol=1e-3)
-    assert accelerated.n_iter <= plain.n_iter
-
-
-@pytest.mark.parametrize("n_remembered", [2, 3, 8])
-def test_memory_changes_the_way_only(monkeypatch, n_remembered):
-    case = Case("slopes_in_tail", "negative_binomial", n=120)
-    expected = optimum(case)
-    monkeypatch.setattr(VariationalObjective, "n_remembered", n_remembered)
-    found = optimum(case)
-    assert found.converged
-    assert found.point.deviance == pytest.approx(expected.point.deviance, rel=1e-9)
-    np.testing.assert_allclose(found.point.theta, expected.point.theta, rtol=1e-3, atol=1e-3)
-
-
-def test_optimum_does_not_depend_on_the_start():
-    case = Case("slopes_eliminated", "gamma", n=150)
-    found = [
-        optimum(case, np.concatenate([size * case.variances, own + case.own]))
-        for size, own in ((1.0, 0.0), (0.1, 2.0), (10.0, -2.0))
-    ]
-    for one, other in pairwise(found):
-        assert one.converged
-        assert one.point.deviance == pytest.approx(other.point.deviance, rel=1e-9)
-
-
-# Rows that are merged, repeated and in another order ----------------------------------------
-
-
-def repeated_data(family, n=300, seed=4):
-    """Few different rows, of which many are equal."""
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame(
-        {
-            "x": rng.integers(3, size=n) - 1.0,
-            "g": rng.integers(8, size=n),
-            "h": rng.integers(5, size=n),
-        }
-    )
-    effects = rng.normal(scale=0.7, size=8)[X["g"]] + rng.normal(scale=0.5, size=5)[X["h"]]
-    eta = (0.3 + 0.5 * X["x"] + effects).to_numpy()
-    y = FAMILIES[family].sample(eta, np.array([0.5, 0.1])[: 2 if "ordinal" in family else 1], rng)
-    return X, np.round(y, 1) + 0.1 * (family == "gamma")
-
-
-def estimator(family, **options):
-    name, _, link = family.partition("-")
-    terms = ["(1 + x | g)", "(1 | h)"]
-    if FAMILIES[family].is_classifier:
-        return MixedEffectsVIClassifier(terms, family=name, link=link, **options)
-    return MixedEffectsVIRegressor(terms, family=name, **options)
-
-
-def assert_same(one, other):
-    assert one.elbo_ == pytest.approx(other.elbo_, rel=1e-9)
-    error = np.sqrt(np.diagonal(one.coef_cov_)).max()
-    np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-5 * error)
-    np.testing.assert_allclose(one.coef_cov_, other.coef_cov_, rtol=1e-4)
-    for group, effects in one.random_effects_.items():
-        expected = other.random_effects_[group].loc[effects.index]
-        np.testing.assert_allclose(effects, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_merged_rows(monkeypatch, family):
-    """Rows that were merged, and the same rows one by one."""
-    X, y = repeated_data(family)
-    merged = estimator(family).fit(X, y)
-    counts = []
-
-    def apart(columns):
-        counts.append(len(columns[0]))
-        return np.arange(len(columns[0]))
-
-    monkeypatch.setattr(generalized, "merge_equal_rows", apart)
-    assert_same(merged, estimator(family).fit(X, y))
-    assert counts == [300]
-
-
-@pytest.mark.parametrize("family", ["bernoulli-logit", "negative_binomial"])
-def test_rows_repeated_or_weighted(family):
-    """Case weights of equal rows add up; the order of rows does not matter."""
-    X, y = repeated_data(family)
-    weights = np.random.default_rng(0).integers(1, 4, size=len(y))
-    weighted = estimator(family).fit(X, y, sample_weight=weights)
-    order = np.random.default_rng(1).permutation(np.repeat(np.arange(len(y)), weights))
-    repeated = estimator(family).fit(X.iloc[order].reset_index(drop=True), y[order])
-    assert_same(weighted, repeated)
-
-
-@pytest.mark.parametrize("method", ["reml", "ml"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_elbo_path_rises(family, method, posterior):
-    X, y = repeated_data(family, n=150)
-    model = estimator(family, method=method, posterior=posterior).fit(X, y)
-    assert model.converged_
-    path = np.asarray(model.elbo_path_)
-    assert len(path) == model.n_iter_ + 1
-    np.testing.assert_array_less(-np.diff(path), 1e-9 * np.abs(path[:-1]))
-    assert path[-1] == pytest.approx(model.elbo_, rel=1e-12)
