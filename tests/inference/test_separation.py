@@ -48,7 +48,7 @@ def few_evaluations(monkeypatch):
 
     def counting(self, *arguments):
         counted.append(None)
-        assert len(counted) < 3_000, "the fit does not end"
+        assert len(counted) < 1_000, "the fit does not end"
         return evaluate(self, *arguments)
 
     monkeypatch.setattr(VariationalObjective, "_evaluate", counting)
@@ -242,7 +242,6 @@ def columns_at(information, raw, has_intercept):
     """Separated columns of raw fixed effects at an information about the standardised ones."""
     transform = learn_fixed_transform(raw, has_intercept, np.ones(len(raw)))
     system = SimpleNamespace(cross=SimpleNamespace(fixed_products=information(transform)))
-    _point, _units = SimpleNamespace(system=system), SimpleNamespace(fixed=transform)
     steps = typical_steps(raw)[:, None] * transform.to_centred()
     return separated_columns(SimpleNamespace(system=system), steps, has_intercept)
 
