@@ -231,7 +231,7 @@ class _Trail:
         there a gradient that grows ends the trail.
         """
         here = (point, point.theta + model.step)
-        self._points = [*self._points[1 - self._objective.n_remembered :], here]
+        self._points = [*self._points, here][-self._objective.n_remembered :]
         blind = point.is_estimated and gradients[-1] < _NEAR
         if blind and len(gradients) > 1 and gradients[-1] > 2.0 * gradients[-2]:
             self._points = [here]
