@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -33,6 +34,7 @@ from skmixed.inference.result import FitResult
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.messages import warn_about_fit
+from skmixed.inspection.methods import InspectionMixin
 from skmixed.likelihoods import family_names
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
@@ -74,7 +76,7 @@ class Target:
     classes: np.ndarray | None = None
 
 
-class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
+class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
     """The machinery behind a mixed-effects estimator; subclasses have the parameters.
 
     They also have `_target`, which checks y and says what it is a sample of.
@@ -200,9 +202,9 @@ class BaseMixedEffects(CallbackSupportMixin, BaseEstimator):
             table = Table.from_input(_safe_indexing(X, used))
         return table, self._target(y, len(weights), used), weights[used]
 
+    @abstractmethod
     def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
         """The response of the rows that are used, checked."""
-        raise NotImplementedError
 
     def _spec(self, table: Table) -> ModelSpec:
         return resolve_spec(

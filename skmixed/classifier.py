@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
@@ -16,8 +15,6 @@ from skmixed.design import DesignEncoder, Table
 from skmixed.distributed import refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
-from skmixed.inspection.diagnosis import Diagnosis
-from skmixed.inspection.summary import Summary, summarise
 from skmixed.likelihoods import make_family
 from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels
@@ -379,82 +376,6 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         """
         draws = self._draw(X, n_samples, random_state)
         return self.classes_[draws.astype(np.int64)]
-
-    def summary(self) -> Summary:
-        """Describe the fitted model in tables.
-
-        Returns
-        -------
-        summary : Summary
-            Prints as text, shows as HTML in notebooks, and has ``.to_frame()``.
-        """
-        check_is_fitted(self)
-        return summarise(self)
-
-    def diagnose(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        n_draws: int = 1000,
-        random_state: Any = None,
-    ) -> Diagnosis:
-        """Judge how close the posterior is to the exact one, on the training data.
-
-        The posterior is the best Gaussian, and the exact one is not Gaussian. Draws from
-        it are weighted by importance: how heavy the tail of the weights is (Pareto k)
-        says how good the posterior is, and their mean is the likelihood that the ELBO
-        bounds from below.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-            The rows that `fit` was called with; they are not kept.
-        y : array-like of shape (n_samples,)
-            Their labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Their case weights.
-        n_draws : int, default=1000
-            Draws from the posterior, at least 100. Every one costs a few passes over the rows.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness; equal seeds give equal results.
-
-        Returns
-        -------
-        diagnosis : Diagnosis
-            Prints as text, shows as HTML in notebooks.
-
-        Raises
-        ------
-        ValueError
-            When the data are not those of the fit, or when too many effects besides those
-            of the largest group would have to be drawn together.
-
-        Notes
-        -----
-        Given the effects of all other groups (and the fixed effects where they are
-        integrated out, ``method="reml"``), the levels of the largest group are independent
-        and their integrals are solved by quadrature; only the rest is drawn. With a single
-        group, `pareto_k` is that of all effects together.
-
-        References
-        ----------
-        .. [1] Yao, Vehtari, Simpson and Gelman (2018), "Yes, but did it work? Evaluating
-           variational inference", ICML.
-        .. [2] Vehtari, Simpson, Gelman, Yao and Gabry (2024), "Pareto smoothed importance
-           sampling", JMLR 25(72).
-
-        Examples
-        --------
-        >>> from skmixed import MixedEffectsVIClassifier
-        >>> from skmixed.datasets import make_mixed_classification
-        >>> X, y, _ = make_mixed_classification(n_samples=400, groups=(20, 10), random_state=0)
-        >>> model = MixedEffectsVIClassifier(["g0", "g1"]).fit(X, y)
-        >>> diagnosis = model.diagnose(X, y, random_state=0)
-        >>> bool(-0.1 < diagnosis.gap < 1.0)
-        True
-        """
-        return self._diagnose(X, y, sample_weight, n_draws, random_state)
 
     # What makes classes of labels --------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from skmixed import MixedEffectsVIRegressor
 from skmixed.datasets import make_mixed_regression
 
 GROUPS = ["g0", "g1"]
@@ -23,6 +24,19 @@ def simulate(family, n=600, groups=(25, 8), seed=0):
         return X, rng.poisson(mean)
     noise = rng.gamma(2.0, 0.5, n)
     return X, rng.poisson(mean * noise) if family == "negative_binomial" else mean * noise
+
+
+def fit_each():
+    """A function from a family to its data and model, each fitted once."""
+    made = {}
+
+    def get(family):
+        if family not in made:
+            X, y = simulate(family)
+            made[family] = X, y, MixedEffectsVIRegressor(GROUPS, family=family).fit(X, y)
+        return made[family]
+
+    return get
 
 
 def assert_same_fit(one, other, rtol=1e-6):

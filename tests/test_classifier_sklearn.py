@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from class_data import GROUPS, simulate, simulate_ordered
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -16,17 +17,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skmixed import MixedEffectsVIClassifier, RandomEffect, mixed
-from skmixed.datasets import make_mixed_classification
-
-GROUPS = ["g0", "g1"]
 
 
 @pytest.fixture(scope="module")
 def data():
-    X, y, _ = make_mixed_classification(
-        600, 2, (25, 8), coef=[1.0, -0.5], group_sd=(1.0, 0.7), intercept=0.3, random_state=0
-    )
-    return X, y
+    return simulate()
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +31,7 @@ def model(data):
 
 @pytest.fixture(scope="module")
 def ordered():
-    X, y, _ = make_mixed_classification(
-        600,
-        2,
-        (25, 8),
-        n_classes=4,
-        thresholds=[-1.5, 0.0, 1.5],
-        coef=[1.0, -0.5],
-        group_sd=(1.0, 0.7),
-        random_state=1,
-    )
-    return X, y
+    return simulate_ordered()
 
 
 def test_pipeline_and_search(data):

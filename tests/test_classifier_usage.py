@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from class_data import GROUPS, simulate, simulate_ordered
 from scipy.integrate import quad
 from scipy.special import expit, ndtr
 from scipy.stats import norm
@@ -17,16 +18,12 @@ from sklearn.metrics import accuracy_score
 from skmixed import MixedEffectsVIClassifier
 from skmixed.datasets import make_mixed_classification
 
-GROUPS = ["g0", "g1"]
 CDF = {"logit": expit, "probit": ndtr}
 
 
 @pytest.fixture(scope="module")
 def data():
-    X, y, _ = make_mixed_classification(
-        600, 2, (25, 8), coef=[1.0, -0.5], group_sd=(1.0, 0.7), intercept=0.3, random_state=0
-    )
-    return X, y
+    return simulate()
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +33,7 @@ def model(data):
 
 @pytest.fixture(scope="module")
 def ordered():
-    X, y, _ = make_mixed_classification(
-        600,
-        2,
-        (25, 8),
-        n_classes=4,
-        thresholds=[-1.5, 0.0, 1.5],
-        coef=[1.0, -0.5],
-        group_sd=(1.0, 0.7),
-        random_state=1,
-    )
-    return X, y
+    return simulate_ordered()
 
 
 def assert_same_fit(one, other, rtol=1e-6):

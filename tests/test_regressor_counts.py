@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from count_data import FAMILIES, GROUPS, assert_same_fit, simulate
+from count_data import FAMILIES, GROUPS, assert_same_fit, fit_each, simulate
 from scipy.stats import binom
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning
@@ -18,16 +18,7 @@ from skmixed import MixedEffectsVIRegressor
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Data and model by family, each fitted once."""
-    made = {}
-
-    def get(family):
-        if family not in made:
-            X, y = simulate(family)
-            made[family] = X, y, MixedEffectsVIRegressor(GROUPS, family=family).fit(X, y)
-        return made[family]
-
-    return get
+    return fit_each()
 
 
 def rows_with_unknown(X):

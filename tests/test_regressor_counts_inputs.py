@@ -8,7 +8,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from count_data import FAMILIES, GROUPS, simulate
+from count_data import FAMILIES, GROUPS, fit_each
 from sklearn.base import clone
 from sklearn.linear_model import PoissonRegressor
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -20,16 +20,7 @@ from skmixed import MixedEffectsVIRegressor, mixed
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Data and model by family, each fitted once."""
-    made = {}
-
-    def get(family):
-        if family not in made:
-            X, y = simulate(family)
-            made[family] = X, y, MixedEffectsVIRegressor(GROUPS, family=family).fit(X, y)
-        return made[family]
-
-    return get
+    return fit_each()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -95,14 +96,7 @@ def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
 
     if return_X_y:
         return data, target
-    return Bunch(
-        data=data,
-        target=target,
-        frame=frame,
-        feature_names=list(INSTEVAL_FEATURES),
-        target_names=[INSTEVAL_TARGET],
-        DESCR=(folder / "README.md").read_text(encoding="utf-8"),
-    )
+    return _bunch(data, target, frame, INSTEVAL_FEATURES, INSTEVAL_TARGET, folder / "README.md")
 
 
 def load_cbpp(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
@@ -171,13 +165,24 @@ def load_cbpp(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
 
     if return_X_y:
         return data, target
+    return _bunch(data, target, frame, CBPP_FEATURES, CBPP_TARGET, folder / "cbpp.md")
+
+
+def _bunch(
+    data: Any,
+    target: Any,
+    frame: pd.DataFrame | None,
+    features: Sequence[str],
+    name: str,
+    note: Any,
+) -> Bunch:
     return Bunch(
         data=data,
         target=target,
         frame=frame,
-        feature_names=list(CBPP_FEATURES),
-        target_names=[CBPP_TARGET],
-        DESCR=(folder / "cbpp.md").read_text(encoding="utf-8"),
+        feature_names=list(features),
+        target_names=[name],
+        DESCR=note.read_text(encoding="utf-8"),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from skmixed.design import Design
 from skmixed.inference.generalized import Arranged, arrange
-from skmixed.inference.outer import FitOptions
+from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.result import FitResult
 from skmixed.inference.sampling import sample_likelihood
 from skmixed.inference.standardise import Units
@@ -108,7 +108,10 @@ def examine(
         _refuse_size(model)
     objective = _objective(model, likelihood, options, independent)
     units = model.units
-    theta = _theta(objective.parameters, units, result, noise)
+    covariances = [factor.covariance for factor in result.factors]
+    fitted = Start(covariances, noise, result.parameters)
+    theta = fitted.theta(objective.parameters, units, lifted=False)
+    theta = np.concatenate([theta, result.parameters])
     point = settled(objective, theta)
     elbo = float(units.elbo(point.deviance))
     _refuse_other_elbo(elbo, result)
@@ -173,17 +176,6 @@ def _objective(
         options.integrate_fixed,
         solver_options,
     )
-
-
-def _theta(
-    parameters: CovarianceParameters, units: Units, result: FitResult, noise: float
-) -> np.ndarray:
-    """The fitted variances over the noise, in the units of the rows, and own parameters."""
-    relative = []
-    for factor, basis in zip(result.factors, units.bases, strict=True):
-        inverse = np.linalg.pinv(basis)
-        relative.append(inverse @ factor.covariance @ inverse.T / noise)
-    return np.concatenate([parameters.from_covariances(relative), result.parameters])
 
 
 # Normal responses ------------------------------------------------------------------------

@@ -316,8 +316,9 @@ def _move(
 ) -> Point | None:
     theta = point.theta + step
     # beyond zero the objective repeats itself: a step across stops near zero
-    across = objective.symmetric & (theta < 0.0) & (point.theta > 0.0)
-    theta[across] = np.minimum(-theta[across], 0.05 * point.theta[across])
+    variances, before = objective.split(theta)[0], objective.split(point.theta)[0]
+    across = objective.parameters.symmetric & (variances < 0.0) & (before > 0.0)
+    variances[across] = np.minimum(-variances[across], 0.05 * before[across])
     following = objective.at(objective.canonical(theta), point, coarse)
     if following is None or not np.isfinite(following.deviance):
         return None

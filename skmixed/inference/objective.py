@@ -86,11 +86,6 @@ class OuterObjective(Protocol):
         """Points that `accelerated` extrapolates from."""
         ...
 
-    @property
-    def symmetric(self) -> np.ndarray:
-        """Which parameters mean the same with either sign."""
-        ...
-
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """The equivalent theta with nonnegative diagonals, inside its bounds."""
         ...
@@ -171,11 +166,6 @@ class Objective:
     def degrees_of_freedom(self) -> float:
         """n, or n less the fixed effects where they are integrated out."""
         return self.n_observations - (self.cross.n_fixed if self.integrate_fixed else 0)
-
-    @property
-    def symmetric(self) -> np.ndarray:
-        """Which parameters mean the same with either sign."""
-        return self.parameters.symmetric
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """The equivalent theta with nonnegative diagonals."""

@@ -35,14 +35,17 @@ class Start:
     noise_variance: float
     parameters: np.ndarray
 
-    def theta(self, parameters: CovarianceParameters, units: Units) -> np.ndarray:
-        """The entries of all T, in the units of the fit."""
+    def theta(
+        self, parameters: CovarianceParameters, units: Units, lifted: bool = True
+    ) -> np.ndarray:
+        """The entries of all T, in the units of the fit; zero variances are `lifted`."""
         relative = []
         for covariance, basis in zip(self.covariances, units.bases, strict=True):
             inverse = np.linalg.pinv(basis)
             omega = inverse @ covariance @ inverse.T * (units.weight_scale / self.noise_variance)
-            # from zero there is no way back: lift it to where a step can judge it
-            omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)
+            if lifted:
+                # from zero there is no way back: lift it to where a step can judge it
+                omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)
             relative.append(omega)
         return parameters.from_covariances(relative)
 

@@ -14,7 +14,6 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -76,12 +75,6 @@ class VariationalObjective:
         """Points to extrapolate from: few where each of them is large."""
         return 4 if self.responses.rows.n_rows < _MANY_ROWS else 2
 
-    @property
-    def symmetric(self) -> np.ndarray:
-        """Which parameters mean the same with either sign."""
-        n_own = self._n_own
-        return np.concatenate([self.parameters.symmetric, np.zeros(n_own, bool)])
-
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """The equivalent theta with nonnegative diagonals, inside what numbers can hold."""
         variances, own = self.split(theta)
@@ -92,10 +85,6 @@ class VariationalObjective:
         """Entries of all T, and the likelihood's own parameters."""
         n = len(self.parameters.entries)
         return theta[:n], theta[n:]
-
-    @cached_property
-    def _n_own(self) -> int:
-        return len(self.likelihood.start_parameters(self.responses.y, self.responses.weights))
 
     # The objective --------------------------------------------------------------------
 
@@ -205,7 +194,8 @@ class VariationalObjective:
             for share, before, after in zip(shares, trail[:-1], trail[1:], strict=True):
                 theta = theta - share * (after[1] - before[1])
                 sites = sites.minus(share, before[0].following, after[0].following)
-        if (self.symmetric & (theta <= 0.0) & (point.theta > 0.0)).any():
+        was, variances = self.split(point.theta)[0], self.split(theta)[0]
+        if (self.parameters.symmetric & (variances <= 0.0) & (was > 0.0)).any():
             return None
         following = self._evaluate(self.canonical(theta), sites, coarse)
         if following is None or not judge:

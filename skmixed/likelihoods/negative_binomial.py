@@ -13,10 +13,8 @@ from skmixed.likelihoods.rows import (
     by_count,
     by_parts,
     draw_counts,
-    is_whole,
     log_factorial,
-    refuse_only_zeros,
-    refuse_rows,
+    refuse_no_counts,
     softplus_expectations,
     start_size,
     terms_by_parts,
@@ -42,14 +40,7 @@ class NegativeBinomial:
 
     def refuse_targets(self, y: np.ndarray) -> None:
         """Raise ValueError unless all responses are counts."""
-        refuse_rows(
-            y,
-            is_whole(y) & (y >= 0),
-            "family='negative_binomial' needs counts",
-            "give whole numbers from 0 on, or choose family='gamma' for positive amounts "
-            "or family='gaussian' for any number",
-        )
-        refuse_only_zeros(y)
+        refuse_no_counts(y, self.name)
 
     def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The logarithm of the size that all responses together have, by moments."""

@@ -14,10 +14,8 @@ from skmixed.likelihoods.rows import (
     NO_PARAMETERS,
     by_count,
     draw_counts,
-    is_whole,
     log_factorial,
-    refuse_only_zeros,
-    refuse_rows,
+    refuse_no_counts,
     terms_by_parts,
 )
 
@@ -38,14 +36,7 @@ class Poisson:
 
     def refuse_targets(self, y: np.ndarray) -> None:
         """Raise ValueError unless all responses are counts."""
-        refuse_rows(
-            y,
-            is_whole(y) & (y >= 0),
-            "family='poisson' needs counts",
-            "give whole numbers from 0 on, or choose family='gamma' for positive amounts "
-            "or family='gaussian' for any number",
-        )
-        refuse_only_zeros(y)
+        refuse_no_counts(y, self.name)
 
     def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """There are none."""

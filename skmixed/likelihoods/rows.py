@@ -127,8 +127,15 @@ def refuse_rows(y: np.ndarray, allowed: np.ndarray, needs: str, advice: str) -> 
         raise ValueError(f"{needs}: y is {y[row]!s} in row {row} (counted from 0); {advice}")
 
 
-def refuse_only_zeros(y: np.ndarray) -> None:
-    """Raise ValueError where no count is positive: its logarithm would be infinite."""
+def refuse_no_counts(y: np.ndarray, family: str) -> None:
+    """Raise ValueError unless all responses are counts, and some of them positive."""
+    refuse_rows(
+        y,
+        is_whole(y) & (y >= 0),
+        f"family={family!r} needs counts",
+        "give whole numbers from 0 on, or choose family='gamma' for positive amounts "
+        "or family='gaussian' for any number",
+    )
     if not y.any():
         raise ValueError(
             "y is 0 in every row, so that the expected count is 0 and its logarithm infinite; "

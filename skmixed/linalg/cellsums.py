@@ -307,7 +307,9 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
 def _accumulate_pair(
     first, second, codes, ranks, factors, effects, slopes, weights, uniform, n_threads
 ):
-    start, rows, cell_start = _sort_pairs(codes[first], ranks[first], codes[second], ranks[second])
+    start, rows, cell_start = order_by_pairs(
+        codes[first], ranks[first], codes[second], ranks[second]
+    )
     levels = np.empty(cell_start[-1], np.int32)
     values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
 
@@ -324,7 +326,7 @@ def _accumulate_pair(
 
 def _combined(first, second, first_levels, n_first, second_levels, n_second, values):
     """Cells in any order, of which several may be of one pair of levels, as `PairCells`."""
-    start, rows, cell_start = _sort_pairs(
+    start, rows, cell_start = order_by_pairs(
         first_levels, np.arange(n_first, dtype=np.int32),
         second_levels, np.arange(n_second, dtype=np.int32),
     )  # fmt: skip
@@ -334,8 +336,8 @@ def _combined(first, second, first_levels, n_first, second_levels, n_second, val
     return PairCells(first, second, cell_start, levels, combined)
 
 
-def _sort_pairs(first_codes, first_ranks, second_codes, second_ranks):
-    """Rows by pairs of levels: `start`, `rows` and the first cell of every level."""
+def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks):
+    """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level."""
     n, n_first, n_second = len(first_codes), len(first_ranks), len(second_ranks)
     start = np.zeros(n_first + 1, np.int64)
     partly, rows = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)

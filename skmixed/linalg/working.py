@@ -14,7 +14,6 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from skmixed._kernels.cells import sort_pairs
 from skmixed._kernels.prediction import (
     add_coupled,
     add_effects,
@@ -30,7 +29,14 @@ from skmixed._kernels.working import (
     find_cells,
     match_rows,
 )
-from skmixed.linalg.cellsums import CellSums, FactorShape, PairCells, accumulate, stack_slopes
+from skmixed.linalg.cellsums import (
+    CellSums,
+    FactorShape,
+    PairCells,
+    accumulate,
+    order_by_pairs,
+    stack_slopes,
+)
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.threads import run_parts
 
@@ -328,10 +334,5 @@ def _order_of_rows(codes: tuple[np.ndarray, ...], template: CellSums, n_rows: in
     first, second = largest[0], largest[min(1, n - 1)]
     ranks = template.ranks
     assert ranks is not None
-    start = np.zeros(len(ranks[first]) + 1, np.int64)
-    partly, rows = np.empty((n_rows, 2), np.int32), np.empty((n_rows, 2), np.int32)
-    sort_pairs(
-        codes[first], codes[second], ranks[first], ranks[second],
-        start, np.zeros(len(ranks[second]) + 1, np.int64), partly, rows,
-    )  # fmt: skip
+    _, rows, _ = order_by_pairs(codes[first], ranks[first], codes[second], ranks[second])
     return rows[:, 0].copy()
