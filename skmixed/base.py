@@ -31,6 +31,7 @@ from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.partial import Accumulation, Reference
 from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
+from skmixed.inference.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.messages import warn_about_fit
@@ -365,9 +366,26 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
     def _diagnose(
         self, X: Any, y: Any, sample_weight: Any, n_draws: int, random_state: Any
     ) -> Diagnosis:
-        """Examine the posterior on the training data."""
         check_is_fitted(self)
         check_integer("n_draws", n_draws, 100)
+        rows, options = self._rows_of_fit(X, y, sample_weight)
+        rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
+        with restrained_blas(options.n_threads):
+            found = examine(*rows, self.fit_result_, options, n_draws, rng)
+        return diagnosis_of(found, self)
+
+    def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
+        rows, options = self._rows_of_fit(X, y, sample_weight)
+        with restrained_blas(options.n_threads):
+            return variance_uncertainty(*rows, self.fit_result_, options)
+
+    def _rows_of_fit(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[tuple[Design, np.ndarray, np.ndarray], FitOptions]:
+        """Design, response and case weights of training data, as the fit had them, and its options.
+
+        The estimator stays as it is.
+        """
         weights = check_case_weights(sample_weight, _num_samples(X))
         used = np.flatnonzero(weights)
         response = self._fitted_target(y, len(weights), used)
@@ -375,12 +393,7 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
             X = _safe_indexing(X, used)
         design, _ = self._design(X, "all", with_weights=True)
         options = self._options(self.design_encoder_, lambda *progress: False)
-        rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
-        with restrained_blas(options.n_threads):
-            found = examine(
-                design, response, weights[used], self.fit_result_, options, n_draws, rng
-            )
-        return diagnosis_of(found, self)
+        return (design, response, weights[used]), options
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
         """The response of rows of the fit, as the engine wants it; the estimator stays as it is."""

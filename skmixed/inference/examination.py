@@ -11,8 +11,12 @@ from skmixed.design import Design
 from skmixed.inference.generalized import Arranged, arrange
 from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.result import FitResult
+from skmixed.inference.same_data import (
+    refuse_other_coefficients,
+    refuse_other_elbo,
+    refuse_other_rows,
+)
 from skmixed.inference.sampling import sample_likelihood
-from skmixed.inference.standardise import Units
 from skmixed.inference.variational import VariationalObjective, VariationalPoint
 from skmixed.likelihoods.base import RowTerms
 from skmixed.linalg.covariance import CovarianceParameters
@@ -24,12 +28,6 @@ _MOST_STEPS = 300
 
 _LARGEST_TAIL = 8000
 """Effects and coefficients whose joint covariance is factorised."""
-
-_SAME_DATA = 0.01
-"""Difference of two ELBO beyond which they cannot come from the same data."""
-
-_SAME_COEFFICIENTS = 0.1
-"""Difference of two coefficients, in standard errors, of which the same holds."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def examine(
     ValueError
         When the data are not those of the fit, or the model is too large.
     """
-    _refuse_other_rows(design, case_weights, result)
+    refuse_other_rows(design, case_weights, result)
     independent = not options.posterior.needs_determinant
     likelihood, noise = result.likelihood, 1.0
     if likelihood.name != "gaussian":
@@ -114,8 +112,9 @@ def examine(
     theta = np.concatenate([theta, result.parameters])
     point = settled(objective, theta)
     elbo = float(units.elbo(point.deviance))
-    _refuse_other_elbo(elbo, result)
-    _refuse_other_coefficients(point, units, result)
+    refuse_other_elbo(elbo, result)
+    coefficients = units.fixed.to_centred() @ point.system.fixed_effects
+    refuse_other_coefficients(units.response_scale * coefficients, result)
     found = sample_likelihood(objective, point, independent, n_draws, rng)
     eliminated = point.system.cross.eliminated
     return Examination(
@@ -234,48 +233,6 @@ def _gaussian_model(
 
 
 # Refusals --------------------------------------------------------------------------------
-
-
-def _refuse_other_rows(design: Design, case_weights: np.ndarray, result: FitResult) -> None:
-    total, fitted = float(case_weights.sum()), result.n_observations
-    if abs(total - fitted) > 1e-9 * fitted:
-        raise ValueError(
-            f"The model was fitted on {fitted:.10g} rows (the sum of their weights) and these are "
-            f"{total:.10g}. The training data are not kept: pass the X, y and sample_weight that "
-            "fit was called with."
-        )
-    for k, factor in enumerate(design.factors):
-        if (factor.codes < 0).any():
-            row = int((factor.codes < 0).argmax())
-            raise ValueError(
-                f"Row {row} (counted from 0) has a level of grouping factor number {k} that the "
-                "model was not fitted on. Pass the X, y and sample_weight that fit was called with."
-            )
-
-
-def _refuse_other_elbo(elbo: float, result: FitResult) -> None:
-    """Refuse data at which the ELBO is another one; a fit that stopped early was below it."""
-    slack = _SAME_DATA + 1e-6 * abs(result.elbo) + 6.0 * result.elbo_std
-    too_low = elbo < result.elbo - slack
-    if too_low or (result.converged and elbo > result.elbo + slack):
-        raise ValueError(
-            f"The ELBO of these data at the fitted parameters is {elbo:.6g}, that of the fit was "
-            f"{result.elbo:.6g}: these are not the data of the fit. Pass the X, y and "
-            "sample_weight that fit was called with."
-        )
-
-
-def _refuse_other_coefficients(point: VariationalPoint, units: Units, result: FitResult) -> None:
-    """Refuse data whose ELBO is the same by symmetry, such as classes interchanged."""
-    found = units.response_scale * (units.fixed.to_centred() @ point.system.fixed_effects)
-    errors = np.sqrt(np.diagonal(result.coefficient_covariance))
-    shifts = np.abs(found - result.coefficients)
-    if result.converged and (shifts > _SAME_COEFFICIENTS * errors + 1e-6).any():
-        raise ValueError(
-            "The coefficients of these data at the fitted variances are not those of the fit: "
-            "these are not the data of the fit. Pass the X, y and sample_weight that fit was "
-            "called with."
-        )
 
 
 def _refuse_size(model: Arranged) -> None:

@@ -56,22 +56,37 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
         return publish_interpolation(n_levels, units)
 
     # 2. Arrange the sums around the factor to eliminate.
-    cross = CrossProducts.of(rows.sums)
+    objective, absent = gaussian_objective(rows, options)
 
     # 3. Start from moments, or from where an earlier fit stopped.
+    if options.start is None:
+        theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
+    else:
+        theta = options.start.theta(objective.parameters, units)
+
+    # 4. Iterate; means and noise follow exactly.
+    return iterate(objective, theta, units, options, absent, rows.dependent)
+
+
+def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, frozenset[int]]:
+    """-2 ELBO given the sums over rows, and the factors without a variance of their own.
+
+    Parameters
+    ----------
+    rows : RowSums
+        That have sums: the fixed effects do not reproduce the response.
+    options : FitOptions
+    """
+    if rows.sums is None:
+        raise ValueError("The fixed effects reproduce the response: there is no objective.")
+    cross, units = CrossProducts.of(rows.sums), rows.units
     absent = spanned_by_fixed(cross)
     if options.noise_variance is None:
         absent |= {position for position, alone in enumerate(rows.rows_alone) if alone}
     parameters = CovarianceParameters.of(cross.factors, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
-    objective = Objective(
-        make_solver(cross, options.solver_options), parameters, options.posterior,
+    solver = make_solver(cross, options.solver_options)
+    return Objective(
+        solver, parameters, options.posterior,
         options.integrate_fixed, units.n_observations, noise,
-    )  # fmt: skip
-    if options.start is None:
-        theta = moment_estimates(cross, parameters, noise)
-    else:
-        theta = options.start.theta(parameters, units)
-
-    # 4. Iterate; means and noise follow exactly.
-    return iterate(objective, theta, units, options, absent, rows.dependent)
+    ), absent  # fmt: skip

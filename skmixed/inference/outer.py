@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Start:
 
     covariances: list[np.ndarray]
     noise_variance: float
-    parameters: np.ndarray
+    parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def theta(
         self, parameters: CovarianceParameters, units: Units, lifted: bool = True

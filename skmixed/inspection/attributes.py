@@ -22,11 +22,9 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
     labels = [factor.levels.labels for factor in encoder.factors]
     parts = list(zip(names, terms, labels, result.factors, strict=True))
     first = int(encoder.fixed.intercept)
-    from_centre = np.eye(len(result.center))
-    if first:
-        from_centre[0] -= result.center
-    coefficients = from_centre @ result.coefficients
-    covariance = from_centre @ result.coefficient_covariance @ from_centre.T
+    to_origin = from_centre(encoder, result)
+    coefficients = to_origin @ result.coefficients
+    covariance = to_origin @ result.coefficient_covariance @ to_origin.T
     return {
         "intercept_": float(coefficients[0]) if first else 0.0,
         "coef_": coefficients[first:],
@@ -64,3 +62,11 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
         "design_encoder_": encoder,
         "fit_result_": result,
     }
+
+
+def from_centre(encoder: DesignEncoder, result: FitResult) -> np.ndarray:
+    """Matrix from coefficients of centred columns to those of the columns themselves, (p, p)."""
+    matrix = np.eye(len(result.center))
+    if encoder.fixed.intercept:
+        matrix[0] -= result.center
+    return matrix

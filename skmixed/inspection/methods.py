@@ -7,12 +7,15 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from skmixed.inference.satterthwaite import VarianceUncertainty
 from skmixed.inspection.diagnosis import Diagnosis
+from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, refuse_t_test
 from skmixed.inspection.summary import Summary, summarise
+from skmixed.validation import check_choice, check_level
 
 
 class InspectionMixin(ABC):
-    """`summary` and `diagnose`, of an estimator that can `_diagnose`."""
+    """`summary` and `diagnose`, of an estimator that can examine its training data."""
 
     @abstractmethod
     def _diagnose(
@@ -20,16 +23,79 @@ class InspectionMixin(ABC):
     ) -> Diagnosis:
         """Examine the posterior on the training data."""
 
-    def summary(self) -> Summary:
+    @abstractmethod
+    def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
+        """How sure the variances of the fixed effects are, from the training data."""
+
+    def summary(
+        self,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        test: str | None = None,
+        level: float = 0.95,
+    ) -> Summary:
         """Describe the fitted model in tables.
+
+        Fixed effects with standard errors and intervals, variance components with
+        correlations, groups, log likelihood, AIC, BIC, and how the fit went; on request
+        tests of the fixed effects.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features), default=None
+            The rows that `fit` was called with, which are not kept. Only for
+            ``test="t"``.
+        y : array-like of shape (n_samples,), default=None
+            Their response.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their case weights.
+        test : {None, "z", "t"}, default=None
+            Test of every fixed effect against 0. "z" takes the variances for known;
+            "t" has Satterthwaite's degrees of freedom [1]_, those of R's lmerTest, and
+            is for normal responses with ``posterior="full"``. Intervals follow the
+            same distribution.
+        level : float, default=0.95
+            Probability of the intervals, between 0 and 1.
 
         Returns
         -------
         summary : Summary
             Prints as text, shows as HTML in notebooks, and has ``.to_frame()``.
+
+        Raises
+        ------
+        ValueError
+            When ``test="t"`` has no data, others than those of the fit, or a model it
+            is not defined for.
+
+        References
+        ----------
+        .. [1] Kuznetsova, Brockhoff and Christensen (2017), "lmerTest package: tests in
+           linear mixed effects models", Journal of Statistical Software 82(13).
+
+        Examples
+        --------
+        >>> from skmixed import MixedEffectsVIRegressor
+        >>> from skmixed.datasets import make_mixed_regression
+        >>> X, y, _ = make_mixed_regression(n_samples=200, groups=(10,), random_state=0)
+        >>> model = MixedEffectsVIRegressor(random_effects="g0").fit(X, y)
+        >>> table = model.summary(X, y, test="t").to_frame()
+        >>> table.columns.tolist()
+        ['estimate', 'std_error', 'lower', 'upper', 'df', 'statistic', 'p_value']
+        >>> bool(table.loc["Intercept", "df"] < table.loc["x0", "df"])
+        True
         """
         check_is_fitted(self)
-        return summarise(self)
+        check_level(level)
+        if test is not None:
+            check_choice("test", test, TESTS)
+        uncertainty = None
+        if test == "t":
+            refuse_t_test(self, X, y)
+            uncertainty = self._variance_uncertainty(X, y, sample_weight)
+        return summarise(self, fixed_effects_table(self, level, test, uncertainty))
 
     def diagnose(
         self,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+
+from skmixed.inspection.criteria import information_criteria
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,28 @@ class Summary:
     ----------
     title : str
     facts : dict
-        Number of rows, ELBO and the like, in order.
+        Rows, criteria, solver and convergence in words, in order.
     fixed_effects : DataFrame
-        Estimate, standard error and 95 % interval of every fixed effect.
+        Estimate, standard error and interval of every fixed effect; with a test its
+        degrees of freedom, statistic and p-value.
     variance_components : DataFrame
+        Group, term, variance, standard deviation and correlations, a row a random effect;
+        ``variance_components_`` of the model has the same in one tidy table.
     groups : DataFrame
-        Levels and effects of every grouping factor.
+        Levels and terms of every grouping factor.
+    notes : tuple of str
+        What the columns of the fixed effects are.
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> X, y, _ = make_mixed_regression(n_samples=200, groups=(10,), random_state=0)
+    >>> summary = MixedEffectsVIRegressor(random_effects="g0").fit(X, y).summary()
+    >>> summary.groups.loc["g0", "levels"]
+    np.int64(10)
+    >>> summary.to_frame().index.tolist()[0]
+    'Intercept'
     """
 
     title: str
@@ -32,9 +48,17 @@ class Summary:
     fixed_effects: pd.DataFrame
     variance_components: pd.DataFrame
     groups: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """The fixed effects: estimate, std_error, lower and upper (95 %) by name."""
+        """The fixed effects by name.
+
+        Returns
+        -------
+        DataFrame
+            Columns estimate, std_error, lower and upper; with a test also statistic and
+            p_value, with ``test="t"`` df before them.
+        """
         return self.fixed_effects.copy()
 
     def __str__(self) -> str:
@@ -43,67 +67,40 @@ class Summary:
         lines += [f"{name + ':':<{width}} {value}" for name, value in self.facts.items()]
         for heading, frame in self._tables():
             lines += ["", heading, "-" * len(heading), _text(frame)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
         facts = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(value)}</td></tr>"
             for name, value in self.facts.items()
         )
         tables = "".join(
             f"<h4>{escape(heading)}</h4>{_html(frame)}" for heading, frame in self._tables()
         )
-        return f"<div><h3>{escape(self.title)}</h3><table>{facts}</table>{tables}</div>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<div><h3>{escape(self.title)}</h3><table>{facts}</table>{tables}{notes}</div>"
 
     def _tables(self) -> list[tuple[str, pd.DataFrame]]:
         return [
             ("Fixed effects", self.fixed_effects),
-            ("Variance components", self.variance_components.set_index("group")),
+            ("Variance components", self.variance_components),
             ("Groups", self.groups),
         ]
 
 
-def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers in four decimals or six digits, nothing for what does not apply."""
-    return frame.map(
-        lambda value: (
-            ""
-            if value is None or (isinstance(value, float) and value != value)
-            else f"{value:.6g}"
-            if isinstance(value, float)
-            else str(value)
-        )
-    )
+def summarise(model: Any, fixed_effects: pd.DataFrame) -> Summary:
+    """Describe a fitted estimator.
 
-
-def _text(frame: pd.DataFrame) -> str:
-    return "(none)" if frame.empty else _shown(frame).to_string()
-
-
-def _html(frame: pd.DataFrame) -> str:
-    return "<p>(none)</p>" if frame.empty else _shown(frame).to_html(border=0)
-
-
-def summarise(model: Any) -> Summary:
-    """Describe a fitted estimator."""
-    std_error = np.sqrt(np.diagonal(model.coef_cov_))
-    names = list(model.design_encoder_.fixed.names)
-    estimates = model.coef_
-    if len(std_error) > len(estimates):
-        estimates = np.append(model.intercept_, estimates)
-    half = ndtri(0.975) * std_error
-    fixed = pd.DataFrame(
-        {
-            "estimate": estimates,
-            "std_error": std_error,
-            "lower": estimates - half,
-            "upper": estimates + half,
-        },
-        index=names[len(names) - len(estimates) :],
-    )
+    Parameters
+    ----------
+    model : estimator
+    fixed_effects : DataFrame
+        Of `skmixed.inspection.fixed_effects.fixed_effects_table`.
+    """
     groups = pd.DataFrame(
         [
             {"group": factor.name, "levels": factor.levels.n_levels,
@@ -113,16 +110,34 @@ def summarise(model: Any) -> Summary:
         columns=["group", "levels", "terms"],
     ).set_index("group")  # fmt: skip
     gaussian = model.family == "gaussian"
-    title = "Linear mixed-effects model" if gaussian else "Generalized linear mixed-effects model"
+    return Summary(
+        "Linear mixed-effects model" if gaussian else "Generalized linear mixed-effects model",
+        _facts(model),
+        fixed_effects,
+        _by_term(model.variance_components_),
+        groups,
+        _notes(fixed_effects),
+    )
+
+
+# What was fitted, and how --------------------------------------------------------------------
+
+
+def _facts(model: Any) -> dict[str, str]:
+    criteria = information_criteria(model)
     facts = {"Rows": f"{model.n_observations_:.10g}"}
-    if not gaussian:
+    if model.family != "gaussian":
         facts |= _family_facts(model)
-    facts |= {
-        "Method": f"{model.method}, posterior {model.posterior}, solver {model.solver_}",
-        "ELBO": f"{model.elbo_:.4f}{_what_the_bound_is(model)}",
-        "Iterations": f"{model.n_iter_} ({'converged' if model.converged_ else 'NOT converged'})",
+    aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
+    bound = " (of the bound)" if criteria.is_bound else ""
+    return facts | {
+        "Method": f"{model.method}, posterior {model.posterior}",
+        "ELBO": f"{model.elbo_:.4f}{aside}{_what_the_elbo_is(criteria)}",
+        "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
+        "BIC": f"{criteria.bic:.4f}{bound}",
+        "Solver": model.solver_,
+        "Iterations": _convergence(model),
     }
-    return Summary(title, facts, fixed, model.variance_components_, groups)
 
 
 def _family_facts(model: Any) -> dict[str, str]:
@@ -136,8 +151,74 @@ def _family_facts(model: Any) -> dict[str, str]:
     return facts
 
 
-def _what_the_bound_is(model: Any) -> str:
-    criterion = {"reml": "restricted log likelihood", "ml": "log likelihood"}[model.method]
-    if model.family != "gaussian":
-        return f" (a lower bound of the {criterion})"
-    return f" (the {criterion})" if model.posterior == "full" else ""
+def _what_the_elbo_is(criteria: Any) -> str:
+    name = "restricted log likelihood" if criteria.restricted else "log likelihood"
+    return f" (a lower bound of the {name})" if criteria.is_bound else f" (the {name})"
+
+
+def _convergence(model: Any) -> str:
+    reached = f"scaled gradient {model.gradient_path_[-1]:.1e}, tol {model.tol:g}"
+    state = "converged" if model.converged_ else "NOT converged"
+    return f"{model.n_iter_} ({state}: {reached})"
+
+
+def _notes(fixed_effects: pd.DataFrame) -> tuple[str, ...]:
+    if "df" in fixed_effects:
+        return ("df: degrees of freedom by Satterthwaite's method; statistic: t.",)
+    if "statistic" in fixed_effects:
+        return ("statistic: z; the variances are taken for known.",)
+    return ()
+
+
+# Tables --------------------------------------------------------------------------------------
+
+
+def _by_term(components: pd.DataFrame) -> pd.DataFrame:
+    """A row a random effect, its correlations with the effects before it to the right."""
+    correlations: dict[tuple[str, str], list[float]] = {}
+    pairs = components[components["term_2"].notna()]
+    for group, _, second, corr in pairs[["group", "term_1", "term_2", "corr"]].itertuples(
+        index=False
+    ):
+        correlations.setdefault((group, second), []).append(corr)
+    variances = components[components["term_2"].isna()]
+    table = pd.DataFrame(
+        {
+            "term": ["" if term is None else term for term in variances["term_1"]],
+            "variance": variances["variance"].to_numpy(),
+            "sd": variances["sd"].to_numpy(),
+        },
+        index=pd.Index(variances["group"], name="group"),
+    )
+    for k in range(max(map(len, correlations.values()), default=0)):
+        table["corr" if k == 0 else ""] = [
+            correlations[key][k] if len(correlations.get(key, ())) > k else float("nan")
+            for key in zip(variances["group"], variances["term_1"], strict=True)
+        ]
+    return table
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers in six digits, nothing for what does not apply."""
+    shown = frame.map(
+        lambda value: (
+            ""
+            if value is None or (isinstance(value, float) and value != value)
+            else f"{value:.6g}"
+            if isinstance(value, float)
+            else str(value)
+        )
+    )
+    if "p_value" in frame:
+        shown["p_value"] = [
+            "" if p != p else "<1e-16" if p < 1e-16 else f"{p:.3g}" for p in frame["p_value"]
+        ]
+    return shown
+
+
+def _text(frame: pd.DataFrame) -> str:
+    return "(none)" if frame.empty else _shown(frame).to_string()
+
+
+def _html(frame: pd.DataFrame) -> str:
+    return "<p>(none)</p>" if frame.empty else _shown(frame).to_html(border=0)

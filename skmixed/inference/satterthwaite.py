@@ -1,0 +1,178 @@
+"""Satterthwaite's degrees of freedom of the fixed effects, from the training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.inference.gaussian import gaussian_objective
+from skmixed.inference.objective import Objective
+from skmixed.inference.outer import FitOptions, Start
+from skmixed.inference.result import FitResult
+from skmixed.inference.rows import sum_rows
+from skmixed.inference.same_data import refuse_other_elbo, refuse_other_rows
+from skmixed.linalg.system import SingularSystemError
+
+_STEP = 1e-4
+"""Relative step of the differences: their error is its square, rounding is divided by it."""
+
+_LEAST_STEP = 1e-5
+"""Absolute step, for parameters near zero."""
+
+_FLAT = 1e-8
+"""Eigenvalue of the scaled Hessian below which a direction says nothing."""
+
+
+@dataclass(frozen=True)
+class VarianceUncertainty:
+    """How the covariance of the fixed effects moves with the variance parameters.
+
+    Attributes
+    ----------
+    covariance : ndarray (p, p)
+        Of the coefficients at the estimates, C.
+    derivatives : ndarray (m, p, p)
+        Of C by every variance parameter.
+    parameter_covariance : ndarray (m, m)
+        Asymptotic covariance of the variance parameters: 2 over the Hessian of the deviance.
+    """
+
+    covariance: np.ndarray
+    derivatives: np.ndarray
+    parameter_covariance: np.ndarray
+
+    def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
+        """Satterthwaite's approximation for linear functions of the coefficients.
+
+        The estimated variance q = l' C l of a contrast is taken for a multiple of a
+        chi-square variable: 2 q^2 / var(q) are its degrees of freedom, and var(q) follows
+        from the delta method (Satterthwaite 1946, Biometrics Bulletin 2; for mixed models
+        Fai and Cornelius 1996, Journal of Statistical Computation and Simulation 54;
+        Kuznetsova, Brockhoff and Christensen 2017, Journal of Statistical Software 82(13)).
+
+        Parameters
+        ----------
+        contrasts : ndarray (k, p)
+
+        Returns
+        -------
+        ndarray (k,)
+            Infinite where the variance is known, NaN for a contrast without variance.
+        """
+        variances = np.einsum("kp,pq,kq->k", contrasts, self.covariance, contrasts)
+        gradients = np.einsum("kp,mpq,kq->km", contrasts, self.derivatives, contrasts)
+        spread = np.einsum("km,mn,kn->k", gradients, self.parameter_covariance, gradients)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(variances > 0.0, 2.0 * variances**2 / spread, np.nan)
+
+
+def variance_uncertainty(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    result: FitResult,
+    options: FitOptions,
+) -> VarianceUncertainty:
+    """Differentiate the deviance twice, and the covariance once, at the estimates of a fit.
+
+    Parameters
+    ----------
+    design : Design
+        Of the rows of the fit.
+    response, case_weights : ndarray (n,)
+    result : FitResult
+    options : FitOptions
+        Those of the fit.
+
+    Raises
+    ------
+    ValueError
+        When the data are not those of the fit.
+
+    Notes
+    -----
+    The parameters are the entries of all T and the logarithm of the noise variance, where
+    it is estimated. Gradients are exact (with the iterative solver: of the sampled
+    objective), their central differences have a relative error of about 1e-8.
+    """
+    refuse_other_rows(design, case_weights, result)
+    rows = sum_rows(
+        design, response, case_weights,
+        integrate_fixed=options.integrate_fixed,
+        rotates_bases=options.posterior.rotates_bases,
+        noise_variance=options.noise_variance,
+        n_threads=options.n_threads,
+    )  # fmt: skip
+    objective, _ = gaussian_objective(rows, options)
+    units = rows.units
+    start = Start([factor.covariance for factor in result.factors], result.noise_variance)
+    theta = start.theta(objective.parameters, units, lifted=False)
+    noise = result.noise_variance / units.noise
+    place = theta if options.noise_variance is not None else np.append(theta, np.log(noise))
+    held = replace(objective, noise_variance=noise)
+    at_estimates = _deviance_at(held, theta)
+    refuse_other_elbo(float(units.elbo(at_estimates)), result)
+
+    to_centred = units.fixed.to_centred()
+
+    def covariance(relative: np.ndarray) -> np.ndarray:
+        return units.response_scale**2 * (to_centred @ relative @ to_centred.T)
+
+    hessian = np.empty((len(place), len(place)))
+    derivatives = []
+    for j, value in enumerate(place):
+        step = np.zeros(len(place))
+        step[j] = max(_STEP * abs(value), _LEAST_STEP)
+        above, below = (_slope(held, place + sign * step, len(theta)) for sign in (1.0, -1.0))
+        width = 2.0 * step[j]
+        hessian[j] = (above.gradient - below.gradient) / width
+        derivatives.append(covariance((above.covariance - below.covariance) / width))
+    p = len(to_centred)
+    return VarianceUncertainty(
+        result.coefficient_covariance,
+        np.reshape(derivatives, (len(place), p, p)),
+        2.0 * _pseudo_inverse(0.5 * (hessian + hessian.T)),
+    )
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """Gradient of the deviance, and covariance of the fixed effects, at one place."""
+
+    gradient: np.ndarray
+    covariance: np.ndarray
+
+
+def _slope(objective: Objective, place: np.ndarray, n_theta: int) -> _Slope:
+    """At the entries of all T and, where it is free, the logarithm of the noise variance."""
+    theta, free = place[:n_theta], len(place) > n_theta
+    if free:
+        objective = replace(objective, noise_variance=float(np.exp(place[-1])))
+    point = objective.at(theta)
+    if point is None:
+        raise SingularSystemError("the model is singular next to its estimates")
+    # the information only enters the Hessian, which is not asked for
+    gradient = objective.derivatives(point, information=np.zeros((n_theta, n_theta))).gradient
+    if free:
+        by_log_noise = objective.degrees_of_freedom - (
+            point.system.penalised_rss / point.noise_variance
+        )
+        gradient = np.append(gradient, by_log_noise)
+    return _Slope(gradient, point.noise_variance * point.system.fixed_covariance())
+
+
+def _deviance_at(objective: Objective, theta: np.ndarray) -> float:
+    point = objective.at(theta)
+    return np.inf if point is None else point.deviance
+
+
+def _pseudo_inverse(hessian: np.ndarray) -> np.ndarray:
+    """Inverse in the directions in which the deviance rises; others say nothing."""
+    diagonal = np.diagonal(hessian)
+    scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
+    values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
+    rising = values > _FLAT
+    root = scale[:, None] * vectors[:, rising] / np.sqrt(values[rising])
+    return root @ root.T

@@ -1,0 +1,108 @@
+"""The table of fixed effects: estimates, standard errors, intervals and tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from skmixed.inference.satterthwaite import VarianceUncertainty
+from skmixed.inspection.attributes import from_centre
+
+TESTS = ("z", "t")
+
+
+def fixed_effects_table(
+    model: Any, level: float, test: str | None, uncertainty: VarianceUncertainty | None
+) -> pd.DataFrame:
+    """One row a fixed effect, the intercept first.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted.
+    level : float
+        Probability of the intervals.
+    test : {None, "z", "t"}
+    uncertainty : VarianceUncertainty or None
+        For "t".
+
+    Returns
+    -------
+    DataFrame
+        Columns estimate, std_error, lower, upper and, with a test, statistic and
+        p_value, for "t" with df before them.
+    """
+    std_error = np.sqrt(np.maximum(np.diagonal(model.coef_cov_), 0.0))
+    names = list(model.design_encoder_.fixed.names)
+    estimates = model.coef_
+    if len(std_error) > len(estimates):
+        estimates = np.append(model.intercept_, estimates)
+    df = np.full(len(estimates), np.inf)
+    if uncertainty is not None:
+        df = uncertainty.degrees_of_freedom(from_centre(model.design_encoder_, model.fit_result_))
+    half = _quantile(0.5 + 0.5 * level, df) * std_error
+    columns = {
+        "estimate": estimates,
+        "std_error": std_error,
+        "lower": estimates - half,
+        "upper": estimates + half,
+    }
+    if test is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = np.where(std_error > 0.0, estimates / std_error, np.nan)
+        if test == "t":
+            columns["df"] = df
+        columns |= {"statistic": statistic, "p_value": 2.0 * _lower_tail(-np.abs(statistic), df)}
+    return pd.DataFrame(columns, index=names[len(names) - len(estimates) :])
+
+
+def refuse_t_test(model: Any, X: Any, y: Any) -> None:
+    """Raise where Satterthwaite's degrees of freedom are not defined or have no data.
+
+    Parameters
+    ----------
+    model : estimator
+    X, y : object
+        Training data, or None.
+
+    Raises
+    ------
+    ValueError
+    """
+    if model.family != "gaussian":
+        raise ValueError(
+            f"test='t' belongs to normal responses; a {model.family} model has no noise variance "
+            "to be unsure of. Use test='z'."
+        )
+    if model.posterior != "full":
+        raise ValueError(
+            f"test='t' needs posterior='full'; the standard errors of {model.posterior!r} are "
+            "known to be too small. Fit with posterior='full', or use test='z'."
+        )
+    if X is None or y is None:
+        raise ValueError(
+            "test='t' needs the training data, which are not kept: call summary(X, y, test='t') "
+            "with the X, y (and sample_weight) of fit, or use test='z'."
+        )
+    if model.fit_result_.interpolates:
+        raise ValueError(
+            "test='t' has no noise to judge by: the fixed effects reproduce the response. Check "
+            "that the response is not among the columns of X."
+        )
+
+
+def _quantile(probability: float, df: np.ndarray) -> np.ndarray:
+    """Of Student's t; of the normal distribution where df is infinite or not defined."""
+    finite = np.isfinite(df)
+    return np.where(
+        finite, stdtrit(np.where(finite, df, 1.0), probability), float(ndtri(probability))
+    )
+
+
+def _lower_tail(statistic: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Distribution function of Student's t; of the normal where df is infinite."""
+    finite = np.isfinite(df)
+    return np.where(finite, stdtr(np.where(finite, df, 1.0), statistic), ndtr(statistic))

@@ -1,0 +1,133 @@
+"""What `summary` says, in tables, text and HTML."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
+from skmixed.datasets import make_mixed_classification, make_mixed_regression
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y, _ = make_mixed_regression(
+        n_samples=400, groups=(20, 8), n_features=2, n_slopes=(2, 0), random_state=1
+    )
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return MixedEffectsVIRegressor(["(1 + x0 + x1 | g0)", "g1"]).fit(*data)
+
+
+def test_unfitted():
+    with pytest.raises(NotFittedError):
+        MixedEffectsVIRegressor().summary()
+
+
+def test_z(model):
+    table = model.summary(test="z").to_frame()
+    z = table["estimate"] / table["std_error"]
+    np.testing.assert_allclose(table["statistic"], z)
+    np.testing.assert_allclose(table["p_value"], 2 * stats.norm.sf(np.abs(z)))
+    np.testing.assert_allclose(table["upper"], table["estimate"] + 1.959964 * table["std_error"])
+    assert "df" not in table
+
+
+def test_t(model, data):
+    table = model.summary(*data, test="t").to_frame()
+    t, df = table["estimate"] / table["std_error"], table["df"]
+    np.testing.assert_allclose(table["p_value"], 2 * stats.t.sf(np.abs(t), df))
+    half = stats.t.ppf(0.975, df) * table["std_error"]
+    np.testing.assert_allclose(table["lower"], table["estimate"] - half)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.999])
+def test_level(model, level):
+    table = model.summary(level=level).to_frame()
+    half = stats.norm.ppf(0.5 + level / 2) * table["std_error"]
+    np.testing.assert_allclose(table["upper"] - table["estimate"], half)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"test": "F"}, "test='F' is not known"), ({"level": 95}, "level=95 must lie"),
+     ({"test": True}, "test=True is not known")],
+)  # fmt: skip
+def test_refused(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.summary(**arguments)
+
+
+def test_correlations_stand_beside_their_term(model):
+    shown = model.summary().variance_components.reset_index()
+    covariance = model.random_effects_cov_["g0"]
+    sd = np.sqrt(np.diagonal(covariance))
+    correlation = covariance / np.outer(sd, sd)
+    assert list(shown["group"]) == ["g0", "g0", "g0", "g1", "Residual"]
+    np.testing.assert_allclose(shown["sd"][:3], sd)
+    np.testing.assert_allclose(shown.iloc[1, 4], correlation.loc["x0", "Intercept"])
+    np.testing.assert_allclose(
+        shown.iloc[2, 4:6].astype(float), correlation.loc["x1", ["Intercept", "x0"]]
+    )
+    assert shown.iloc[[0, 3, 4], 4:].isna().all(axis=None)
+
+
+def test_facts(model):
+    facts = model.summary().facts
+    # intercept, two slopes; six covariances and a variance; the noise
+    assert f"{-2 * model.elbo_ + 2 * 11:.4f}, 11 parameters" in facts["AIC"]
+    assert f"{-2 * model.elbo_ + np.log(400) * 11:.4f}" in facts["BIC"]
+    assert "restricted log likelihood" in facts["ELBO"]
+    assert facts["Solver"] == "direct"
+    assert facts["Iterations"].startswith(f"{model.n_iter_} (converged")
+
+
+def test_bounds_are_called_bounds():
+    X, y, _ = make_mixed_classification(n_samples=300, groups=(15, 5), random_state=0)
+    model = MixedEffectsVIClassifier(["g0", "g1"]).fit(X, y)
+    summary = model.summary(test="z")
+    assert "lower bound" in summary.facts["ELBO"]
+    assert "of the bound" in summary.facts["AIC"]
+    assert "variances are taken for known" in str(summary)
+
+
+def test_an_estimated_elbo_has_an_error():
+    X, y, _ = make_mixed_regression(n_samples=2000, groups=(200, 150), random_state=1)
+    model = MixedEffectsVIRegressor(["g0", "g1"], solver="iterative").fit(X, y)
+    assert model.elbo_std_ > 0.0
+    assert f"standard error {model.elbo_std_:.2g}" in model.summary().facts["ELBO"]
+
+
+def test_no_convergence_is_said(data):
+    with pytest.warns(ConvergenceWarning):
+        model = MixedEffectsVIRegressor(["g0", "g1"], max_iter=1).fit(*data)
+    assert "NOT converged" in str(model.summary())
+
+
+def test_small_p_values_are_readable(data):
+    X, y = data
+    frame = X.assign(x0=y + 0.01 * np.arange(400) % 3)
+    model = MixedEffectsVIRegressor(["g1"]).fit(frame[["x0", "g1"]], y)
+    assert "<1e-16" in str(model.summary(test="z"))
+    assert "&lt;1e-16" in model.summary(test="z")._repr_html_()
+
+
+def test_html_is_well_formed(model, data):
+    from xml.etree import ElementTree
+
+    summary = model.summary(*data, test="t")
+    tree = ElementTree.fromstring(summary._repr_html_())
+    cells = ["".join(cell.itertext()) for cell in tree.iter("td")]
+    assert f"{summary.fixed_effects['df'].iloc[1]:.6g}" in cells
+    assert "Satterthwaite" in str(summary)
+
+
+def test_tables_are_copies(model):
+    frame = model.summary().to_frame()
+    frame.loc[:] = 0.0
+    assert isinstance(frame, pd.DataFrame)
+    assert (model.summary().fixed_effects["std_error"] > 0).all()
