@@ -1,9 +1,14 @@
 """Configuration of the documentation."""
 
 import re
+import sys
 import warnings
+from pathlib import Path
 
 import skmixed
+
+# Modules of this folder: order of the gallery, formulas.
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "skmixed"
 author = "The skmixed developers"
@@ -14,7 +19,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",
-    "sphinx.ext.mathjax",
+    "matplotlib.sphinxext.plot_directive",
+    "mathml",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -27,18 +33,40 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
+# Code blocks that draw: shown with the picture, without links to its files.
+plot_include_source = True
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = [("png", 120)]
+plot_rcparams = {"savefig.bbox": "tight"}
+plot_apply_rcparams = True
+
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
+    "within_subsection_order": "gallery_order.by_lesson",
+    # Every page of the API ends with the examples that use the name.
+    "backreferences_dir": "generated/gallery",
+    "doc_module": ("skmixed",),
     "abort_on_example_error": True,
     "show_memory": False,
     "download_all_examples": False,
 }
 
+toc_object_entries_show_parents = "hide"
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skmixed"
-html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
-html_sidebars = {"quickstart": [], "api": []}
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "header_links_before_dropdown": 6,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_static_path = ["_static"]
+html_css_files = ["skmixed.css"]
+html_sidebars = {"quickstart": [], "coming_from": []}
 # What an example warns of is shown by the example where it matters.
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 

@@ -271,6 +271,7 @@ panel.plot(full_steps["department SD"], "o-", color=BLUE, label="full posterior"
 panel.set_xlabel("iteration")
 panel.set_ylabel("SD of the departments")
 panel.set_ylim(bottom=-0.01)
+panel.locator_params(axis="x", integer=True)
 panel.set_title("Independent normals squeeze the departments out")
 panel.legend(frameon=False)
 finish(figure, "3_department_sd")
@@ -515,7 +516,8 @@ print(f"R^2 on the test ratings: {pipeline.score(X.loc[X_test.index], y_test):.4
 # differ in how their service lectures are rated? Do instructors? Bar terms say so:
 # ``(1 + service | d)`` gives each instructor a level and a service effect, with a
 # correlation between them. To tell models apart, variances to a thousandth of a standard
-# error are plenty, so the search goes with a coarse ``tol``.
+# error are plenty, so the search goes with a coarse ``tol``. :doc:`plot_grid_search` asks the
+# same for instructors who are new, and gets another answer.
 
 candidates = [
     ["s", "d", "dept"],

@@ -12,16 +12,23 @@ Examples
 """
 
 from skmixed.classifier import MixedEffectsVIClassifier
+from skmixed.encoder import MixedEffectsEncoder
 from skmixed.formula_interface import mixed
+from skmixed.inspection import compare_models, icc, parametric_bootstrap, r2
 from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.spec import RandomEffect
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MixedEffectsEncoder",
     "MixedEffectsVIClassifier",
     "MixedEffectsVIRegressor",
     "RandomEffect",
     "__version__",
+    "compare_models",
+    "icc",
     "mixed",
+    "parametric_bootstrap",
+    "r2",
 ]

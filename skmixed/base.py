@@ -21,6 +21,7 @@ from skmixed.design import (
     Table,
     number_unknown_levels,
     pick_columns,
+    readable,
     refuse_unknown_levels,
     resolve_spec,
 )
@@ -48,6 +49,7 @@ from skmixed.validation import (
     check_include,
     check_integer,
     check_positive,
+    check_scale,
     check_weight_range,
 )
 
@@ -90,9 +92,10 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Fit on rows in memory."""
         self._check_parameters()
+        X = readable(X)
+        table, target, weights = self._data(X, y, sample_weight, at_least=2)
         validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("_seen", None)
-        table, target, weights = self._data(X, y, sample_weight, at_least=2)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
         encoder, design = DesignEncoder.learn(
             self._spec(table),
@@ -122,6 +125,7 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Add rows to those seen, and fit on all."""
         self._check_parameters()
+        X = readable(X)
         seen: Accumulation | None = None
         if hasattr(self, "_seen"):
             seen, model = self._seen
@@ -138,8 +142,8 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
-        validate_data(self, X, reset=seen is None, skip_check_array=True)
         rows = self._rows(X, y, sample_weight)
+        validate_data(self, X, reset=seen is None, skip_check_array=True)
         reference = self._reference(*rows) if seen is None else seen.reference
         part = reference.part(*rows, available_threads(self.n_jobs))
         return self._fit_accumulation(part if seen is None else seen.merge(part))
@@ -259,7 +263,7 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
             if self.n_jobs == 0:
                 raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
         if self.noise_scale is not None:
-            check_positive("noise_scale", self.noise_scale)
+            check_scale("noise_scale", self.noise_scale)
         if self.family != "gaussian":
             for name in ("noise_scale", "precision_weights"):
                 if getattr(self, name) is not None:
@@ -386,6 +390,7 @@ class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
 
         The estimator stays as it is.
         """
+        X = readable(X)
         weights = check_case_weights(sample_weight, _num_samples(X))
         used = np.flatnonzero(weights)
         response = self._fitted_target(y, len(weights), used)

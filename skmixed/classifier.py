@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
-from skmixed.design import DesignEncoder, Table
+from skmixed.design import DesignEncoder, Table, as_vector
 from skmixed.distributed import refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
@@ -380,6 +380,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     # What makes classes of labels --------------------------------------------------
 
     def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
+        y = as_vector(y)
         ordered = bool(getattr(getattr(y, "dtype", None), "ordered", False))
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
         classes = np.unique(labels)

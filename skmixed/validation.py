@@ -11,6 +11,8 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from skmixed.design import as_vector
+
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise unless `value` is one of the words in `choices`."""
@@ -37,6 +39,19 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r} must be a positive number.")
 
 
+_LARGEST = 1e150
+
+
+def check_scale(name: str, value: Any) -> None:
+    """Raise unless `value` is a positive number whose square does not overflow, and is not 0."""
+    check_positive(name, value)
+    if not 1.0 / _LARGEST <= value <= _LARGEST:
+        raise ValueError(
+            f"{name}={value!r} has a square that is no number of double precision; change the "
+            "unit of y."
+        )
+
+
 def check_level(level: Any) -> None:
     """Raise unless `level` is a probability strictly between 0 and 1."""
     if isinstance(level, bool) or not isinstance(level, Real) or not 0 < float(level) < 1:
@@ -54,8 +69,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y")
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(_array(as_vector(y), "y", dtype="numeric", ensure_all_finite=False), warn=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
     if len(y) != n_rows:
@@ -66,7 +80,23 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     y = y.astype(np.float64, copy=False)
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
+    largest = max(y.max(initial=0.0), -y.min(initial=0.0))
+    if largest > _LARGEST:
+        raise ValueError(
+            f"y has a largest absolute value of {largest:.3g}, whose square is no number of double "
+            "precision; change the unit of y."
+        )
     return y
+
+
+def _array(values: Any, name: str, **options: Any) -> np.ndarray:
+    """Values as an array of one or two dimensions; an error says which values they were."""
+    try:
+        return check_array(values, ensure_2d=False, input_name=name, **options)
+    except TypeError as error:
+        raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
 
 
 def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
@@ -82,7 +112,7 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    labels = column_or_1d(y, warn=True)
+    labels = column_or_1d(as_vector(y), warn=True)
     if len(labels) != n_rows:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
@@ -95,10 +125,24 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
             np.isinf(labels),
             "Input y contains infinity or a value too large for dtype('float64').",
         )
+    if labels.dtype.kind == "O":
+        _refuse_without_order(labels)
     recurring = labels.dtype.kind == "f" and 2 * len(np.unique(labels)) <= len(labels)
     if not (ordered and recurring):
         check_classification_targets(labels)
     return labels
+
+
+def _refuse_without_order(labels: np.ndarray) -> None:
+    """Raise unless labels can be sorted."""
+    try:
+        np.unique(labels)
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise ValueError(
+            f"Unknown label type: y mixes labels of the types {kinds}, which have no common order; "
+            "make all of them text or all of them numbers."
+        ) from None
 
 
 def _refuse(bad: np.ndarray, message: str) -> None:
@@ -122,9 +166,7 @@ def check_case_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
     if isinstance(sample_weight, Real):
         weights = np.full(n_rows, float(sample_weight))
     else:
-        weights = check_array(
-            sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-        )
+        weights = _array(as_vector(sample_weight), "sample_weight", dtype=np.float64)
     if weights.ndim != 1:
         raise ValueError("Sample weights must be 1D array or scalar.")
     if len(weights) != n_rows:

@@ -7,7 +7,7 @@ without an order; families of counts and of ordered classes refuse those.
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
+from skmixed import MixedEffectsEncoder, MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.linalg.solvers import SOLVERS
 
 ESTIMATORS = [
@@ -32,6 +32,8 @@ ESTIMATORS += [
     for method in ("reml", "ml")
     for solver in SOLVERS
 ]
+# All columns of the checks are numbers, which pass through; test_encoder.py encodes one.
+ESTIMATORS += [MixedEffectsEncoder(joint=joint) for joint in (True, False)]
 
 
 @pytest.mark.filterwarnings("ignore")

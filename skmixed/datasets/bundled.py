@@ -19,6 +19,10 @@ CBPP_FEATURES = ("herd", "period", "size")
 CBPP_CATEGORIES = ("herd", "period")
 CBPP_TARGET = "incidence"
 
+SLEEPSTUDY_FEATURES = ("Days", "Subject")
+SLEEPSTUDY_CATEGORIES = ("Subject",)
+SLEEPSTUDY_TARGET = "Reaction"
+
 
 def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
     """Load the InstEval lecture ratings (regression, crossed groups).
@@ -148,24 +152,97 @@ def load_cbpp(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
     >>> int(frame["incidence"].sum()), int(frame["size"].sum())
     (99, 842)
     """
+    return _load_table(
+        "cbpp", CBPP_FEATURES, CBPP_CATEGORIES, CBPP_TARGET, np.int64, as_frame, return_X_y
+    )
+
+
+def load_sleepstudy(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
+    """Load the sleep study (regression, growth of a response by subject).
+
+    Mean reaction times (`Reaction`, in ms) of 18 subjects (`Subject`) on ten days (`Days`,
+    0 to 9), three hours a night in bed after day 2: the example of random slopes that
+    comes with the R package lme4. The study is that of Belenky and others [1]_.
+
+    Parameters
+    ----------
+    as_frame : bool, default=True
+        Give a DataFrame and a Series, subjects as a categorical column of integers, days
+        as integers. If False: arrays, of integers and of floats.
+    return_X_y : bool, default=False
+        Give ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        data : DataFrame or ndarray of shape (180, 2)
+            The columns `Days`, `Subject`.
+        target : Series or ndarray of shape (180,)
+            Reaction times in milliseconds, `Reaction`.
+        frame : DataFrame of shape (180, 3) or None
+            Data and target together, when ``as_frame=True``.
+        feature_names, target_names : list of str
+            The names of the columns.
+        DESCR : str
+            Description, source and licence (GPL >= 2, as lme4).
+
+    (X, y) : tuple
+        Only with ``return_X_y=True``.
+
+    References
+    ----------
+    .. [1] Belenky and others (2003). Patterns of performance degradation and
+       restoration during sleep restriction and subsequent recovery: a sleep dose-response
+       study. Journal of Sleep Research 12(1), 1-12.
+       :doi:`10.1046/j.1365-2869.2003.00337.x`
+
+    Examples
+    --------
+    >>> from skmixed import mixed
+    >>> from skmixed.datasets import load_sleepstudy
+    >>> frame = load_sleepstudy().frame
+    >>> frame.shape, frame["Subject"].nunique()
+    ((180, 3), 18)
+    >>> model = mixed("Reaction ~ Days + (1 + Days | Subject)", frame)
+    >>> round(model.intercept_, 2), round(float(model.coef_[0]), 2)
+    (251.41, 10.47)
+    """
+    return _load_table(
+        "sleepstudy", SLEEPSTUDY_FEATURES, SLEEPSTUDY_CATEGORIES, SLEEPSTUDY_TARGET, np.float64,
+        as_frame, return_X_y,
+    )  # fmt: skip
+
+
+def _load_table(
+    name: str,
+    features: Sequence[str],
+    categories: Sequence[str],
+    target_name: str,
+    target_type: type[np.number],
+    as_frame: bool,
+    return_X_y: bool,
+) -> Any:
+    """A small table of integer features, from ``name.csv.gz``, with its note ``name.md``."""
     folder = resources.files(__package__) / "data"
-    with resources.as_file(folder / "cbpp.csv.gz") as path:
-        stored = pd.read_csv(path)[[*CBPP_FEATURES, CBPP_TARGET]]
+    with resources.as_file(folder / f"{name}.csv.gz") as path:
+        stored = pd.read_csv(path)[[*features, target_name]]
 
     data: Any
     target: Any
     frame: pd.DataFrame | None = None
     if as_frame:
-        frame = stored.astype(dict.fromkeys(CBPP_CATEGORIES, "category"))
-        data = frame[list(CBPP_FEATURES)].copy()
-        target = frame[CBPP_TARGET]
+        frame = stored.astype(dict.fromkeys(categories, "category"))
+        data = frame[list(features)].copy()
+        target = frame[target_name]
     else:
-        data = stored[list(CBPP_FEATURES)].to_numpy(np.int64)
-        target = stored[CBPP_TARGET].to_numpy(np.int64)
+        data = stored[list(features)].to_numpy(np.int64)
+        target = stored[target_name].to_numpy(target_type)
 
     if return_X_y:
         return data, target
-    return _bunch(data, target, frame, CBPP_FEATURES, CBPP_TARGET, folder / "cbpp.md")
+    return _bunch(data, target, frame, features, target_name, folder / f"{name}.md")
 
 
 def _bunch(

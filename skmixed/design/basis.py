@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from skmixed.design.checks import require_finite
+from skmixed.design.checks import require_finite, shortened
 from skmixed.design.functions import learnt_functions
 from skmixed.design.table import Table
 from skmixed.design.variables import LearntVariable, learn_variable
@@ -20,6 +21,7 @@ from skmixed.spec import ColumnKey, TermList, Variable
 FloatArray = npt.NDArray[np.float64]
 
 INTERCEPT = "Intercept"
+MAX_INDICATORS = 20_000
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,11 @@ class Basis:
         coded = _code_terms(written, terms.intercept, [v.categorical for v in variables])
         names = [INTERCEPT] if terms.intercept else []
         slices = [(0, 1)] if terms.intercept else []
+        indicators = 0
         for term in coded:
             start = len(names)
             of_each = [variables[v.position].names(v.full) for v in term]
+            indicators += _count_indicators(variables, term, of_each, indicators)
             # As in R the levels of the first variable of an interaction vary fastest.
             names += [":".join(parts[::-1]) for parts in product(*of_each[::-1])]
             slices.append((start, len(names)))
@@ -273,6 +277,26 @@ def _code_terms(
         spans_constant = spans_constant or all(variable.full for variable in variables)
         coded.append(tuple(variables))
     return tuple(coded)
+
+
+def _count_indicators(
+    variables: tuple[LearntVariable, ...],
+    term: tuple[CodedVariable, ...],
+    of_each: list[list[str]],
+    before: int,
+) -> int:
+    """Number of indicators in a term; refuses what no memory could hold."""
+    columns = prod(len(names) for names in of_each)
+    if columns == 1:
+        return 0
+    if before + columns > MAX_INDICATORS:
+        name = shortened(":".join(variables[coded.position].variable.label for coded in term))
+        raise ValueError(
+            f"The term {name} stands for {columns} columns of 0 and 1, one for each (combination "
+            f"of) level; all terms together can have {MAX_INDICATORS}. Let columns of many levels "
+            "group the rows instead, as in (1 | a:b), or leave the term out."
+        )
+    return columns
 
 
 def _refuse_same_names(names: list[str]) -> None:

@@ -1,11 +1,39 @@
-"""Checks of columns that are used as numbers."""
+"""Checks of columns that are used as numbers, and names in messages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+LETTERS_SHOWN = 100
+# Beyond it the square of a number overflows, or is 0: no variance can be computed.
+LARGEST = 1e150
+
+
+def shortened(name: Any) -> str:
+    """Write a name for a message, cut where it would fill the screen.
+
+    Parameters
+    ----------
+    name : object
+        What a user passed as the name of a column.
+
+    Returns
+    -------
+    str
+        As Python writes it; after 100 letters three dots.
+
+    Examples
+    --------
+    >>> from skmixed.design.checks import shortened
+    >>> shortened("days"), len(shortened("x + " * 1000))
+    ("'days'", 103)
+    """
+    text = repr(name)
+    return text if len(text) <= LETTERS_SHOWN else f"{text[:LETTERS_SHOWN]}..."
 
 
 def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int = 0) -> None:
@@ -55,3 +83,40 @@ def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int
         f"Input X contains infinity in column {name!r}: the first is {values[row]} in row "
         f"{first_row + row}; correct or drop these rows."
     )
+
+
+def require_range(
+    columns: npt.NDArray[np.float64], names: Sequence[str], *, smallest: float = 0.0
+) -> None:
+    """Refuse columns whose squares are not numbers of floating point.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_rows, n_columns)
+        Finite values.
+    names : sequence of str
+        How the columns are called in the error.
+    smallest : float, default=0
+        Least size of the largest absolute value of a column that is not 0 throughout.
+
+    Raises
+    ------
+    ValueError
+        When a column has a value beyond 1e150, or all of its values are too small.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmixed.design.checks import require_range
+    >>> require_range(np.array([[1e120], [-1.0]]), ["x"])
+    """
+    if columns.size == 0:
+        return
+    sizes = np.maximum(columns.max(axis=0), -columns.min(axis=0))
+    bad = (sizes > LARGEST) | ((sizes > 0.0) & (sizes < smallest))
+    if bad.any():
+        first = int(bad.argmax())
+        raise ValueError(
+            f"Column {names[first]!r} has a largest absolute value of {sizes[first]:.3g}, whose "
+            "square is no number of double precision; change its unit."
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.basis import Basis
-from skmixed.design.checks import require_finite
+from skmixed.design.checks import LARGEST, require_finite, require_range
 from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.design.integers import CodeArray
 from skmixed.design.table import Table
@@ -156,7 +156,10 @@ class DesignEncoder:
             None if offset is None else table.label(offset),
             None if precision_weights is None else table.label(precision_weights),
         )
-        return learnt, learnt._design(table, tuple(factors), with_weights=True)
+        design = learnt._design(table, tuple(factors), with_weights=True)
+        if complete:
+            _refuse_range(design, smallest=1.0 / LARGEST)
+        return learnt, design
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -301,7 +304,7 @@ class DesignEncoder:
         weights = None
         if with_weights and self.precision_weights is not None:
             weights = _positive(table, self.precision_weights)
-        return Design(
+        design = Design(
             fixed=self.fixed.matrix(table),
             fixed_names=self.fixed.names,
             has_intercept=self.fixed.intercept,
@@ -309,6 +312,16 @@ class DesignEncoder:
             offset=None if self.offset is None else _finite(table, self.offset),
             precision_weights=weights,
         )
+        _refuse_range(design)
+        return design
+
+
+def _refuse_range(design: Design, smallest: float = 0.0) -> None:
+    """Raise where the square of a number overflows, or a whole column vanishes in squares."""
+    require_range(design.fixed, design.fixed_names, smallest=smallest)
+    for factor in design.factors:
+        if factor.basis is not None:
+            require_range(factor.basis, factor.term_names, smallest=smallest)
 
 
 def _by_factor(terms: tuple[RandomTerm, ...], table: Table) -> list[list[RandomTerm]]:

@@ -11,6 +11,7 @@ from skmixed.design.basis import Basis
 from skmixed.design.integers import CodeArray
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.table import Table
+from skmixed.formula.errors import printable
 from skmixed.spec import RandomTerm
 
 FloatArray = npt.NDArray[np.float64]
@@ -120,10 +121,11 @@ class FactorEncoder:
             start = len(names)
             for name in basis.names:
                 if name in names:
+                    shown = printable(levels.name)
                     raise ValueError(
                         f"The effect {name!r} varies by {levels.name!r} in two terms, so their "
                         "variances cannot be told apart; write it once, for instance "
-                        f"(0 + x | {levels.name}) next to (1 | {levels.name})."
+                        f"(0 + x | {shown}) next to (1 | {shown})."
                     )
                 names.append(name)
             # Without correlations every effect stands alone, except that the

@@ -110,21 +110,28 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
     """
     if name in _PLAIN:
         return FittedFunction(name)
-    if name == "center":
-        return FittedFunction(name, shift=float(values.mean()))
-    if name != "scale":
+    if name not in _LEARNING:
         known = ", ".join([*_PLAIN, *_LEARNING])
         raise ValueError(
             f"Function {name!r} on column {column!r} is not known; use one of {known}, or "
             "compute the column before the fit."
         )
+    with np.errstate(all="ignore"):
+        shift, divisor = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    if name == "center":
+        divisor = 1.0
     # Rounding gives a constant column a tiny standard deviation; compare the values instead.
-    if values.min() == values.max():
+    elif values.min() == values.max():
         raise ValueError(
             f"scale() of column {column!r}: all values are {values[0]}, so their standard "
             "deviation is 0; drop the column or write it without scale()."
         )
-    return FittedFunction(name, float(values.mean()), float(values.std(ddof=1)))
+    if not (np.isfinite(shift) and 0.0 < divisor < np.inf):
+        raise ValueError(
+            f"{name}() of column {column!r} has the mean {shift:.3g} and the standard deviation "
+            f"{divisor:.3g}, beyond the numbers of double precision; change the unit of the column."
+        )
+    return FittedFunction(name, shift, divisor)
 
 
 def learnt_functions(variable: Variable) -> tuple[str, ...]:

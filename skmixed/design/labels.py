@@ -1,7 +1,8 @@
 """The distinct labels of one column, and codes for any column that holds them.
 
 Labels match by value: the integer 3 of any width, the float 3.0 and the
-category 3 are one label. Text and numbers never match.
+category 3 are one label, and so are a date and the midnight at which it
+begins. Text and numbers never match.
 """
 
 from __future__ import annotations
@@ -152,6 +153,8 @@ class ColumnLabels:
         if _is_numbers(found):
             return self._codes_of_numbers(found)
         labels = self._hashed
+        if "M" in (labels.dtype.kind, found.dtype.kind):
+            labels, found = midnights(labels), midnights(found)
         if self._holds_numbers or labels.dtype != found.dtype:
             both_dates = labels.dtype.kind == "M" and found.dtype.kind == "M"
             if not both_dates:
@@ -292,6 +295,24 @@ def canonical(found: Any) -> Any:
         if plain.dtype.kind in "iu" and plain.dtype != np.uint64:
             return plain.astype(np.int64)
     return plain
+
+
+def midnights(values: Any) -> Any:
+    """Dates as the times at which they begin, anything else as it is.
+
+    Parameters
+    ----------
+    values : ndarray, pandas ExtensionArray or Index of shape (n_levels,)
+        Labels.
+
+    Returns
+    -------
+    ndarray, ExtensionArray or Index of shape (n_levels,)
+        `values`, or times in seconds where all of them are dates.
+    """
+    if values.dtype != object or pd.api.types.infer_dtype(values) != "date":
+        return values
+    return pd.DatetimeIndex(np.asarray(values).astype("datetime64[D]").astype("datetime64[s]"))
 
 
 def as_objects(values: Any) -> npt.NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skmixed.design.integers import CodeArray
-from skmixed.design.labels import ColumnLabels, Declared, as_objects
+from skmixed.design.labels import ColumnLabels, Declared, as_objects, midnights
 
 Merged = tuple[ColumnLabels, CodeArray, CodeArray]
 
@@ -177,6 +177,8 @@ def _same_values(left: Any, right: Any) -> bool:
 
 def _join(left: Any, right: Any) -> Any:
     """Labels of both parts in a type that holds each of them exactly."""
+    if "M" in (left.dtype.kind, right.dtype.kind):
+        left, right = (_without_index(midnights(part)) for part in (left, right))
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         if left.dtype == right.dtype:
             return np.concatenate([left, right])
@@ -192,6 +194,11 @@ def _join(left: Any, right: Any) -> Any:
             # The finer of two units of time does not reach as far as the other.
             pass
     return np.concatenate([as_objects(left), as_objects(right)])
+
+
+def _without_index(values: Any) -> Any:
+    """The array behind an index, as labels are kept."""
+    return np.asarray(values) if isinstance(values, pd.DatetimeIndex) else values
 
 
 def _common_types(left: np.dtype[Any], right: np.dtype[Any]) -> list[np.dtype[Any]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from skmixed.design.basis import refuse_categorical
+from skmixed.design.checks import shortened
 from skmixed.design.table import Table
 from skmixed.formula import parse_formula, parse_random_terms
 from skmixed.spec import ColumnKey, ModelSpec, RandomEffect, RandomTerm, TermList, Variable
@@ -85,14 +86,16 @@ def _from_formula(
 ) -> ModelSpec:
     if random_effects is not None and not _is_from_dtype(random_effects):
         raise ValueError(
-            f"Both formula={formula!r} and random_effects={random_effects!r} were given; write "
-            "the random effects into the formula, as in '1 + x + (1 | g)', or drop the formula."
+            f"Both formula={shortened(formula)} and random_effects={shortened(random_effects)} "
+            "were given; write the random effects into the formula, as in '1 + x + (1 | g)', or "
+            "drop the formula."
         )
     spec = parse_formula(formula)
     if spec.response is not None:
         raise ValueError(
-            f"formula={formula!r} names the response {spec.response.label!r}, but an estimator "
-            "takes it from y; drop the left side and '~', or use skmixed.mixed(formula, data)."
+            f"formula={shortened(formula)} names the response {shortened(spec.response.label)}, "
+            "but an estimator takes it from y; drop the left side and '~', or use "
+            "skmixed.mixed(formula, data)."
         )
     fixed = _terms_with_labels(spec.fixed, table)
     return ModelSpec(

@@ -14,6 +14,12 @@ import pandas as pd
 
 NUMERIC_KINDS = "biuf"
 
+_READERS = ("toPandas", "collect", "execute", "read_all", "to_table", "df")
+"""What reads the rows of data that are not in memory, in the order to be recommended."""
+
+_NESTED_OR_WIDE = ("Struct", "List", "Array", "Int128", "UInt128")
+"""Types of polars that NumPy cannot hold value by value."""
+
 
 def refuse_duplicates(labels: pd.Index) -> None:
     """Refuse two columns of one name.
@@ -36,8 +42,53 @@ def refuse_duplicates(labels: pd.Index) -> None:
         )
 
 
+def readable(X: Any) -> Any:
+    """X in the form in which its columns can be taken one by one.
+
+    Parameters
+    ----------
+    X : object
+        What the user passed.
+
+    Returns
+    -------
+    object
+        The frame inside one of narwhals, the pandas form of a table of pyarrow
+        (or of another library that offers one), else X as it is.
+
+    Raises
+    ------
+    TypeError
+        When the rows are not in memory, or are there in a form that is no table,
+        naming the call that makes one.
+    """
+    if hasattr(X, "to_native"):
+        X = X.to_native()
+    if isinstance(X, (pd.DataFrame, np.ndarray, list, tuple)):
+        return X
+    library = type(X).__module__.split(".")[0]
+    kind = f"{library} {type(X).__name__}".removeprefix("builtins ")
+    # Methods of the class: some frames have their columns as attributes.
+    readers = (*_READERS, "compute") if hasattr(X, "map_partitions") else _READERS
+    reader = next((name for name in readers if hasattr(type(X), name)), None)
+    if reader is not None:
+        raise TypeError(
+            f"X is a {kind}, whose rows have not been read; pass the data frame that "
+            f"X.{reader}() gives."
+        )
+    if is_foreign_frame(X):
+        return X
+    if hasattr(X, "to_pandas"):
+        return X.to_pandas()
+    if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "__array__"):
+        raise TypeError(f"X is a {kind}, which is no data frame; pass pyarrow.table(X).")
+    if isinstance(X, (str, bytes, dict)):
+        raise TypeError(f"X is a {kind}, which is no data frame; make a pandas.DataFrame of it.")
+    return X
+
+
 def is_foreign_frame(X: Any) -> bool:
-    """Whether X is a data frame of another library (polars, narwhals, ...).
+    """Whether X is a data frame of another library, such as polars.
 
     Parameters
     ----------
@@ -55,6 +106,7 @@ def is_foreign_frame(X: Any) -> bool:
         and all(isinstance(name, str) for name in columns)
         and hasattr(X, "__getitem__")
         and hasattr(X, "shape")
+        and (not columns or hasattr(X[columns[0]], "to_numpy"))
     )
 
 
@@ -70,12 +122,14 @@ def foreign_column(column: Any) -> Any:
     -------
     ndarray or pandas ExtensionArray
         Its values; enumerations and categories stay categorical, integers stay
-        integers even where some are missing.
+        integers even where some are missing, dates stay dates and time zones are kept.
     """
     dtype = str(column.dtype)
     if dtype.startswith("Enum"):
         # The order of an enumeration is the order of its levels.
         return pd.Categorical(column.to_list(), categories=list(column.dtype.categories))
+    if dtype.startswith(_NESTED_OR_WIDE):
+        return _objects(column.to_list())
     null_count = getattr(column, "null_count", lambda: 0)()
     if null_count and dtype.lower().startswith(("int", "uint")):
         # Plain conversion would turn integers into floats, and large ids into others.
@@ -83,7 +137,76 @@ def foreign_column(column: Any) -> Any:
     values = np.asarray(column.to_numpy())
     if dtype.startswith("Categorical"):
         return pd.Categorical(values)
+    if dtype == "Date":
+        return values.astype("datetime64[D]").astype(object)
+    if getattr(column.dtype, "time_zone", None) is not None:
+        # The plain values are those of UTC.
+        return pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(column.dtype.time_zone).array
     return values
+
+
+def is_numeric_dtype(dtype: Any) -> bool:
+    """Whether pandas holds numbers (booleans too) under this type of its own.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of a column.
+
+    Returns
+    -------
+    bool
+        False for categories, of numbers too, and for complex numbers.
+    """
+    return bool(
+        not isinstance(dtype, pd.CategoricalDtype)
+        and (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
+        and not pd.api.types.is_complex_dtype(dtype)
+    )
+
+
+def _objects(values: list[Any]) -> npt.NDArray[Any]:
+    """One object a row, even where the objects are lists."""
+    array = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        array[row] = value
+    return array
+
+
+def as_vector(values: Any) -> Any:
+    """A response or weights in a form whose type NumPy and scikit-learn read right.
+
+    Parameters
+    ----------
+    values : object
+        What the user passed: a column of any library, an array or a list.
+
+    Returns
+    -------
+    object
+        Numbers in nullable or Arrow types as plain ones, missing as NaN; an enumeration
+        of polars as ordered categories; anything else as it is.
+    """
+    if hasattr(values, "to_native"):
+        values = values.to_native()
+    dtype = getattr(values, "dtype", None)
+    if hasattr(values, "to_list") and hasattr(values, "to_numpy") and not _is_pandas(values):
+        column = foreign_column(values)
+        is_enum = str(dtype).startswith("Enum")
+        return as_vector(column.as_ordered() if is_enum else column)
+    if isinstance(dtype, np.dtype) or not _is_pandas(values):
+        return values
+    plain = getattr(dtype, "numpy_dtype", np.dtype(object))
+    if plain.kind in NUMERIC_KINDS:
+        complete = not values.isna().any()
+        return np.asarray(values.to_numpy(plain if complete else np.float64, na_value=np.nan))
+    if str(dtype).startswith("decimal"):
+        return values.astype(np.float64)
+    return values
+
+
+def _is_pandas(values: Any) -> bool:
+    return isinstance(values, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray))
 
 
 def as_array(X: Any) -> npt.NDArray[Any]:
@@ -107,7 +230,13 @@ def as_array(X: Any) -> npt.NDArray[Any]:
     if isinstance(X, np.ndarray) or hasattr(X, "__array__"):
         array = np.asarray(X)
     else:
-        array = np.asarray(X)
+        try:
+            array = np.asarray(X)
+        except ValueError as error:
+            raise ValueError(
+                f"X is no table of numbers and labels: {error} Pass rows of one length whose "
+                "entries are numbers or text."
+            ) from None
         if array.dtype.kind not in NUMERIC_KINDS + "c":
             # Lists of numbers and text: as one array the numbers would become text.
             array = np.asarray(X, dtype=object)
@@ -128,6 +257,7 @@ def as_array(X: Any) -> npt.NDArray[Any]:
 
 def pick_columns(X: Any, names: np.ndarray) -> Any:
     """The columns of a data frame that the formula's model was fitted on, if all are there."""
+    X = readable(X)
     columns = getattr(X, "columns", None)
     if columns is None or list(columns) == list(names):
         return X

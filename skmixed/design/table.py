@@ -17,11 +17,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import issparse
 
+from skmixed.design.checks import LETTERS_SHOWN, shortened
 from skmixed.design.sources import (
     NUMERIC_KINDS,
     as_array,
     foreign_column,
     is_foreign_frame,
+    is_numeric_dtype,
+    readable,
     refuse_duplicates,
 )
 from skmixed.spec import ColumnKey
@@ -32,6 +35,7 @@ _NAMES_SHOWN = 20
 _PIECE = 8192
 # What pandas calls object columns whose values are all numbers or missing.
 _NUMERIC_CONTENT = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
+_CALENDAR_CONTENT = ("date", "datetime", "datetime64", "timedelta", "timedelta64")
 
 
 class Table:
@@ -82,7 +86,8 @@ class Table:
         Parameters
         ----------
         X : DataFrame, array-like of shape (n_rows, n_columns)
-            pandas or polars data frame, numeric or object array, list of lists.
+            Data frame of pandas, polars or narwhals, table of pyarrow, numeric or
+            object array, list of lists.
 
         Returns
         -------
@@ -95,15 +100,13 @@ class Table:
             When X has no rows, is not two-dimensional, is complex or has two
             columns of one name.
         TypeError
-            When X is sparse.
+            When X is sparse, or is data whose rows have not been read.
         """
         if issparse(X):
             raise TypeError(
                 "Sparse data was passed for X, but dense data is required; use X.toarray()."
             )
-        if hasattr(X, "column_names") and hasattr(X, "to_pandas"):
-            # A table of pyarrow, whose columns have no names of their own.
-            X = X.to_pandas()
+        X = readable(X)
         if isinstance(X, pd.DataFrame):
             refuse_duplicates(X.columns)
             table = cls(X, X.columns.tolist(), len(X))
@@ -201,7 +204,7 @@ class Table:
         """Whether a column holds labels rather than numbers.
 
         Text, pandas categories and object columns with anything but numbers
-        are categorical; booleans are the numbers 0 and 1.
+        are categorical; booleans are the numbers 0 and 1, dates are neither.
 
         Parameters
         ----------
@@ -261,9 +264,9 @@ class Table:
         if isinstance(values, np.ndarray):
             if values.dtype.kind in NUMERIC_KINDS:
                 return np.asarray(values, dtype=np.float64)
-        elif _is_numeric_dtype(values.dtype):
+        elif is_numeric_dtype(values.dtype):
             return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
-        if self.is_categorical(position) or getattr(values.dtype, "kind", "O") in "mM":
+        if self.is_categorical(position) or _is_calendar(values):
             row, value = self._first_non_number(values)
             raise ValueError(
                 f"Column {self.names[position]!r} cannot be read as numbers: row {row} holds "
@@ -272,7 +275,13 @@ class Table:
             )
         missing = pd.isna(values)
         numbers = np.full(self.n_rows, np.nan)
-        numbers[~missing] = np.asarray(values, dtype=object)[~missing].astype(np.float64)
+        try:
+            numbers[~missing] = np.asarray(values, dtype=object)[~missing].astype(np.float64)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(
+                f"Column {self.names[position]!r} cannot be read as numbers of double precision: "
+                f"{error}; convert or drop the column."
+            ) from None
         return numbers
 
     def block(self, keys: Sequence[Any], *, out: FloatArray | None = None) -> FloatArray:
@@ -330,7 +339,7 @@ class Table:
             series = source.iloc[:, position]
             if isinstance(series.dtype, np.dtype):
                 return series.to_numpy()
-            if not isinstance(series.dtype, pd.ArrowDtype) or _is_numeric_dtype(series.dtype):
+            if not isinstance(series.dtype, pd.ArrowDtype) or is_numeric_dtype(series.dtype):
                 return series.array
         if position not in self._converted:
             # Text, dates and dictionaries of Arrow are read as plain arrays of values.
@@ -344,11 +353,11 @@ class Table:
         if isinstance(values.dtype, pd.CategoricalDtype):
             return True
         if not isinstance(values.dtype, np.dtype):
-            return not _is_numeric_dtype(values.dtype) and values.dtype.kind not in "mM"
+            return not is_numeric_dtype(values.dtype) and values.dtype.kind not in "mM"
         if values.dtype.kind != "O":
             return values.dtype.kind in "US"
         content = pd.api.types.infer_dtype(values, skipna=True)
-        if content in _NUMERIC_CONTENT:
+        if content in _NUMERIC_CONTENT + _CALENDAR_CONTENT:
             return False
         if content in ("string", "categorical"):
             return True
@@ -369,13 +378,15 @@ class Table:
 
     def _unknown(self, key: Any) -> ValueError:
         texts = [str(name) for name in self.names]
-        close = difflib.get_close_matches(str(key), texts, n=3)
-        hint = f" Did you mean {', '.join(repr(text) for text in close)}?" if close else ""
-        shown = ", ".join(repr(name) for name in self.names[:_NAMES_SHOWN])
+        # whole formulas arrive here where a name was expected
+        written = str(key)[:LETTERS_SHOWN]
+        close = difflib.get_close_matches(written, texts, n=3)
+        hint = f" Did you mean {', '.join(map(shortened, close))}?" if close else ""
+        shown = ", ".join(shortened(name) for name in self.names[:_NAMES_SHOWN])
         more = len(self.names) - _NAMES_SHOWN
         shown += f" and {more} more" if more > 0 else ""
         return ValueError(
-            f"Column {key!r} is not in X.{hint} X has the columns: {shown or 'none'}."
+            f"Column {shortened(key)} is not in X.{hint} X has the columns: {shown or 'none'}."
         )
 
 
@@ -383,10 +394,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (Number, np.bool_)) and not isinstance(value, complex)
 
 
-def _is_numeric_dtype(dtype: Any) -> bool:
-    """Whether pandas holds numbers (booleans too) under this type of its own."""
-    return bool(
-        not isinstance(dtype, pd.CategoricalDtype)
-        and (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
-        and not pd.api.types.is_complex_dtype(dtype)
-    )
+def _is_calendar(values: Any) -> bool:
+    """Whether a column holds dates or durations, as a type of its own or as objects."""
+    kind = getattr(values.dtype, "kind", "O")
+    return kind in "mM" or (kind == "O" and pd.api.types.infer_dtype(values) in _CALENDAR_CONTENT)

@@ -258,9 +258,12 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
     """
     if variable.categorical and variable.functions:
         raise ValueError(
-            f"{variable.label} applies a function to labels; apply functions to columns of numbers."
+            f"{variable.label!r} applies a function to labels; apply functions to columns of "
+            "numbers."
         )
-    if variable.categorical or (not variable.functions and table.is_categorical(variable.name)):
+    # asked of a marked column as well: containers are refused there
+    holds_labels = not variable.functions and table.is_categorical(variable.name)
+    if variable.categorical or holds_labels:
         return _learn_categorical(variable, table, complete)
     functions = []
     if variable.functions:

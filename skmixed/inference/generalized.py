@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
 from skmixed.design import Design
 from skmixed.inference.identification import spanned_by_fixed, typical_steps
@@ -116,6 +117,10 @@ def arrange(
         options.n_threads,
     )
     offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
+    log_exposure = 0.0
+    if design.offset is not None:
+        shares = weights / n_observations
+        log_exposure = float(logsumexp(design.offset[kept], b=shares))
     responses = Responses(
         rows,
         response[kept][rows.order],
@@ -123,7 +128,7 @@ def arrange(
         offset,
         typical_steps(columns)[:, None] * fixed.to_centred(),
     )
-    units = _units(fixed, bases, n_observations, options.integrate_fixed)
+    units = _units(fixed, bases, n_observations, options.integrate_fixed, log_exposure)
     return Arranged(responses, units, tuple(transform.dependent for transform in bases))
 
 
@@ -152,11 +157,13 @@ def _units(
     bases: list[BasisTransform],
     n_observations: float,
     integrate_fixed: bool,
+    log_exposure: float,
 ) -> Units:
     """Units of a model whose response stays as it is."""
     return Units(
         fixed=fixed,
         bases=tuple(transform.matrix for transform in bases),
+        moments=tuple(transform.moments for transform in bases),
         least_squares=np.zeros(fixed.rank),
         response_center=0.0,
         response_scale=1.0,
@@ -165,6 +172,7 @@ def _units(
         n_observations=n_observations,
         degrees_of_freedom=n_observations,
         integrate_fixed=integrate_fixed,
+        log_exposure=log_exposure,
     )
 
 

@@ -68,8 +68,8 @@ class QuadraticModel:
         The Newton step.
     scaled_gradient : float
         See `NewtonState`.
-    descent : ndarray or None
-        A direction of negative curvature, where there is one.
+    descents : ndarray (k, m)
+        Directions of negative curvature, the steepest first.
     flattest : float
         Smallest eigenvalue of the Hessian scaled to a unit diagonal.
     flat_direction : ndarray
@@ -78,7 +78,7 @@ class QuadraticModel:
 
     step: np.ndarray
     scaled_gradient: float
-    descent: np.ndarray | None
+    descents: np.ndarray
     flattest: float
     flat_direction: np.ndarray
 
@@ -141,7 +141,7 @@ def minimise(
         flat = not point.is_coarse and (gradients[-1] <= tol or _stagnates(gradients))
         state = NewtonState(
             point, derivatives, gradients[-1], n_iter,
-            tuple(deviances), tuple(gradients), flat and model.descent is None,
+            tuple(deviances), tuple(gradients), flat and not len(model.descents),
         )  # fmt: skip
         stop = report(state) if report is not None else False
         if state.converged or stop or n_iter >= max_iter or _is_idle(state):
@@ -183,7 +183,10 @@ def _start(objective: OuterObjective, theta: np.ndarray) -> Point:
             return point
         # hardly any noise is left there: less variance of the effects leaves more
         theta = 0.1 * theta
-    raise ArithmeticError("The ELBO is not finite at any starting value; rescale y and X.")
+    raise ValueError(
+        "The ELBO is not finite at any starting value: y, the offset or columns of X differ by "
+        "too many orders for floating point; change their units."
+    )
 
 
 class _Secant:
@@ -247,7 +250,7 @@ class _Trail:
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
     """Judge a point by its gradient and Hessian, in coordinates of unit curvature."""
     if not len(gradient):
-        return QuadraticModel(gradient, 0.0, None, 1.0, gradient)
+        return QuadraticModel(gradient, 0.0, np.empty((0, 0)), 1.0, gradient)
     unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-300))
     # a parameter without curvature or gradient stays where it is
     unit[(np.abs(np.diagonal(hessian)) < 1e-200)] = 0.0
@@ -256,9 +259,14 @@ def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel
     along = vectors.T @ (gradient * unit)
     step = -unit * (vectors @ (along / size))
     decrement = float(np.sqrt(np.sum(along**2 / size)))
-    descent = unit * vectors[:, 0] if values[0] < -1e-6 else None
+    descents = (unit[:, None] * vectors[:, values < -1e-6]).T
+    if len(descents):
+        # an estimated Hessian can hide the one direction that counts behind others; its
+        # diagonal is exact where a variance is zero
+        concave = np.flatnonzero(unit * np.diagonal(hessian) * unit < -1e-6)
+        descents = np.concatenate([descents, np.diag(unit)[concave]])
     flattest = float(values[0]) if unit.all() else 1.0
-    return QuadraticModel(step, decrement, descent, flattest, vectors[:, 0])
+    return QuadraticModel(step, decrement, descents, flattest, vectors[:, 0])
 
 
 def _search(
@@ -278,7 +286,7 @@ def _search(
         length *= 0.5
     else:
         return None
-    if model.descent is not None and length == 1.0:
+    if len(model.descents) and length == 1.0:
         for _ in range(20):
             length *= 2.0
             further = _move(objective, point, length * model.step, coarse)
@@ -297,18 +305,20 @@ def _settle(objective: OuterObjective, point: Point, coarse: bool) -> Point | No
 
 
 def _leave_saddle(objective: OuterObjective, point: Point, model: QuadraticModel) -> Point | None:
-    """The best of some steps along a direction of negative curvature."""
-    assert model.descent is not None
-    best = None
+    """The best of some steps along the first direction of negative curvature that leads down."""
     slack = 10 * _NOISE * max(abs(point.deviance), 1.0)
-    for length in 0.03 * 4.0 ** np.arange(8):
-        for sign in (1.0, -1.0):
-            following = _move(objective, point, sign * length * model.descent)
-            if following is None or following.deviance >= point.deviance - slack:
-                continue
-            if best is None or following.deviance < best.deviance:
-                best = following
-    return best
+    for direction in model.descents:
+        best = None
+        for length in 0.03 * 4.0 ** np.arange(8):
+            for sign in (1.0, -1.0):
+                following = _move(objective, point, sign * length * direction)
+                if following is None or following.deviance >= point.deviance - slack:
+                    continue
+                if best is None or following.deviance < best.deviance:
+                    best = following
+        if best is not None:
+            return best
+    return None
 
 
 def _move(

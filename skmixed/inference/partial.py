@@ -239,7 +239,7 @@ class PartialSums:
         modelled = not perfect or (noise_variance is not None and self.n_observations > fixed.rank)
         if perfect and noise_variance is not None:
             scale = float(np.sqrt(noise_variance)) / unit
-        matrices, turns, dependent = [], [], []
+        matrices, moments, turns, dependent = [], [], [], []
         for shape, own, effects, basis in zip(
             self.sums.factors, self.sums.own, intercepts, working.bases, strict=True
         ):
@@ -247,6 +247,8 @@ class PartialSums:
             turn, lost = _turn(mean, basis, shape.blocks, effects, rotates_bases)
             turns.append(turn)
             matrices.append(basis @ turn)
+            undo = np.linalg.inv(basis)
+            moments.append(undo.T @ mean @ undo)
             dependent.append(lost)
         centred = replace(
             fixed,
@@ -257,6 +259,7 @@ class PartialSums:
         units = Units(
             centred,
             tuple(matrices),
+            tuple(moments),
             back @ working.least_squares + unit * coefficients,
             working.response_center,
             unit * scale if modelled else 1.0,

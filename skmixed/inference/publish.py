@@ -28,13 +28,15 @@ def publish(
     unit = point.noise_variance * units.response_scale**2
     posterior = objective.posterior_covariance(point, JOINT_LIMIT)
     to_centred = units.fixed.to_centred()
-    coefficients = to_centred @ (units.least_squares + units.response_scale * system.fixed_effects)
+    standard = units.least_squares + units.response_scale * system.fixed_effects
+    coefficients = to_centred @ standard
+    fixed_mean, fixed_variance = units.fixed.mean_and_variance(standard)
     if units.fixed.has_intercept:
         coefficients[0] += units.response_center
     factors = []
-    for scale, basis, means, levels, ranks in zip(
-        system.scale_factors, units.bases, system.random_effects, posterior.levels,
-        _ranks(system), strict=True,
+    for scale, basis, moments, means, levels, ranks in zip(
+        system.scale_factors, units.bases, units.moments, system.random_effects,
+        posterior.levels, _ranks(system), strict=True,
     ):  # fmt: skip
         mixed = basis @ scale
         factors.append(
@@ -42,6 +44,7 @@ def publish(
                 covariance=unit * (mixed @ mixed.T),
                 means=units.response_scale * (means @ basis.T)[ranks],
                 covariances=unit * (basis @ levels @ basis.T)[ranks],
+                moments=moments,
             )
         )
     return FitResult(
@@ -51,6 +54,10 @@ def publish(
         dropped=_dropped(units.fixed),
         factors=tuple(factors),
         noise_variance=noise,
+        residual_variance=unit,
+        fixed_mean=fixed_mean + units.response_center,
+        fixed_variance=fixed_variance,
+        log_exposure=units.log_exposure,
         coupling=_coupling(system, posterior, units, to_centred, unit),
         coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
         elbo=units.elbo(point.deviance),
@@ -123,6 +130,7 @@ def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
     """The fit of a response that the fixed effects reproduce."""
     to_centred = units.fixed.to_centred()
     coefficients = to_centred @ units.least_squares
+    fixed_mean, fixed_variance = units.fixed.mean_and_variance(units.least_squares)
     if units.fixed.has_intercept:
         coefficients[0] += units.response_center
     p = len(coefficients)
@@ -131,8 +139,9 @@ def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
             np.zeros((len(matrix), len(matrix))),
             np.zeros((levels, len(matrix))),
             np.zeros((levels, len(matrix), len(matrix))),
+            moments,
         )
-        for levels, matrix in zip(n_levels, units.bases, strict=True)
+        for levels, matrix, moments in zip(n_levels, units.bases, units.moments, strict=True)
     )
     size = p + sum(factor.means.size for factor in factors)
     return FitResult(
@@ -142,6 +151,10 @@ def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
         dropped=_dropped(units.fixed),
         factors=factors,
         noise_variance=0.0,
+        residual_variance=0.0,
+        fixed_mean=fixed_mean + units.response_center,
+        fixed_variance=fixed_variance,
+        log_exposure=units.log_exposure,
         coupling=np.zeros((size, 0)),
         coupled=(False,) * len(factors),
         elbo=np.inf,

@@ -22,11 +22,15 @@ class FactorResult:
         Posterior means.
     covariances : ndarray (levels, q, q)
         Posterior covariance of each level's effects.
+    moments : ndarray (q, q)
+        Weighted mean over the rows of z z', with z what the effects of a row's level are
+        multiplied with: trace(covariance @ moments) is the mean variance of z' effects.
     """
 
     covariance: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
+    moments: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,13 @@ class FitResult:
         In design order.
     noise_variance : float
         Of a row of weight 1; 1 where the response is not normal.
+    residual_variance : float
+        Noise variance of a row of mean precision weight.
+    fixed_mean, fixed_variance : float
+        Mean and variance, over the rows with their weights, of the fixed part X beta, the
+        offset left out; NaN where sums of parts do not tell.
+    log_exposure : float
+        Logarithm of the mean over the rows of exp(offset).
     coupling : ndarray (p + n_effects, j)
         Matrix B such that the posterior covariance of any two coefficients
         (centred fixed effects, then all random effects) of different levels is
@@ -102,6 +113,10 @@ class FitResult:
     dropped: np.ndarray
     factors: tuple[FactorResult, ...]
     noise_variance: float
+    residual_variance: float
+    fixed_mean: float
+    fixed_variance: float
+    log_exposure: float
     coupling: np.ndarray
     coupled: tuple[bool, ...]
     elbo: float

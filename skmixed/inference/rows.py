@@ -95,6 +95,7 @@ def sum_rows(
     units = Units(
         fixed,
         tuple(transform.matrix for transform in transforms),
+        tuple(transform.moments for transform in transforms),
         least_squares,
         center,
         scale if modelled else 1.0,

@@ -45,6 +45,9 @@ class FixedTransform:
         Raw columns (without the intercept) that span the rest.
     log_det : float
         Of `mapping` restricted to the kept columns.
+    means : ndarray (r,)
+        Weighted means of the transformed columns without the intercept: 0 where there is
+        one, NaN where they are not known.
     """
 
     has_intercept: bool
@@ -52,6 +55,7 @@ class FixedTransform:
     mapping: np.ndarray
     kept: np.ndarray
     log_det: float
+    means: np.ndarray
 
     @property
     def rank(self) -> int:
@@ -83,6 +87,23 @@ class FixedTransform:
         if self.has_intercept:
             matrix[0] -= self.center @ matrix[1:]
         return matrix
+
+    def mean_and_variance(self, coefficients: np.ndarray) -> tuple[float, float]:
+        """Weighted mean and variance, over the rows, of the fixed part.
+
+        Transformed columns are orthonormal under the weights, so their squared
+        coefficients add up.
+
+        Parameters
+        ----------
+        coefficients : ndarray (rank,)
+            Of the transformed columns.
+        """
+        first = int(self.has_intercept)
+        slopes = coefficients[first:]
+        shift = float(self.means @ slopes)
+        variance = max(float(slopes @ slopes) - shift**2, 0.0) if shift == shift else np.nan
+        return float(coefficients[:first].sum()) + shift, variance
 
     @property
     def places(self) -> np.ndarray:
@@ -128,7 +149,10 @@ def learn_fixed_transform(
     mapping = np.zeros((p, len(kept)))
     mapping[columns_kept] = triangle / kept_scale[:, None]
     log_det = float(np.log(np.abs(np.diagonal(triangle))).sum() - np.log(kept_scale).sum())
-    return FixedTransform(has_intercept, center * unit, mapping, columns_kept, log_det)
+    means = np.zeros(len(kept))
+    if not has_intercept:
+        means = (_mean(raw, unit, center, weights) / total * unit) @ mapping
+    return FixedTransform(has_intercept, center * unit, mapping, columns_kept, log_det, means)
 
 
 def _mean(raw, unit, center, weights):
@@ -221,7 +245,10 @@ def transform_from_gram(gram: np.ndarray, has_intercept: bool) -> FixedTransform
     mapping = np.zeros((p, len(kept)))
     mapping[kept] = np.linalg.inv(lower).T
     log_det = -float(np.log(np.diagonal(lower)).sum())
-    return FixedTransform(has_intercept, center, mapping, np.array(kept, dtype=np.int64), log_det)
+    # cross-products without a column of ones do not hold the means
+    means = np.full(len(kept), 0.0 if has_intercept else np.nan)
+    columns_kept = np.array(kept, dtype=np.int64)
+    return FixedTransform(has_intercept, center, mapping, columns_kept, log_det, means)
 
 
 @dataclass(frozen=True)
@@ -235,12 +262,15 @@ class BasisTransform:
     matrix : ndarray (q, q)
         Effects on the old basis are `matrix` times those on the new one. Columns
         of dependent effects are zero: their variance is estimated as 0.
+    moments : ndarray (q, q)
+        Weighted mean over the rows of z z', z a row of the old basis.
     dependent : tuple of int
         Effects that others of their covariance block determine.
     """
 
     basis: np.ndarray | None
     matrix: np.ndarray
+    moments: np.ndarray
     dependent: tuple[int, ...] = ()
 
 
@@ -256,7 +286,7 @@ def transform_basis(
     other columns centred as well.
     """
     if basis is None:
-        return BasisTransform(None, np.eye(1))
+        return BasisTransform(None, np.eye(1), np.ones((1, 1)))
     new = np.zeros(basis.shape)
     matrix = np.zeros((basis.shape[1], basis.shape[1]))
     dependent: list[int] = []
@@ -270,7 +300,9 @@ def transform_basis(
             dependent += sorted({*range(first, last)} - {*places.tolist()})
             new[:, places] = transform.apply(columns)
             matrix[first:last, places] = transform.to_raw()
-    return BasisTransform(new, matrix, tuple(dependent))
+    q = basis.shape[1]
+    moments = _gram(basis, np.ones(q), np.zeros(q), weights) / weights.sum()
+    return BasisTransform(new, matrix, moments, tuple(dependent))
 
 
 @dataclass(frozen=True)
@@ -279,6 +311,7 @@ class Units:
 
     fixed: FixedTransform
     bases: tuple[np.ndarray, ...]
+    moments: tuple[np.ndarray, ...]
     least_squares: np.ndarray
     response_center: float
     response_scale: float
@@ -287,6 +320,7 @@ class Units:
     n_observations: float
     degrees_of_freedom: float
     integrate_fixed: bool
+    log_exposure: float = 0.0
 
     @property
     def noise(self) -> float:

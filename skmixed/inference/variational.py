@@ -226,12 +226,12 @@ class VariationalObjective:
         solver = make_solver(cross, self.solver_options)
         try:
             system = solver.system(self.parameters.to_scale_factors(variances))
+            place = self._place(system, variances)
+            variance = self.posterior.row_variances(place, rows, coarse)
         except SingularSystemError:
             return None
-        place = self._place(system, variances)
         effects = system.random_effects
         mean = rows.predictor(system.fixed_effects, effects)
-        variance = self.posterior.row_variances(place, rows, coarse)
         terms = self.likelihood.row_terms(
             responses.y, responses.shifted(mean), variance, own, self.solver_options.n_threads
         )

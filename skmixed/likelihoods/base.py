@@ -102,6 +102,15 @@ class Likelihood(Protocol):
         """New responses at given linear predictors, (n,)."""
         ...
 
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """Variance of a response, on the scale of the linear predictor, that it does not explain.
+
+        For a share of explained variance (Nakagawa, Johnson and Schielzeth 2017, Journal
+        of the Royal Society Interface 14). `log_mean` is the logarithm of the mean response;
+        only families of a logarithmic link look at it.
+        """
+        ...
+
 
 class ResponseLikelihood(Likelihood, Protocol):
     """A family of numbers: counts, positive amounts."""

@@ -93,6 +93,10 @@ class Bernoulli:
         averaged = LINKS[self.link].averaged
         return np.column_stack([averaged(-mean, variance), averaged(mean, variance)])
 
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """Variance of the latent variable whose sign is the class."""
+        return LINKS[self.link].variance
+
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import gammainc, polygamma
 
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
 from skmixed.likelihoods.rows import (
+    bounded_exp,
     by_parts,
+    log_normal_moments,
     refuse_rows,
     start_size,
     terms_by_parts,
@@ -107,21 +109,23 @@ class Gamma:
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a new response, given those of the linear predictor."""
-        amount = np.exp(mean + 0.5 * variance)
-        dispersion = self.dispersion(parameters)
-        return amount, amount**2 * (np.expm1(variance) + dispersion * np.exp(variance))
+        return log_normal_moments(mean, variance, self.dispersion(parameters))
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
         shape = np.exp(parameters[0])
-        return gammainc(shape, shape * np.maximum(y, 0.0) * np.exp(-predictor))
+        return gammainc(shape, shape * np.maximum(y, 0.0) * bounded_exp(-predictor))
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """trigamma(shape), which is the variance of log y given eta."""
+        return float(polygamma(1, np.exp(parameters[0])))
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """New responses at given linear predictors."""
         shape = np.exp(parameters[0])
-        return rng.gamma(shape, np.exp(predictor) / shape)
+        return rng.gamma(shape, bounded_exp(predictor) / shape)
 
 
 def _ratio(

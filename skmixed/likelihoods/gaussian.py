@@ -29,6 +29,11 @@ class Gaussian:
         return mean, variance + noise_variance
 
     @staticmethod
+    def residual_variance(log_mean: float, noise_variance: float) -> float:
+        """That of the noise."""
+        return noise_variance
+
+    @staticmethod
     def sample(
         predictor: np.ndarray, noise_variance: np.ndarray | float, rng: np.random.Generator
     ) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,6 +42,8 @@ class IntervalExpectations:
 class Distribution(Protocol):
     """A distribution that is symmetric around zero."""
 
+    variance: float
+
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""
         ...
@@ -68,6 +71,8 @@ class Distribution(Protocol):
 
 class Logistic:
     """F(x) = 1 / (1 + exp(-x)), so that log F(x) = -log(1 + exp(-x))."""
+
+    variance = math.pi**2 / 3.0
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""
@@ -110,6 +115,8 @@ class Logistic:
 
 class Normal:
     """F = Phi, the standard normal distribution function."""
+
+    variance = 1.0
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""

@@ -10,10 +10,12 @@ from scipy.special import betainc, expit
 
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
 from skmixed.likelihoods.rows import (
+    bounded_exp,
     by_count,
     by_parts,
     draw_counts,
     log_factorial,
+    log_normal_moments,
     refuse_no_counts,
     softplus_expectations,
     start_size,
@@ -108,10 +110,8 @@ class NegativeBinomial:
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a new count, given those of the linear predictor."""
-        rate = np.exp(mean + 0.5 * variance)
-        dispersion = self.dispersion(parameters)
-        spread = np.expm1(variance) + dispersion * np.exp(variance)
-        return rate, rate + rate**2 * spread
+        rate, spread = log_normal_moments(mean, variance, self.dispersion(parameters))
+        return rate, rate + spread
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
@@ -120,12 +120,16 @@ class NegativeBinomial:
         inside = betainc(np.exp(parameters[0]), np.maximum(y, 0.0) + 1.0, success)
         return np.where(y < 0, 0.0, inside)
 
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """ln(1 + 1 / mean + 1 / size): counts taken for log-normal ones."""
+        return float(np.logaddexp(np.log1p(self.dispersion(parameters)), -log_mean))
+
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """New counts at given linear predictors: Poisson ones with gamma rates."""
         size = np.exp(parameters[0])
-        return draw_counts(rng.gamma(size, np.exp(predictor) / size), rng)
+        return draw_counts(rng.gamma(size, bounded_exp(predictor) / size), rng)
 
 
 def _log_constant(y: np.ndarray, size: float) -> np.ndarray:

@@ -156,6 +156,10 @@ class Ordinal:
         classes = np.maximum(classes, 0.0)
         return classes / classes.sum(axis=1, keepdims=True)
 
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """Variance of the latent variable that the thresholds cut."""
+        return LINKS[self.link].variance
+
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:

@@ -12,9 +12,11 @@ from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
 from skmixed.likelihoods.rows import (
     NO_DERIVATIVES,
     NO_PARAMETERS,
+    bounded_exp,
     by_count,
     draw_counts,
     log_factorial,
+    log_normal_moments,
     refuse_no_counts,
     terms_by_parts,
 )
@@ -73,19 +75,23 @@ class Poisson:
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of a new count; the rate is a log-normal variable."""
-        rate = np.exp(mean + 0.5 * variance)
-        return rate, rate + rate**2 * np.expm1(variance)
+        rate, spread = log_normal_moments(mean, variance)
+        return rate, rate + spread
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
         y = np.floor(y)
-        return np.where(y < 0, 0.0, pdtr(np.maximum(y, 0.0), np.exp(predictor)))
+        return np.where(y < 0, 0.0, pdtr(np.maximum(y, 0.0), bounded_exp(predictor)))
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """ln(1 + 1 / mean): counts taken for log-normal ones of their mean and variance."""
+        return float(np.logaddexp(0.0, -log_mean))
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """New counts at given linear predictors."""
-        return draw_counts(np.exp(predictor), rng)
+        return draw_counts(bounded_exp(predictor), rng)
 
 
 def _terms(

@@ -15,6 +15,7 @@ _PART = 8192
 """Rows of a part: its temporary arrays stay in the processor's cache."""
 
 _LARGEST_RATE = 1e18
+_LARGEST_PREDICTOR = 650.0
 
 NO_PARAMETERS = np.empty(0)
 NO_DERIVATIVES = ParameterDerivatives(np.empty(0), np.empty((0, 0)))
@@ -52,6 +53,32 @@ def by_parts(
 
     run_parts(part, [*range(0, n, _PART), n], n_threads)
     return results
+
+
+def bounded_exp(predictor: np.ndarray) -> np.ndarray:
+    """exp(predictor), held where products with moderate numbers stay finite."""
+    return np.exp(np.minimum(predictor, _LARGEST_PREDICTOR))
+
+
+def log_normal_moments(
+    mean: np.ndarray, variance: np.ndarray, dispersion: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of exp(eta) for a normal eta, and the variance that it gives a response.
+
+    The variance is mean^2 (exp(v) - 1 + dispersion exp(v)), by its logarithm: where
+    coefficients grow without bound one factor is 0 and another infinite.
+
+    Parameters
+    ----------
+    mean, variance : ndarray (n,)
+        Of eta.
+    dispersion : float, default=0
+        What the squared rate is multiplied by in the variance of a response at that rate.
+    """
+    log_mean = mean + 0.5 * variance
+    with np.errstate(over="ignore", divide="ignore"):
+        log_share = np.log(dispersion - np.expm1(-variance))
+        return np.exp(log_mean), np.exp(2.0 * log_mean + variance + log_share)
 
 
 def terms_by_parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.system import SingularSystemError
 from skmixed.linalg.working import Loadings, WorkingRows
 from skmixed.posteriors.base import Place, PosteriorCovariance
 
@@ -76,7 +77,10 @@ class MeanFieldPosterior:
         levels = self._levels(place)
         root = np.zeros((cross.n_fixed, 0))
         if place.integrate_fixed and cross.n_fixed:
-            root = np.linalg.inv(np.linalg.cholesky(cross.fixed_products)).T
+            try:
+                root = np.linalg.inv(np.linalg.cholesky(cross.fixed_products)).T
+            except np.linalg.LinAlgError:
+                raise SingularSystemError("the fixed effects are dependent") from None
         return rows.loaded_variances(Loadings(root, (None,) * len(levels), levels))
 
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmixed.datasets import load_cbpp, load_insteval
+from skmixed import mixed
+from skmixed.datasets import load_cbpp, load_insteval, load_sleepstudy
 
 FEATURES = ["s", "d", "studage", "lectage", "service", "dept"]
 
@@ -128,3 +129,63 @@ def test_cbpp_forms_hold_the_same_values(cbpp):
     X, y = load_cbpp(return_X_y=True)
     pd.testing.assert_frame_equal(X, cbpp.data)
     pd.testing.assert_series_equal(y, cbpp.target)
+
+
+@pytest.fixture(scope="module")
+def sleepstudy():
+    return load_sleepstudy()
+
+
+def test_sleepstudy_describes_itself(sleepstudy):
+    assert sleepstudy.feature_names == ["Days", "Subject"]
+    assert sleepstudy.target_names == ["Reaction"]
+    assert sleepstudy.data.columns.tolist() == sleepstudy.feature_names
+    assert sleepstudy.frame.columns.tolist() == ["Days", "Subject", "Reaction"]
+    assert sleepstudy.target.name == "Reaction"
+    assert "GPL >= 2" in sleepstudy.DESCR
+    assert "Belenky" in sleepstudy.DESCR
+
+
+def test_sleepstudy_values_are_those_of_lme4(sleepstudy):
+    frame = sleepstudy.frame.astype({"Subject": "int64"})
+    assert frame.shape == (180, 3)
+    assert frame.iloc[0].tolist() == [0, 308, 249.56]
+    assert frame.iloc[-1].tolist() == [9, 372, 364.1236]
+    # The values have at most four decimals; lme4's add up to 53731.4205.
+    assert sum(round(10_000 * value) for value in frame["Reaction"]) == 537_314_205
+    assert frame.groupby("Subject")["Days"].apply(list).tolist() == [list(range(10))] * 18
+
+
+def test_sleepstudy_types(sleepstudy):
+    assert isinstance(sleepstudy.data["Subject"].dtype, pd.CategoricalDtype)
+    levels = sleepstudy.data["Subject"].cat.categories
+    assert levels.dtype == np.int64
+    assert levels[:4].tolist() == [308, 309, 310, 330]
+    assert levels[-1] == 372
+    assert sleepstudy.data["Days"].dtype == np.int64
+    assert sleepstudy.target.dtype == np.float64
+
+
+def test_sleepstudy_forms_hold_the_same_values(sleepstudy):
+    data, target = load_sleepstudy(as_frame=False, return_X_y=True)
+    assert data.dtype == np.int64
+    assert target.dtype == np.float64
+    np.testing.assert_array_equal(data, sleepstudy.data.astype("int64").to_numpy())
+    np.testing.assert_array_equal(target, sleepstudy.target.to_numpy())
+    assert load_sleepstudy(as_frame=False).frame is None
+    X, y = load_sleepstudy(return_X_y=True)
+    pd.testing.assert_frame_equal(X, sleepstudy.data)
+    pd.testing.assert_series_equal(y, sleepstudy.target)
+
+
+def test_sleepstudy_model_is_that_of_lme4(sleepstudy):
+    """The REML fit printed in Bates and others (2015) and in lme4's help pages."""
+    model = mixed("Reaction ~ Days + (1 + Days | Subject)", sleepstudy.frame)
+    covariance = model.random_effects_cov_["Subject"].to_numpy()
+    sd = np.sqrt(np.diag(covariance))
+    assert model.intercept_ == pytest.approx(251.405, abs=5e-4)
+    assert model.coef_[0] == pytest.approx(10.467, abs=5e-4)
+    assert sd == pytest.approx([24.741, 5.922], abs=1e-3)
+    assert covariance[0, 1] / sd.prod() == pytest.approx(0.066, abs=5e-4)
+    assert np.sqrt(model.noise_variance_) == pytest.approx(25.592, abs=5e-4)
+    assert -2.0 * model.elbo_ == pytest.approx(1743.628, abs=5e-4)

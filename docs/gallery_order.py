@@ -1,0 +1,22 @@
+"""The order of the gallery: from a first model to many rows."""
+
+from pathlib import Path
+
+LESSONS = (
+    "plot_growth",
+    "plot_insteval",
+    "plot_displays",
+    "plot_grid_search",
+    "plot_cbpp",
+    "plot_counts",
+    "plot_ordinal_insteval",
+    "plot_encoder",
+    "plot_dask",
+    "plot_ten_million_rows",
+)
+
+
+def by_lesson(filename):
+    """Sort examples by their place in `LESSONS`; others come last, by name."""
+    name = Path(filename).stem
+    return (LESSONS.index(name) if name in LESSONS else len(LESSONS), name)

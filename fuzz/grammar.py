@@ -1,0 +1,304 @@
+"""Random formulas that are well formed, and what they mean by plain set algebra.
+
+A formula is drawn as a tree of tuples. `write` makes text of it, `meaning` expands it with
+sets of names, without regard to speed; the package has to agree with both.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from skmixed.spec import ModelSpec, RandomTerm, TermList, Variable
+
+FUNCTIONS = ("log", "log1p", "exp", "sqrt", "abs", "scale", "center")
+_WORD = re.compile(r"(?!\.?[0-9])[A-Za-z_.][A-Za-z0-9_.]*")
+_SPACES = ("", "", "", " ", " ", "  ", "\t", "\n", "\u00a0")
+_SMALL = 200
+
+Tree = tuple[Any, ...]
+Terms = dict[frozenset[Variable], tuple[Variable, ...]]
+
+
+class Refused(Exception):
+    """The formula is well formed but asks for what no model can have."""
+
+
+class Unfollowed(Exception):
+    """The formula expands to more terms than plain sets are fit for."""
+
+
+# Trees: ("name", column, functions, marked), ("constant", present), ("sum", ((sign, tree), ...)),
+# ("chain", operator, trees), ("power", tree, exponent), ("bar", effects, group, bar).
+
+
+def draw_formula(random: Random, columns: list[str]) -> Tree:
+    """A whole right-hand side."""
+    items = []
+    for _ in range(random.randint(1, 5)):
+        kind = random.random()
+        if kind < 0.15:
+            items.append(("+" if random.random() < 0.6 else "-", _constant(random)))
+        elif kind < 0.45:
+            items.append(("+", draw_bar(random, columns)))
+        else:
+            sign = "-" if random.random() < 0.1 else "+"
+            items.append((sign, _expression(random, columns, 3)))
+    return ("sum", tuple(items))
+
+
+def draw_bar(random: Random, columns: list[str]) -> Tree:
+    """A bar term."""
+    items = [("+", _constant(random))] if random.random() < 0.7 else []
+    for _ in range(random.randint(0 if items else 1, 2)):
+        items.append(("+", _expression(random, columns, 1)))
+    group: Tree = ("name", random.choice(columns), (), random.random() < 0.1)
+    if random.random() < 0.4:
+        others = tuple(("name", random.choice(columns), (), False) for _ in range(2))
+        group = ("chain", random.choice(":/*"), (group, *others[: random.randint(1, 2)]))
+    return ("bar", ("sum", tuple(items)), group, random.choice(("|", "||")))
+
+
+def _constant(random: Random) -> Tree:
+    return ("constant", random.random() < 0.5)
+
+
+def _expression(random: Random, columns: list[str], depth: int) -> Tree:
+    kind = random.random()
+    if depth == 0 or kind < 0.5:
+        return _name(random, columns)
+    operands = [_expression(random, columns, depth - 1) for _ in range(random.randint(2, 3))]
+    if kind < 0.8:
+        return ("chain", random.choice(":*/"), tuple(operands))
+    signed = tuple(("-" if random.random() < 0.1 else "+", operand) for operand in operands)
+    if kind < 0.9:
+        return ("sum", signed)
+    return ("power", ("sum", signed), random.randint(1, 3))
+
+
+def _name(random: Random, columns: list[str]) -> Tree:
+    column, kind = random.choice(columns), random.random()
+    if kind < 0.75:
+        return ("name", column, (), False)
+    if kind < 0.85:
+        return ("name", column, (), True)
+    functions = tuple(random.choice(FUNCTIONS) for _ in range(random.randint(1, 3)))
+    return ("name", column, functions, False)
+
+
+# Text.
+
+
+def write(random: Random, tree: Tree) -> str:
+    """The tree as text, with spaces and needless parentheses here and there."""
+    return _write(random, tree, 0)
+
+
+def _space(random: Random) -> str:
+    return random.choice(_SPACES)
+
+
+def _write(random: Random, tree: Tree, binding: int) -> str:
+    """Text that may stand as an operand of an operator of that binding."""
+    kind, inside = tree[0], _space(random)
+    if kind == "name":
+        text = _written_name(random, tree)
+    elif kind == "constant":
+        text = "1" if tree[1] else "0"
+    elif kind == "bar":
+        return f"({inside}{_write(random, tree[1], 0)}{tree[3]}{_write(random, tree[2], 0)})"
+    else:
+        own = {"sum": 1, "chain": 2 + (tree[1] == ":"), "power": 4}[kind]
+        text = _joined(random, tree, own)
+        if binding >= own:
+            return f"({inside}{text}{_space(random)})"
+    if binding and random.random() < 0.05:
+        return f"({text})"
+    return text
+
+
+def _joined(random: Random, tree: Tree, own: int) -> str:
+    if tree[0] == "power":
+        return f"{_write(random, tree[1], own)}{_space(random)}^{_space(random)}{tree[2]}"
+    if tree[0] == "chain":
+        joint = f"{_space(random)}{tree[1]}{_space(random)}"
+        return joint.join(_write(random, operand, own) for operand in tree[2])
+    pieces = []
+    for index, (sign, operand) in enumerate(tree[1]):
+        shown = "" if index == 0 and sign == "+" and random.random() < 0.8 else sign
+        pieces.append(f"{shown}{_space(random)}{_write(random, operand, own)}{_space(random)}")
+    return "".join(pieces)
+
+
+def _written_name(random: Random, tree: Tree) -> str:
+    _, column, functions, marked = tree
+    text = quote(column)
+    plain = _WORD.fullmatch(column) and column.strip(".") and ".__" not in column
+    if plain and column != "lambda" and random.random() < 0.8:
+        text = column
+    for function in ("C",) if marked else functions:
+        text = f"{function}{_space(random)}({_space(random)}{text}{_space(random)})"
+    return text
+
+
+def quote(column: str) -> str:
+    """A column name in backticks."""
+    return "`" + column.replace("`", "``") + "`"
+
+
+# Meaning.
+
+
+@dataclass
+class _Part:
+    intercept: bool | None
+    terms: Terms
+    bars: list[Tree]
+
+
+def meaning(tree: Tree) -> ModelSpec:
+    """What the formula stands for; raises `Refused` where that is nothing sensible."""
+    part = _part(tree)
+    spec = ModelSpec(_term_list(part), _bars(part.bars))
+    if not (spec.fixed.intercept or spec.fixed.terms or spec.random):
+        raise Refused("empty model")
+    return spec
+
+
+def _part(tree: Tree) -> _Part:
+    kind = tree[0]
+    if kind == "name":
+        variable = Variable(tree[1], tree[2], tree[3])
+        return _Part(None, {frozenset([variable]): (variable,)}, [])
+    if kind == "constant":
+        return _Part(tree[1], {}, [])
+    if kind == "bar":
+        return _Part(None, {}, [tree])
+    if kind == "sum":
+        return _sum(tree)
+    if kind == "power":
+        base = _operand(tree[1])
+        if len(base) == 1 and tree[2] > 1:
+            raise Refused("power of a single term")
+        terms = base
+        for _ in range(tree[2] - 1):
+            terms = _product(base, terms)
+        return _Part(None, terms, [])
+    operator, operands = tree[1], [_operand(operand) for operand in tree[2]]
+    terms = operands[0]
+    for operand in operands[1:]:
+        if operator == ":":
+            terms = _product(terms, operand)
+        elif operator == "*":
+            terms = terms | {k: v for k, v in operand.items() if k not in terms} | {
+                k: v
+                for k, v in _product(terms, operand).items()
+                if k not in terms and k not in operand
+            }
+        else:
+            everything: dict[Variable, None] = {}
+            for term in terms.values():
+                everything.update(dict.fromkeys(term))
+            whole = {frozenset(everything): tuple(everything)}
+            nested = _product(whole, operand)
+            terms = terms | {k: v for k, v in nested.items() if k not in terms}
+    return _Part(None, terms, [])
+
+
+def _sum(tree: Tree) -> _Part:
+    whole = _Part(None, {}, [])
+    for sign, operand in tree[1]:
+        part = _part(operand)
+        if sign == "-" and part.bars:
+            raise Refused("a bar term is subtracted")
+        if part.intercept is not None:
+            whole.intercept = part.intercept if sign == "+" else not part.intercept
+        for key, term in part.terms.items():
+            if sign == "+":
+                whole.terms.setdefault(key, term)
+            else:
+                whole.terms.pop(key, None)
+        whole.bars += part.bars
+    return whole
+
+
+def _operand(tree: Tree) -> Terms:
+    part = _part(tree)
+    if part.bars or part.intercept is not None or not part.terms:
+        raise Refused("an operand that cannot be multiplied")
+    return part.terms
+
+
+def _product(left: Terms, right: Terms) -> Terms:
+    product: Terms = {}
+    for term in left.values():
+        for other in right.values():
+            joined = tuple(dict.fromkeys(term + other))
+            product.setdefault(frozenset(joined), joined)
+    if len(product) > _SMALL:
+        raise Unfollowed
+    return product
+
+
+def _term_list(part: _Part) -> TermList:
+    if len(part.terms) > _SMALL:
+        raise Unfollowed
+    terms = sorted(part.terms.values(), key=len)
+    return TermList(part.intercept is not False, tuple(terms))
+
+
+def _bars(bars: list[Tree]) -> tuple[RandomTerm, ...]:
+    terms: list[RandomTerm] = []
+    seen: list[tuple[bool, frozenset[Any], frozenset[Any]]] = []
+    for _, effects_tree, group_tree, bar in bars:
+        part = _part(effects_tree)
+        if part.bars:
+            raise Refused("a bar inside a bar")
+        effects = _term_list(part)
+        if not (effects.intercept or effects.terms):
+            raise Refused("nothing varies")
+        varying = {variable.name for term in effects.terms for variable in term}
+        groups = sorted(_part(_unmarked(group_tree)).terms.values(), key=len)
+        for group in groups:
+            names = tuple(variable.name for variable in group)
+            if varying & set(names):
+                raise Refused("a column is both effect and group")
+            key = (effects.intercept, frozenset(part.terms), frozenset(names))
+            if key in seen:
+                raise Refused("a bar term twice")
+            seen.append(key)
+            terms.append(RandomTerm(effects, names, bar == "|"))
+    return tuple(terms)
+
+
+def _unmarked(tree: Tree) -> Tree:
+    if tree[0] == "chain":
+        return ("chain", tree[1], tuple(_unmarked(operand) for operand in tree[2]))
+    return ("name", tree[1], (), False)
+
+
+# Printing a spec, so that it can be read again.
+
+
+def printed(spec: ModelSpec) -> str:
+    """A formula in a normal form."""
+    bars = [
+        f"({_printed_terms(bar.effects)} {'|' if bar.correlated else '||'} "
+        f"{':'.join(quote(str(name)) for name in bar.group)})"
+        for bar in spec.random
+    ]
+    return " + ".join([_printed_terms(spec.fixed), *bars])
+
+
+def _printed_terms(terms: TermList) -> str:
+    written = [":".join(_printed_variable(v) for v in term) for term in terms.terms]
+    return " + ".join(["1" if terms.intercept else "0", *written])
+
+
+def _printed_variable(variable: Variable) -> str:
+    text = quote(str(variable.name))
+    for function in ("C",) if variable.categorical else variable.functions:
+        text = f"{function}({text})"
+    return text

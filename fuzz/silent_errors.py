@@ -1,0 +1,444 @@
+"""Fit every published model under hard settings and count numbers that are wrong without a word.
+
+Run as ``python fuzz/silent_errors.py``; ``--settings`` and ``--cases`` take parts of names. The
+table has a line a setting. The exit code is 1 when a fit was wrong and silent.
+
+**Right** is a fit whose ELBO, coefficients, standard errors, noise and covariances agree with
+the published ones within the tolerances of the published case. What a setting itself allows
+comes on top, and no more:
+
+* ``tol`` bounds the scaled gradient d, the distance to the optimum in standard errors of the
+  variance parameters. In the quadratic model the deviance (-2 ELBO) then lies d^2/2 above its
+  minimum, and a smooth function of the variances is off by d of its own standard errors. So a
+  fit is right within tol^2 of the deviance, tol standard errors of a coefficient, the share tol
+  of a standard error or of the noise (estimates from one degree of freedom vary by their own
+  size at most), and, of a random effect's standard deviation, the share tol of it and the
+  noise's. A tol of 1e-4 or less allows nothing.
+* Random vectors of the iterative solver move the variances. Where `elbo_std_` is above 0, the
+  distance is measured: it is the scaled gradient that the direct solver sees at the variances
+  found. As for tol, what lies within `ALLOWED_DISTANCE` standard errors is right.
+* A change of units or of the origin of y and X changes the target by a law that is known. Where
+  it also rounds the data, as the cast to float32 does, the data are others: the reference is
+  then a fit to the rounded data with the defaults, in plain units and double precision.
+
+**Warned** is a fit that gives a warning which the default fit of the same problem does not
+give: a doubt about this fit, not one about the model. Where the published case has no optimum,
+or does not determine its variances, the warning of the model is the one that counts. A
+refusal, an error, is not silent either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from published import (
+    Expected,
+    Problem,
+    found_by,
+    generalized,
+    load_problems,
+    mean_field_target,
+)
+
+ALLOWED_DISTANCE = 0.5
+"""Standard errors by which random vectors may move variances without a word."""
+
+VERDICTS = ("right", "right, warned", "wrong, warned", "refused", "WRONG AND SILENT")
+
+
+# Comparing ------------------------------------------------------------------------------
+
+
+def faults(model: Any, expected: Expected, allowed: float = 0.0) -> list[str]:
+    """Everything in which a fit is off by more than the tolerances and `allowed`."""
+    found = []
+    excess = -2.0 * model.elbo_ - expected.deviance
+    if not (excess == 0.0 or np.isnan(excess) or abs(excess) < np.inf):
+        found.append(f"deviance off by {excess}")
+    elif np.isfinite(expected.deviance):
+        above = expected.deviance_tolerance + allowed**2
+        if not -max(expected.deviance_tolerance, 0.0) <= excess <= above:
+            found.append(f"deviance off by {excess:.3g}")
+    estimates, errors = generalized.coefficients(model), generalized.standard_errors(model)
+    names = expected.coefficients.index
+    unit = expected.errors.where(expected.errors.notna(), errors[names])
+    rounding = 8.0 * np.finfo(float).eps * expected.coefficients.abs()
+    bound = (expected.coefficient_tolerance + allowed) * unit + rounding
+    off = (estimates[names] - expected.coefficients).abs()
+    found += [f"coefficient {name!r} off by {off[name]:.3g}" for name in names[~(off <= bound)]]
+    if not expected.determined:
+        return found
+    if expected.error_tolerance is not None:
+        share = (errors[names] / expected.errors - 1.0).abs().where(expected.errors > 0.0, 0.0)
+        wrong = names[~(share <= expected.error_tolerance + allowed)]
+        found += [f"standard error of {name!r} off by {share[name]:.2g}" for name in wrong]
+    noise = expected.noise_sd
+    if noise is not None:
+        off_noise = abs(np.sqrt(model.noise_variance_) - noise)
+        if not off_noise <= (expected.noise_tolerance + allowed) * noise:
+            found.append(f"noise off by {off_noise / noise:.2g} of it")
+    for group, terms, covariance in expected.covariances:
+        found += _covariance_faults(model, expected, allowed, group, terms, covariance)
+    return found
+
+
+def _covariance_faults(
+    model: Any,
+    expected: Expected,
+    allowed: float,
+    group: str,
+    terms: list[str],
+    covariance: np.ndarray,
+) -> list[str]:
+    blocks = model.random_effects_cov_
+    block = blocks[group if group in blocks else ":".join(reversed(group.split(":")))]
+    mine = (block.loc[terms, terms] if terms else block).to_numpy()
+    sds, targets = np.sqrt(np.diagonal(mine)), np.sqrt(np.diagonal(covariance))
+    noise = 0.1 if expected.noise_sd is None else expected.noise_sd
+    # a standard deviation that is small beside the noise is known by its size beside it
+    unit = np.where(targets >= 0.01 * noise, targets, noise)
+    bound = expected.sd_tolerance * unit + allowed * (targets + noise)
+    found = [
+        f"standard deviation of {group!r} {sd:.6g} for {target:.6g}"
+        for sd, target in zip(sds[~(np.abs(sds - targets) <= bound)], targets, strict=False)
+    ]
+    scale = np.outer(targets, targets) + (1e-2 * noise**2 if expected.noise_sd else 1e-8)
+    off = np.abs(mine - covariance) / scale
+    if not found and not allowed and (off > 5e-3).any():
+        found.append(f"covariance of {group!r} off by {off.max():.2g}")
+    return found
+
+
+def distance(model: Any, problem: Problem) -> float:
+    """Distance of a fit from the optimum in standard errors, by the direct solver."""
+    exact = problem.estimator(max_iter=1, solver="direct", warm_start=True)
+    for name in ("fit_result_", "random_effects_cov_"):
+        setattr(exact, name, getattr(model, name))
+    exact.fit(problem.X, problem.y, sample_weight=problem.weights)
+    return float(exact.gradient_path_[0])
+
+
+# Changes of problems --------------------------------------------------------------------
+
+
+def _powers(names: Any, columns: list[str]) -> np.ndarray:
+    """How many of the scaled columns every term multiplies."""
+    return np.array([sum(part in columns for part in str(name).split(":")) for name in names])
+
+
+def with_scaled_columns(problem: Problem, factor: float) -> Problem | None:
+    """Numeric columns in other units."""
+    columns = problem.measured
+    if not columns:
+        return None
+    X = problem.X.assign(**{column: problem.X[column] * factor for column in columns})
+    expected = problem.expected
+    if expected is not None:
+        powers = _powers(expected.coefficients.index, columns)
+        units = factor ** powers.astype(float)
+        covariances = []
+        for group, terms, matrix in expected.covariances:
+            own = factor ** _powers(terms, columns).astype(float) if terms else np.ones(len(matrix))
+            covariances.append((group, terms, matrix / np.outer(own, own)))
+        reml = problem.parameters["method"] == "reml"
+        expected = replace(
+            expected,
+            deviance=expected.deviance + reml * 2.0 * np.log(factor) * powers.sum(),
+            coefficients=expected.coefficients / units,
+            errors=expected.errors / units,
+            covariances=tuple(covariances),
+        )
+    return replace(problem, X=X, expected=expected)
+
+
+def with_scaled_response(problem: Problem, factor: float, shift: float = 0.0) -> Problem | None:
+    """The response in other units, or from another origin; the offset goes with the units."""
+    if not problem.is_gaussian or (shift and not problem.has_intercept):
+        return None
+    X, offset = problem.X, problem.parameters.get("offset")
+    if offset is not None:
+        X = X.assign(**{offset: X[offset] * factor})
+    y = problem.y * factor + shift
+    expected = None
+    if problem.expected is not None:
+        expected = _in_units(problem, problem.expected, factor, shift)
+    return replace(problem, X=X, y=y, expected=expected)
+
+
+def _in_units(problem: Problem, expected: Expected, factor: float, shift: float) -> Expected:
+    reml = problem.parameters["method"] == "reml"
+    df = len(problem.y) - reml * len(expected.coefficients)
+    coefficients = expected.coefficients * factor
+    if shift:
+        coefficients["Intercept"] += shift
+    return replace(
+        expected,
+        deviance=expected.deviance + 2.0 * df * np.log(factor),
+        coefficients=coefficients,
+        errors=expected.errors * factor,
+        noise_sd=None if expected.noise_sd is None else expected.noise_sd * factor,
+        covariances=tuple((g, t, m * factor**2) for g, t, m in expected.covariances),
+    )
+
+
+def expected_of_rounded(
+    problem: Problem, changed: Problem, factor: float = 1.0, shift: float = 0.0
+) -> Expected | None:
+    """What the defaults find in plain units of the data that a change of y rounded."""
+    anchor = float(changed.y[0]) if problem.has_intercept else 0.0
+    # the difference of two near numbers is exact
+    y = (np.asarray(changed.y, float) - anchor) / factor
+    X = problem.X
+    model = replace(problem, X=X, y=y).fit()
+    expected = _in_units(problem, found_by(model), factor, 0.0)
+    if anchor:
+        expected.coefficients["Intercept"] += anchor
+    return expected
+
+
+def in_single_precision(problem: Problem) -> Problem:
+    """All numbers cast to float32."""
+    used = [problem.parameters.get(key) for key in ("offset", "precision_weights")]
+    columns = [*problem.measured, *(column for column in used if column is not None)]
+    X = problem.X.astype({column: np.float32 for column in columns})
+    y = problem.y.astype(np.float32)
+    if not np.isfinite(y).all():
+        raise OverflowError("y is not a number in single precision")
+    double = X.astype({column: float for column in columns})
+    expected = problem.expected
+    if expected is not None:
+        again = replace(problem, X=double, y=y.astype(float)).fit()
+        expected = replace(found_by(again), determined=expected.determined)
+    return replace(problem, X=X, y=y, expected=expected)
+
+
+def shuffled(problem: Problem) -> Problem:
+    """The same rows in another order."""
+    order = np.random.default_rng(1).permutation(len(problem.y))
+    weights = None if problem.weights is None else problem.weights[order]
+    X = problem.X.iloc[order].reset_index(drop=True)
+    return replace(problem, X=X, y=problem.y[order], weights=weights)
+
+
+# Ways to fit ----------------------------------------------------------------------------
+
+
+def fit_in_chunks(problem: Problem, parameters: dict[str, Any]) -> Any:
+    """`partial_fit` on five parts of the rows."""
+    model = problem.estimator(**parameters)
+    for rows in np.array_split(np.arange(len(problem.y)), 5):
+        with warnings.catch_warnings():
+            if rows[-1] + 1 < len(problem.y):
+                warnings.simplefilter("ignore")
+            model.partial_fit(problem.X.iloc[rows], problem.y[rows])
+    return model
+
+
+def fit_after_nothing(problem: Problem, parameters: dict[str, Any]) -> Any:
+    """`warm_start` from a response in which the groups mean nothing."""
+    return _fit_after(problem, parameters, np.random.default_rng(2).permutation(problem.y))
+
+
+def fit_after_groups(problem: Problem, parameters: dict[str, Any]) -> Any:
+    """`warm_start` from a response in which they mean everything."""
+    group = problem.formula.split("|")[-1].strip(" )").split(":")[0]
+    codes = pd.factorize(problem.X[group])[0]
+    if problem.is_gaussian:
+        y = 1e3 * codes + np.random.default_rng(2).standard_normal(len(codes))
+    elif problem.parameters["family"] == "poisson":
+        y = 1.0 + 50.0 * (codes % 2)
+    else:
+        y = codes % 2
+    return _fit_after(problem, parameters, y)
+
+
+def _fit_after(problem: Problem, parameters: dict[str, Any], response: np.ndarray) -> Any:
+    model = problem.estimator(warm_start=True, **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(problem.X, response, sample_weight=problem.weights)
+    return model.fit(problem.X, problem.y, sample_weight=problem.weights)
+
+
+def fit_once(problem: Problem, parameters: dict[str, Any]) -> Any:
+    """`fit`."""
+    return problem.fit(**parameters)
+
+
+# Settings -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A hard way to fit.
+
+    Attributes
+    ----------
+    parameters : dict
+        Of the estimator.
+    change : callable
+        Problem to changed problem; None where it does not apply.
+    fit : callable
+        Of the changed problem and the parameters.
+    units : (float, float) or None
+        Scale and shift of y, where these round.
+    allowed : float
+        What the setting allows; see the top of this file.
+    """
+
+    parameters: dict[str, Any]
+    change: Callable[[Problem], Problem | None] = lambda problem: problem
+    fit: Callable[[Problem, dict[str, Any]], Any] = fit_once
+    units: tuple[float, float] | None = None
+    allowed: float = 0.0
+
+
+def _normal(problem: Problem) -> Problem | None:
+    return problem if problem.is_gaussian else None
+
+
+def _mean_field(problem: Problem) -> Problem | None:
+    expected = mean_field_target(problem, problem.name)
+    return None if expected is None else replace(problem, expected=expected)
+
+
+SETTINGS = {
+    "defaults": Setting({}),
+    **{f"max_iter={n}": Setting({"max_iter": n}) for n in (1, 2, 3)},
+    "tol=1e-14": Setting({"tol": 1e-14}),
+    "tol=0.1": Setting({"tol": 0.1}, allowed=0.1),
+    **{
+        f"iterative, 2 probes, seed {seed}": Setting(
+            {"solver": "iterative", "n_probes": 2, "random_state": seed}
+        )
+        for seed in (0, 1, 2)
+    },
+    "iterative, default probes": Setting({"solver": "iterative"}),
+    "float32": Setting({}, in_single_precision),
+    "X times 1e9": Setting({}, lambda problem: with_scaled_columns(problem, 1e9)),
+    "X times 1e-9": Setting({}, lambda problem: with_scaled_columns(problem, 1e-9)),
+    "y times 1e8": Setting(
+        {}, lambda problem: with_scaled_response(problem, 1e8), units=(1e8, 0.0)
+    ),
+    "y times 1e-8": Setting(
+        {}, lambda problem: with_scaled_response(problem, 1e-8), units=(1e-8, 0.0)
+    ),
+    "y plus 1e9": Setting(
+        {}, lambda problem: with_scaled_response(problem, 1.0, 1e9), units=(1.0, 1e9)
+    ),
+    "mean_field": Setting({"posterior": "mean_field"}, _mean_field),
+    "warm_start from nothing": Setting({}, fit=fit_after_nothing),
+    "warm_start from groups": Setting({}, fit=fit_after_groups),
+    "rows shuffled": Setting({}, shuffled),
+    "partial_fit": Setting({}, _normal, fit_in_chunks),
+    "n_jobs=1": Setting({"n_jobs": 1}),
+    "n_jobs=2": Setting({"n_jobs": 2}),
+}
+
+
+# Running --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one fit: verdict, what was off, what was said."""
+
+    verdict: str
+    faults: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+def usual_messages(problem: Problem) -> frozenset[str]:
+    """Warnings of the default fit, which are about the model and not about a setting."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        problem.fit()
+    return frozenset(str(warning.message) for warning in caught)
+
+
+def try_setting(problem: Problem, setting: Setting, usual: frozenset[str]) -> Outcome | None:
+    """Fit one problem under one setting; None where it does not apply."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            changed = setting.change(problem)
+        if changed is None:
+            return None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = setting.fit(changed, setting.parameters)
+    except (ValueError, ArithmeticError, MemoryError) as error:
+        return Outcome("refused", (), (str(error),))
+    messages = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    determined = changed.expected is not None and changed.expected.determined
+    doubts = [message for message in messages if message not in usual or not determined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrong = _wrong(problem, changed, setting, model)
+    if not wrong:
+        return Outcome("right, warned" if doubts else "right", (), tuple(doubts))
+    verdict = "wrong, warned" if doubts else "WRONG AND SILENT"
+    return Outcome(verdict, tuple(wrong), tuple(doubts))
+
+
+def _wrong(problem: Problem, changed: Problem, setting: Setting, model: Any) -> list[str]:
+    if changed.expected is None:
+        return ["there is no optimum"]
+    allowed = setting.allowed
+    if model.elbo_std_ > 0.0:
+        far = distance(model, changed)
+        if far > ALLOWED_DISTANCE:
+            return [f"variances off by {far:.2g} standard errors"]
+        return faults(model, replace(changed.expected, deviance=-2.0 * model.elbo_), max(far, 1e-3))
+    wrong = faults(model, changed.expected, allowed)
+    if wrong and setting.units is not None:
+        rounded = expected_of_rounded(problem, changed, *setting.units)
+        tolerances = replace(rounded, determined=changed.expected.determined)
+        return faults(model, tolerances, allowed) and wrong
+    return wrong
+
+
+def main() -> int:
+    """The command line; 1 when something was wrong and silent."""
+    parser = argparse.ArgumentParser(description="Published models under hard settings.")
+    parser.add_argument("--settings", nargs="*", default=[""], help="parts of names of settings")
+    parser.add_argument("--cases", nargs="*", default=[""], help="parts of names of cases")
+    parser.add_argument("--show", action="store_true", help="print what was wrong or refused")
+    options = parser.parse_args()
+    settings = {k: s for k, s in SETTINGS.items() if any(part in k for part in options.settings)}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in settings}
+    seconds: Counter[str] = Counter()
+    for problem in load_problems():
+        if not any(part in problem.name for part in options.cases):
+            continue
+        usual = usual_messages(problem)
+        for name, setting in settings.items():
+            began = time.perf_counter()
+            outcome = try_setting(problem, setting, usual)
+            seconds[name] += time.perf_counter() - began
+            if outcome is None:
+                continue
+            counts[name][outcome.verdict] += 1
+            loud = outcome.verdict == VERDICTS[-1]
+            if loud or (options.show and outcome.verdict != "right"):
+                said = " / ".join(message[:160] for message in outcome.messages)
+                print(f"{name}, {problem.name}: {outcome.verdict}: {outcome.faults} {said}")
+    table = pd.DataFrame(counts).T.reindex(columns=list(VERDICTS)).fillna(0).astype(int)
+    table.insert(0, "fits", table.sum(axis=1))
+    table["seconds"] = pd.Series(seconds).round().astype(int)
+    print(table.to_string())
+    print(table.sum().rename("total").to_frame().T.to_string())
+    return int(table[VERDICTS[-1]].sum() > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,538 @@
+"""`MixedEffectsEncoder`: categorical columns as shrunken random effects."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.utils import ClassifierTags, column_or_1d
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmixed.classifier import MixedEffectsVIClassifier
+from skmixed.design import Table
+from skmixed.design.labels import ColumnLabels, learn_labels
+from skmixed.design.replaced import replace_columns
+from skmixed.regressor import MixedEffectsVIRegressor
+from skmixed.spec import ColumnKey
+from skmixed.validation import (
+    check_case_weights,
+    check_choice,
+    check_flag,
+    check_labels,
+    check_response,
+)
+
+FROM_DTYPE = "from_dtype"
+Codes = npt.NDArray[np.int32]
+Effects = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows to learn from.
+
+    Attributes
+    ----------
+    codes : dict of {column: ndarray (n,)}
+        Level of every row, by encoded column; -1 where there is no label.
+    n_levels : dict of {column: int}
+        Levels of the column, whether these rows have them or not.
+    y : ndarray (n,)
+        Numbers, or labels of two classes.
+    weights : ndarray (n,)
+        Case weights.
+    """
+
+    codes: dict[ColumnKey, Codes]
+    n_levels: dict[ColumnKey, int]
+    y: np.ndarray
+    weights: np.ndarray
+
+    def groups_by(self, column: ColumnKey) -> bool:
+        """Whether a column says anything: not a level for all rows, nor one for each."""
+        codes = self.codes[column]
+        n_rows = np.bincount(codes + 1, minlength=2)
+        alone = n_rows.max() == 1 and self.weights.max() <= 1.0
+        return bool(not alone and n_rows.max() < len(codes))
+
+    def take(self, rows: np.ndarray) -> _Rows:
+        """Those of the rows that have a weight."""
+        rows = rows[self.weights[rows] > 0]
+        codes = {column: of_column[rows] for column, of_column in self.codes.items()}
+        return replace(self, codes=codes, y=self.y[rows], weights=self.weights[rows])
+
+
+class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    r"""Encode categorical columns by the random effects of their levels.
+
+    A mixed model of the target y with an intercept and a random intercept for every
+    encoded column is fitted,
+
+    .. math::
+
+        \eta_i = \mu + \sum_k u_k[g_k(i)], \qquad u_k[l] \sim N(0, \sigma_k^2),
+
+    and every label is replaced by the posterior mean of its effect :math:`u_k[l]`. With
+    a single column and a numeric target that is the difference of the level's mean from
+    the population's, shrunken by :math:`n / (n + \sigma^2 / \sigma_k^2)` where the level
+    has n rows [1]_; how much is shrunken follows from the data. With several columns
+    the effects of one are adjusted for the others.
+
+    Like :class:`~sklearn.preprocessing.TargetEncoder`, `fit_transform` encodes every row
+    by a model that has not seen it, so that a model fitted on the result is not
+    misled. Hence ``fit(X, y).transform(X)`` is not ``fit_transform(X, y)``: use the
+    latter, or a pipeline, for the rows that further models are trained on.
+
+    Parameters
+    ----------
+    columns : "from_dtype", str, int or list of str or int, default="from_dtype"
+        Columns to encode, by name or position. ``"from_dtype"``: every categorical,
+        string or object column. All other columns pass through unchanged.
+    joint : bool, default=True
+        Whether one model has the random effects of all columns, crossed. If False
+        every column has a model of its own, which is quicker and double counts what
+        columns have in common.
+    target_type : {"auto", "continuous", "binary"}, default="auto"
+        "continuous": a normal model (`MixedEffectsVIRegressor`); encodings are in the
+        units of y. "binary": a logistic one (`MixedEffectsVIClassifier`); encodings are
+        log odds of the second of `classes_`. "auto" is what
+        :func:`~sklearn.utils.multiclass.type_of_target` makes of y. Whole numbers of
+        more than two values, such as ratings or counts, count as classes there: name
+        them "continuous".
+    cv : int, splitter, iterable or None, default=5
+        Folds of `fit_transform`. An integer: that many folds, stratified for two
+        classes; None: five. A splitter or an iterable of (train, test) positions has
+        to test every row exactly once.
+    shuffle : bool, default=True
+        Whether rows are shuffled before they are split into an integer number of folds.
+    random_state : int, RandomState instance or None, default=None
+        Source of that shuffling; pass an int for reproducible encodings.
+    handle_unknown : {"population", "error"}, default="population"
+        What becomes of a label that `fit` has not seen, and of a missing one: an effect
+        of 0, which is the mean of the population, or an error.
+    solver : {"auto", "direct", "iterative"}, default="auto"
+        Solver of the models.
+    max_iter : int, default=100
+        Most steps of a model.
+    tol : float, default=1e-4
+        Models stop when their variance parameters are this near to the optimum, in
+        standard errors.
+    n_jobs : int or None, default=None
+        Threads of the compiled kernels; results do not depend on it. None: all
+        cores the process may use.
+
+    Attributes
+    ----------
+    encodings_ : dict of {column: Series}
+        Effects by level, learnt from all rows; what `transform` uses.
+    models_ : dict of {column: estimator}
+        The fitted model that has the column's effects, one for all if `joint`, for its
+        variances, standard deviations and summary. It knows levels by number:
+        level k of its grouping factor is ``encodings_[column].index[k]``, and -1 are the
+        rows without a label. A column of a single level, or of a level a row, has no model;
+        its effects are 0.
+    target_type_ : {"continuous", "binary"}
+        The type of target.
+    classes_ : ndarray of shape (2,) or None
+        The classes of a binary target, ascending.
+    n_iter_ : int
+        Steps of the model on all rows; of several models, the most.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, when X has names that are all strings.
+
+    See Also
+    --------
+    sklearn.preprocessing.TargetEncoder : Means of levels, one column at a time.
+    skmixed.MixedEffectsVIRegressor : The model of a numeric target.
+    skmixed.MixedEffectsVIClassifier : The model of two classes.
+
+    Notes
+    -----
+    Encodings do not contain the intercept :math:`\mu`. Effects of unseen levels are then
+    0 whatever the fold, while a mean of the target would differ between folds and tell
+    which of them a row was in. Linear models with an intercept and trees do not need it.
+    To have it back, add ``models_[column].intercept_``.
+
+    Rows without a label stay in the fit, as a level of their own whose effect is not
+    used, so that they do not disturb the others. If being missing may mean something,
+    give it a label first, as in ``X["g"].fillna("missing")``.
+
+    In `fit_transform` the model on all rows comes first, and those of the folds start
+    from its variances. They only start there: each goes on to its own optimum.
+
+    References
+    ----------
+    .. [1] Robinson (1991), "That BLUP is a good thing: the estimation of random effects",
+       Statistical Science 6(1).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsEncoder
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> X, y, _ = make_mixed_regression(n_samples=500, groups=(20, 10), random_state=0)
+    >>> encoder = MixedEffectsEncoder(columns=["g0", "g1"], random_state=0)
+    >>> encoder.fit_transform(X, y).shape
+    (500, 3)
+    >>> encoder.encodings_["g0"].shape
+    (20,)
+
+    In front of any model, with data frames:
+
+    >>> from sklearn.ensemble import HistGradientBoostingRegressor
+    >>> from sklearn.pipeline import make_pipeline
+    >>> encoder = encoder.set_output(transform="pandas")
+    >>> pipeline = make_pipeline(encoder, HistGradientBoostingRegressor(max_iter=10))
+    >>> pipeline.fit(X, y).predict(X.head(2)).shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        columns: Any = FROM_DTYPE,
+        *,
+        joint: bool = True,
+        target_type: str = "auto",
+        cv: Any = 5,
+        shuffle: bool = True,
+        random_state: Any = None,
+        handle_unknown: str = "population",
+        solver: str = "auto",
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.columns = columns
+        self.joint = joint
+        self.target_type = target_type
+        self.cv = cv
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.handle_unknown = handle_unknown
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsEncoder:
+        """Learn the effects from all rows.
+
+        `transform` of the same rows then gives every row an effect that its own y has a
+        part in. Use `fit_transform` for rows that further models are trained on.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Columns to encode, and others.
+        y : array-like of shape (n_samples,)
+            Target: numbers, or two classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights: weight 2 counts as the row twice, weight 0 as absent.
+
+        Returns
+        -------
+        self : MixedEffectsEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            When a parameter, a column or a value cannot be used; the message
+            names it and says what to do.
+        """
+        self._learn(X, y, sample_weight)
+        return self
+
+    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Learn the effects, and encode every row by a model that has not seen it.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Columns to encode, and others.
+        y : array-like of shape (n_samples,)
+            Target: numbers, or two classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights in every model; rows of weight 0 are encoded as well.
+
+        Returns
+        -------
+        X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features)
+            As by `transform`. A level all of whose rows are in one fold is 0 there,
+            also with ``handle_unknown="error"``.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; also when `cv` does not test every row exactly once, or leaves
+            a fold with one class.
+        """
+        table, rows = self._learn(X, y, sample_weight)
+        encoded = {column: np.zeros(table.n_rows) for column in rows.codes}
+        unfinished = 0
+        splits = self._splits(X, rows.y) if rows.codes else []
+        for number, (train, test) in enumerate(splits):
+            part = rows.take(train)
+            self._refuse_one_class(part.y, number)
+            with warnings.catch_warnings():
+                # what there is to say has been said of all rows; convergence is counted
+                warnings.simplefilter("ignore", UserWarning)
+                effects, models = self._fit_models(part, self.models_)
+            unfinished += not all(model.converged_ for model in models.values())
+            for column, values in encoded.items():
+                values[test] = effects[column][rows.codes[column][test]]
+        if unfinished:
+            warnings.warn(
+                f"The models of {unfinished} of {len(splits)} folds did not converge; raise "
+                f"max_iter={self.max_iter}, or tol={self.tol:g}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return replace_columns(X, table, encoded, self._container)
+
+    def transform(self, X: Any) -> Any:
+        """Replace labels by the effects learnt from all rows of `fit`.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            The columns of `fit`.
+
+        Returns
+        -------
+        X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features)
+            Columns in the order of X: effects in place of labels, the others as they
+            are. The array has floats, or objects if a column that is not encoded is
+            not numeric.
+
+        Raises
+        ------
+        ValueError
+            When columns differ from those of `fit`; with ``handle_unknown="error"``
+            also when a label is unknown or missing.
+        """
+        check_is_fitted(self)
+        table = Table.from_input(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        encoded = {}
+        for (fitted, labels), position in zip(self._labels.items(), self._positions, strict=True):
+            column = table.names[position]
+            codes = labels.codes(table.ids(column))
+            self._refuse_unknown(table, column, codes)
+            encoded[column] = self._effects[fitted][codes]
+        return replace_columns(X, table, encoded, self._container)
+
+    # From X and y to effects ---------------------------------------------------------
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, _Rows]:
+        """Fit on all rows, and return them for the folds."""
+        self._check_parameters()
+        validate_data(self, X, skip_check_array=True)
+        table = Table.from_input(X)
+        weights = check_case_weights(sample_weight, table.n_rows)
+        target_type, target = self._target(y, table.n_rows)
+        used = np.flatnonzero(weights)
+        classes = np.unique(target[used]) if target_type == "binary" else None
+        _refuse_classes(classes)
+        positions = self._encoded_positions(table)
+        columns = [table.names[position] for position in positions]
+        learnt = {column: _learn_column(table, column, used) for column in columns}
+        codes = {column: of_rows for column, (_, of_rows) in learnt.items()}
+        for column, of_rows in codes.items():
+            self._refuse_unknown(table, column, of_rows, used)
+        labels = {column: known for column, (known, _) in learnt.items()}
+        n_levels = {column: len(known) for column, known in labels.items()}
+        self.target_type_, self.classes_ = target_type, classes
+        rows = _Rows(codes, n_levels, target, weights)
+        effects, models = self._fit_models(rows.take(used), {})
+        self._positions, self._labels, self._effects = positions, labels, effects
+        self.models_ = models
+        self.n_iter_ = max((model.n_iter_ for model in models.values()), default=1)
+        self.encodings_ = {
+            column: pd.Series(effects[column][:-1], index=known.index.rename(column), name="effect")
+            for column, known in labels.items()
+        }
+        return table, rows
+
+    def _fit_models(
+        self, rows: _Rows, start: Mapping[ColumnKey, Any]
+    ) -> tuple[dict[ColumnKey, Effects], dict[ColumnKey, Any]]:
+        """Effects by column and code, the last one 0 for unknown labels, and the models.
+
+        `start` has the models whose variances are those to start from.
+        """
+        effects = {column: np.zeros(n_levels + 1) for column, n_levels in rows.n_levels.items()}
+        models: dict[ColumnKey, Any] = {}
+        grouping = [column for column in rows.codes if rows.groups_by(column)]
+        for columns in [grouping] if self.joint and grouping else [[name] for name in grouping]:
+            model = self._model(columns, start.get(columns[0]))
+            frame = pd.DataFrame({column: rows.codes[column] for column in columns})
+            model.fit(frame, rows.y, sample_weight=rows.weights)
+            for column in columns:
+                models[column] = model
+                found = model.random_effects_[str(column)]
+                levels = found.index.to_numpy()
+                labelled = levels >= 0
+                effects[column][levels[labelled]] = found["Intercept"].to_numpy()[labelled]
+        return effects, models
+
+    def _model(self, columns: list[ColumnKey], start: Any) -> Any:
+        """An estimator with random intercepts of the columns."""
+        if start is not None:
+            model = copy.copy(start)
+            return model.set_params(random_effects=columns, warm_start=True)
+        binary = self.target_type_ == "binary"
+        estimator = MixedEffectsVIClassifier if binary else MixedEffectsVIRegressor
+        return estimator(
+            columns, solver=self.solver, max_iter=self.max_iter, tol=self.tol, n_jobs=self.n_jobs
+        )
+
+    # What was asked, checked ---------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        check_choice("target_type", self.target_type, ("auto", "continuous", "binary"))
+        check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
+        check_flag("joint", self.joint)
+        check_flag("shuffle", self.shuffle)
+
+    def _encoded_positions(self, table: Table) -> list[int]:
+        """Positions of the columns to encode, in the order in which they were named."""
+        columns = self.columns
+        if isinstance(columns, str) and columns == FROM_DTYPE:
+            found = [p for p, name in enumerate(table.names) if table.is_categorical(name)]
+            if not found:
+                warnings.warn(
+                    "No column of X is categorical, so nothing is encoded; name the columns, as "
+                    "in columns=['city'], or give them a categorical type.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            return found
+        if isinstance(columns, (str, Integral)) or not isinstance(columns, Iterable):
+            columns = [columns]
+        positions = [table.position(column) for column in columns]
+        for place, position in enumerate(positions):
+            if position in positions[:place]:
+                raise ValueError(
+                    f"columns names {table.names[position]!r} twice; name every column once."
+                )
+        return positions
+
+    def _target(self, y: Any, n_rows: int) -> tuple[str, np.ndarray]:
+        """What kind of target y is, and its values."""
+        target_type = self.target_type
+        if target_type == "auto":
+            if y is None:
+                check_response(y, n_rows)
+            target_type = type_of_target(column_or_1d(y, warn=True), input_name="y")
+        if target_type == "binary":
+            return target_type, check_labels(y, n_rows, ordered=False)
+        if target_type == "continuous":
+            return target_type, check_response(y, n_rows)
+        raise ValueError(
+            f"Unknown label type: y is taken for {target_type!r}, and this encoder knows "
+            "'continuous' and 'binary' targets. Set target_type='continuous' if y are numbers, "
+            "such as ratings or counts; of several classes, encode one against the rest."
+        )
+
+    def _splits(self, X: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows to train on and to encode, by fold."""
+        binary = self.target_type_ == "binary"
+        splitter = 5 if self.cv is None else self.cv
+        if isinstance(splitter, Integral):
+            kind = StratifiedKFold if binary else KFold
+            state = self.random_state if self.shuffle else None
+            splitter = kind(int(splitter), shuffle=self.shuffle, random_state=state)
+        splitter = check_cv(splitter, y, classifier=binary)
+        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y)]
+        times = np.zeros(len(y), dtype=np.int64)
+        for _, test in splits:
+            np.add.at(times, np.arange(len(y))[test], 1)
+        if (times != 1).any():
+            row = int((times != 1).argmax())
+            raise ValueError(
+                f"cv tests row {row} {times[row]} times, but every row has to be encoded exactly "
+                "once; pass folds that do not overlap and leave no row out, such as KFold's."
+            )
+        return splits
+
+    def _refuse_one_class(self, y: np.ndarray, fold: int) -> None:
+        if self.classes_ is not None and (y == y[0]).all():
+            raise ValueError(
+                f"Fold {fold} of cv trains on rows of class {y[:1].tolist()[0]!r} alone, which "
+                "leaves nothing to learn; use fewer folds, or folds that are stratified by y."
+            )
+
+    def _refuse_unknown(
+        self, table: Table, column: ColumnKey, codes: Codes, rows: np.ndarray | slice = slice(None)
+    ) -> None:
+        """Raise where one of the `rows` that count has no known label."""
+        unknown = np.zeros(len(codes), dtype=bool)
+        unknown[rows] = codes[rows] < 0
+        if self.handle_unknown != "error" or not unknown.any():
+            return
+        row = int(unknown.argmax())
+        value = np.asarray(table.ids(column), dtype=object)[row]
+        raise ValueError(
+            f"Column {column!r} has the label {value!r} in row {row}, which is missing or was not "
+            f"there during fit ({int(unknown.sum())} such rows); set "
+            "handle_unknown='population' to encode it as 0, or fit with this label."
+        )
+
+    @property
+    def _container(self) -> str:
+        """What `set_output` asked for."""
+        container: str = _get_output_config("transform", self)["dense"]
+        return container
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # a fit that failed leaves n_features_in_ behind
+        return hasattr(self, "encodings_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        # numbers or two classes, but not more
+        tags.classifier_tags = ClassifierTags(multi_class=False)
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _learn_column(table: Table, column: ColumnKey, used: np.ndarray) -> tuple[ColumnLabels, Codes]:
+    """Labels of the rows that count, and the level of every row."""
+    values = table.ids(column)
+    try:
+        if len(used) == table.n_rows:
+            return learn_labels(values)
+        labels, _ = learn_labels(values[used])
+    except TypeError as error:
+        raise TypeError(
+            f"Column {column!r} holds a value that cannot be a label ({error}); use text, "
+            "numbers, dates or categories."
+        ) from None
+    return labels, labels.codes(values)
+
+
+def _refuse_classes(classes: np.ndarray | None) -> None:
+    if classes is not None and len(classes) != 2:
+        shown = ", ".join(repr(label) for label in classes.tolist()[:4])
+        found = "only one class" if len(classes) == 1 else f"{len(classes)} classes"
+        raise ValueError(
+            f"A binary target has two classes, but y has {found}: {shown}; check y, or set "
+            "target_type='continuous' if it holds numbers."
+        )

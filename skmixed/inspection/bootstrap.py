@@ -1,0 +1,327 @@
+"""The parametric bootstrap: refits to responses that the fitted model itself has drawn."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import effective_n_jobs
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _num_samples
+
+from skmixed.inspection.bootstrap_result import BootstrapResult
+from skmixed.inspection.criteria import check_fitted_model
+from skmixed.inspection.progress import progress_bar
+from skmixed.inspection.simulation import ResponseSimulator
+
+_FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
+"""What a fit raises that cannot be made."""
+
+
+def parametric_bootstrap(
+    model: Any,
+    statistic: Callable[..., Any],
+    X: Any,
+    *,
+    others: Sequence[Any] = (),
+    n_resamples: int = 200,
+    sample_weight: Any = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> BootstrapResult:
+    """Find the sampling distribution of a statistic by simulation and refits.
+
+    Responses are drawn from the fitted model, with its coefficients, covariances and noise
+    but new random effects of all levels; a copy of the model is fitted to them, and the
+    statistic computed: as ``bootMer(use.u = FALSE)`` of lme4 does [1]_.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Fitted. It stays as it is.
+    statistic : callable
+        Takes a fitted model, and after it those of `others`, and returns a number, a
+        one-dimensional array, a dict or a Series of numbers, of the same length or keys
+        each time.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The rows that `fit` was called with; they are not kept.
+    others : sequence of fitted models, default=()
+        Further models, of the same X, to fit to the responses that `model` draws: for
+        statistics that compare models, such as a likelihood ratio.
+    n_resamples : int, default=200
+        Number of simulated data sets, at least 2. Standard errors need some hundreds,
+        the ends of a 95 % interval a thousand or more.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Case weights of the fit, whole numbers: a row of weight 2 is drawn twice.
+    random_state : int, RandomState instance or None, default=None
+        Source of randomness; equal seeds give equal results, whatever `n_jobs` is.
+    n_jobs : int or None, default=None
+        Processes that refit, by joblib; None is 1. With more than one each fit has a single
+        thread.
+    progress : bool, default=False
+        Whether to show a bar on stderr; that of tqdm where it is installed.
+
+    Returns
+    -------
+    result : BootstrapResult
+        Standard errors, bias, confidence intervals and the values themselves.
+
+    Raises
+    ------
+    NotFittedError
+        When the model is not fitted.
+    TypeError
+        When `statistic` is not callable or returns something else than numbers.
+    ValueError
+        When a parameter or weight cannot be used, or fewer than two fits could be made.
+
+    Warns
+    -----
+    UserWarning
+        Once, when some fits could not be made, or did not converge.
+
+    See Also
+    --------
+    skmixed.compare_models : Likelihood-ratio tests.
+
+    Notes
+    -----
+    Refits start from the variances of the fit, which saves iterations and does not change
+    what they converge to. Values of fits that did not converge are kept; fits that could not
+    be made at all, such as of responses in which a class does not occur, are left out.
+
+    Variances at 0 and other estimates at a boundary are no obstacle to simulation, but the
+    distribution of such an estimate is not that of its error. Where the posterior is an
+    approximation, the simulated responses are exact and the refits are not: the bias then
+    shows what the approximation does to an estimate.
+
+    References
+    ----------
+    .. [1] Efron and Tibshirani (1993), "An Introduction to the Bootstrap", Chapman & Hall,
+       section 6.5.
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor, parametric_bootstrap
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> X, y, _ = make_mixed_regression(n_samples=200, groups=(20,), random_state=0)
+    >>> model = MixedEffectsVIRegressor("g0").fit(X, y)
+    >>> def sd(model):
+    ...     return {"sd": model.variance_components_["sd"].iloc[0]}
+    >>> result = parametric_bootstrap(model, sd, X, n_resamples=20, random_state=0)
+    >>> bool(0.0 < result.standard_error["sd"] < 0.3)
+    True
+
+    A likelihood-ratio test by simulation from the smaller model:
+
+    >>> none = MixedEffectsVIRegressor(formula="x0").fit(X, y)
+    >>> def chi_square(small, large):
+    ...     return 2 * (large.elbo_ - small.elbo_)
+    >>> result = parametric_bootstrap(
+    ...     none, chi_square, X, others=[model], n_resamples=19, random_state=0
+    ... )
+    >>> n_above = int((result.values >= result.observed)["statistic"].sum())
+    >>> (1 + n_above) / (1 + len(result.values))
+    0.05
+    """
+    _check((model, *others), statistic, n_resamples)
+    labels, observed = labelled(statistic(model, *others))
+    X = _repeated(X, sample_weight)
+    simulator = ResponseSimulator(model, X)
+    n_workers = effective_n_jobs(n_jobs)
+    starts = [_starting_point(each, one_thread=n_workers > 1) for each in (model, *others)]
+    seeds = _seeds(random_state, n_resamples)
+    outcomes: list[_Outcome] = []
+    with progress_bar(n_resamples, shown=progress) as advance:
+        for batch in _batches(seeds, n_workers, progress):
+            # a task a worker: each gets the rows once
+            parts = [part for part in np.array_split(np.array(batch), n_workers) if len(part)]
+            tasks = (delayed(_refits)(starts, statistic, simulator, X, part) for part in parts)
+            outcomes += itertools.chain.from_iterable(Parallel(n_jobs=n_jobs)(tasks))
+            advance(len(batch))
+    return _result(labels, observed, outcomes)
+
+
+def labelled(value: Any) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Names and numbers of what a statistic returned."""
+    if hasattr(value, "items") and not hasattr(value, "columns"):
+        pairs = list(value.items())
+        names, numbers = tuple(name for name, _ in pairs), [number for _, number in pairs]
+    else:
+        names, numbers = (), value
+    try:
+        array = np.asarray(numbers, dtype=float)
+    except (TypeError, ValueError):
+        array = np.empty((0, 0))
+    if array.ndim > 1:
+        raise TypeError(
+            f"statistic returned {type(value).__name__}, but must return a number, a "
+            "one-dimensional array, a dict or a Series of numbers; return the entries of a table "
+            "as a dict."
+        )
+    if array.ndim == 0:
+        return ("statistic",), array.reshape(1)
+    return names or tuple(range(len(array))), array
+
+
+# One resample --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What one refit gave: names and values of the statistic, or why there are none."""
+
+    values: tuple[tuple[Any, ...], np.ndarray] | None
+    converged: bool
+    error: str
+
+
+def _refits(
+    starts: list[Any],
+    statistic: Callable[..., Any],
+    simulator: ResponseSimulator,
+    X: Any,
+    seeds: Iterable[np.random.SeedSequence],
+) -> list[_Outcome]:
+    """Refit once for each seed."""
+    return [_refit(starts, statistic, simulator, X, seed) for seed in seeds]
+
+
+def _refit(
+    starts: list[Any],
+    statistic: Callable[..., Any],
+    simulator: ResponseSimulator,
+    X: Any,
+    seed: np.random.SeedSequence,
+) -> _Outcome:
+    """Draw a response, fit all models to it and compute the statistic."""
+    rng = np.random.default_rng(seed)
+    models = [copy.copy(start) for start in starts]
+    probes = int(rng.integers(2**31 - 1))
+    with warnings.catch_warnings():
+        # counted, and told of once
+        warnings.simplefilter("ignore")
+        try:
+            response = simulator.draw(rng)
+            for model in models:
+                model.set_params(random_state=probes).fit(X, response)
+        except _FAILURES as error:
+            return _Outcome(None, False, str(error))
+    converged = all(model.converged_ for model in models)
+    return _Outcome(labelled(statistic(*models)), converged, "")
+
+
+def _starting_point(model: Any, one_thread: bool) -> Any:
+    """A copy of the model that fits from where it stands, and reports nothing."""
+    start = copy.copy(model)
+    for name in ("_seen", "_skl_callbacks"):
+        start.__dict__.pop(name, None)
+    start.warm_start = True
+    start.verbose = 0
+    if one_thread:
+        start.n_jobs = 1
+    return start
+
+
+def _seeds(random_state: Any, n_resamples: int) -> list[np.random.SeedSequence]:
+    """A seed for every resample, whoever computes it."""
+    entropy = check_random_state(random_state).randint(2**31 - 1, size=4)
+    return np.random.SeedSequence(entropy.tolist()).spawn(n_resamples)
+
+
+def _batches(
+    seeds: list[np.random.SeedSequence], n_workers: int, progress: bool
+) -> list[list[np.random.SeedSequence]]:
+    """All at once; with a bar so many that it moves some 50 times."""
+    size = len(seeds)
+    if progress:
+        size = max(n_workers * -(-len(seeds) // (50 * n_workers)), 1)
+    return [seeds[first : first + size] for first in range(0, len(seeds), size)]
+
+
+# What comes in and what goes out -------------------------------------------------------------
+
+
+def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
+    for model in models:
+        check_fitted_model(model)
+    if not callable(statistic):
+        raise TypeError(
+            f"statistic={statistic!r} must be a function of a fitted model, such as "
+            "lambda model: model.coef_."
+        )
+    is_count = isinstance(n_resamples, Integral) and not isinstance(n_resamples, bool)
+    if not is_count or n_resamples < 2:
+        raise ValueError(f"n_resamples={n_resamples!r} must be an integer of at least 2.")
+
+
+def _repeated(X: Any, sample_weight: Any) -> Any:
+    """Rows as often as their case weight says."""
+    if sample_weight is None:
+        return X
+    weights = np.asarray(sample_weight, dtype=float)
+    n_rows = _num_samples(X)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has the shape {weights.shape} and X has {n_rows} rows; pass a weight "
+            "for each."
+        )
+    odd = np.flatnonzero(~((weights >= 0) & (weights == np.round(weights)) & (weights < np.inf)))
+    if len(odd):
+        raise ValueError(
+            f"sample_weight is {weights[odd[0]]} in row {odd[0]}, but a part of a row cannot be "
+            "simulated: use whole numbers, which repeat rows, or leave sample_weight out."
+        )
+    return _safe_indexing(X, np.repeat(np.arange(n_rows), weights.astype(np.int64)))
+
+
+def _result(
+    labels: tuple[Any, ...], observed: np.ndarray, outcomes: list[_Outcome]
+) -> BootstrapResult:
+    """All values in a table, failures counted."""
+    made = [outcome.values for outcome in outcomes if outcome.values is not None]
+    for names, _ in made:
+        if names != labels:
+            raise TypeError(
+                f"statistic returned the entries {list(names)} of a refit and {list(labels)} of "
+                "the model itself; return the same entries each time."
+            )
+    n_failed = len(outcomes) - len(made)
+    n_unconverged = sum(o.values is not None and not o.converged for o in outcomes)
+    first_error = next((o.error for o in outcomes if o.values is None), "")
+    if len(made) < 2:
+        raise ValueError(
+            f"{n_failed} of {len(outcomes)} fits could not be made, the first one because: "
+            f"{first_error}"
+        )
+    _warn(len(outcomes), n_failed, n_unconverged, first_error)
+    return BootstrapResult(
+        observed=pd.Series(observed, index=pd.Index(labels)),
+        values=pd.DataFrame(np.array([values for _, values in made]), columns=pd.Index(labels)),
+        n_failed=n_failed,
+        n_unconverged=n_unconverged,
+    )
+
+
+def _warn(n_resamples: int, n_failed: int, n_unconverged: int, first_error: str) -> None:
+    parts = []
+    if n_failed:
+        parts.append(f"{n_failed} could not be made and are left out (the first: {first_error})")
+    if n_unconverged:
+        parts.append(f"{n_unconverged} did not converge and are kept")
+    if parts:
+        warnings.warn(
+            f"Of {n_resamples} bootstrap fits, {', and '.join(parts)}. If these are many, the "
+            "model is too rich for the data: use fewer random effects.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,364 @@
+"""Models fitted on the same data next to each other: criteria and likelihood-ratio tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import chdtrc
+
+from skmixed.inspection.criteria import (
+    InformationCriteria,
+    check_fitted_model,
+    information_criteria,
+)
+from skmixed.inspection.structure import ModelStructure, structure_of
+
+_FORMATS = {
+    "n_parameters": "{:.0f}", "log_likelihood": "{:.4f}", "aic": "{:.4f}", "bic": "{:.4f}",
+    "chi_square": "{:.4f}", "df": "{:.0f}", "p_value": "{:.4g}", "p_corrected": "{:.4g}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ModelComparison:
+    """Fitted models in a table; prints as text, shows as HTML in notebooks.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row a model, from few parameters to many: see `compare_models`.
+    descriptions : dict of {str: str}
+        What each model is, by name.
+    notes : tuple of str
+        How to read the numbers.
+    """
+
+    table: pd.DataFrame
+    descriptions: dict[str, str]
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table, a copy.
+
+        Returns
+        -------
+        DataFrame
+        """
+        return self.table.copy()
+
+    def __str__(self) -> str:
+        title = "Comparison of models"
+        lines = [title, "=" * len(title)]
+        lines += [f"{name}: {text}" for name, text in self.descriptions.items()]
+        lines += ["", self._shown().to_string()]
+        if self.notes:
+            lines += ["", *self.notes]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        models = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in self.descriptions.items()
+        )
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        table = self._shown().to_html(border=0)
+        return f"<div><h3>Comparison of models</h3><table>{models}</table>{table}{notes}</div>"
+
+    def _shown(self) -> pd.DataFrame:
+        """Numbers as text, nothing for what does not apply."""
+        shown = {
+            column: ["" if value != value else pattern.format(value) for value in values]
+            for column, pattern in _FORMATS.items()
+            for values in [self.table[column]]
+        }
+        return pd.DataFrame(shown, index=self.table.index)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One of the models to compare."""
+
+    name: str
+    model: Any
+    criteria: InformationCriteria
+    structure: ModelStructure
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A likelihood-ratio test; NaN where there is none."""
+
+    chi_square: float = np.nan
+    df: float = np.nan
+    p_value: float = np.nan
+    p_corrected: float = np.nan
+
+
+def compare_models(*models: Any, names: Sequence[str] | None = None) -> ModelComparison:
+    r"""Compare models that were fitted on the same data.
+
+    Models are put in order of their number of parameters, and each is tested against the
+    one before it by the likelihood ratio, as ``anova(m1, m2)`` of lme4 does.
+
+    Parameters
+    ----------
+    *models : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Two fitted models or more, of the same rows and the same response.
+    names : sequence of str, default=None
+        What to call them, in the order they are passed; None: "model 1", "model 2", ...
+
+    Returns
+    -------
+    comparison : ModelComparison
+        Prints as text, shows as HTML in notebooks, and has ``.to_frame()`` with the columns
+
+        n_parameters : float
+            Fixed effects, covariance entries, noise and other estimated parameters.
+        log_likelihood, aic, bic : float
+            The ELBO, and -2 ELBO + 2 or log(rows) times the number of parameters.
+        chi_square, df, p_value : float
+            Twice the difference of the log likelihoods to the row above, the difference of
+            the numbers of parameters, and the tail of the chi-squared distribution. NaN where
+            the models are not seen to be nested.
+        p_corrected : float
+            The p-value under the distribution that holds at the boundary, where it is
+            known: see the notes. NaN where a variance at the boundary makes it unknown.
+
+    Raises
+    ------
+    NotFittedError
+        When a model is not fitted.
+    ValueError
+        When models have other numbers of rows, other families or other criteria ("reml"
+        and "ml"), or are "reml" fits of different fixed effects.
+
+    See Also
+    --------
+    skmixed.parametric_bootstrap : Distribution of a statistic where no formula holds.
+
+    Notes
+    -----
+    The training data are not kept, and so two fits of different responses, or of different
+    rows of the same number, cannot be told from fits of the same: that is up to the caller.
+
+    Nested means here that the fixed effects and random terms of the one model are, by name,
+    among those of the other. Models that are nested in a way that names do not show (a
+    column that is the sum of two others) get no test.
+
+    A variance of 0 lies at the boundary of what a variance can be. A test that a variance
+    is 0 then has no chi-squared distribution but a mixture of them, and the ordinary p-value
+    is too large [1]_. With one variance more, and its covariances with effects that are in
+    both models, the mixture is half :math:`\chi^2_{d-1}` and half :math:`\chi^2_d`, d the
+    difference of the numbers of parameters [2]_: that is `p_corrected`. For one variance
+    alone it is half of the ordinary p-value. With several variances more the weights depend
+    on the data, and all that can be said is that the p-value is too large.
+
+    Where the ELBO is a lower bound only (responses that are not normal,
+    ``posterior="mean_field"``), so is everything that is computed from it: test statistics
+    are differences of bounds, and p-values are approximate. ``model.diagnose`` has the log
+    likelihoods themselves.
+
+    References
+    ----------
+    .. [1] Self and Liang (1987), "Asymptotic properties of maximum likelihood estimators
+       and likelihood ratio tests under nonstandard conditions", Journal of the American
+       Statistical Association 82(398).
+    .. [2] Stram and Lee (1994), "Variance components testing in the longitudinal mixed
+       effects model", Biometrics 50(4).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor, compare_models
+    >>> from skmixed.datasets import load_insteval
+    >>> X, y = load_insteval(return_X_y=True)
+    >>> groups = ["s", "d", "dept"]
+    >>> small = MixedEffectsVIRegressor(groups, method="ml").fit(X[groups], y)
+    >>> large = MixedEffectsVIRegressor(groups, method="ml").fit(X[["service", *groups]], y)
+    >>> table = compare_models(small, large, names=["without", "with"]).to_frame()
+    >>> table.loc["with", ["chi_square", "df"]].round(2).tolist()
+    [47.8, 1.0]
+    """
+    candidates = _candidates(models, names)
+    _refuse_other_data(candidates)
+    _refuse_other_criteria(candidates)
+    candidates.sort(key=lambda candidate: candidate.criteria.n_parameters)
+    tests, notes = [_Test()], _notes_on_all(candidates)
+    for smaller, larger in itertools.pairwise(candidates):
+        test, said = _test(smaller, larger)
+        tests.append(test)
+        notes += said
+    return ModelComparison(
+        _table(candidates, tests),
+        {candidate.name: candidate.structure.describe() for candidate in candidates},
+        tuple(notes),
+    )
+
+
+def _candidates(models: Sequence[Any], names: Sequence[str] | None) -> list[_Candidate]:
+    """Models with their names, checked."""
+    if len(models) < 2:
+        raise ValueError(
+            f"There is nothing to compare: {len(models)} model was passed. Pass two fitted models "
+            "or more, compare_models(small, large)."
+        )
+    if names is None:
+        names = [f"model {position}" for position in range(1, len(models) + 1)]
+    names = [str(name) for name in names]
+    if len(names) != len(models) or len(set(names)) < len(names):
+        raise ValueError(
+            f"names={names!r} must be {len(models)} different names, one for each model."
+        )
+    for model in models:
+        check_fitted_model(model)
+    return [
+        _Candidate(name, model, information_criteria(model), structure_of(model))
+        for name, model in zip(names, models, strict=True)
+    ]
+
+
+# What cannot be compared ---------------------------------------------------------------------
+
+
+def _refuse_other_data(candidates: list[_Candidate]) -> None:
+    first = candidates[0]
+    for other in candidates[1:]:
+        mine, yours = first.model.n_observations_, other.model.n_observations_
+        if not np.isclose(mine, yours, rtol=1e-9, atol=0.0):
+            raise ValueError(
+                f"{first.name!r} was fitted on {mine:.10g} rows and {other.name!r} on "
+                f"{yours:.10g}: likelihoods of different data cannot be compared. Fit both on the "
+                "rows that are complete for both, with the same sample_weight."
+            )
+        likelihoods = first.model.fit_result_.likelihood, other.model.fit_result_.likelihood
+        if first.model.family != other.model.family or len(
+            first.model.fit_result_.parameters
+        ) != len(other.model.fit_result_.parameters):
+            raise ValueError(
+                f"{first.name!r} has the response distribution {likelihoods[0]} and "
+                f"{other.name!r} has {likelihoods[1]}: pass models of one family and the same "
+                "classes. To choose between families, compare predictions by cross-validation."
+            )
+
+
+def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
+    first = candidates[0]
+    for other in candidates[1:]:
+        if first.model.method != other.model.method:
+            raise ValueError(
+                f"{first.name!r} was fitted with method={first.model.method!r} and "
+                f"{other.name!r} with method={other.model.method!r}: a restricted likelihood and "
+                "a likelihood cannot be compared. Refit both with method='ml'."
+            )
+        if first.criteria.restricted and first.structure.fixed != other.structure.fixed:
+            differing = ", ".join(sorted(map(repr, first.structure.fixed ^ other.structure.fixed)))
+            raise ValueError(
+                f"{first.name!r} and {other.name!r} were fitted with method='reml' and have "
+                f"different fixed effects ({differing}): their restricted likelihoods are of "
+                "different data. Refit both with method='ml'."
+            )
+
+
+# Tests ---------------------------------------------------------------------------------------
+
+
+def _test(smaller: _Candidate, larger: _Candidate) -> tuple[_Test, list[str]]:
+    """The likelihood-ratio test of two models, and what to say of it."""
+    pair = f"{smaller.name!r} and {larger.name!r}"
+    df = larger.criteria.n_parameters - smaller.criteria.n_parameters
+    reason = smaller.structure.not_nested_in(larger.structure)
+    if not reason and df == 0:
+        reason = "they have the same number of parameters"
+    if reason:
+        return _Test(), [f"No test of {pair}: {reason}. Compare their AIC or BIC."]
+    chi_square = 2.0 * (larger.criteria.log_likelihood - smaller.criteria.log_likelihood)
+    if not np.isfinite(chi_square):
+        return _Test(), [f"No test of {pair}: a likelihood is infinite, nothing is left to model."]
+    p_value = float(chdtrc(df, max(chi_square, 0.0)))
+    notes = []
+    error = 2.0 * float(np.hypot(smaller.model.elbo_std_, larger.model.elbo_std_))
+    if error > 0.0:
+        notes.append(
+            f"The chi-square of {pair} has a Monte Carlo error of up to about {error:.2g}: the "
+            "iterative solver estimates log determinants. Raise n_probes, or use "
+            "solver='direct', if a decision hangs on it."
+        )
+    if chi_square < -max(1e-6 * abs(larger.criteria.log_likelihood), 2.0 * error):
+        notes.append(
+            f"{larger.name!r} has the lower log likelihood though {smaller.name!r} is nested in "
+            "it: a fit did not reach its optimum, or a bound is looser in the larger model. Take "
+            "no test from it."
+        )
+    p_corrected, said = _boundary(smaller, larger, chi_square, df, p_value)
+    return _Test(chi_square, float(df), p_value, p_corrected), notes + said
+
+
+def _boundary(
+    smaller: _Candidate, larger: _Candidate, chi_square: float, df: int, p_value: float
+) -> tuple[float, list[str]]:
+    """The p-value where variances may be 0, and its explanation."""
+    added = larger.structure.n_variances - smaller.structure.n_variances
+    if added == 0:
+        return p_value, []
+    pair = f"{larger.name!r} against {smaller.name!r}"
+    if added > 1:
+        return np.nan, [
+            f"{pair}: {added} variances are tested at their boundary 0, where the distribution "
+            "is a mixture of chi-squares with weights that depend on the data. The p-value is "
+            "too large (conservative); parametric_bootstrap with others= has the distribution."
+        ]
+    # chi-square with 0 degrees of freedom is 0 for certain
+    lower = float(chdtrc(df - 1, chi_square)) if df > 1 and chi_square > 0 else 0.0
+    corrected = 0.5 * (lower + p_value) if chi_square > 0 else 1.0
+    text = (
+        "the p-value is halved"
+        if df == 1
+        else f"p_corrected is from half chi-square({df - 1}) and half chi-square({df})"
+    )
+    return corrected, [
+        f"{pair}: one variance is tested at its boundary 0, so the p-value is too large; {text}."
+    ]
+
+
+# The table and its notes ---------------------------------------------------------------------
+
+
+def _notes_on_all(candidates: list[_Candidate]) -> list[str]:
+    """What holds for all numbers of the table."""
+    notes = []
+    if any(candidate.criteria.is_bound for candidate in candidates):
+        notes.append(
+            "log_likelihood is a lower bound (the ELBO) here: AIC and BIC are upper bounds, and "
+            "chi-squares are differences of bounds, with p-values that are approximate. "
+            "model.diagnose(X, y) has the log likelihoods."
+        )
+    if candidates[0].criteria.restricted:
+        notes.append(
+            "log_likelihood is the restricted one (method='reml'): it compares random effects only."
+        )
+    for candidate in candidates:
+        if not candidate.model.converged_:
+            notes.append(f"{candidate.name!r} did not converge: its numbers are provisional.")
+    return notes
+
+
+def _table(candidates: list[_Candidate], tests: list[_Test]) -> pd.DataFrame:
+    rows = [
+        (
+            float(candidate.criteria.n_parameters), candidate.criteria.log_likelihood,
+            candidate.criteria.aic, candidate.criteria.bic,
+            test.chi_square, test.df, test.p_value, test.p_corrected,
+        )
+        for candidate, test in zip(candidates, tests, strict=True)
+    ]  # fmt: skip
+    index = pd.Index([candidate.name for candidate in candidates])
+    return pd.DataFrame(rows, columns=list(_FORMATS), index=index, dtype=float)

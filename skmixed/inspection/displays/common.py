@@ -1,0 +1,139 @@
+"""What the displays share: fitted models and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted
+
+from skmixed.design import Design
+
+_LONGEST_LABEL = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of data as a fitted model sees them; rows of weight 0 are left out.
+
+    Attributes
+    ----------
+    design : Design
+    positions : list of int
+        Which factors of the fit the design holds.
+    response : ndarray (n,)
+        Numbers; of classes their number.
+    weights : ndarray (n,)
+        Case weights.
+    """
+
+    design: Design
+    positions: list[int]
+    response: np.ndarray
+    weights: np.ndarray
+
+
+def fitted_model(estimator: Any) -> Any:
+    """The mixed model itself, out of a pipeline where there is one.
+
+    Raises
+    ------
+    NotFittedError
+        When the estimator is not fitted.
+    TypeError
+        When it is no mixed model.
+    """
+    check_is_fitted(estimator)
+    model = estimator[-1] if hasattr(estimator, "named_steps") else estimator
+    if not hasattr(model, "random_effects_"):
+        raise TypeError(
+            f"{type(model).__name__} has no random effects to show; pass a fitted "
+            "MixedEffectsVIRegressor or MixedEffectsVIClassifier, or a pipeline that ends in one."
+        )
+    return model
+
+
+def rows_of(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    subsample: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Rows:
+    """Check rows and encode them, a random part of them where `subsample` says so.
+
+    Raises
+    ------
+    NotFittedError, TypeError, ValueError
+        When the estimator is of no use, or the rows do not suit it.
+    """
+    model = fitted_model(estimator)
+    n_rows = _num_samples(X)
+    weights = np.ones(n_rows)
+    if sample_weight is not None:
+        weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+    used = np.flatnonzero(weights)
+    if not len(used):
+        raise ValueError("sample_weight is 0 in every row; give a row that is to be shown weight.")
+    response = model._fitted_target(y, n_rows, used)
+    if subsample is not None and subsample < len(used):
+        generator = np.random.default_rng(0) if rng is None else rng
+        kept = np.sort(generator.choice(len(used), subsample, replace=False))
+        used, response = used[kept], response[kept]
+    if len(used) < n_rows:
+        X = _safe_indexing(X, used)
+    if hasattr(estimator, "named_steps") and len(estimator) > 1:
+        X = estimator[:-1].transform(X)
+    design, positions = model._design(X, "all", with_weights=True)
+    return Rows(design, positions, response, weights[used])
+
+
+def check_group(model: Any, group: Any) -> None:
+    """Raise ValueError unless the model has the group."""
+    if group not in model.random_effects_:
+        known = ", ".join(repr(name) for name in model.random_effects_) or "none"
+        raise ValueError(f"group={group!r} is no group of this model; choose one of: {known}.")
+
+
+def choose_term(frame: pd.DataFrame, group: Any, term: Any) -> Any:
+    """The term to show: the one asked for, or the first one, an intercept where there is one.
+
+    Raises
+    ------
+    ValueError
+        When the group has no such term.
+    """
+    if term is None:
+        return frame.columns[0]
+    if term not in frame.columns:
+        known = ", ".join(repr(name) for name in frame.columns)
+        raise ValueError(f"term={term!r} is no effect of group {group!r}; choose one of: {known}.")
+    return term
+
+
+def check_word(name: str, value: Any, words: Sequence[str]) -> None:
+    """Raise ValueError unless `value` is one of the words."""
+    if value not in words:
+        known = ", ".join(repr(word) for word in words)
+        raise ValueError(f"{name}={value!r} is not known; choose one of {known}.")
+
+
+def level_labels(levels: Iterable[Any]) -> list[str]:
+    """Levels as text, those of interactions with colons, long ones without their middle."""
+    texts = [":".join(map(str, level)) if type(level) is tuple else str(level) for level in levels]
+    half = _LONGEST_LABEL // 2
+    # labels of one kind often differ at the end
+    return [
+        text if len(text) <= _LONGEST_LABEL else f"{text[:half]}…{text[-half + 1 :]}"
+        for text in texts
+    ]
+
+
+def effect_name(group: Any, term: Any) -> str:
+    """How an effect is called on an axis."""
+    return f"effect of {group}" if term == "Intercept" else f"effect of {term} by {group}"

@@ -1,0 +1,395 @@
+"""Residuals of single rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.special import gamma, ndtri
+from sklearn.utils import check_random_state, check_scalar
+
+from skmixed.inference.prediction import predict_mean, predict_variance
+from skmixed.inspection.displays.common import Rows, check_word, fitted_model, rows_of
+from skmixed.inspection.displays.drawing import (
+    MANY_POINTS,
+    axes_and_figure,
+    count_colours,
+    point_style,
+    reference_style,
+    styled,
+)
+
+_KINDS = ("residual_vs_fitted", "scale_location", "quantile")
+_SPREADS = ("noise", "prediction")
+
+_NODES = np.linspace(-6.0, 6.0, 121)
+_SHARES = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
+"""Points of the trapezoidal rule for a standard normal variable."""
+
+_CHUNK = 8_192
+
+_EXPECTED_ROOT = float(2.0**0.25 * gamma(0.75) / np.sqrt(np.pi))
+"""Mean of sqrt(abs(z)) for a standard normal z."""
+
+_MOST_PARTS = 20
+"""Parts whose means are shown."""
+
+
+class ResidualsDisplay:
+    r"""Standardised residuals against fitted values, or against normal quantiles.
+
+    Use :meth:`from_estimator` to make one.
+
+    Parameters
+    ----------
+    fitted : ndarray of shape (n,)
+        Posterior mean of the linear predictor, which for normal responses is the prediction.
+    residuals : ndarray of shape (n,)
+        Residuals on the scale of a standard normal variable.
+    weights : ndarray of shape (n,), default=None
+        Case weights; None: ones.
+    fitted_label : str, default="fitted value"
+        What `fitted` is, for the axis.
+
+    Attributes
+    ----------
+    fitted, residuals, weights, fitted_label
+        As given.
+    ax_ : matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Notes
+    -----
+    For normal responses a residual is :math:`(y_i - \hat\eta_i) \sqrt{w_i} / \sigma`, with
+    the posterior mean :math:`\hat\eta_i` of the linear predictor and precision weights w:
+    lme4's ``residuals(fit, type = "pearson", scaled = TRUE)``.
+
+    For classes, counts and amounts it is a randomised quantile residual [1]_: with F the
+    distribution function of the response, u is drawn uniformly between :math:`F(y_i -)` and
+    :math:`F(y_i)`, and the residual is :math:`\Phi^{-1}(u)`. Where the model holds it is
+    standard normal, for discrete responses too; the draw takes away the stripes that
+    other residuals of counts and classes have. Classes count in the order of `classes_`.
+
+    ``spread="noise"`` takes :math:`\eta_i` as known, at its posterior mean. Residuals of
+    rows of the fit then spread a little less than a standard normal variable, since the
+    model has followed them; those of other rows a little more. ``spread="prediction"``
+    adds what is not known of :math:`\eta_i`: the residuals of rows that the fit has not
+    seen, also of unknown levels, are then standard normal where the model holds.
+
+    References
+    ----------
+    .. [1] Dunn and Smyth (1996), "Randomized quantile residuals", Journal of Computational
+       and Graphical Statistics 5(3).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> from skmixed.inspection import ResidualsDisplay
+    >>> X, y, _ = make_mixed_regression(n_samples=500, groups=(20, 10), random_state=0)
+    >>> model = MixedEffectsVIRegressor(random_effects=["g0", "g1"]).fit(X, y)
+    >>> display = ResidualsDisplay.from_estimator(model, X, y, kind="quantile")
+    >>> display.residuals.shape
+    (500,)
+    """
+
+    def __init__(
+        self,
+        fitted: np.ndarray,
+        residuals: np.ndarray,
+        *,
+        weights: np.ndarray | None = None,
+        fitted_label: str = "fitted value",
+    ) -> None:
+        self.fitted = fitted
+        self.residuals = residuals
+        self.weights = weights
+        self.fitted_label = fitted_label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        kind: str = "residual_vs_fitted",
+        spread: str = "noise",
+        subsample: int | None = 50_000,
+        random_state: Any = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+        hexbin_kwargs: Mapping[str, Any] | None = None,
+        line_kwargs: Mapping[str, Any] | None = None,
+        trend_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Compute the residuals of rows and plot them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted mixed model, or a pipeline that ends in one.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows of the fit, or others.
+        y : array-like of shape (n_samples,)
+            Their response, or labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights; rows of weight 0 are left out.
+        kind : {"residual_vs_fitted", "scale_location", "quantile"}, \
+                default="residual_vs_fitted"
+            As for :meth:`plot`.
+        spread : {"noise", "prediction"}, default="noise"
+            What a residual is measured against: the noise alone, or that of a new
+            observation, for rows that were not in the fit. See the notes.
+        subsample : int or None, default=50_000
+            Most rows, drawn at random; None takes all.
+        random_state : int, RandomState instance or None, default=None
+            Source of the subsample and of the draws of randomised residuals; None is a
+            fixed seed, so that equal data give equal pictures.
+        ax, scatter_kwargs, hexbin_kwargs, line_kwargs, trend_kwargs
+            As for :meth:`plot`.
+
+        Returns
+        -------
+        display : ResidualsDisplay
+            With the plot.
+
+        Raises
+        ------
+        NotFittedError
+            When the estimator is not fitted.
+        ValueError
+            When rows do not suit the model, or it leaves no noise.
+        """
+        check_word("kind", kind, _KINDS)
+        check_word("spread", spread, _SPREADS)
+        if subsample is not None:
+            check_scalar(subsample, "subsample", Integral, min_val=1)
+        seed = 0 if random_state is None else random_state
+        rng = np.random.default_rng(check_random_state(seed).randint(2**31 - 1, size=4))
+        model = fitted_model(estimator)
+        rows = rows_of(estimator, X, y, sample_weight, subsample, rng)
+        mean = predict_mean(model.fit_result_, rows.design, rows.positions)
+        variance = np.zeros_like(mean)
+        if spread == "prediction":
+            variance = predict_variance(model.fit_result_, rows.design, rows.positions)
+        if model.family == "gaussian":
+            residuals = _scaled_residuals(model, rows, mean, variance)
+        else:
+            residuals = _quantile_residuals(model, rows.response, mean, variance, rng)
+        label = "fitted value" if model.family == "gaussian" else "linear predictor"
+        weights = None if sample_weight is None else rows.weights
+        return cls(mean - _location(model), residuals, weights=weights, fitted_label=label).plot(
+            ax,
+            kind=kind,
+            scatter_kwargs=scatter_kwargs,
+            hexbin_kwargs=hexbin_kwargs,
+            line_kwargs=line_kwargs,
+            trend_kwargs=trend_kwargs,
+        )
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        kind: str = "residual_vs_fitted",
+        scatter_kwargs: Mapping[str, Any] | None = None,
+        hexbin_kwargs: Mapping[str, Any] | None = None,
+        line_kwargs: Mapping[str, Any] | None = None,
+        trend_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw the residuals.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        kind : {"residual_vs_fitted", "scale_location", "quantile"}, \
+                default="residual_vs_fitted"
+            Residuals, or square roots of their absolute values, against fitted values,
+            with their mean in up to 20 parts of equal weight; or sorted, against the quantiles
+            of a standard normal variable.
+        scatter_kwargs : dict, default=None
+            Keywords of `Axes.scatter`.
+        hexbin_kwargs : dict, default=None
+            Keywords of `Axes.hexbin`, which takes the place of single points for more
+            than 2,000 rows (not for "quantile").
+        line_kwargs : dict, default=None
+            Keywords of the line that a model which holds would have.
+        trend_kwargs : dict, default=None
+            Keywords of `Axes.plot` for the means.
+
+        Returns
+        -------
+        self : ResidualsDisplay
+            With `ax_` and `figure_`.
+
+        Raises
+        ------
+        ImportError
+            When matplotlib is not installed.
+        ValueError
+            When `kind` is not known.
+        """
+        check_word("kind", kind, _KINDS)
+        self.ax_, self.figure_ = axes_and_figure(ax)
+        if kind == "quantile":
+            self._draw_quantiles(scatter_kwargs, line_kwargs)
+            return self
+        values, expected, label = self.residuals, 0.0, "standardised residual"
+        if kind == "scale_location":
+            values, expected = np.sqrt(np.abs(values)), _EXPECTED_ROOT
+            label = "square root of |standardised residual|"
+        self._draw_cloud(values, scatter_kwargs, hexbin_kwargs)
+        ax = self.ax_
+        ax.axhline(expected, **reference_style(line_kwargs))
+        centres, means = _trend(self.fitted, values, self._case_weights())
+        trend = styled(trend_kwargs, color="C3", linewidth=2.0, marker="o", markersize=3)
+        ax.plot(centres, means, **trend, label="mean")
+        ax.set(xlabel=self.fitted_label, ylabel=label)
+        ax.legend(loc="upper right")
+        return self
+
+    def _case_weights(self) -> np.ndarray:
+        return np.ones(len(self.residuals)) if self.weights is None else self.weights
+
+    def _draw_cloud(
+        self,
+        values: np.ndarray,
+        scatter_kwargs: Mapping[str, Any] | None,
+        hexbin_kwargs: Mapping[str, Any] | None,
+    ) -> None:
+        ax = self.ax_
+        if len(values) <= MANY_POINTS:
+            ax.scatter(self.fitted, values, **point_style(len(values), scatter_kwargs))
+            return
+        bins: dict[str, Any] = {
+            "cmap": count_colours(ax),
+            "gridsize": 60,
+            "bins": "log",
+            "mincnt": 1,
+        }
+        if self.weights is not None:
+            bins |= {"C": self.weights, "reduce_C_function": np.sum}
+        shown = ax.hexbin(self.fitted, values, **styled(hexbin_kwargs, linewidth=0.3, **bins))
+        self.figure_.colorbar(shown, ax=ax, label="rows")
+
+    def _draw_quantiles(
+        self, scatter_kwargs: Mapping[str, Any] | None, line_kwargs: Mapping[str, Any] | None
+    ) -> None:
+        theoretical, sample = normal_quantiles(self.residuals, self._case_weights())
+        ax = self.ax_
+        style = point_style(len(sample), scatter_kwargs, alpha=0.8)
+        ax.axline((0.0, 0.0), slope=1.0, **reference_style(line_kwargs))
+        ax.scatter(theoretical, sample, **style)
+        ax.set(xlabel="quantile of a standard normal variable", ylabel="standardised residual")
+
+
+def normal_quantiles(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal quantiles of the ranks of values, and the values in ascending order.
+
+    The rank of a value is the weight below it and half its own, over that of all: Hazen's
+    plotting positions (i - 1/2) / n where all weights are 1.
+    """
+    order = np.argsort(values, kind="stable")
+    weights = weights[order]
+    return ndtri((np.cumsum(weights) - 0.5 * weights) / weights.sum()), values[order]
+
+
+def _trend(
+    fitted: np.ndarray, values: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means of fitted values and of others in parts of about equal weight."""
+    order = np.argsort(fitted, kind="stable")
+    ranks = np.empty(len(fitted))
+    ranks[order] = (np.cumsum(weights[order]) - 0.5 * weights[order]) / weights.sum()
+    rows = pd.DataFrame({"weight": weights, "fitted": weights * fitted, "value": weights * values})
+    # rows with equal fitted values belong together
+    n_parts = int(np.clip(0.5 * np.sqrt(len(fitted)), 2, _MOST_PARTS))
+    part = pd.Series(ranks).groupby(fitted).transform("mean") * n_parts
+    sums = rows.groupby(part.astype(int).to_numpy()).sum()
+    weight = sums["weight"].to_numpy()
+    return sums["fitted"].to_numpy() / weight, sums["value"].to_numpy() / weight
+
+
+def _location(model: Any) -> float:
+    """What thresholds and linear predictor of an ordinal model have in common."""
+    return float(model._location) if model.family == "ordinal" else 0.0
+
+
+def _scaled_residuals(model: Any, rows: Rows, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """(y - mean) in units of the noise, and of what is not known of the mean."""
+    total = variance + model._own_parameters(rows.design)
+    if not np.all(total > 0):
+        raise ValueError(
+            "The noise variance of the model is 0: it reproduces its rows, and there is nothing "
+            "to standardise residuals with. Fit a smaller model, or more rows."
+        )
+    return (rows.response - mean) / np.sqrt(total)
+
+
+def _quantile_residuals(
+    model: Any,
+    response: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Randomised quantile residuals, finite also beyond what probabilities can tell from 1."""
+    result = model.fit_result_
+    interval = _class_interval if result.likelihood.is_classifier else _response_interval
+    below, upto = interval(result.likelihood, response, mean, variance, result.parameters)
+    drawn = below + (upto - below) * rng.random(len(response))
+    limits = np.finfo(float)
+    return ndtri(np.clip(drawn, limits.tiny, 1.0 - limits.epsneg))
+
+
+def _class_interval(
+    likelihood: Any,
+    response: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    parameters: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """P(class < y) and P(class <= y)."""
+    probabilities = likelihood.probabilities(mean, variance, parameters)
+    upto = np.cumsum(probabilities, axis=1)
+    rows, classes = np.arange(len(response)), response.astype(int)
+    return np.where(classes > 0, upto[rows, classes - 1], 0.0), upto[rows, classes]
+
+
+def _response_interval(
+    likelihood: Any,
+    response: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    parameters: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """P(response < y) and P(response <= y), averaged over the linear predictor."""
+    upto = _averaged_cdf(likelihood, response, mean, variance, parameters)
+    if not likelihood.is_discrete:
+        return upto, upto
+    return _averaged_cdf(likelihood, response - 1.0, mean, variance, parameters), upto
+
+
+def _averaged_cdf(
+    likelihood: Any,
+    response: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    parameters: np.ndarray,
+) -> np.ndarray:
+    if not variance.any():
+        return likelihood.cdf(response, mean, parameters)
+    out = np.empty(len(mean))
+    for begin in range(0, len(mean), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        predictors = mean[part, None] + np.sqrt(variance[part, None]) * _NODES
+        out[part] = likelihood.cdf(response[part, None], predictors, parameters) @ _SHARES
+    return out

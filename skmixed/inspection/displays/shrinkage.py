@@ -1,0 +1,319 @@
+"""Raw means of levels against their effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from skmixed.inference.prediction import predict_mean, predict_variance
+from skmixed.inspection.displays.common import Rows, check_group, fitted_model, rows_of
+from skmixed.inspection.displays.drawing import (
+    axes_and_figure,
+    ink,
+    point_style,
+    reference_style,
+    styled,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _WithoutGroup:
+    """Rows, and what a model says of them when the effects of a group are left out.
+
+    Attributes
+    ----------
+    response : ndarray (n,)
+    case_weights : ndarray (n,)
+    weights : ndarray (n,)
+        Case weights times precision weights.
+    mean, variance : ndarray (n,)
+        Of the linear predictor without the group.
+    codes : ndarray (n,)
+        Levels of the group; -1 for one that is not in the fit.
+    effect : ndarray (n,)
+        What the group adds to the linear predictor.
+    """
+
+    response: np.ndarray
+    case_weights: np.ndarray
+    weights: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    codes: np.ndarray
+    effect: np.ndarray
+
+    def sums(self, values: np.ndarray, n_levels: int) -> np.ndarray:
+        """Weighted sums by level, (n_levels,)."""
+        return np.bincount(self.codes, weights=self.weights * values, minlength=n_levels)
+
+
+def _mean_residual(rows: _WithoutGroup, n_levels: int) -> np.ndarray:
+    """Weighted mean of y less the linear predictor: least squares for the level alone."""
+    totals = rows.sums(np.ones(len(rows.codes)), n_levels)
+    return rows.sums(rows.response - rows.mean, n_levels) / totals
+
+
+def _log_ratio_of_sums(rows: _WithoutGroup, n_levels: int) -> np.ndarray:
+    """log(sum y / sum E[exp(eta)]): for Poisson counts the likelihood's maximum."""
+    expected = np.exp(rows.mean + 0.5 * rows.variance)
+    return np.log(rows.sums(rows.response, n_levels) / rows.sums(expected, n_levels))
+
+
+def _log_mean_of_ratios(rows: _WithoutGroup, n_levels: int) -> np.ndarray:
+    """log of the mean of y E[exp(-eta)]: for gamma amounts the likelihood's maximum."""
+    ratios = rows.response * np.exp(0.5 * rows.variance - rows.mean)
+    totals = rows.sums(np.ones(len(rows.codes)), n_levels)
+    return np.log(rows.sums(ratios, n_levels) / totals)
+
+
+_RAW: dict[str, tuple[Callable[[_WithoutGroup, int], np.ndarray], str]] = {
+    "gaussian": (_mean_residual, "raw mean of a level"),
+    "poisson": (_log_ratio_of_sums, "log(observed / expected) of a level"),
+    "negative_binomial": (_log_ratio_of_sums, "log(observed / expected) of a level"),
+    "gamma": (_log_mean_of_ratios, "log(mean of observed / expected) of a level"),
+}
+
+
+class ShrinkageDisplay:
+    r"""Effects of the levels against what their rows alone would say.
+
+    Use :meth:`from_estimator` to make one.
+
+    Parameters
+    ----------
+    levels : DataFrame of shape (n_levels, 3)
+        By level: `raw`, the effect that its rows alone suggest; `effect`, the one of the
+        model; and `size`, its rows by their case weights. Both effects are on the scale
+        of the linear predictor.
+    group : str
+        Name of the group.
+    raw_label : str, default="raw mean of a level"
+        What `raw` is, for the axis.
+
+    Attributes
+    ----------
+    levels, group, raw_label
+        As given.
+    ax_ : matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    See Also
+    --------
+    RandomEffectsDisplay : Effects with intervals.
+
+    Notes
+    -----
+    With :math:`\eta_i` the linear predictor of row i without the group, and sums over the
+    rows of a level by their weights, the raw effect is
+
+    * for normal responses the mean of the partial residuals :math:`y_i - \eta_i`. Of a
+      single factor with an intercept the effect is
+      :math:`n / (n + \sigma^2 / \sigma_u^2)` times that, up to what is not known of the
+      fixed effects [1]_;
+    * for counts :math:`\log(\sum y_i / \sum E[\exp \eta_i])`, observed over expected: the
+      maximum of the Poisson likelihood of the level, and for negative binomial counts a
+      moment estimate. It is :math:`-\infty` for a level whose counts are all 0;
+    * for gamma amounts :math:`\log` of the mean of :math:`y_i E[\exp(-\eta_i)]`, the
+      maximum of their likelihood.
+
+    Classes are refused: a level with one class only, a common case, has no raw effect, and
+    the others have no closed one.
+
+    Where slopes vary between the levels, `effect` is what the group adds to the linear
+    predictor, averaged over the rows of the level. Of a group with an intercept alone that
+    is its effect. `size` counts the rows given, which may be others than those of the fit;
+    levels that the fit has not seen are left out.
+
+    References
+    ----------
+    .. [1] Robinson (1991), "That BLUP is a good thing: the estimation of random effects",
+       Statistical Science 6(1).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> from skmixed.inspection import ShrinkageDisplay
+    >>> X, y, _ = make_mixed_regression(n_samples=500, groups=(20, 10), random_state=0)
+    >>> model = MixedEffectsVIRegressor(random_effects=["g0", "g1"]).fit(X, y)
+    >>> display = ShrinkageDisplay.from_estimator(model, X, y, "g0")
+    >>> bool(display.levels["effect"].std() < display.levels["raw"].std())
+    True
+    """
+
+    def __init__(
+        self, levels: pd.DataFrame, *, group: Any, raw_label: str = "raw mean of a level"
+    ) -> None:
+        self.levels = levels
+        self.group = group
+        self.raw_label = raw_label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        group: Any,
+        *,
+        sample_weight: Any = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+        line_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Compute raw effects from rows and plot them with those of the model.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted regressor, or a pipeline that ends in one.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows, as a rule those of the fit.
+        y : array-like of shape (n_samples,)
+            Their response.
+        group : str
+            A key of `random_effects_`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Case weights.
+        ax, scatter_kwargs, line_kwargs
+            As for :meth:`plot`.
+
+        Returns
+        -------
+        display : ShrinkageDisplay
+            With the plot.
+
+        Raises
+        ------
+        NotFittedError
+            When the estimator is not fitted.
+        ValueError
+            When the model has no such group, its response is a class, or none of the rows
+            has a level of the fit.
+        """
+        model = fitted_model(estimator)
+        check_group(model, group)
+        if model.family not in _RAW:
+            known = ", ".join(repr(family) for family in _RAW)
+            raise ValueError(
+                f"family={model.family!r} has no raw effect of a level to compare with (it is "
+                f"infinite for a level of one class only); families that have: {known}. "
+                "RandomEffectsDisplay shows the effects with their intervals."
+            )
+        raw, label = _RAW[model.family]
+        rows = _without_group(model, rows_of(estimator, X, y, sample_weight), group)
+        labels = model.random_effects_[group].index
+        counts = np.bincount(rows.codes, minlength=len(labels))
+        occur = np.flatnonzero(counts)
+        if not len(occur):
+            raise ValueError(
+                f"No row has a level of group {group!r} that the model was fitted on; pass the "
+                "rows of the fit, or others with some of its levels."
+            )
+        ones = np.ones(len(rows.codes))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            raws = raw(rows, len(labels))
+            effects = rows.sums(rows.effect, len(labels)) / rows.sums(ones, len(labels))
+        sizes = np.bincount(rows.codes, rows.case_weights, len(labels))
+        levels = pd.DataFrame({"raw": raws, "effect": effects, "size": sizes}, index=labels)
+        return cls(levels.iloc[occur], group=group, raw_label=label).plot(
+            ax, scatter_kwargs=scatter_kwargs, line_kwargs=line_kwargs
+        )
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+        line_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw a point a level, the larger the more rows it has, and the line of no shrinkage.
+
+        Raw effects of minus infinity are drawn as triangles at the left edge.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        scatter_kwargs : dict, default=None
+            Keywords of `Axes.scatter`.
+        line_kwargs : dict, default=None
+            Keywords of `Axes.axline` for the line of equal effects.
+
+        Returns
+        -------
+        self : ShrinkageDisplay
+            With `ax_` and `figure_`.
+
+        Raises
+        ------
+        ImportError
+            When matplotlib is not installed.
+        """
+        self.ax_, self.figure_ = axes_and_figure(ax)
+        ax = self.ax_
+        finite = np.isfinite(self.levels["raw"].to_numpy())
+        shown, infinite = self.levels[finite], self.levels[~finite]
+        style = point_style(len(shown), scatter_kwargs, s=self._areas(shown["size"].to_numpy()))
+        line = reference_style(line_kwargs, label="no shrinkage", zorder=1)
+        ax.axline((0.0, 0.0), slope=1.0, **line)
+        ax.scatter(shown["raw"], shown["effect"], **style)
+        if len(infinite):
+            ax.scatter(
+                np.full(len(infinite), 0.015),
+                infinite["effect"],
+                transform=ax.get_yaxis_transform(),
+                **styled(None, marker="<", color="C1", s=25.0, alpha=0.6, linewidth=0),
+                label=f"{len(infinite):,} levels with a sum of 0",
+            )
+        self._explain_areas(style)
+        ax.set(xlabel=self.raw_label, ylabel=f"effect of {self.group}")
+        return self
+
+    def _areas(self, sizes: np.ndarray) -> np.ndarray:
+        """Areas of points in square points, which grow with the root of the number of rows."""
+        largest = float(np.clip(120_000 / len(self.levels), 12.0, 120.0))
+        return largest * (0.15 + 0.85 * np.sqrt(sizes / self.levels["size"].max()))
+
+    def _explain_areas(self, style: Mapping[str, Any]) -> None:
+        ax, sizes = self.ax_, self.levels["size"].to_numpy()
+        told = np.unique([sizes.min(), np.median(sizes), sizes.max()])
+        if len(told) > 1 or len(sizes) == 1:
+            colour = style.get("color", ink())
+            for size, area in zip(told, self._areas(told), strict=True):
+                ax.scatter([], [], s=area, color=colour, linewidth=0, label=_rows(size))
+        ax.legend(loc="upper left", fontsize="small")
+
+
+def _rows(size: float) -> str:
+    """A number of rows as text."""
+    return "1 row" if size == 1 else f"{size:,.4g} rows"
+
+
+def _without_group(model: Any, rows: Rows, group: Any) -> _WithoutGroup:
+    """What the model says of the rows of known levels when it leaves out a group."""
+    design, result = rows.design, model.fit_result_
+    place = [factor.name for factor in model.design_encoder_.factors].index(group)
+    factor = design.factors[place]
+    others = replace(design, factors=tuple(kept for kept in design.factors if kept is not factor))
+    positions = [position for position in rows.positions if position != place]
+    mean = predict_mean(result, others, positions)
+    weights = rows.weights
+    if design.precision_weights is not None:
+        weights = weights * design.precision_weights
+    known = factor.codes >= 0
+    return _WithoutGroup(
+        response=rows.response[known],
+        case_weights=rows.weights[known],
+        weights=weights[known],
+        mean=mean[known],
+        variance=predict_variance(result, others, positions)[known],
+        codes=factor.codes[known],
+        effect=(predict_mean(result, design, rows.positions) - mean)[known],
+    )

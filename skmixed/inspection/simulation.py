@@ -1,0 +1,95 @@
+"""New responses from a fitted model: random effects and noise are drawn afresh."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier
+
+from skmixed._kernels.prediction import add_effects
+from skmixed.inference.prediction import predict_mean
+from skmixed.inference.result import FitResult
+
+
+class ResponseSimulator:
+    """Draws responses of given rows, fixed effects and variances as the fit has them.
+
+    Every draw has new effects of all levels, from their estimated normal distribution: those
+    of lme4's ``simulate`` with ``use.u = FALSE``.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Fitted.
+    X : DataFrame or array-like of shape (n_rows, n_features)
+        Rows to draw for. Rows of one level share its effects, whether or not the fit has
+        seen it; a row without a label has effects of its own.
+    """
+
+    def __init__(self, model: Any, X: Any) -> None:
+        design, _ = model._design(X, "all", with_weights=True, number_unknown=True)
+        result: FitResult = model.fit_result_
+        self._fixed = predict_mean(result, replace(design, factors=()), ())
+        self._factors = [
+            (factor.codes, _basis(factor.basis, len(self._fixed)), _root(fitted.covariance))
+            for factor, fitted in zip(design.factors, result.factors, strict=True)
+        ]
+        self._own = model._own_parameters(design)
+        self._likelihood = result.likelihood
+        self._classes = model.classes_ if is_classifier(model) else None
+        self._is_ordered = model.family == "ordinal"
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Draw one response a row.
+
+        Parameters
+        ----------
+        rng : Generator
+
+        Returns
+        -------
+        ndarray or Series (n_rows,)
+            What `fit` takes: numbers, or elements of ``classes_``; an ordered categorical
+            for classes in an order.
+
+        Raises
+        ------
+        ValueError
+            When a class does not occur in the draw, so that no model of it can be fitted.
+        """
+        predictor = self._fixed.copy()
+        for codes, basis, root in self._factors:
+            n_levels = int(codes.max(initial=-1)) + 1
+            effects = rng.standard_normal((n_levels, len(root))) @ root.T
+            add_effects(codes, basis, effects, predictor)
+        response = self._likelihood.sample(predictor, self._own, rng)
+        return response if self._classes is None else self._labels(response.astype(np.int64))
+
+    def _labels(self, codes: np.ndarray) -> Any:
+        """Classes by their numbers."""
+        assert self._classes is not None
+        absent = np.flatnonzero(np.bincount(codes, minlength=len(self._classes)) == 0)
+        if len(absent):
+            label = self._classes[absent[:1]].tolist()[0]
+            raise ValueError(
+                f"class {label!r} does not occur among {len(codes)} simulated responses"
+            )
+        if not self._is_ordered:
+            return self._classes[codes]
+        # text has no order of its own
+        categories = pd.Index(self._classes)
+        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=True))
+
+
+def _basis(basis: np.ndarray | None, n_rows: int) -> np.ndarray:
+    """What the effects are multiplied with, a column of ones for an intercept."""
+    return np.ones((n_rows, 1)) if basis is None else np.ascontiguousarray(basis)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """A matrix R with R R' the covariance, singular ones included."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))

@@ -1,0 +1,103 @@
+"""What a fitted model consists of, by names, to tell whether one is nested in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_SHOWN = 8
+"""Fixed effects that a description names."""
+
+
+@dataclass(frozen=True)
+class ModelStructure:
+    """The parts of a fitted model.
+
+    Attributes
+    ----------
+    fixed_names : tuple of str
+        Fixed effects that were estimated, the intercept included, in order.
+    blocks : tuple of (str, frozenset of str, tuple of str)
+        Covariance blocks: the group, its columns, and the effects that share a covariance.
+    noise_scale : float or None
+        Where the noise is held; None is estimated, or there is none.
+    settings : tuple of (str, object)
+        What has to be equal for one model to be nested in another.
+    """
+
+    fixed_names: tuple[str, ...]
+    blocks: tuple[tuple[str, frozenset[Any], tuple[str, ...]], ...]
+    noise_scale: float | None
+    settings: tuple[tuple[str, Any], ...]
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The fixed effects as a set."""
+        return frozenset(self.fixed_names)
+
+    @property
+    def n_variances(self) -> int:
+        """Variances of random effects."""
+        return sum(len(effects) for _, _, effects in self.blocks)
+
+    def not_nested_in(self, larger: ModelStructure) -> str:
+        """Why this model is not seen to be a special case of `larger`; empty if it is."""
+        for (name, mine), (_, yours) in zip(self.settings, larger.settings, strict=True):
+            if mine != yours:
+                return f"{name} is {mine!r} in the one and {yours!r} in the other"
+        if larger.noise_scale not in (None, self.noise_scale):
+            return "the model of more parameters has its noise_scale held"
+        missing = [name for name in self.fixed_names if name not in larger.fixed]
+        if missing:
+            named = ", ".join(map(repr, missing))
+            return f"they are not nested, only the smaller one has the fixed effects {named}"
+        for group, columns, effects in self.blocks:
+            if not any(
+                columns == theirs and set(effects) <= set(others)
+                for _, theirs, others in larger.blocks
+            ):
+                term = f"({' + '.join(effects)} | {group})"
+                return f"they are not nested, only the smaller one has the random term {term}"
+        return ""
+
+    def describe(self) -> str:
+        """The model in the manner of a formula, long ones shortened."""
+        fixed = ["1" if name == "Intercept" else name for name in self.fixed_names]
+        if len(fixed) > _SHOWN:
+            fixed = [*fixed[:_SHOWN], f"... ({len(fixed) - _SHOWN} more)"]
+        terms = [
+            f"({' + '.join('1' if e == 'Intercept' else e for e in effects)} | {group})"
+            for group, _, effects in self.blocks
+        ]
+        return " + ".join([*fixed, *terms]) or "0"
+
+
+def structure_of(model: Any) -> ModelStructure:
+    """Read the structure of a fitted estimator.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+
+    Returns
+    -------
+    ModelStructure
+    """
+    encoder, result = model.design_encoder_, model.fit_result_
+    dropped = set(result.dropped.tolist())
+    blocks = tuple(
+        (factor.name, frozenset(factor.levels.columns), tuple(factor.term_names[begin:stop]))
+        for factor in encoder.factors
+        for begin, stop in factor.blocks
+    )
+    return ModelStructure(
+        fixed_names=tuple(name for j, name in enumerate(encoder.fixed.names) if j not in dropped),
+        blocks=blocks,
+        noise_scale=None if model.noise_scale is None else float(model.noise_scale),
+        settings=(
+            ("link", getattr(result.likelihood, "link", None)),
+            ("posterior", model.posterior),
+            ("offset", encoder.offset),
+            ("precision_weights", encoder.precision_weights),
+        ),
+    )

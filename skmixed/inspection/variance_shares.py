@@ -1,0 +1,229 @@
+"""Shares of variance: intraclass correlations and R^2 of a fitted model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmixed.inspection.criteria import check_fitted_model
+
+ALL_GROUPS = "(all groups)"
+"""Index of the row that adds up the groups."""
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """Variances on the scale of the linear predictor, averaged over the rows of the fit.
+
+    Attributes
+    ----------
+    fixed : float
+        Of the fixed part; NaN where the fit does not know it.
+    groups : dict of {str: float}
+        Of the random effects of each group.
+    residual : float
+        What neither explains: noise, or the variance of the response distribution.
+    """
+
+    fixed: float
+    groups: dict[str, float]
+    residual: float
+
+    @property
+    def random(self) -> float:
+        """Of all groups together."""
+        return sum(self.groups.values())
+
+
+def variance_parts(model: Any) -> VarianceParts:
+    """Variances that `icc` and `r2` compare.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Fitted.
+
+    Returns
+    -------
+    VarianceParts
+    """
+    check_fitted_model(model)
+    result = model.fit_result_
+    # E[z' Sigma z] over the rows (Johnson 2014); Sigma itself for an intercept
+    groups = {
+        factor.name: float(np.einsum("jk,kj->", fitted.covariance, fitted.moments))
+        for factor, fitted in zip(model.design_encoder_.factors, result.factors, strict=True)
+    }
+    # mean of a log-normal variable, over random effects and rows
+    spread = sum(groups.values()) + result.fixed_variance
+    log_mean = result.fixed_mean + result.log_exposure + 0.5 * spread
+    own = result.residual_variance if model.family == "gaussian" else result.parameters
+    residual = float(result.likelihood.residual_variance(log_mean, own))
+    return VarianceParts(result.fixed_variance, groups, residual)
+
+
+def icc(model: Any) -> pd.DataFrame:
+    r"""Intraclass correlation: the share of each group in the variance.
+
+    With :math:`\sigma^2_k` the variance of the random effects of group k, averaged over
+    the rows, and :math:`\sigma^2_f`, :math:`\sigma^2_e` the variances of the fixed part and
+    of the residual, the adjusted form is
+    :math:`\sigma^2_k / (\sum_j \sigma^2_j + \sigma^2_e)` and the unadjusted one
+    :math:`\sigma^2_k / (\sigma^2_f + \sum_j \sigma^2_j + \sigma^2_e)` [1]_.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Fitted.
+
+    Returns
+    -------
+    shares : DataFrame
+        A row a group, in the order of the model, and ``"(all groups)"`` last. Columns:
+        ``variance`` (in squared units of the linear predictor), ``adjusted`` and
+        ``unadjusted`` (between 0 and 1). The last is NaN after `partial_fit` without an
+        intercept, where the variance of the fixed part is not known.
+
+    Raises
+    ------
+    NotFittedError
+        When the model is not fitted.
+    ValueError
+        When there are no random effects, or nothing varies.
+
+    See Also
+    --------
+    skmixed.r2 : Share of the fixed effects, and of fixed and random ones together.
+
+    Notes
+    -----
+    With random slopes the variance of a group differs from row to row; its mean over the
+    rows is taken [2]_. Rows count by case weight times precision weight, and the residual
+    variance is that of a row of mean precision weight, so that the unit of the weights does
+    not matter.
+
+    Where the response is not normal, shares are those on the scale of the linear predictor,
+    and the residual is the variance that the response distribution adds to it [1]_:
+    :math:`\pi^2 / 3` (logit) or 1 (probit) for classes, with or without an order;
+    :math:`\ln(1 + 1/\lambda + d)` for counts, d = 0 with "poisson", at the mean count
+    :math:`\lambda` of the fitted model, random effects, fixed effects and offset included;
+    :math:`\psi_1(1/d)`, the trigamma function, for "gamma".
+
+    References
+    ----------
+    .. [1] Nakagawa, Johnson and Schielzeth (2017), "The coefficient of determination R2 and
+       intra-class correlation coefficient from generalized linear mixed-effects models
+       revisited and expanded", Journal of the Royal Society Interface 14(134).
+    .. [2] Johnson (2014), "Extension of Nakagawa & Schielzeth's R2GLMM to random slopes
+       models", Methods in Ecology and Evolution 5(9).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor, icc
+    >>> from skmixed.datasets import load_insteval
+    >>> X, y = load_insteval(return_X_y=True)
+    >>> model = MixedEffectsVIRegressor(["s", "d", "dept"])
+    >>> model = model.fit(X[["service", "s", "d", "dept"]], y)
+    >>> icc(model)["adjusted"].round(3)
+    s               0.060
+    d               0.150
+    dept            0.004
+    (all groups)    0.214
+    Name: adjusted, dtype: float64
+    """
+    parts = variance_parts(model)
+    if not parts.groups:
+        raise ValueError(
+            "The model has no random effects, and so no group whose share of the variance could "
+            "be told; name grouping columns in random_effects."
+        )
+    variances = pd.Series({**parts.groups, ALL_GROUPS: parts.random}, dtype=float)
+    adjusted = _positive_total(parts.random + parts.residual)
+    return pd.DataFrame(
+        {
+            "variance": variances,
+            "adjusted": variances / adjusted,
+            "unadjusted": variances / (parts.fixed + adjusted),
+        }
+    )
+
+
+def r2(model: Any) -> pd.Series:
+    r"""Share of the variance that a model explains, R-squared.
+
+    With the variances of `icc`, the marginal share is that of the fixed effects,
+    :math:`\sigma^2_f / (\sigma^2_f + \sum_j \sigma^2_j + \sigma^2_e)`; the conditional one
+    has :math:`\sigma^2_f + \sum_j \sigma^2_j` above the line [1]_ [2]_.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Fitted.
+
+    Returns
+    -------
+    shares : Series
+        ``marginal`` and ``conditional``, between 0 and 1.
+
+    Raises
+    ------
+    NotFittedError
+        When the model is not fitted.
+    ValueError
+        After `partial_fit` of a model without an intercept, whose sums do not hold the
+        variance of the fixed part, and when nothing varies.
+
+    See Also
+    --------
+    skmixed.icc : Share of each group; its notes say how variances are computed.
+
+    Notes
+    -----
+    The variance of the fixed part is that over the rows of the fit, with their weights and
+    their number (not one less) below the line. The offset is known and no part of it.
+    `model.score` is another thing: the share explained in rows that it is given.
+
+    References
+    ----------
+    .. [1] Nakagawa and Schielzeth (2013), "A general and simple method for obtaining R2
+       from generalized linear mixed-effects models", Methods in Ecology and Evolution 4(2).
+    .. [2] Johnson (2014), "Extension of Nakagawa & Schielzeth's R2GLMM to random slopes
+       models", Methods in Ecology and Evolution 5(9).
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor, r2
+    >>> from skmixed.datasets import make_mixed_regression
+    >>> X, y, _ = make_mixed_regression(n_samples=500, groups=(20, 10), random_state=0)
+    >>> model = MixedEffectsVIRegressor(["g0", "g1"]).fit(X, y)
+    >>> shares = r2(model)
+    >>> bool(0 < shares["marginal"] < shares["conditional"] < 1)
+    True
+    """
+    parts = variance_parts(model)
+    if np.isnan(parts.fixed):
+        raise ValueError(
+            "The variance of the fixed part is not known: partial_fit and Dask fits of a model "
+            "without an intercept keep sums that do not hold it. Use fit on all rows at once, "
+            "or fit with an intercept."
+        )
+    total = _positive_total(parts.fixed + parts.random + parts.residual)
+    return pd.Series(
+        {
+            "marginal": parts.fixed / total,
+            "conditional": (parts.fixed + parts.random) / total,
+        }
+    )
+
+
+def _positive_total(variance: float) -> float:
+    """The variance to divide by."""
+    if variance == 0.0:
+        raise ValueError(
+            "All variances are 0 (the response does not vary, or the fixed effects reproduce "
+            "it), so there is nothing to have a share of; check y."
+        )
+    return variance
