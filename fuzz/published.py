@@ -34,6 +34,27 @@ NO_OPTIMUM = ("separation",)
 
 
 @dataclass(frozen=True)
+class Block:
+    """The covariance of a group's effects.
+
+    Attributes
+    ----------
+    group : str
+    terms : list of str
+        Empty: all terms of the group in their order.
+    covariance : ndarray (q, q)
+        In the units of the publication.
+    units : ndarray (q,) or float
+        What effects of a fit are multiplied with to have these units.
+    """
+
+    group: str
+    terms: list[str]
+    covariance: np.ndarray
+    units: Any = 1.0
+
+
+@dataclass(frozen=True)
 class Expected:
     """What a fit is to find.
 
@@ -44,9 +65,10 @@ class Expected:
     coefficients, errors : Series
         Estimates and standard errors of the fixed effects, by our names.
     noise_sd : float or None
-        None where the response is not normal.
-    covariances : tuple of (str, list of str, ndarray)
-        Group, terms and covariance matrix.
+        In the units of the publication, as `covariances`; None where the response is not normal.
+    noise_unit : float
+        What the noise of a fit is multiplied with to have these units.
+    covariances : tuple of Block
     determined : bool
         Whether the data determine every variance.
     deviance_tolerance, sd_tolerance, noise_tolerance : float
@@ -61,7 +83,8 @@ class Expected:
     coefficients: pd.Series
     errors: pd.Series
     noise_sd: float | None
-    covariances: tuple[tuple[str, list[str], np.ndarray], ...]
+    covariances: tuple[Block, ...]
+    noise_unit: float = 1.0
     determined: bool = True
     deviance_tolerance: float = 1e-5
     sd_tolerance: float = 1e-3
@@ -211,7 +234,7 @@ def _expected_gaussian(case: dict[str, Any]) -> Expected:
         coefficients["estimate"],
         coefficients["std_error"],
         float(noise_sd),
-        tuple(gaussian.target_covariances(case)),
+        tuple(Block(*block) for block in gaussian.target_covariances(case)),
         determined=case["id"] not in UNDETERMINED,
         deviance_tolerance=max(1e-5, known),
     )
@@ -237,7 +260,7 @@ def _of_lme4(fit: dict[str, Any]) -> Expected:
         for (first, second), value in entries.items():
             i, j = names.index(first), names.index(second)
             matrix[i, j] = matrix[j, i] = value
-        covariances.append((group.removesuffix(".1"), names, matrix))
+        covariances.append(Block(group.removesuffix(".1"), names, matrix))
     return Expected(
         -2.0 * fit["logLik"], *series, float(np.sqrt(noise)), tuple(covariances),
         noise_tolerance=5e-5, coefficient_tolerance=1e-4,
@@ -258,7 +281,7 @@ def _expected_generalized(
         optimum = optima[source]
         coefficients = pd.Series(optimum["fixef"])
         blocks = [
-            (group, ["Intercept"] if len(matrix) == 1 else [], np.array(matrix))
+            Block(group, _slope_terms(case, group, data.frame), np.array(matrix))
             for group, matrix in optimum["cov"].items()
         ]
         deviance, near = -2.0 * optimum["elbo"], optimum["max_abs_grad"] < 1e-4
@@ -267,7 +290,7 @@ def _expected_generalized(
         optimum = case["gaussian_vi"]["full_covariance"]
         coefficients = generalized.by_our_names(optimum["fixef"], data.frame)
         sds = generalized.target_sds(optimum, case)
-        blocks = [(group, ["Intercept"], np.array([[sd * sd]])) for group, sd in sds.items()]
+        blocks = [Block(group, ["Intercept"], np.array([[sd * sd]])) for group, sd in sds.items()]
         deviance = -2.0 * (optimum["elbo"] - data.constant)
         tolerances = {"deviance_tolerance": 2e-5, "sd_tolerance": 1e-3}
     if name == "gopher_year_raw":
@@ -284,6 +307,15 @@ def _expected_generalized(
         error_tolerance=None,
         **tolerances,
     )
+
+
+def _slope_terms(case: dict[str, Any], group: str, frame: pd.DataFrame) -> list[str]:
+    """Terms of a group; none where one of them is the level of a factor."""
+    bar = re.search(rf"\(([^|()]*)\| {group}\)", case["formula_lme4"])
+    names = [] if bar is None else re.findall(r"[A-Za-z]\w*", bar.group(1))
+    if not all(pd.api.types.is_numeric_dtype(frame[name]) for name in names):
+        return []
+    return ["Intercept", *names]
 
 
 def mean_field_target(problem: Problem, name: str) -> Expected | None:
@@ -314,7 +346,9 @@ def mean_field_target(problem: Problem, name: str) -> Expected | None:
             error_tolerance=None,
             noise_sd=target.get("sigma"),
             noise_tolerance=1e-4,
-            covariances=tuple((g, ["Intercept"], np.array([[sd**2]])) for g, sd in sds.items()),
+            covariances=tuple(
+                Block(group, ["Intercept"], np.array([[sd**2]])) for group, sd in sds.items()
+            ),
         )
     groups = problem.scalar_groups
     alone = groups is not None and len(groups) == 1 and problem.parameters["method"] == "ml"
@@ -325,7 +359,7 @@ def found_by(model: Any) -> Expected:
     """What a fit found, as what another is to find."""
     coefficients = generalized.coefficients(model)
     covariances = tuple(
-        (group, list(block.index), block.to_numpy())
+        Block(group, list(block.index), block.to_numpy())
         for group, block in model.random_effects_cov_.items()
     )
     noise = getattr(model, "noise_variance_", None)

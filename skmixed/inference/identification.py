@@ -11,6 +11,9 @@ from skmixed.inference.objective import OuterObjective, Point
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 
+_FLAT = 1e-4
+"""Curvature of the objective by a relative standard deviation that it does not depend on."""
+
 
 def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
     """Factors whose level indicators are combinations of the fixed-effect columns."""
@@ -59,7 +62,9 @@ def remove_unidentified(
         moved = _moved(objective, state, theta)
         if moved is not None:
             state = moved
-            positions.append(position)
+            # a variance near zero on which the objective depends is zero, not unknown
+            if (curvature <= _FLAT).all():
+                positions.append(position)
     return state, tuple(positions)
 
 

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skmixed.design import DesignEncoder
 from skmixed.inference.result import FitResult
+from skmixed.linalg.solvers import LEAST_PROBES
 
 
 def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estimator: Any) -> None:
@@ -27,6 +28,8 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
         warnings.warn(message, UserWarning, stacklevel=5)
     if estimator.posterior == "mean_field":
         _warn_of_collapse(result, encoder)
+    if result.elbo_std > 0.0 and estimator.n_probes != "auto":
+        _warn_of_few_probes(result, estimator.n_probes)
     if not result.converged and not result.doubts.separated:
         warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=5)
 
@@ -97,6 +100,18 @@ def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
             f"The mean-field posterior estimates a variance of {', '.join(map(repr, collapsed))} "
             "as 0. Independent normals pay for every crossed or nested factor they keep and can "
             "collapse a real one; compare with posterior='full'.",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+def _warn_of_few_probes(result: FitResult, n_probes: int) -> None:
+    # with m vectors the error over elbo_std is Student's t with m - 1 degrees of freedom
+    if n_probes < LEAST_PROBES:
+        warnings.warn(
+            f"The ELBO and the variances were estimated from n_probes={n_probes} random vectors, "
+            f"too few to know their error: elbo_std_ ({result.elbo_std:.2g}) can be several times "
+            f"too small. Use n_probes={LEAST_PROBES} or more, or leave it at 'auto'.",
             UserWarning,
             stacklevel=6,
         )

@@ -39,7 +39,7 @@ def test_numbers(y):
 @pytest.mark.parametrize("dtype", ["Int64", "int64[pyarrow]"])
 def test_missing_numbers_are_named(dtype):
     y = pd.Series([1, None] * (N // 2), dtype=dtype)
-    with pytest.raises(ValueError, match="NaN.*row 1"):
+    with pytest.raises(ValueError, match=r"NaN.*row 1"):
         regression(y)
 
 
@@ -63,7 +63,7 @@ def test_weights_of_zero_in_every_frame(frame):
 
 
 def test_a_dictionary_is_no_data_frame():
-    with pytest.raises(TypeError, match="dict.*DataFrame"):
+    with pytest.raises(TypeError, match=r"dict.*DataFrame"):
         regression(Y, COLUMNS)
 
 
