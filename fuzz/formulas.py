@@ -176,7 +176,9 @@ def _refusal(call: Any, text: Any) -> ValueError | None:
     except Fault:
         raise
     except Exception as error:
-        raise Fault(f"{type(error).__name__} instead of ValueError", f"{text!r}: {error}") from error
+        raise Fault(
+            f"{type(error).__name__} instead of ValueError", f"{text!r}: {error}"
+        ) from error
     finally:
         _armed = False
     return None

@@ -116,7 +116,9 @@ def _groups(random: Random, n: int, wild: float) -> Column:
     codes = random.integers(0, max(1, int(random.choice((2, 3, 5, 8)))), n)
     if random.random() >= wild + 0.3:
         return codes
-    words = np.array(["", " ", "a", "b", "A", "\u00e9", "e\u0301", "nan", "None", "1", "0"], dtype=object)
+    words = np.array(
+        ["", " ", "a", "b", "A", "\u00e9", "e\u0301", "nan", "None", "1", "0"], dtype=object
+    )
     makers: tuple[Callable[[], Column], ...] = (
         lambda: words[codes],
         lambda: pd.Categorical(words[codes], categories=words),
@@ -130,7 +132,9 @@ def _groups(random: Random, n: int, wild: float) -> Column:
         lambda: np.where(random.random(n) < 0.3, _pick(random, _BAD), codes),
         lambda: np.full(n, np.nan),
         lambda: _objects([None] * n),
-        lambda: _objects([_pick(random, ("a", "b", None, np.nan, pd.NA, pd.NaT)) for _ in range(n)]),
+        lambda: _objects(
+            [_pick(random, ("a", "b", None, np.nan, pd.NA, pd.NaT)) for _ in range(n)]
+        ),
         lambda: _objects([_pick(random, ("a", 1, 1.0, True, None, "1")) for _ in range(n)]),
         lambda: _objects([_pick(random, ((1, 2), "a", b"a", frozenset())) for _ in range(n)]),
         lambda: _objects([_pick(random, ([1], {}, "a")) for _ in range(n)]),
@@ -148,7 +152,6 @@ def _groups(random: Random, n: int, wild: float) -> Column:
         lambda: _masked(random, pd.array(codes, dtype="Int64")),
         lambda: words[codes].astype("U"),
         lambda: np.array([b"a", b"b"])[codes % 2],
-
         lambda: pd.interval_range(0, n) if n else codes,
         lambda: _objects(["x" * 10_000 + str(code) for code in codes]),
         lambda: 10.0 ** random.uniform(-300, 300, 8)[codes],
@@ -181,7 +184,9 @@ def _relate(random: Random, columns: dict[str, Column], n: int) -> None:
     if len(labels) > 1 and random.random() < 0.15:
         columns[labels[-1]] = columns[labels[0]]
     if labels and names and random.random() < 0.05:
-        columns[names[0]] = np.asarray(pd.factorize(_objects(list(map(repr, columns[labels[0]]))))[0] * 1.0)
+        columns[names[0]] = np.asarray(
+            pd.factorize(_objects(list(map(repr, columns[labels[0]]))))[0] * 1.0
+        )
 
 
 def _known(random: Random, n: int, wild: float, positive: bool) -> Column:
@@ -197,9 +202,7 @@ def _known(random: Random, n: int, wild: float, positive: bool) -> Column:
 # The response, and weights.
 
 
-def _response(
-    random: Random, n: int, family: str, columns: dict[str, Column], wild: float
-) -> Any:
+def _response(random: Random, n: int, family: str, columns: dict[str, Column], wild: float) -> Any:
     usable = [np.asarray(v) for v in columns.values() if getattr(v, "dtype", None) == float]
     with np.errstate(all="ignore"):
         predictor = np.clip(np.nan_to_num(sum(usable, np.zeros(n))), -3, 3)
@@ -209,7 +212,12 @@ def _response(
         y: Any = (eta > 0).astype(int)
         if family == "ordinal" or random.random() < 0.05:
             y = np.digitize(eta, (-1.0, 0.5, 1.0))
-        forms = (lambda: y, lambda: y, lambda: np.array(["no", "yes", "so", "who"])[y], lambda: y > 0)
+        forms = (
+            lambda: y,
+            lambda: y,
+            lambda: np.array(["no", "yes", "so", "who"])[y],
+            lambda: y > 0,
+        )
         y = _pick(random, forms)()
     elif family == "gaussian":
         y = eta
@@ -292,7 +300,9 @@ def _container(random: Random, columns: dict[str, Column], n: int, wild: float) 
         lambda: frame.set_axis(range(len(names)), axis=1),
         lambda: frame.set_axis([0, *names[1:]][: len(names)], axis=1),
         lambda: frame.set_axis(["x0"] * len(names), axis=1),
-        lambda: frame.set_axis(pd.MultiIndex.from_product([["a"], names]), axis=1) if names else frame,
+        lambda: (
+            frame.set_axis(pd.MultiIndex.from_product([["a"], names]), axis=1) if names else frame
+        ),
         lambda: frame.to_numpy(),
         lambda: frame.to_numpy(dtype=object),
         lambda: frame.to_numpy().tolist(),
@@ -385,12 +395,19 @@ def _model(random: Random, numbers: list[str], groups: list[str]) -> dict[str, A
         if len(groups) > 1 and random.random() < 0.1:
             terms[-1] = f"(1 | {groups[0]}/{groups[1]})"
         return {"random_effects": terms}
-    fixed = [_pick(random, ("{}", "{}", "log({})", "scale({})", "exp({})", "C({})")).format(name) for name in numbers]
-    bars = [f"({_pick(random, ('1', slope))} {_pick(random, ('|', '||'))} {group})" for group in groups]
+    fixed = [
+        _pick(random, ("{}", "{}", "log({})", "scale({})", "exp({})", "C({})")).format(name)
+        for name in numbers
+    ]
+    bars = [
+        f"({_pick(random, ('1', slope))} {_pick(random, ('|', '||'))} {group})" for group in groups
+    ]
     if groups and random.random() < 0.2:
         fixed.append(_pick(random, ("C({})", "{}", "{}:x0", "{}*x0")).format(bars and groups[0]))
         bars = bars[1:]
     if len(groups) > 1 and random.random() < 0.2:
         bars[-1:] = [f"(1 | {groups[0]}{_pick(random, ':/')}{groups[1]})"]
     joint = _pick(random, (" + ", " + ", " * "))
-    return {"formula": " + ".join([_pick(random, ("1", "0", "1")), joint.join(fixed) or "1", *bars])}
+    return {
+        "formula": " + ".join([_pick(random, ("1", "0", "1")), joint.join(fixed) or "1", *bars])
+    }

@@ -148,7 +148,9 @@ def _check_numbers(model: Any, told: list[str]) -> None:
             if not told:
                 raise Fault(f"{attribute} is not finite and nothing was said", f"{name}: {value}")
             if name not in _PATHS:
-                raise Fault(f"{attribute} is not finite, with a warning", f"{name}: {value}\n{told}")
+                raise Fault(
+                    f"{attribute} is not finite, with a warning", f"{name}: {value}\n{told}"
+                )
     if not told and not model.converged_:
         raise Fault("did not converge and nothing was said", str(model.gradient_path_))
 

@@ -192,11 +192,15 @@ def _part(tree: Tree) -> _Part:
         if operator == ":":
             terms = _product(terms, operand)
         elif operator == "*":
-            terms = terms | {k: v for k, v in operand.items() if k not in terms} | {
-                k: v
-                for k, v in _product(terms, operand).items()
-                if k not in terms and k not in operand
-            }
+            terms = (
+                terms
+                | {k: v for k, v in operand.items() if k not in terms}
+                | {
+                    k: v
+                    for k, v in _product(terms, operand).items()
+                    if k not in terms and k not in operand
+                }
+            )
         else:
             everything: dict[Variable, None] = {}
             for term in terms.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,26 @@ def _fit_after(problem: Problem, parameters: dict[str, Any], response: np.ndarra
     return model.fit(problem.X, problem.y, sample_weight=problem.weights)
 
 
+def fit_from_anywhere(problem: Problem, parameters: dict[str, Any], seed: int = 0) -> Any:
+    """`warm_start` from covariances of any size, every second one singular."""
+    model = problem.estimator(warm_start=True, **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(problem.X, problem.y, sample_weight=problem.weights)
+    rng = np.random.default_rng([seed, len(problem.y)])
+    result = model.fit_result_
+    for group, frame in model.random_effects_cov_.items():
+        n = len(frame)
+        root = rng.standard_normal((n, n)) * 10.0 ** rng.uniform(-2.0, 2.0, n)
+        root[:, : int(rng.integers(2)) * (n - 1)] = 0.0
+        # blocks that are uncorrelated in the model stay so
+        covariance = (root @ root.T) * (frame.to_numpy() != 0.0)
+        if n > 1 and not covariance.any():
+            covariance = root @ root.T * np.eye(n)
+        model.random_effects_cov_[group] = frame * 0.0 + result.residual_variance * covariance
+    return model.fit(problem.X, problem.y, sample_weight=problem.weights)
+
+
 def fit_once(problem: Problem, parameters: dict[str, Any]) -> Any:
     """`fit`."""
     return problem.fit(**parameters)
@@ -228,6 +249,12 @@ SETTINGS = {
     "mean_field": Setting({"posterior": "mean_field"}, _mean_field),
     "warm_start from nothing": Setting({}, fit=fit_after_nothing),
     "warm_start from groups": Setting({}, fit=fit_after_groups),
+    **{
+        f"warm_start from anywhere, seed {seed}": Setting(
+            {}, fit=partial(fit_from_anywhere, seed=seed)
+        )
+        for seed in (0, 1, 2)
+    },
     "rows shuffled": Setting({}, shuffled),
     "partial_fit": Setting({}, _normal, fit_in_chunks),
     "n_jobs=1": Setting({"n_jobs": 1}),

@@ -220,7 +220,7 @@ def main(check: Case, description: str, default_count: int) -> int:
         first=options.first,
         count=options.count,
         output=options.output.resolve() if options.output else None,
-        every=max(1000, options.count // 20),
+        every=max(1000, options.count // 50),
     )
     print(report.text())
     return int(bool(report.findings))

@@ -99,10 +99,14 @@ def draw(random: Random) -> object:
         return _unicode(random, random.randint(0, 60))
     if kind < 0.75:
         code = random.choice(_CODE)
-        frame = random.choice(("{}", "y ~ {}", "x + {}", "(1 | {})", "log({})", "`{}`", "C({}) + x"))
+        frame = random.choice(
+            ("{}", "y ~ {}", "x + {}", "(1 | {})", "log({})", "`{}`", "C({}) + x")
+        )
         return frame.replace("{}", code)
     if kind < 0.86:
-        frame = random.choice(("{}", "x + {}", "x:{}", "x^{}", "({} | g)", "(1 | {})", "(x + g)^{}"))
+        frame = random.choice(
+            ("{}", "x + {}", "x:{}", "x^{}", "({} | g)", "(1 | {})", "(x + g)^{}")
+        )
         return frame.replace("{}", random.choice(_NUMBERS))
     if kind < 0.93:
         return _deep(random)
@@ -125,7 +129,9 @@ def _unicode(random: Random, length: int) -> str:
 
 def _deep(random: Random) -> str:
     """Nested parentheses, calls and bars, closed or not."""
-    depth = random.choice((3, 10, 20, 49, 50, 51, 60, 100, 3_000) if random.random() < 0.3 else (3, 51))
+    depth = random.choice(
+        (3, 10, 20, 49, 50, 51, 60, 100, 3_000) if random.random() < 0.3 else (3, 51)
+    )
     opening = random.choice(("(", "log(", "-(", "(x + ", "(1 | ", "(a:", "C(", "exp(abs("))
     closing = ")" * random.choice((0, depth, depth, depth, depth + 1, depth - 1))
     return opening * depth + random.choice(("x", "1", "", "1 | g")) + closing
@@ -151,7 +157,9 @@ def _large(random: Random) -> str:
 
 def _huge(random: Random) -> str:
     """Text up to and beyond the length that is allowed."""
-    piece = random.choice(("x + ", "x*", "(", "`", "``", "\n", "-", "1+", "log(", "x:y/", "(1|g)+", "é"))
+    piece = random.choice(
+        ("x + ", "x*", "(", "`", "``", "\n", "-", "1+", "log(", "x:y/", "(1|g)+", "é")
+    )
     length = random.choice((9_000, 9_999, 10_001, 200_000))
     return (piece * (length // len(piece) + 1))[:length] + random.choice(("x", "", "`"))
 

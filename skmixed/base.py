@@ -40,6 +40,7 @@ from skmixed.inspection.methods import InspectionMixin
 from skmixed.likelihoods import family_names
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
+from skmixed.persistence import PersistentFitMixin
 from skmixed.posteriors import POSTERIORS
 from skmixed.spec import ModelSpec
 from skmixed.validation import (
@@ -79,7 +80,7 @@ class Target:
     classes: np.ndarray | None = None
 
 
-class BaseMixedEffects(InspectionMixin, CallbackSupportMixin, BaseEstimator):
+class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin, BaseEstimator):
     """The machinery behind a mixed-effects estimator; subclasses have the parameters.
 
     They also have `_target`, which checks y and says what it is a sample of.

@@ -16,6 +16,7 @@ from skmixed.distributed import refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
+from skmixed.persistence import unchanged_on_error
 from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels
 
@@ -283,7 +284,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             separates the classes.
         """
         refuse_distributed(X, self.family)
-        return self._fit(X, y, sample_weight)
+        with unchanged_on_error(self):
+            return self._fit(X, y, sample_weight)
 
     def predict_proba(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
         """Predict the probabilities of the classes.

@@ -24,6 +24,7 @@ from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
 from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.replaced import replace_columns
+from skmixed.persistence import PersistentMixin, check_encodings, unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.spec import ColumnKey
 from skmixed.validation import (
@@ -74,7 +75,7 @@ class _Rows:
         return replace(self, codes=codes, y=self.y[rows], weights=self.weights[rows])
 
 
-class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Encode categorical columns by the random effects of their levels.
 
     A mixed model of the target y with an intercept and a random intercept for every
@@ -253,7 +254,8 @@ class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
             When a parameter, a column or a value cannot be used; the message
             names it and says what to do.
         """
-        self._learn(X, y, sample_weight)
+        with unchanged_on_error(self):
+            self._learn(X, y, sample_weight)
         return self
 
     def fit_transform(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -280,7 +282,8 @@ class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
             As `fit`; also when `cv` does not test every row exactly once, or leaves
             a fold with one class.
         """
-        table, rows = self._learn(X, y, sample_weight)
+        with unchanged_on_error(self):
+            table, rows = self._learn(X, y, sample_weight)
         encoded = {column: np.zeros(table.n_rows) for column in rows.codes}
         unfinished = 0
         splits = self._splits(X, rows.y) if rows.codes else []
@@ -361,10 +364,7 @@ class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
         self._positions, self._labels, self._effects = positions, labels, effects
         self.models_ = models
         self.n_iter_ = max((model.n_iter_ for model in models.values()), default=1)
-        self.encodings_ = {
-            column: pd.Series(effects[column][:-1], index=known.index.rename(column), name="effect")
-            for column, known in labels.items()
-        }
+        self.encodings_ = encodings(labels, effects)
         return table, rows
 
     def _fit_models(
@@ -498,8 +498,16 @@ class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
         container: str = _get_output_config("transform", self)["dense"]
         return container
 
+    _derived = ("encodings_",)
+    _fitted_marker = "_labels"
+    _private_state = ("_positions", "_labels", "_effects")
+
+    def _restore(self) -> None:
+        if hasattr(self, "_labels"):
+            check_encodings(self._labels, self._effects)
+            self.encodings_ = encodings(self._labels, self._effects)
+
     def __sklearn_is_fitted__(self) -> bool:
-        # a fit that failed leaves n_features_in_ behind
         return hasattr(self, "encodings_")
 
     def __sklearn_tags__(self) -> Any:
@@ -511,6 +519,16 @@ class MixedEffectsEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def encodings(
+    labels: Mapping[ColumnKey, ColumnLabels], effects: Mapping[ColumnKey, Effects]
+) -> dict[ColumnKey, pd.Series]:
+    """Effects by label, of every column; the last effect is that of unknown labels."""
+    return {
+        column: pd.Series(effects[column][:-1], index=known.index.rename(column), name="effect")
+        for column, known in labels.items()
+    }
 
 
 def _learn_column(table: Table, column: ColumnKey, used: np.ndarray) -> tuple[ColumnLabels, Codes]:

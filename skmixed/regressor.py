@@ -23,6 +23,7 @@ from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.quantiles import mixture_quantiles
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
+from skmixed.persistence import unchanged_on_error
 from skmixed.validation import check_level, check_response
 
 
@@ -312,8 +313,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         if self.family != "gaussian":
             refuse_distributed(X, self.family)
         if is_distributed(X):
-            return fit_distributed(self, X, y, sample_weight)
-        return self._fit(X, y, sample_weight)
+            with unchanged_on_error(self):
+                return fit_distributed(self, X, y, sample_weight)
+        with unchanged_on_error(self):
+            return self._fit(X, y, sample_weight)
 
     @available_if(_adds_up)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
@@ -363,7 +366,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         >>> float(model.n_observations_)
         600.0
         """
-        return self._partial_fit(X, y, sample_weight)
+        with unchanged_on_error(self):
+            return self._partial_fit(X, y, sample_weight)
 
     def predict(
         self,

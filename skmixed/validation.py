@@ -12,6 +12,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skmixed.design import as_vector
+from skmixed.design.checks import LARGEST
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -39,13 +40,10 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r} must be a positive number.")
 
 
-_LARGEST = 1e150
-
-
 def check_scale(name: str, value: Any) -> None:
     """Raise unless `value` is a positive number whose square does not overflow, and is not 0."""
     check_positive(name, value)
-    if not 1.0 / _LARGEST <= value <= _LARGEST:
+    if not 1.0 / LARGEST <= value <= LARGEST:
         raise ValueError(
             f"{name}={value!r} has a square that is no number of double precision; change the "
             "unit of y."
@@ -81,7 +79,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
     largest = max(y.max(initial=0.0), -y.min(initial=0.0))
-    if largest > _LARGEST:
+    if largest > LARGEST:
         raise ValueError(
             f"y has a largest absolute value of {largest:.3g}, whose square is no number of double "
             "precision; change the unit of y."

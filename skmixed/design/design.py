@@ -313,6 +313,8 @@ class DesignEncoder:
             precision_weights=weights,
         )
         _refuse_range(design)
+        if design.offset is not None:
+            require_range(design.offset[:, None], [str(self.offset)])
         return design
 
 

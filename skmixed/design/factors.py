@@ -113,6 +113,8 @@ class FactorEncoder:
         """
         group = terms[0].group
         _refuse_effect_of_group(terms)
+        for column in group:
+            table.is_categorical(column)  # refuses containers, which are no labels
         levels, codes = LevelEncoder.learn(table, group, complete=complete)
         bases = tuple(Basis.learn(term.effects, table, complete=complete) for term in terms)
         names: list[str] = []

@@ -167,14 +167,17 @@ class ColumnLabels:
         # What is looked up is built again on first use, and so are labels from categories.
         if self.declared is not None:
             declared = self.declared
-            return {"categories": declared.categories, "positions": _packed(declared.positions)}
+            return {
+                "categories": _stored(declared.categories),
+                "positions": _packed(declared.positions),
+            }
         return {"values": _packed(self.values), "seen": _packed(self.seen)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         declared = None
         if "categories" in state:
             positions = _unpacked(state["positions"], np.int32)
-            declared = Declared(state["categories"], positions)
+            declared = Declared(_restored(state["categories"]), positions)
         values = _unpacked(state["values"], np.int64) if declared is None else declared.labels()
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "declared", declared)
@@ -353,15 +356,45 @@ def _all_integral(values: npt.NDArray[Any]) -> bool:
 
 
 def _packed(values: Any) -> Any:
-    """Integers 1, 2, ..., n as a range, which needs no array in a pickle."""
+    """Integers m, m + 1, ..., n as [m, n], and times with a zone without pandas' own types."""
     if _is_numbers(values) and values.dtype in (np.int64, np.int32) and values.size > 1:
         first, last = int(values[0]), int(values[-1])
         if last - first == values.size - 1 and np.all(np.diff(values) == 1):
-            return range(first, last + 1)
+            return [first, last]
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, pd.DatetimeTZDtype) and _is_name(dtype):
+        times = pd.DatetimeIndex(values).tz_convert("UTC").tz_localize(None)
+        return {"utc": times.to_numpy(), "zone": str(dtype.tz)}
     return values
 
 
 def _unpacked(values: Any, dtype: type) -> Any:
-    if isinstance(values, range):
-        return np.arange(values.start, values.stop, dtype=dtype)
+    if isinstance(values, list):
+        return np.arange(values[0], values[1] + 1, dtype=dtype)
+    if isinstance(values, dict):
+        return pd.DatetimeIndex(values["utc"], tz="UTC").tz_convert(values["zone"]).array
     return values
+
+
+def _is_name(dtype: pd.DatetimeTZDtype) -> bool:
+    """Whether the text of a time zone is its name."""
+    try:
+        return bool(pd.DatetimeTZDtype(dtype.unit, str(dtype.tz)) == dtype)
+    except (TypeError, ValueError, KeyError):
+        return False
+
+
+def _stored(index: pd.Index) -> Any:
+    """An index as an array where NumPy has its type: pickles of pandas depend on its version."""
+    if isinstance(index.dtype, pd.StringDtype):
+        return {"text": np.asarray(index, dtype=object)}
+    numpy = isinstance(index.dtype, np.dtype)
+    return {"array": index.to_numpy()} if numpy else {"index": _packed(index)}
+
+
+def _restored(stored: dict[str, Any]) -> pd.Index:
+    if "text" in stored:
+        # in the type that this version of pandas has for text
+        return pd.Index(stored["text"])
+    values = stored["array"] if "array" in stored else _unpacked(stored["index"], np.int64)
+    return pd.Index(values, dtype=values.dtype)

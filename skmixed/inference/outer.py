@@ -18,6 +18,10 @@ from skmixed.linalg.solvers import SolverOptions
 from skmixed.posteriors import Posterior
 
 
+_LARGEST_START = 1e6
+"""Variance of effects, over that of the noise, to start from: beyond it the noise is lost."""
+
+
 @dataclass(frozen=True)
 class Start:
     """Where an earlier fit stopped, in the units of the data.
@@ -38,16 +42,24 @@ class Start:
     def theta(
         self, parameters: CovarianceParameters, units: Units, lifted: bool = True
     ) -> np.ndarray:
-        """The entries of all T, in the units of the fit; zero variances are `lifted`."""
+        """The entries of all T, in the units of the fit; `lifted` from zero, and bounded."""
         relative = []
         for covariance, basis in zip(self.covariances, units.bases, strict=True):
             inverse = np.linalg.pinv(basis)
             omega = inverse @ covariance @ inverse.T * (units.weight_scale / self.noise_variance)
             if lifted:
                 # from zero there is no way back: lift it to where a step can judge it
-                omega = omega + 1e-6 * np.diag(np.diagonal(omega) <= 0)
+                omega = _bounded(omega + 1e-6 * np.diag(np.diagonal(omega) <= 0))
             relative.append(omega)
         return parameters.from_covariances(relative)
+
+
+def _bounded(omega: np.ndarray) -> np.ndarray:
+    """A relative covariance none of whose variances is too large to start from."""
+    values, vectors = np.linalg.eigh(omega)
+    if values[-1] <= _LARGEST_START:
+        return omega
+    return (vectors * np.clip(values, 0.0, _LARGEST_START)) @ vectors.T
 
 
 @dataclass(frozen=True)

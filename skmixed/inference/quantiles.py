@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from skmixed.likelihoods.base import ResponseLikelihood
+from skmixed.likelihoods.rows import bounded_exp
 
 _REACH = 6.0
 """Standard deviations of the predictor that are integrated over, to either side."""
@@ -14,6 +15,9 @@ _FEW_NODES, _MANY_NODES = 25, 241
 _WIDE, _NARROW = 0.4, 0.04
 """Widths of the distribution given the predictor, relative to that of the predictor,
 down to which few and many nodes see no steps in it."""
+
+_MODERATE = 300.0
+"""Largest predictor whose exponential can be squared, and smallest."""
 
 _CHUNK = 8_192
 """Rows worked on at a time: a row takes as many numbers as there are nodes."""
@@ -34,12 +38,14 @@ def mixture_quantiles(
     """
     sd = np.sqrt(variance)
     there = mean + ndtri(share) * sd
+    # relative to its mean a response beyond these bounds varies as it does at them
+    there = np.clip(there, -_MODERATE, _MODERATE)
     expected, noise = likelihood.predictive_moments(there, np.zeros_like(there), parameters)
     with np.errstate(all="ignore"):
         # relative deviations are deviations of the logarithm
         spread = np.sqrt(noise) / expected
         width = np.where(sd > 0.0, spread / sd, np.inf)
-    out = np.exp(mean + ndtri(share) * np.hypot(sd, np.minimum(spread, 1.0)))
+    out = bounded_exp(mean + ndtri(share) * np.hypot(sd, np.minimum(spread, 1.0)))
     if likelihood.is_discrete:
         out = np.ceil(out)
     for n_nodes, wide in (
@@ -68,11 +74,11 @@ def _quantiles(likelihood, share, mean, sd, parameters, n_nodes):
     high = np.maximum(mean + 8.0 * sd, 0.0) + 40.0
     for _ in range(50):
         middle = 0.5 * (low + high)
-        y = np.exp(middle) - shift
+        y = bounded_exp(middle) - shift
         if likelihood.is_discrete:
             y = np.floor(y)
         enough = probability(y) >= share
         high = np.where(enough, middle, high)
         low = np.where(enough, low, middle)
-    y = np.exp(high) - shift
+    y = bounded_exp(high) - shift
     return np.floor(y + 1e-9 * np.maximum(y, 1.0)) if likelihood.is_discrete else y

@@ -86,7 +86,11 @@ class MeanFieldPosterior:
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Diagonal level blocks; nothing across levels."""
         cross = place.system.cross
-        fixed = np.linalg.inv(cross.fixed_products)
+        try:
+            fixed = np.linalg.inv(cross.fixed_products)
+        except np.linalg.LinAlgError:
+            # working weights of very different sizes make dependent what was independent
+            fixed = np.linalg.pinv(cross.fixed_products, hermitian=True)
         joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
         if place.integrate_fixed:
             joint[:, : cross.n_fixed] = fixed

@@ -1,0 +1,113 @@
+"""What a pickle of an estimator holds, and the way back.
+
+A pickle holds parameters, the encoder, the fit and sums of `partial_fit`: arrays,
+strings and numbers. Data frames among the fitted attributes are made from these
+again, because the insides of a data frame differ between versions of pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+FORMAT = 1
+"""Number of the layout of the state; to be raised when an older version could not read it."""
+
+_FORMAT_KEY = "_skmixed_format"
+
+
+class PersistentMixin:
+    """Stores an estimator as plain parts, and checks them when they come back.
+
+    Subclasses say what of their state is made from the rest, make it, and check the rest.
+    """
+
+    _derived: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are not stored, because `_restore` makes them again."""
+
+    _fitted_marker: ClassVar[str] = ""
+    """The attribute that only fitted estimators have."""
+
+    _private_state: ClassVar[tuple[str, ...]] = ()
+    """Attributes that a fit sets and whose names do not end with an underscore."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(vars(self))
+        if self._fitted_marker in state:
+            for name in self._derived:
+                state.pop(name, None)
+        state[_FORMAT_KEY] = FORMAT
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        number = state.pop(_FORMAT_KEY, None)
+        _refuse_format(type(self).__name__, number)
+        super().__setstate__(state)  # type: ignore[misc]
+        try:
+            self._restore()
+        except (AttributeError, KeyError, IndexError, TypeError, OverflowError) as error:
+            raise ValueError(
+                f"The stored {type(self).__name__} is damaged or was altered: {error!r}. Load it "
+                "from an intact copy, or fit the model again."
+            ) from error
+
+    def _restore(self) -> None:
+        """Check what was loaded, and make the attributes that were not stored."""
+        raise NotImplementedError
+
+
+def _refuse_format(name: str, number: Any) -> None:
+    """Refuse states that this version cannot read."""
+    if type(number) is int and number == FORMAT:
+        return
+    if type(number) is int and number > FORMAT:
+        raise ValueError(
+            f"The stored {name} has format {number}, and this version of skmixed reads formats up "
+            f"to {FORMAT}: a newer version wrote it. Upgrade skmixed, or fit the model again."
+        )
+    found = "no format number" if number is None else f"the format {number!r}"
+    raise ValueError(
+        f"The stored {name} has {found}, and this version of skmixed reads format {FORMAT}: it "
+        "was written by a development version, or altered. Fit the model again."
+    )
+
+
+@contextmanager
+def unchanged_on_error(estimator: PersistentMixin) -> Iterator[None]:
+    """Give an estimator back the fit that it had, if a new one fails or is interrupted.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIRegressor
+    >>> from skmixed.persistence import unchanged_on_error
+    >>> model = MixedEffectsVIRegressor()
+    >>> try:
+    ...     with unchanged_on_error(model):
+    ...         model.n_features_in_ = 3
+    ...         raise KeyboardInterrupt
+    ... except KeyboardInterrupt:
+    ...     hasattr(model, "n_features_in_")
+    False
+    """
+    before = _fitted_attributes(estimator)
+    try:
+        yield
+    except BaseException:
+        for name in _fitted_attributes(estimator):
+            del estimator.__dict__[name]
+        estimator.__dict__.update(before)
+        raise
+
+
+def _fitted_attributes(estimator: PersistentMixin) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if (name.endswith("_") and not name.startswith("_")) or name in estimator._private_state
+    }

@@ -1,0 +1,203 @@
+"""Both solvers find the same, and what has a seed is found again to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from property_data import (
+    Problem,
+    assert_same,
+    close,
+    estimates,
+    examples,
+    problems,
+)
+
+from skmixed.design import DesignEncoder, Table
+from skmixed.inference.gaussian import gaussian_objective
+from skmixed.inference.objective import Objective
+from skmixed.inference.outer import FitOptions
+from skmixed.inference.rows import sum_rows
+from skmixed.linalg import sparse_tail
+from skmixed.posteriors import POSTERIORS
+
+SEEDS = st.integers(0, 2**31 - 2)
+
+
+@given(problems())
+@examples(16)
+def test_iterative_is_direct_for_small_factors(problem: Problem):
+    """Factors of few effects are eliminated too: nothing is left to iterate or estimate."""
+    direct, iterative = problem.fit(solver="direct"), problem.fit(solver="iterative")
+    assert (direct.solver_, iterative.solver_) == ("direct", "iterative")
+    assert iterative.elbo_std_ == 0.0
+    assert_same(estimates(iterative), estimates(direct))
+
+
+@pytest.fixture
+def all_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No factor but the eliminated one is small enough to be eliminated."""
+    monkeypatch.setattr(sparse_tail, "_SMALL_EFFECTS", 0)
+
+
+def objective(problem: Problem, solver: str, n_probes: int = 16, seed: int = 0) -> Objective:
+    """-2 ELBO of a problem by one of the solvers."""
+    estimator = problem.estimator()
+    table = Table.from_input(problem.frame)
+    _, design = DesignEncoder.learn(
+        estimator._spec(table), table,
+        offset=estimator.offset, precision_weights=estimator.precision_weights,
+    )  # fmt: skip
+    options = FitOptions(
+        posterior=POSTERIORS[estimator.posterior],
+        integrate_fixed=estimator.method == "reml",
+        noise_variance=None if estimator.noise_scale is None else estimator.noise_scale**2,
+        max_iter=100, tol=1e-6, solver=solver, n_probes=n_probes, seed=seed,
+    )  # fmt: skip
+    rows = sum_rows(
+        design, problem.y, np.ones(problem.n),
+        integrate_fixed=options.integrate_fixed, rotates_bases=options.posterior.rotates_bases,
+        noise_variance=options.noise_variance, n_threads=1,
+    )  # fmt: skip
+    return gaussian_objective(rows, options)[0]
+
+
+def random_theta(objective: Objective, rng: np.random.Generator) -> np.ndarray:
+    """Variances between none and many times the noise."""
+    covariances = []
+    for factor in objective.parameters.factors:
+        root = rng.standard_normal((factor.n_effects, factor.n_effects))
+        covariances.append(np.exp(rng.uniform(-3.0, 3.0)) * root @ root.T)
+    return objective.parameters.from_covariances(covariances)
+
+
+@pytest.mark.usefixtures("all_sparse")
+def test_means_at_equal_variances():
+    @given(problems(("gaussian",)), SEEDS)
+    @examples(30)
+    def equal_means(problem: Problem, seed: int):
+        direct, iterative = objective(problem, "direct"), objective(problem, "iterative")
+        theta = random_theta(direct, np.random.default_rng(seed))
+        one, other = direct.at(theta), iterative.at(theta)
+        assert one is not None
+        assert other is not None
+        errors = np.sqrt(np.diagonal(one.system.fixed_covariance()))
+        close(other.system.fixed_effects, one.system.fixed_effects, 1e-6 * errors)
+        assert other.noise_variance == pytest.approx(one.noise_variance, rel=1e-9)
+        for found, expected in zip(
+            other.system.random_effects, one.system.random_effects, strict=True
+        ):
+            close(found, expected, 1e-6 * max(1e-9, np.abs(expected).max()))
+        covariance = one.system.fixed_covariance()
+        close(other.system.fixed_covariance(), covariance, 1e-5 * np.outer(errors, errors))
+
+    equal_means()
+
+
+@pytest.mark.usefixtures("all_sparse")
+def test_estimated_determinants_are_right_on_average():
+    """Within five standard errors, of which the probes themselves tell."""
+
+    @given(problems(("gaussian",), ("full",)), SEEDS)
+    @examples(25)
+    def near(problem: Problem, seed: int):
+        direct = objective(problem, "direct")
+        iterative = objective(problem, "iterative", n_probes=64, seed=seed)
+        theta = random_theta(direct, np.random.default_rng(seed))
+        one, other = direct.at(theta), iterative.at(theta)
+        assert one is not None
+        assert other is not None
+        samples = other.system.log_det_samples
+        spread = samples.std(ddof=1) / np.sqrt(len(samples)) if len(samples) else 0.0
+        assert abs(other.deviance - one.deviance) <= 5.0 * spread + 1e-6 * abs(one.deviance)
+
+    near()
+
+
+@pytest.mark.usefixtures("all_sparse")
+def test_estimated_variances():
+    """An estimated optimum is worse than the best by no more than the estimates' error.
+
+    If D + e is least at b and D at a, then D(b) - D(a) <= e(a) - e(b), a difference
+    whose standard error `Point.doubt` tells.
+    """
+
+    @given(problems(("gaussian",), ("full",)), SEEDS)
+    @examples(15)
+    def near(problem: Problem, seed: int):
+        exact = problem.fit(solver="direct")
+        found = problem.fit(solver="iterative", n_probes=64, random_state=seed, tol=1e-6)
+        direct = objective(problem, "direct")
+        iterative = objective(problem, "iterative", n_probes=64, seed=seed)
+        thetas = [theta_of(direct, model, exact) for model in (exact, found)]
+        best, other = (direct.at(theta) for theta in thetas)
+        there, here = (iterative.at(theta) for theta in thetas)
+        loss = other.deviance - best.deviance
+        assert -1e-6 <= loss <= 5.0 * here.doubt(there) + 1e-4
+
+    near()
+
+
+def theta_of(objective: Objective, model: Any, reference: Any) -> np.ndarray:
+    """Variances of a fit, as the objective has them."""
+    from skmixed.inference.outer import Start
+
+    result = model.fit_result_
+    covariances = [factor.covariance for factor in result.factors]
+    start = Start(covariances, result.noise_variance)
+    return start.theta(objective.parameters, reference, lifted=False)
+
+
+# Equal fits ----------------------------------------------------------------------------------
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """To the last bit."""
+    a, b = one.fit_result_, other.fit_result_
+    assert a.elbo == b.elbo
+    assert a.noise_variance == b.noise_variance
+    assert a.n_iter == b.n_iter
+    for name in ("coefficients", "coefficient_covariance", "elbo_path", "coupling", "parameters"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    for first, second in zip(a.factors, b.factors, strict=True):
+        for name in ("covariance", "means", "covariances"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+@given(problems(), SEEDS)
+@examples(10)
+def test_equal_data_equal_fits(problem: Problem, seed: int):
+    one, other = (problem.fit(random_state=seed, n_jobs=1) for _ in range(2))
+    assert_equal(one, other)
+    draws = [model.sample_y(problem.frame, 3, random_state=seed) for model in (one, other)]
+    np.testing.assert_array_equal(*draws)
+
+
+@pytest.mark.usefixtures("all_sparse")
+def test_equal_seeds_equal_fits():
+    @given(problems(("gaussian", "poisson", "bernoulli-logit"), max_groups=3), SEEDS)
+    @examples(10)
+    def equal(problem: Problem, seed: int):
+        options = {"solver": "iterative", "random_state": seed, "n_probes": 8, "tol": 1e-4}
+        assert_equal(problem.fit(**options), problem.fit(**options))
+
+    equal()
+
+
+@given(problems())
+@examples(12)
+def test_threads_change_nothing(problem: Problem):
+    one, two = problem.fit(n_jobs=1).fit_result_, problem.fit(n_jobs=2).fit_result_
+    assert two.elbo == pytest.approx(one.elbo, rel=1e-10)
+    assert two.noise_variance == pytest.approx(one.noise_variance, rel=1e-10)
+    for name in ("coefficients", "coefficient_covariance", "parameters"):
+        a, b = getattr(one, name), getattr(two, name)
+        close(b, a, 1e-10 * np.abs(a).max(initial=0.0))
+    for first, second in zip(one.factors, two.factors, strict=True):
+        for name in ("covariance", "means", "covariances"):
+            a, b = getattr(first, name), getattr(second, name)
+            close(b, a, 1e-10 * np.abs(a).max())
