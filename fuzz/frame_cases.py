@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from frame_settings import CLASSES, Random, draw_settings, pick
 
-Random = np.random.Generator
 Column = Any
 
+_MISSING = ("a", "b", None, np.nan, pd.NA, pd.NaT)
 _BAD = (np.nan, np.inf, -np.inf)
-_REGRESSION = ("gaussian", "poisson", "negative_binomial", "gamma")
-_CLASSES = ("bernoulli", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def draw_case(random: Random) -> FrameCase:
     groups = {f"g{k}": _groups(random, n, wild) for k in range(random.integers(0, 4))}
     columns = {**numbers, **groups}
     _relate(random, columns, n)
-    settings = _settings(random, classifier, list(numbers), list(groups), wild)
+    settings = draw_settings(random, classifier, list(numbers), list(groups), wild)
     for name in ("offset", "precision_weights"):
         if isinstance(settings.get(name), str) and random.random() < 0.9:
             positive = name == "precision_weights"
@@ -63,10 +62,6 @@ def draw_case(random: Random) -> FrameCase:
 
 
 _ROWS = (0.01, 0.04, 0.07, 0.08, 0.1, 0.15, 0.2, 0.2, 0.15)
-
-
-def _pick(random: Random, options: Any) -> Any:
-    return options[int(random.integers(len(options)))]
 
 
 # Columns of X.
@@ -86,7 +81,7 @@ def _numbers(random: Random, n: int, wild: float) -> Column:
         lambda: normal * 10.0 ** random.uniform(-300, 300, n),
         lambda: normal + 10.0 ** random.uniform(0, 18),
         lambda: normal.astype(np.float32),
-        lambda: np.where(random.random(n) < 0.3, _pick(random, _BAD), normal),
+        lambda: np.where(random.random(n) < 0.3, pick(random, _BAD), normal),
         lambda: np.full(n, np.nan),
         lambda: np.where(np.arange(n) == 0, 1.0, 0.0),
         lambda: np.where(np.arange(n) == 0, size, normal),
@@ -96,19 +91,19 @@ def _numbers(random: Random, n: int, wild: float) -> Column:
         lambda: _masked(random, pd.array(random.integers(0, 9, n), dtype="Int64")),
         lambda: _masked(random, pd.array(normal, dtype="Float64")),
         lambda: _masked(random, pd.array(normal > 0, dtype="boolean")),
-        lambda: _objects([_pick(random, (1, 2.5, None, True, np.nan)) for _ in range(n)]),
+        lambda: _objects([pick(random, (1, 2.5, None, True, np.nan)) for _ in range(n)]),
         lambda: _objects([decimal.Decimal(str(round(v, 3))) for v in normal]),
         lambda: _objects([str(round(v, 2)) for v in normal]),
         lambda: normal.astype("datetime64[s]"),
         lambda: (normal * 1e9).astype("timedelta64[ns]"),
         lambda: normal + 1j,
-        lambda: _objects([_pick(random, ({}, [1], (1, 2), {1})) for _ in range(n)]),
+        lambda: _objects([pick(random, ({}, [1], (1, 2), {1})) for _ in range(n)]),
         lambda: random.integers(-(2**62), 2**62, n),
-        lambda: _objects([10**400 + k for k in range(n)]),
+        lambda: pd.Series(_objects([10**400 + k for k in range(n)]), dtype=object),
         lambda: pd.arrays.SparseArray(np.where(normal > 0, normal, 0.0)),
         lambda: pd.Categorical(random.integers(0, 3, n)),
     )
-    return _pick(random, makers)()
+    return pick(random, makers)()
 
 
 def _groups(random: Random, n: int, wild: float) -> Column:
@@ -129,15 +124,13 @@ def _groups(random: Random, n: int, wild: float) -> Column:
         lambda: np.full(n, "only", dtype=object),
         lambda: np.arange(n),
         lambda: codes / 2.0,
-        lambda: np.where(random.random(n) < 0.3, _pick(random, _BAD), codes),
+        lambda: np.where(random.random(n) < 0.3, pick(random, _BAD), codes),
         lambda: np.full(n, np.nan),
         lambda: _objects([None] * n),
-        lambda: _objects(
-            [_pick(random, ("a", "b", None, np.nan, pd.NA, pd.NaT)) for _ in range(n)]
-        ),
-        lambda: _objects([_pick(random, ("a", 1, 1.0, True, None, "1")) for _ in range(n)]),
-        lambda: _objects([_pick(random, ((1, 2), "a", b"a", frozenset())) for _ in range(n)]),
-        lambda: _objects([_pick(random, ([1], {}, "a")) for _ in range(n)]),
+        lambda: _objects([pick(random, _MISSING) for _ in range(n)]),
+        lambda: _objects([pick(random, ("a", 1, 1.0, True, None, "1")) for _ in range(n)]),
+        lambda: _objects([pick(random, ((1, 2), "a", b"a", frozenset())) for _ in range(n)]),
+        lambda: _objects([pick(random, ([1], {}, "a")) for _ in range(n)]),
         lambda: _objects([datetime.date(2020, 1, 1 + int(code)) for code in codes]),
         lambda: pd.to_datetime(codes, unit="D"),
         lambda: pd.to_datetime(codes, unit="D", utc=True),
@@ -157,7 +150,11 @@ def _groups(random: Random, n: int, wild: float) -> Column:
         lambda: 10.0 ** random.uniform(-300, 300, 8)[codes],
         lambda: np.where(codes > 0, -0.0, 0.0),
     )
-    return _pick(random, makers)()
+    return pick(random, makers)()
+
+
+def _is_float(values: Any) -> bool:
+    return bool(getattr(values, "dtype", None) == np.float64)
 
 
 def _masked(random: Random, values: Any) -> Any:
@@ -175,11 +172,11 @@ def _objects(values: list[Any]) -> np.ndarray:
 
 def _relate(random: Random, columns: dict[str, Column], n: int) -> None:
     """Make a column a copy or a function of others."""
-    names = [name for name, values in columns.items() if getattr(values, "dtype", None) == float]
+    names = [name for name, values in columns.items() if _is_float(values)]
     if len(names) > 1 and random.random() < 0.15:
-        factor = _pick(random, (1.0, -2.0, 1e-8, 1e8))
+        factor = pick(random, (1.0, -2.0, 1e-8, 1e8))
         with np.errstate(all="ignore"):
-            columns[names[-1]] = factor * columns[names[0]] + _pick(random, (0.0, 1.0))
+            columns[names[-1]] = factor * columns[names[0]] + pick(random, (0.0, 1.0))
     labels = [name for name in columns if name.startswith("g")]
     if len(labels) > 1 and random.random() < 0.15:
         columns[labels[-1]] = columns[labels[0]]
@@ -195,7 +192,7 @@ def _known(random: Random, n: int, wild: float, positive: bool) -> Column:
     if random.random() < wild:
         values = values * 10.0 ** random.uniform(-300, 300)
     if random.random() < wild:
-        values = np.where(random.random(n) < 0.3, _pick(random, (*_BAD, 0.0)), values)
+        values = np.where(random.random(n) < 0.3, pick(random, (*_BAD, 0.0)), values)
     return np.abs(values) if positive and random.random() < 0.95 else values
 
 
@@ -203,12 +200,12 @@ def _known(random: Random, n: int, wild: float, positive: bool) -> Column:
 
 
 def _response(random: Random, n: int, family: str, columns: dict[str, Column], wild: float) -> Any:
-    usable = [np.asarray(v) for v in columns.values() if getattr(v, "dtype", None) == float]
+    usable = [np.asarray(values) for values in columns.values() if _is_float(values)]
     with np.errstate(all="ignore"):
         predictor = np.clip(np.nan_to_num(sum(usable, np.zeros(n))), -3, 3)
-    noise = random.standard_normal(n) * _pick(random, (1.0, 1.0, 1.0, 0.0, 1e-6))
+    noise = random.standard_normal(n) * pick(random, (1.0, 1.0, 1.0, 0.0, 1e-6))
     eta = predictor + noise
-    if family in _CLASSES:
+    if family in CLASSES:
         y: Any = (eta > 0).astype(int)
         if family == "ordinal" or random.random() < 0.05:
             y = np.digitize(eta, (-1.0, 0.5, 1.0))
@@ -218,7 +215,7 @@ def _response(random: Random, n: int, family: str, columns: dict[str, Column], w
             lambda: np.array(["no", "yes", "so", "who"])[y],
             lambda: y > 0,
         )
-        y = _pick(random, forms)()
+        y = pick(random, forms)()
     elif family == "gaussian":
         y = eta
     elif family == "gamma":
@@ -237,8 +234,8 @@ def _response(random: Random, n: int, family: str, columns: dict[str, Column], w
         lambda: np.exp(eta) * size,
         lambda: np.where(np.arange(n) == 0, size, y) if np.asarray(y).dtype.kind in "if" else y,
         lambda: random.poisson(3, n) * int(10.0 ** random.uniform(0, 17)),
-        lambda: np.where(random.random(n) < 0.3, _pick(random, _BAD), eta),
-        lambda: _objects([_pick(random, (1, 0, None, 2.5, "a")) for _ in range(n)]),
+        lambda: np.where(random.random(n) < 0.3, pick(random, _BAD), eta),
+        lambda: _objects([pick(random, (1, 0, None, 2.5, "a")) for _ in range(n)]),
         lambda: _objects(list(np.asarray(y).tolist())),
         lambda: [str(value) for value in y],
         lambda: list(y),
@@ -259,7 +256,7 @@ def _response(random: Random, n: int, family: str, columns: dict[str, Column], w
         lambda: np.full(n, 1.7e308),
         lambda: np.full(n, 5e-324) * random.integers(0, 3, n),
     )
-    return _pick(random, makers)()
+    return pick(random, makers)()
 
 
 def _weights(random: Random, n: int, wild: float) -> Any:
@@ -274,7 +271,7 @@ def _weights(random: Random, n: int, wild: float) -> Any:
         lambda: np.full(n, 10.0 ** random.uniform(-300, 300)),
         lambda: np.zeros(n),
         lambda: -random.random(n),
-        lambda: np.where(random.random(n) < 0.3, _pick(random, _BAD), 1.0),
+        lambda: np.where(random.random(n) < 0.3, pick(random, _BAD), 1.0),
         lambda: np.ones(n + 1),
         lambda: np.ones((n, 1)),
         lambda: 2.0,
@@ -283,7 +280,7 @@ def _weights(random: Random, n: int, wild: float) -> Any:
         lambda: (np.arange(n) < 2) * 1.0,
         lambda: pd.Series(random.random(n), index=np.arange(n)[::-1]),
     )
-    return _pick(random, makers)()
+    return pick(random, makers)()
 
 
 # The container.
@@ -323,9 +320,15 @@ def _container(random: Random, columns: dict[str, Column], n: int, wild: float) 
         lambda: frame.iloc[:, 0] if names else frame,
     )
     try:
-        return _pick(random, makers)()
+        return pick(random, makers)()
     except (TypeError, ValueError, OverflowError):
         return frame
+
+
+def _two_levels(frame: pd.DataFrame) -> pd.DataFrame:
+    if frame.columns.empty:
+        return frame
+    return frame.set_axis(pd.MultiIndex.from_product([["a"], frame.columns]), axis=1)
 
 
 def _read_only(values: np.ndarray) -> np.ndarray:
@@ -342,72 +345,3 @@ def _polars(frame: pd.DataFrame) -> Any:
         return polars.DataFrame({name: frame[name].tolist() for name in frame}, strict=False)
     except Exception:
         return frame
-
-
-# Settings.
-
-
-def _settings(
-    random: Random, classifier: bool, numbers: list[str], groups: list[str], wild: float
-) -> dict[str, Any]:
-    families = _CLASSES if classifier else ("gaussian", *_REGRESSION)
-    settings: dict[str, Any] = {
-        "family": _pick(random, families),
-        "posterior": _pick(random, ("full", "full", "mean_field")),
-        "method": _pick(random, ("reml", "ml")),
-        "solver": _pick(random, ("auto", "direct", "iterative")),
-        "handle_unknown": _pick(random, ("population", "population", "error")),
-        "fit_intercept": bool(random.random() < 0.9),
-        "max_iter": _pick(random, (30, 30, 30, 1, 100)),
-        "n_jobs": 1,
-    }
-    settings |= _model(random, numbers, groups)
-    if random.random() < 0.1:
-        settings["offset"] = "o"
-    if classifier:
-        settings["link"] = _pick(random, ("logit", "probit"))
-    elif settings["family"] == "gaussian" or random.random() < 0.02:
-        if random.random() < 0.15:
-            settings["noise_scale"] = _pick(random, (1.0, 0.1, 1e-8, 1e8, 1e-200, 1e200))
-        if random.random() < 0.15:
-            settings["precision_weights"] = "w"
-    if settings["solver"] == "iterative" and random.random() < 0.3:
-        settings["n_probes"] = int(random.integers(2, 10))
-    if random.random() < wild * 0.3:
-        name = _pick(random, sorted(settings))
-        settings[name] = _pick(random, (None, "", "nonsense", -1, 0, np.nan, 1e400, [], {}, object))
-    return settings
-
-
-def _model(random: Random, numbers: list[str], groups: list[str]) -> dict[str, Any]:
-    """Random effects or a formula."""
-    kind = random.random()
-    if kind < 0.15:
-        return {}
-    if kind < 0.25:
-        return {"random_effects": None}
-    slope = _pick(random, [*numbers, "1"])
-    if kind < 0.6:
-        terms: list[Any] = list(groups)
-        if groups and random.random() < 0.3:
-            bar = _pick(random, ("|", "||"))
-            terms[0] = f"({_pick(random, ('1', '0'))} + {slope} {bar} {groups[0]})"
-        if len(groups) > 1 and random.random() < 0.1:
-            terms[-1] = f"(1 | {groups[0]}/{groups[1]})"
-        return {"random_effects": terms}
-    fixed = [
-        _pick(random, ("{}", "{}", "log({})", "scale({})", "exp({})", "C({})")).format(name)
-        for name in numbers
-    ]
-    bars = [
-        f"({_pick(random, ('1', slope))} {_pick(random, ('|', '||'))} {group})" for group in groups
-    ]
-    if groups and random.random() < 0.2:
-        fixed.append(_pick(random, ("C({})", "{}", "{}:x0", "{}*x0")).format(bars and groups[0]))
-        bars = bars[1:]
-    if len(groups) > 1 and random.random() < 0.2:
-        bars[-1:] = [f"(1 | {groups[0]}{_pick(random, ':/')}{groups[1]})"]
-    joint = _pick(random, (" + ", " + ", " * "))
-    return {
-        "formula": " + ".join([_pick(random, ("1", "0", "1")), joint.join(fixed) or "1", *bars])
-    }

@@ -161,8 +161,11 @@ def _check_use(model: Any, data: FrameCase, told: list[str], random: np.random.G
     options = {} if data.classifier else {"return_std": True}
     value, _ = _call("predict", predict, data.X, **options)
     predictions = (value,) if data.classifier else value
+    # a row of weight 0 was not fitted; its mean may well be beyond all numbers
+    weights = 1.0 if data.sample_weight is None else np.asarray(data.sample_weight, dtype=float)
+    used = np.broadcast_to(weights, len(predictions[0])) > 0.0
     for prediction in predictions:
-        bad = ~np.isfinite(prediction)
+        bad = ~np.isfinite(prediction[used])
         if bad.any() and not told:
             raise Fault("prediction is not finite and nothing was said", str(predictions))
         if np.isnan(prediction).any():

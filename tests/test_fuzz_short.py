@@ -16,7 +16,15 @@ def fuzzers(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.chdir(tmp_path)
     yield
-    for name in ("formulas", "frames", "frame_cases", "grammar", "hostile", "harness"):
+    for name in (
+        "formulas",
+        "frames",
+        "frame_cases",
+        "frame_settings",
+        "grammar",
+        "hostile",
+        "harness",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -72,9 +80,12 @@ def test_a_fault_is_reported():
 def test_what_takes_too_long_is_stopped():
     from harness import OverTime, clock
 
-    with pytest.raises(OverTime), clock(0.05):
+    def endless() -> None:
         while True:
             pass
+
+    with pytest.raises(OverTime), clock(0.05):
+        endless()
 
 
 def test_set_algebra_itself():

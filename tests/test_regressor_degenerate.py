@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from skmixed import MixedEffectsVIRegressor, RandomEffect, mixed
 
@@ -211,3 +212,17 @@ def test_nearly_perfect_line(noise_size):
     assert (noise_size < 1e-12) == any("reproduce the response" in m for m in messages)
     np.testing.assert_allclose(model.predict(X), y, atol=1e-7)
     assert model.coef_[0] == pytest.approx(2.0, abs=1e-6)
+
+
+def test_a_level_a_row_of_weight_two_is_two_rows_a_level():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=30), "g": np.arange(30)})
+    y, weights = rng.normal(size=30), rng.integers(1, 3, 30)
+    rows = np.repeat(np.arange(30), weights)
+    estimates = []
+    for arguments in [(X, y, weights), (X.iloc[rows], y[rows])]:
+        # equal rows leave no noise: the likelihood has no maximum
+        with pytest.warns(ConvergenceWarning, match="reproduce the response without noise"):
+            model = MixedEffectsVIRegressor(["g"]).fit(*arguments)
+        estimates.append([*model.coef_, model.variance_components_["variance"][0]])
+    np.testing.assert_allclose(*estimates, rtol=1e-2)

@@ -185,5 +185,13 @@ def _first_working_model(
     weights = responses.weights * precision
     rest = predictor - responses.offset
     gram = rows.fixed.T @ (rows.fixed * weights[:, None])
-    rest = rest - rows.fixed @ np.linalg.solve(gram, rows.fixed.T @ (weights * rest))
+    right = rows.fixed.T @ (weights * rest)
+    try:
+        coefficients = np.linalg.solve(gram, right)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"y runs from {responses.y.min():.3g} to {responses.y.max():.3g}: rows of so different "
+            "sizes make the equations singular in double precision; check the largest responses."
+        ) from None
+    rest = rest - rows.fixed @ coefficients
     return rows.cross_products(weights, weights * rest)

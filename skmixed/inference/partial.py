@@ -279,7 +279,7 @@ class PartialSums:
             sums = self.sums.transformed(
                 root * dense, tuple(root * turn for turn in turns)
             ).ranked()
-        alike = self.precisions[0] == self.precisions[1]
+        alike = self.precisions[0] == self.precisions[1] and self.n_observations == self.n_rows
         return RowSums(
             sums,
             units,

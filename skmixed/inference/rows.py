@@ -119,6 +119,8 @@ def sum_rows(
         )
     precision = design.precision_weights
     alike = precision is None or precision.min() == precision.max()
+    # a row of another case weight than 1 is several, or a part of one
+    alike = alike and bool((case_weights == 1.0).all())
     return RowSums(
         sums,
         units,

@@ -9,7 +9,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skmixed.design import DesignEncoder
 from skmixed.inference.result import FitResult
-from skmixed.linalg.solvers import LEAST_PROBES
+
+_FEWEST_PROBES = 4
+"""Random vectors from which on their spread is a measure of the error.
+
+With m vectors the error over `elbo_std_` is Student's t with m - 1 degrees of freedom, which has
+no variance up to 2.
+"""
 
 
 def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estimator: Any) -> None:
@@ -106,12 +112,11 @@ def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
 
 
 def _warn_of_few_probes(result: FitResult, n_probes: int) -> None:
-    # with m vectors the error over elbo_std is Student's t with m - 1 degrees of freedom
-    if n_probes < LEAST_PROBES:
+    if n_probes < _FEWEST_PROBES:
         warnings.warn(
             f"The ELBO and the variances were estimated from n_probes={n_probes} random vectors, "
             f"too few to know their error: elbo_std_ ({result.elbo_std:.2g}) can be several times "
-            f"too small. Use n_probes={LEAST_PROBES} or more, or leave it at 'auto'.",
+            f"too small. Use n_probes={_FEWEST_PROBES} or more, or leave it at 'auto'.",
             UserWarning,
             stacklevel=6,
         )

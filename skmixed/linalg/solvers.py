@@ -22,10 +22,7 @@ _LARGEST_DIRECT = 2500
 _MEMORY_SHARE = 0.25
 """Part of the machine's memory that "auto" lets dense matrices take."""
 
-LEAST_PROBES = 5
-"""With fewer random vectors the spread of what they say is hardly known itself."""
-
-_MOST_PROBES = 64
+_LEAST_PROBES, _MOST_PROBES = 5, 64
 _PROBED_EFFECTS = 100_000
 """Signs that all probes together should have: errors fall with their square root."""
 
@@ -79,4 +76,4 @@ def _prefers_direct(cross: CrossProducts) -> bool:
 
 def _default_probes(cross: CrossProducts) -> int:
     wanted = -(-_PROBED_EFFECTS // max(cross.n_tail, 1))
-    return min(max(wanted, LEAST_PROBES), _MOST_PROBES)
+    return min(max(wanted, _LEAST_PROBES), _MOST_PROBES)

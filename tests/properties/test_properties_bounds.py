@@ -1,4 +1,4 @@
-"""What the ELBO is: a bound that never falls, is below the log likelihood, and exact where normal."""
+"""The ELBO: it never falls, is below the log likelihood, and is it where responses are normal."""
 
 from __future__ import annotations
 
@@ -182,7 +182,9 @@ def bound_and_log_likelihood(model: Any, problem: Problem) -> tuple[float, float
     return float(bound), float(total)
 
 
-SINGLE = problems(tuple(LOG_DENSITIES), methods=("ml",), max_groups=1, shapes=("intercept", "slope"))
+SINGLE = problems(
+    tuple(LOG_DENSITIES), methods=("ml",), max_groups=1, shapes=("intercept", "slope")
+)
 
 
 @given(SINGLE)

@@ -119,37 +119,27 @@ def test_estimated_determinants_are_right_on_average():
 
 
 @pytest.mark.usefixtures("all_sparse")
-def test_estimated_variances():
-    """An estimated optimum is worse than the best by no more than the estimates' error.
+def test_estimated_variances_are_right_on_average():
+    """Over 12 seeds; eight standard errors of Student's t with 11 degrees are 1 in 100 000."""
 
-    If D + e is least at b and D at a, then D(b) - D(a) <= e(a) - e(b), a difference
-    whose standard error `Point.doubt` tells.
-    """
-
-    @given(problems(("gaussian",), ("full",)), SEEDS)
-    @examples(15)
+    @given(problems(("gaussian",), ("full",)), st.integers(0, 1000))
+    @examples(5)
     def near(problem: Problem, seed: int):
-        exact = problem.fit(solver="direct")
-        found = problem.fit(solver="iterative", n_probes=64, random_state=seed, tol=1e-6)
-        direct = objective(problem, "direct")
-        iterative = objective(problem, "iterative", n_probes=64, seed=seed)
-        thetas = [theta_of(direct, model, exact) for model in (exact, found)]
-        best, other = (direct.at(theta) for theta in thetas)
-        there, here = (iterative.at(theta) for theta in thetas)
-        loss = other.deviance - best.deviance
-        assert -1e-6 <= loss <= 5.0 * here.doubt(there) + 1e-4
+        exact = variances(problem.fit(solver="direct"))
+        options = {"solver": "iterative", "n_probes": 16, "tol": 1e-6}
+        found = np.array(
+            [variances(problem.fit(random_state=seed + k, **options)) for k in range(12)]
+        )
+        spread = found.std(axis=0, ddof=1) / np.sqrt(12)
+        close(found.mean(axis=0), exact, 8.0 * spread + 1e-5 * np.abs(exact).max())
 
     near()
 
 
-def theta_of(objective: Objective, model: Any, reference: Any) -> np.ndarray:
-    """Variances of a fit, as the objective has them."""
-    from skmixed.inference.outer import Start
-
-    result = model.fit_result_
-    covariances = [factor.covariance for factor in result.factors]
-    start = Start(covariances, result.noise_variance)
-    return start.theta(objective.parameters, reference, lifted=False)
+def variances(model: Any) -> np.ndarray:
+    """All covariances of a fit, and the noise variance."""
+    covariances = [table.to_numpy().ravel() for table in model.random_effects_cov_.values()]
+    return np.concatenate([*covariances, [model.noise_variance_]])
 
 
 # Equal fits ----------------------------------------------------------------------------------
