@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import issparse
 
 NUMERIC_KINDS = "biuf"
 
@@ -64,7 +65,7 @@ def readable(X: Any) -> Any:
     """
     if hasattr(X, "to_native"):
         X = X.to_native()
-    if isinstance(X, (pd.DataFrame, np.ndarray, list, tuple)):
+    if isinstance(X, (pd.DataFrame, np.ndarray, list, tuple)) or issparse(X):
         return X
     library = type(X).__module__.split(".")[0]
     kind = f"{library} {type(X).__name__}".removeprefix("builtins ")

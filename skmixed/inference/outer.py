@@ -17,7 +17,6 @@ from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.solvers import SolverOptions
 from skmixed.posteriors import Posterior
 
-
 _LARGEST_START = 1e6
 """Variance of effects, over that of the noise, to start from: beyond it the noise is lost."""
 

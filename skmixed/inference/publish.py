@@ -27,8 +27,6 @@ def publish(
     noise = point.noise_variance * units.noise
     unit = point.noise_variance * units.response_scale**2
     posterior = objective.posterior_covariance(point, JOINT_LIMIT)
-    # of a point it is the estimate's, whatever family the effects have their posterior from
-    fixed = posterior.fixed if units.integrate_fixed else system.fixed_covariance()
     to_centred = units.fixed.to_centred()
     standard = units.least_squares + units.response_scale * system.fixed_effects
     coefficients = to_centred @ standard
@@ -52,7 +50,7 @@ def publish(
     return FitResult(
         coefficients=coefficients,
         center=_center(units.fixed),
-        coefficient_covariance=unit * (to_centred @ fixed @ to_centred.T),
+        coefficient_covariance=unit * (to_centred @ posterior.fixed @ to_centred.T),
         dropped=_dropped(units.fixed),
         factors=tuple(factors),
         noise_variance=noise,

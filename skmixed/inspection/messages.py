@@ -32,7 +32,9 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
     """
     for message in _undetermined(result, encoder, n_rows):
         warnings.warn(message, UserWarning, stacklevel=5)
-    if estimator.posterior == "mean_field":
+    alone = estimator.method == "ml" and [len(f.term_names) for f in encoder.factors] == [1]
+    if estimator.posterior == "mean_field" and not alone:
+        # the effects of one factor are independent: the posterior is exact
         _warn_of_collapse(result, encoder)
     if result.elbo_std > 0.0 and estimator.n_probes != "auto":
         _warn_of_few_probes(result, estimator.n_probes)

@@ -75,6 +75,12 @@ def check_labels(name: str, labels: ColumnLabels) -> None:
     require(len(index) > 0, name, "empty", "one label or more")
     require(index.is_unique, name, "with repetitions", "distinct")
     require(not bool(pd.isna(index).any()), name, "in part missing", "complete")
+    if labels.declared is not None:
+        positions, n_categories = labels.declared.positions, len(labels.declared.categories)
+        require_array(f"{name}, categories", positions, (len(index),), np.int32)
+        require_indices(f"{name}, categories", positions, n_categories)
+        ascends = bool((np.diff(positions) > 0).all())
+        require(ascends, f"{name}, categories", "out of order", "ascending")
     if labels.seen is not None:
         require_array(f"{name}, order", labels.seen, (len(index),), np.int32)
         require_indices(f"{name}, order", labels.seen, len(index))

@@ -86,14 +86,17 @@ class MeanFieldPosterior:
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Diagonal level blocks; nothing across levels."""
         cross = place.system.cross
+        joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
+        if not place.integrate_fixed:
+            return PosteriorCovariance(
+                self._levels(place), place.system.fixed_covariance(), (), joint
+            )
         try:
             fixed = np.linalg.inv(cross.fixed_products)
         except np.linalg.LinAlgError:
             # working weights of very different sizes make dependent what was independent
             fixed = np.linalg.pinv(cross.fixed_products, hermitian=True)
-        joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
-        if place.integrate_fixed:
-            joint[:, : cross.n_fixed] = fixed
+        joint[:, : cross.n_fixed] = fixed
         return PosteriorCovariance(self._levels(place), fixed, (), joint)
 
     def _levels(self, place: Place) -> tuple[np.ndarray, ...]:

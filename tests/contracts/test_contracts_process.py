@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import json
-import os
+import multiprocessing
 import pickle
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 from contract_data import FORMULA, crossed, sleepstudy
-from numba import cloudpickle
+from processes import PACKAGE, run_python
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-import skmixed
-from skmixed import MixedEffectsVIRegressor, RandomEffect, mixed
-
-PACKAGE = Path(skmixed.__file__).parent
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
+from skmixed.datasets import load_insteval
 
 SMALL_FIT = """
 import json, sys
@@ -38,53 +31,6 @@ y = X["x"] + rng.standard_normal(6)[codes] + rng.standard_normal(60)
 model = MixedEffectsVIRegressor(["g"]).fit(X, y)
 print(json.dumps([model.elbo_, model.predict(X).tolist()]))
 """
-
-
-def run_python(code, *arguments, site=PACKAGE.parent, **environment):
-    """Output of a program in a process of its own, with and without variables."""
-    variables = {**os.environ, "PYTHONPATH": str(site), **environment}
-    variables = {name: value for name, value in variables.items() if value is not None}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=site, env=variables, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def pickled(model):
-    return pickle.loads(pickle.dumps(model))
-
-
-def joblibbed(model):
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    buffer.seek(0)
-    return joblib.load(buffer)
-
-
-def cloudpickled(model):
-    return pickle.loads(cloudpickle.dumps(model))
-
-
-@pytest.mark.parametrize("copied", [pickled, joblibbed, cloudpickled, copy.deepcopy])
-def test_pickle_roundtrip(copied):
-    data = crossed()
-    X, y = data[["x1", "x2", "a", "b"]], data["y"]
-    model = MixedEffectsVIRegressor([RandomEffect("a", slopes=["x1"]), "b"])
-    before = copied(model)
-    assert before.get_params() == model.get_params()
-    before.fit(X, y)
-    after = copied(model.fit(X, y))
-    for ours in (before, after):
-        for found, expected in zip(
-            ours.predict(X, return_std=True), model.predict(X, return_std=True), strict=True
-        ):
-            np.testing.assert_array_equal(found, expected)
-    assert str(after.summary()) == str(model.summary())
-    np.testing.assert_array_equal(
-        after.sample_y(X, random_state=0), model.sample_y(X, random_state=0)
-    )
 
 
 def test_pickle_roundtrip_without_compiler(tmp_path):
@@ -145,85 +91,176 @@ def test_threads_one_model():
     data = crossed()
     model = mixed("y ~ x1 + (1 | a) + (1 | b)", data)
     expected = model.predict(data, return_std=True)
-    fresh = pickled(model)
+    fresh = pickle.loads(pickle.dumps(model))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: fresh.predict(data, return_std=True), range(8)))
     for pair in found:
         np.testing.assert_array_equal(pair, expected)
 
 
-def test_readonly_site(tmp_path):
-    """Nowhere to keep compiled kernels: slower, not broken."""
+READ_ONLY = dict.fromkeys(["NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "IPYTHONDIR"])
+READ_ONLY |= {"HOME": "/dev/null", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A copy of the package without compiled kernels; folders are writeable again at the end."""
     site = tmp_path / "site"
     shutil.copytree(PACKAGE, site / "skmixed", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in [*(site / "skmixed").rglob("*"), site / "skmixed"]:
-        if folder.is_dir():
-            # not even the superuser can make a folder where there is a file
-            (folder / "__pycache__").touch()
-            folder.chmod(0o555)
-    environment = dict.fromkeys(["NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "IPYTHONDIR"])
-    output = run_python(
-        SMALL_FIT, site=site, HOME="/dev/null", PYTHONDONTWRITEBYTECODE="1", **environment
-    )
-    for folder in (site / "skmixed").rglob("*"):
-        if folder.is_dir():
-            folder.chmod(0o755)
+    yield site
+    for folder in folders(site):
+        folder.chmod(0o755)
+
+
+def folders(site):
+    return [path for path in (site / "skmixed", *(site / "skmixed").rglob("*")) if path.is_dir()]
+
+
+def test_readonly_site(site):
+    """Nowhere to keep compiled kernels: slower, not broken."""
+    for folder in folders(site):
+        # not even the superuser can make a folder where there is a file
+        (folder / "__pycache__").touch()
+        folder.chmod(0o555)
+    output = run_python(SMALL_FIT, site=site, **READ_ONLY)
     assert json.loads(output)[0] == pytest.approx(json.loads(run_python(SMALL_FIT))[0], rel=1e-12)
 
 
-def test_determinism_threads():
+def test_readonly_site_with_compiled_kernels(site):
+    """An installation that its administrator has run once: the kernels are only read."""
+    first = run_python(SMALL_FIT, site=site, NUMBA_CACHE_DIR=None)
+    compiled = {path: path.stat().st_mtime_ns for path in site.rglob("*.nb?")}
+    assert compiled
+    for folder in folders(site):
+        folder.chmod(0o555)
+    assert run_python(SMALL_FIT, site=site, **READ_ONLY) == first
+    assert {path: path.stat().st_mtime_ns for path in site.rglob("*.nb?")} == compiled
+
+
+def results_of(model, X):
+    """Numbers of a fit, to be compared bit for bit."""
+    effects = [frame.to_numpy() for frame in model.random_effects_.values()]
+    parts = [model.elbo_, model.coef_, model.coef_cov_, model.predict(X), *effects]
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+@pytest.mark.parametrize("kind", ["direct", "iterative", "classes"])
+def test_determinism_threads(kind):
     """Bit for bit equal for one number of threads, to rounding for others."""
-    code = """
-import json, numpy as np
-from skmixed import mixed
-from skmixed.datasets import load_insteval
-data = load_insteval().frame
-fits = [mixed("y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)", data) for _ in range(2)]
-print(json.dumps([[fit.elbo_, fit.noise_variance_, *fit.coef_,
-                   *fit.random_effects_["d"].iloc[:50, 0]] for fit in fits]))
-"""
-    results = []
-    for threads in ("1", "2"):
-        limits = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-        fits = json.loads(run_python(code, **dict.fromkeys(limits, threads)))
-        assert fits[0] == fits[1]
-        results.append(fits[0])
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-10)
+    X, y = load_insteval(return_X_y=True)
+    X, y = X[["service", "s", "d", "dept"]].head(20_000), y[:20_000]
+    groups = ["s", "d", "dept"]
+
+    def fit(n_jobs):
+        if kind == "classes":
+            model = MixedEffectsVIClassifier(groups, n_jobs=n_jobs, max_iter=4, tol=1e9)
+            return results_of_classes(model.fit(X, y > 3))
+        model = MixedEffectsVIRegressor(groups, solver=kind, n_probes=10, n_jobs=n_jobs)
+        return results_of(model.fit(X, y), X)
+
+    repeats = 2 if kind == "classes" else 5
+    by_threads = {n_jobs: [fit(n_jobs) for _ in range(repeats)] for n_jobs in (1, 2, 4)}
+    for fits in by_threads.values():
+        for again in fits[1:]:
+            np.testing.assert_array_equal(again, fits[0])
+    for n_jobs in (2, 4):
+        np.testing.assert_allclose(
+            by_threads[n_jobs][0], by_threads[1][0], rtol=1e-10, atol=1e-10
+        )  # fmt: skip
 
 
-def test_sigint():
-    """The interrupt ends the fit within a second; a fit from before stays whole."""
-    code = """
-import json, os, signal, threading, time
-import numpy as np
-from sklearn.base import clone
-from skmixed import MixedEffectsVIRegressor
-from skmixed.datasets import load_insteval
-X, y = load_insteval(return_X_y=True)
-X = X[["service", "s", "d", "dept"]]
-base = MixedEffectsVIRegressor(["s", "d", "dept"]).fit(X, y)
-kept = base.elbo_
-sent = []
-def interrupt():
-    sent.append(time.perf_counter())
-    os.kill(os.getpid(), signal.SIGINT)
-threading.Timer(0.3, interrupt).start()
-model = clone(base)
+def results_of_classes(model):
+    effects = [frame.to_numpy() for frame in model.random_effects_.values()]
+    return np.concatenate([[model.elbo_], model.coef_, *map(np.ravel, effects)])
+
+
+def test_determinism_threads_of_processes():
+    """The variables that limit threads from outside give the same fits too."""
+    limits = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    elbos = [json.loads(run_python(SMALL_FIT, **dict.fromkeys(limits, n)))[0] for n in "124"]
+    np.testing.assert_allclose(elbos, elbos[0], rtol=1e-10)
+
+
+def fit_in_threads(seed):
+    """Two different fits at once; their results."""
+    jobs = [("y ~ x1 + x2 + (1 | a) + (1 + x1 | b)", seed), ("y ~ x1 + (1 | a)", seed + 1)]
+
+    def fit(job):
+        data = crossed(seed=job[1])
+        return results_of(mixed(job[0], data, n_jobs=2), data)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(fit, jobs))
+
+
+@pytest.mark.parametrize("workers", ["fork", "spawn", "loky"])
+def test_threads_in_processes(workers):
+    """After fits in threads of this process, fits in threads of others: bit for bit the same."""
+    seeds = [0, 5]
+    here = [fit_in_threads(seed) for seed in seeds]
+    if workers == "loky":
+        there = joblib.Parallel(2, backend="loky")(
+            joblib.delayed(fit_in_threads)(seed) for seed in seeds
+        )
+    else:
+        with multiprocessing.get_context(workers).Pool(2) as pool:
+            there = pool.map_async(fit_in_threads, seeds).get(timeout=100)
+    for one, other in zip(here, there, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_fork_in_a_thread_that_is_not_the_first():
+    """A web server that forks from a worker, while no fit is running."""
+    expected = fit_in_threads(3)
+
+    def forked():
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            return pool.map_async(fit_in_threads, [3]).get(timeout=100)[0]
+
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(forked).result()
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_no_compiled_classes():
+    """Instances of Numba's compiled classes can be neither pickled nor copied."""
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert "jitclass" not in text, path
+        assert "import numba" not in text, path
+        assert "from numba" not in text or path.name == "compile.py", path
+
+
+NO_NETWORK = """
+import socket
+
+def refuse(*arguments, **options):
+    raise OSError("a connection was asked for")
+
+for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname", "socketpair"):
+    setattr(socket, name, refuse)
+""" + SMALL_FIT + """
+from skmixed import MixedEffectsVIClassifier, MixedEffectsEncoder
+from skmixed.datasets import load_insteval, load_sleepstudy
+MixedEffectsVIClassifier(["g"]).fit(X, y > 0).predict_proba(X)
+MixedEffectsEncoder(["g"]).fit_transform(X, y)
+str(model.summary())
+model.diagnose(X, y)
+load_insteval(), load_sleepstudy()
 try:
-    while True:
-        model = clone(base)
-        model.fit(X, y)
-except KeyboardInterrupt:
-    delay = time.perf_counter() - sent[0]
-half = bool(hasattr(model, "coef_") != hasattr(model, "fit_result_"))
-finite = bool(np.isfinite(base.predict(X[:5])).all())
-print(json.dumps([delay, half, bool(base.elbo_ == kept), finite]))
+    socket.create_connection(("localhost", 1))
+except OSError as error:
+    assert "was asked for" in str(error)
+else:
+    raise AssertionError("the guard is not in place")
 """
-    delay, half_fitted, kept, finite = json.loads(run_python(code))
-    assert delay < 1.0
-    assert not half_fitted
-    assert kept
-    assert finite
+
+
+def test_no_network():
+    """Import, fits, predictions and data sets: nothing is looked up or sent."""
+    run_python(NO_NETWORK)
 
 
 def test_int32_indices():

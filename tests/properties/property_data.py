@@ -96,24 +96,38 @@ class Problem:
         return replace(self, frame=self.frame.iloc[rows], y=self.y[rows])
 
     def fit(self, sample_weight: Any = None, **changes: Any) -> Any:
-        """The fitted estimator; what the library doubts is no example of a property."""
+        """The fitted estimator; a model that the data do not determine is no example."""
+        model, doubts = self.attempt(sample_weight, **changes)
+        for doubt in doubts:
+            event(f"refused: {doubt[:60]}")
+            reject()
+        assert model.converged_
+        return model
+
+    def refit(self, sample_weight: Any = None, **changes: Any) -> Any:
+        """The fitted estimator of a model that is known to be determined in other words."""
+        model, doubts = self.attempt(sample_weight, **changes)
+        assert not doubts, doubts
+        assert model.converged_
+        return model
+
+    def attempt(self, sample_weight: Any = None, **changes: Any) -> tuple[Any, list[str]]:
+        """The fitted estimator, whether it converged or not, and what is not determined."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model = self.estimator(**changes).fit(self.frame, self.y, sample_weight)
-        return identified(model, [str(warning.message) for warning in caught])
+        return model, doubts_of(caught)
 
 
-def identified(model: Any, messages: list[str]) -> Any:
-    """The model, unless the library says that the data do not determine it.
+def doubts_of(caught: list[warnings.WarningMessage]) -> list[str]:
+    """What the library says that the data do not determine.
 
-    That independent normals collapse a variance is no such case: the optimum is there.
+    That independent normals collapse a variance is no such case: the optimum is there. That
+    a fit did not converge is none either: `converged_` tells.
     """
-    for message in messages:
-        if not message.startswith("The mean-field posterior estimates a variance"):
-            event(f"refused: {message[:60]}")
-            reject()
-    assert model.converged_
-    return model
+    others = ("The mean-field posterior estimates", "The variance parameters did not converge")
+    messages = [str(warning.message) for warning in caught]
+    return [message for message in messages if not message.startswith(others)]
 
 
 # Models -------------------------------------------------------------------------------------

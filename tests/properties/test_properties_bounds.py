@@ -28,7 +28,8 @@ def test_elbo_never_falls(family: str, posterior: str):
         assert np.isfinite(path).all()
         # a sum over rows in double precision has errors of some 1e-12 of its size
         assert np.diff(path).min(initial=0.0) >= -1e-11 * max(1.0, np.abs(path).max())
-        assert model.elbo_ == pytest.approx(path[-1], rel=1e-12)
+        # to set a variance that is next to nothing to 0 may cost 1e-8 of -2 ELBO, for each
+        assert model.elbo_ == pytest.approx(path[-1], abs=1e-7)
 
     never_falls()
 
