@@ -40,6 +40,7 @@ from skmixed.inspection.methods import InspectionMixin
 from skmixed.likelihoods import family_names
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
+from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
 from skmixed.posteriors import POSTERIORS
 from skmixed.spec import ModelSpec
@@ -110,6 +111,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         def attributes(result: FitResult) -> dict[str, Any]:
             return self._attributes(encoder, result, target.classes)
 
+        refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
         options = self._options(encoder, self._reporter(callbacks, attributes))
         with restrained_blas(options.n_threads):
             if self.family == "gaussian":
@@ -173,6 +175,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             self._seen = accumulation, self._model()
             self.__dict__.pop("fit_result_", None)
             return self
+        refuse_large_model(0, len(encoder.fixed.names), encoder.sizes)
         rows = accumulation.standardised(
             integrate_fixed=options.integrate_fixed,
             rotates_bases=options.posterior.rotates_bases,
@@ -362,6 +365,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         seed = check_random_state(random_state).randint(2**31 - 1, size=4)
         rng = np.random.default_rng(seed)
         own = self._own_parameters(design)
+        refuse_what_does_not_fit(
+            f"{n_samples:,} draws of {len(design.fixed):,} rows",
+            8 * n_samples * len(design.fixed),
+            "Draw fewer at a time.",
+        )
         draws = np.empty((len(design.fixed), n_samples))
         predictors = draw_predictors(self.fit_result_, design, positions, rng)
         for k, predictor in zip(range(n_samples), predictors, strict=False):

@@ -390,12 +390,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             order = y.dtype.categories
             classes = np.array([label for label in order if label in set(classes.tolist())])
         self._refuse_classes(classes, ordered)
-        response = pd.Index(classes).get_indexer(labels).astype(np.float64)
+        response = _codes(classes, labels).astype(np.float64)
         return Target(response, make_family(self.family, self.link, len(classes)), classes)
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
-        codes = pd.Index(self.classes_).get_indexer(labels)
+        codes = _codes(self.classes_, labels)
         if (codes < 0).any():
             row = int((codes < 0).argmax())
             label = labels[row : row + 1].tolist()[0]
@@ -461,3 +461,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = self.family == "ordinal"
         return tags
+
+
+def _codes(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Number of the class of every label; -1 where it is none of them."""
+    if classes.dtype != labels.dtype:
+        # booleans are no objects to pandas, nor is text of NumPy
+        classes, labels = classes.astype(object), labels.astype(object)
+    return pd.Index(classes, dtype=classes.dtype).get_indexer(labels)

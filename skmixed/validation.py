@@ -189,7 +189,14 @@ _WIDEST = 1e30
 def check_weight_range(name: str, weights: np.ndarray) -> None:
     """Raise when the ratio of two positive weights is beyond what sums can hold."""
     used = weights[weights > 0]
-    if len(used) and used.max() > _WIDEST * used.min():
+    if len(used) == 0:
+        return
+    if used.max() > LARGEST or used.min() < 1.0 / LARGEST:
+        raise ValueError(
+            f"{name} runs from {used.min():.3g} to {used.max():.3g}, whose squares are no numbers "
+            "of double precision; divide all weights by a typical one."
+        )
+    if used.max() > _WIDEST * used.min():
         raise ValueError(
             f"{name} runs from {used.min():.3g} to {used.max():.3g}; sums over rows lose the small "
             f"ones when the ratio exceeds {_WIDEST:g}. Set negligible weights to a common value."

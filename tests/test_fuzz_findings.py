@@ -93,6 +93,14 @@ def test_y_whose_square_overflows(family):
         MixedEffectsVIRegressor(["g"], family=family).fit(X, np.full(12, 1e298))
 
 
+@pytest.mark.parametrize("size", [4e298, 1e-200])
+def test_weights_whose_square_is_no_number(size):
+    with pytest.raises(ValueError, match=r"sample_weight runs from .* no numbers"):
+        MixedEffectsVIRegressor(["g"]).fit(X, Y, sample_weight=np.full(12, size))
+    with pytest.raises(ValueError, match=r"Column 'w' runs from .* no numbers"):
+        MixedEffectsVIRegressor(["g"], precision_weights="w").fit(X.assign(w=size), Y)
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_noise_scale_whose_square_is_no_number(scale):
     with pytest.raises(ValueError, match=r"noise_scale=.* change the unit of y"):
@@ -105,6 +113,13 @@ def test_an_offset_beyond_all_bounds():
         model.fit(X.assign(o=1e300 * Y), np.arange(12))
     with pytest.raises(ValueError, match="not finite at any starting value"):
         model.fit(X.assign(o=1e100 * Y), np.arange(12))
+
+
+@pytest.mark.parametrize("name", ["offset", "precision_weights"])
+@pytest.mark.parametrize("value", [[], {}, ("x", []), 1.5])
+def test_a_column_that_is_no_name(name, value):
+    with pytest.raises(ValueError, match=r"Column .* is not in X\. X has the columns: 'x', 'g'"):
+        MixedEffectsVIRegressor(["g"], **{name: value}).fit(X, Y)
 
 
 # Messages that can be read --------------------------------------------------------------
@@ -199,3 +214,37 @@ def test_counts_of_very_different_sizes():
     )
     with pytest.raises(ValueError, match=r"y runs from 1 to 5.2e\+37"):
         mixed("y ~ x + z + (1 | g)", data, family="poisson", method="ml")
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "ordinal"])
+def test_ordered_categories_that_are_booleans(family):
+    truth = np.arange(12) % 3 == 0
+    ordered = pd.Series(pd.Categorical(truth, categories=[False, True], ordered=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MixedEffectsVIClassifier(["g"], family=family).fit(X[["x", "g"]], ordered)
+        plain = MixedEffectsVIClassifier(["g"], family=family).fit(X[["x", "g"]], truth)
+    assert model.classes_.tolist() == [False, True]
+    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X), rtol=1e-10)
+
+
+def test_amounts_without_any_spread():
+    """The dispersion runs to 0 and its derivatives overflow: an error in words."""
+    x = np.array([0.0, 1, 1, 0, 0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 0])
+    data = pd.DataFrame({"x": x, "g": 1 - x.astype(int), "y": np.exp(x) + 1e-9})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="reproduces the response without error"):
+            mixed("y ~ 0 + C(x) + (x | g)", data, family="gamma", solver="iterative", max_iter=30)
+
+
+def test_covariance_at_the_origin():
+    """Row by row, which many columns need, equals the product of matrices."""
+    data = X.assign(z=X["x"] ** 2 + 5.0)
+    model = MixedEffectsVIRegressor(["g"]).fit(data, Y)
+    result = model.fit_result_
+    matrix = np.eye(3)
+    matrix[0] -= result.center
+    np.testing.assert_allclose(
+        model.coef_cov_, matrix @ result.coefficient_covariance @ matrix.T, rtol=1e-10
+    )

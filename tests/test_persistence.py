@@ -6,8 +6,7 @@ import copy
 import io
 import json
 import pickle
-import re
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import cloudpickle
@@ -16,56 +15,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from persistence_data import EFFECTS, LEFT_OUT, X, Y, fitted, with_state
 
 from skmixed import (
     MixedEffectsEncoder,
-    MixedEffectsVIClassifier,
     MixedEffectsVIRegressor,
-    RandomEffect,
 )
-from skmixed.design.labels import ColumnLabels
 from skmixed.persistence import FORMAT
 
 DATA = Path(__file__).parent / "data"
 STORED = sorted(DATA.glob("models_format_*.pkl"))
-
-
-def frame(n=160, seed=0):
-    """Two crossed groups, of text and of categories, and two columns of numbers."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.integers(0, 9, n), rng.integers(0, 5, n)
-    X = pd.DataFrame(
-        {
-            "x1": rng.standard_normal(n),
-            "x2": rng.uniform(size=n),
-            "a": [f"a{code}" for code in a],
-            "b": pd.Categorical.from_codes(b, ["v", "w", "x", "y", "z"]),
-        }
-    )
-    y = X["x1"].to_numpy() + rng.standard_normal(9)[a] + rng.standard_normal(5)[b]
-    return X, y + 0.5 * rng.standard_normal(n)
-
-
-X, Y = frame()
-EFFECTS = [RandomEffect("a", slopes=["x1"]), "b"]
-
-
-def fitted(kind):
-    """A fitted estimator, and what it says."""
-    if kind == "gaussian":
-        return MixedEffectsVIRegressor(EFFECTS).fit(X, Y)
-    if kind == "iterative":
-        return MixedEffectsVIRegressor(["a", "b"], solver="iterative", n_probes=20).fit(X, Y)
-    if kind == "formula":
-        return MixedEffectsVIRegressor(formula="scale(x1) * b + (1 | a:b) + (x2 || a)").fit(X, Y)
-    if kind == "parts":
-        return MixedEffectsVIRegressor(["a", "b"]).partial_fit(X, Y)
-    if kind in ("poisson", "negative_binomial", "gamma"):
-        y = np.exp(0.3 * Y) if kind == "gamma" else np.floor(np.exp(0.5 * Y))
-        return MixedEffectsVIRegressor(["a", "b"], family=kind).fit(X, y)
-    if kind == "ordinal":
-        return MixedEffectsVIClassifier(["a", "b"], family=kind).fit(X, np.clip(Y, -1, 1) // 1)
-    return MixedEffectsVIClassifier(["a", "b"]).fit(X, Y > 0)
 
 
 KINDS = [
@@ -164,7 +123,9 @@ def test_encoder(way):
     for column, effects in encoder.encodings_.items():
         pd.testing.assert_series_equal(other.encodings_[column], effects)
     assert other.models_["a"].elbo_ == encoder.models_["a"].elbo_
-    assert WAYS[way](MixedEffectsEncoder(cv=3)).get_params() == MixedEffectsEncoder(cv=3).get_params()
+    assert (
+        WAYS[way](MixedEffectsEncoder(cv=3)).get_params() == MixedEffectsEncoder(cv=3).get_params()
+    )
 
 
 @pytest.mark.parametrize("way", ["pickle 5", "skops"])
@@ -259,17 +220,6 @@ def test_stored_models_are_read(path):
     assert "Subject" in str(models["fit"].summary())
 
 
-def with_state(model, **changes):
-    """A copy of a model as if it had been stored with other entries."""
-    state = model.__getstate__() | changes
-    empty = type(model).__new__(type(model))
-    empty.__setstate__({name: value for name, value in state.items() if value is not LEFT_OUT})
-    return empty
-
-
-LEFT_OUT = object()
-
-
 @pytest.mark.parametrize(
     ("number", "message"),
     [
@@ -284,198 +234,3 @@ LEFT_OUT = object()
 def test_other_formats_are_refused(model, number, message):
     with pytest.raises(ValueError, match=message):
         with_state(model, _skmixed_format=number)
-
-
-# Altered state -------------------------------------------------------------------------
-
-
-def altered(value, path, change):
-    """A copy of nested dataclasses with one entry changed."""
-    if not path:
-        return change(value)
-    first, rest = path[0], path[1:]
-    if isinstance(first, int):
-        return (*value[:first], altered(value[first], rest, change), *value[first + 1 :])
-    return replace(value, **{first: altered(getattr(value, first), rest, change)})
-
-
-def with_nan(values):
-    values = values.copy()
-    values.flat[-1] = np.nan
-    return values
-
-
-def shorter(values):
-    return values[:-1]
-
-
-def single(values):
-    return values.astype(np.float32)
-
-
-def as_list(values):
-    return values.tolist()
-
-
-ARRAYS = {
-    ("coefficients",): [with_nan, shorter, single, as_list],
-    ("center",): [with_nan, shorter, single],
-    ("coefficient_covariance",): [with_nan, shorter],
-    ("coupling",): [with_nan, shorter, single, np.ravel],
-    ("factors", 0, "means"): [with_nan, shorter, single, as_list, lambda values: values[:, :1]],
-    ("factors", 0, "covariances"): [with_nan, shorter, single, lambda values: values[:, :1]],
-    ("factors", 0, "covariance"): [with_nan, shorter, single],
-    ("factors",): [shorter, lambda factors: factors[::-1]],
-    ("coupled",): [shorter],
-    ("dropped",): [lambda values: np.array([7])],
-    ("noise_variance",): [lambda value: "1.0", lambda value: None, lambda value: np.ones(3)],
-    ("elbo",): [lambda value: [1.0]],
-}
-CHANGES = [(path, change) for path, changes in ARRAYS.items() for change in changes]
-
-
-@pytest.mark.parametrize(("path", "change"), CHANGES)
-@gaussian
-def test_altered_fit_is_refused(model, path, change):
-    broken = altered(model.fit_result_, path, change)
-    with pytest.raises(ValueError, match="damaged or was altered"):
-        with_state(model, fit_result_=broken)
-
-
-def relabelled(values):
-    """A label more than the fit has effects for: codes would point behind the last."""
-    return np.append(values, ["zzz"])
-
-
-ENCODERS = {
-    ("factors", 0, "levels", "parts", 0, "values"): [
-        relabelled, shorter, lambda values: values[[0, 0, *range(2, len(values))]],
-        lambda values: values[:0], lambda values: np.append(values[:-1], [None]),
-    ],
-    ("factors", 0, "levels", "parts"): [lambda parts: parts * 2, lambda parts: ()],
-    ("factors", 0, "levels", "columns"): [lambda columns: (*columns, "x2")],
-    ("factors", 0, "term_names"): [shorter, lambda names: (*names, "x2")],
-    ("factors", 0, "blocks"): [lambda blocks: ((0, 9),), lambda blocks: ((1, 2), (0, 1))],
-    ("factors", 0, "bases"): [lambda bases: (), lambda bases: bases * 2],
-    ("factors", 0, "bases", 0, "terms"): [lambda terms: terms * 2],
-    ("factors", 0): [lambda factor: None],
-    ("fixed", "names"): [shorter, lambda names: (*names, "more")],
-    ("fixed", "terms"): [shorter],
-    ("fixed", "intercept"): [lambda intercept: False],
-    ("fixed", "variables"): [lambda variables: variables[:1]],
-}  # fmt: skip
-ENCODER_CHANGES = [(path, change) for path, changes in ENCODERS.items() for change in changes]
-
-
-@pytest.mark.parametrize(("path", "change"), ENCODER_CHANGES)
-@gaussian
-def test_altered_encoder_is_refused(model, path, change):
-    broken = altered(model.design_encoder_, path, change)
-    with pytest.raises(ValueError, match="damaged or was altered"):
-        with_state(model, design_encoder_=broken)
-
-
-@pytest.mark.parametrize("values", [[3, 1, 2], [0, 99], [-1, 0], [0.0, 1.0]])
-def test_altered_combinations_are_refused(values):
-    model = MixedEffectsVIRegressor(["(1 | a:b)"]).fit(X, Y)
-    path = ("factors", 0, "levels", "pairs", 0, "values")
-    broken = altered(model.design_encoder_, path, lambda _: np.array(values))
-    with pytest.raises(ValueError, match="damaged or was altered"):
-        with_state(model, design_encoder_=broken)
-
-
-@pytest.mark.parametrize(
-    ("path", "change"),
-    [
-        (("encoder", "factors", 0, "levels", "parts", 0, "values"), relabelled),
-        (("sums", "sums", "dense"), with_nan),
-        (("sums", "sums", "own", 0), shorter),
-        (("sums", "sums", "with_dense", 1), single),
-        (("sums", "sums", "pairs"), lambda pairs: ()),
-        (("sums", "sums", "pairs", 0, "first"), lambda first: 5),
-        (("sums", "sums", "pairs", 0, "levels"), lambda levels: levels + 7),
-        (("sums", "sums", "pairs", 0, "levels"), lambda levels: levels - 1),
-        (("sums", "sums", "pairs", 0, "start"), lambda start: start[::-1].copy()),
-        (("sums", "sums", "pairs", 0, "start"), lambda start: start * 1000),
-        (("sums", "sums", "pairs", 0, "values"), with_nan),
-        (("sums", "sums", "factors", 0, "n_levels"), lambda n_levels: 10**9),
-        (("sums", "sums", "factors", 0, "blocks"), lambda blocks: ((0, 2),)),
-        (("sums", "sums", "ranks"), lambda ranks: (np.arange(9), np.arange(5))),
-        (("sums", "units", "center"), shorter),
-        (("sums", "units", "bases"), shorter),
-        (("sums", "units", "weight_scale"), lambda scale: "one"),
-        (("sums", "n_rows"), lambda n_rows: None),
-    ],
-)
-def test_altered_sums_are_refused(path, change):
-    """Or the next part would be added to what is not there."""
-    model = fitted("parts")
-    seen, parameters = model._seen
-    with pytest.raises(ValueError, match="damaged or was altered"):
-        with_state(model, _seen=(altered(seen, path, change), parameters))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"fit_result_": None}, {"design_encoder_": LEFT_OUT}, {"design_encoder_": "text"}],
-)
-@gaussian
-def test_missing_parts_are_refused(model, changes):
-    with pytest.raises(ValueError, match="damaged or was altered"):
-        with_state(model, **changes)
-
-
-@gaussian
-def test_a_field_that_the_fit_does_not_have(model):
-    """A file of a development version, from before a field was added."""
-    older = copy.copy(model.fit_result_)
-    del older.__dict__["coupled"]
-    with pytest.raises(ValueError, match=re.escape("without ['coupled']")):
-        with_state(model, fit_result_=older)
-
-
-@pytest.mark.parametrize("positions", [[0, 1, 2, 3, 77], [0, 1, 2, 3, -1], [0, 0, 1, 2, 3], [0]])
-def test_altered_categories_are_refused(positions):
-    model = MixedEffectsVIRegressor(["b"]).fit(X[["x1", "b"]], Y)
-    state = model.design_encoder_.factors[0].levels.parts[0].__getstate__()
-    labels = ColumnLabels.__new__(ColumnLabels)
-    with pytest.raises((ValueError, IndexError)):
-        labels.__setstate__(state | {"positions": np.array(positions, np.int32)})
-        path = ("factors", 0, "levels", "parts", 0)
-        with_state(model, design_encoder_=altered(model.design_encoder_, path, lambda _: labels))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"_effects": {"a": np.zeros(3), "b": np.zeros(6)}},
-        {"_effects": {"a": np.zeros(10)}},
-        {"_effects": LEFT_OUT},
-        {"_labels": {"a": None}},
-    ],
-)
-def test_altered_encodings_are_refused(change):
-    encoder = MixedEffectsEncoder(["a", "b"], random_state=0).fit(X, Y)
-    with pytest.raises(ValueError, match="damaged or was altered"):
-        with_state(encoder, **change)
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
-@gaussian
-def test_a_torn_pickle_is_refused(model, share):
-    stored = pickle.dumps(model)
-    with pytest.raises((EOFError, pickle.UnpicklingError, ValueError)):
-        pickle.loads(stored[: int(share * len(stored))])
-
-
-@gaussian
-def test_every_array_of_the_fit_is_checked(model):
-    """A field added later has to be thought of here, or be known not to matter to kernels."""
-    unchecked = {"elbo_path", "gradient_path", "parameters", "moments"}
-    arrays = {
-        field.name
-        for part in (model.fit_result_, *model.fit_result_.factors)
-        for field in fields(part)
-        if isinstance(getattr(part, field.name), np.ndarray)
-    }
-    assert arrays - unchecked == {path[-1] for path in ARRAYS} & arrays

@@ -16,12 +16,13 @@ from skmixed.design.checks import require_finite, shortened
 from skmixed.design.functions import learnt_functions
 from skmixed.design.table import Table
 from skmixed.design.variables import LearntVariable, learn_variable
+from skmixed.memory import refuse_what_does_not_fit
 from skmixed.spec import ColumnKey, TermList, Variable
 
 FloatArray = npt.NDArray[np.float64]
 
 INTERCEPT = "Intercept"
-MAX_INDICATORS = 20_000
+MAX_INDICATORS = 10_000
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,11 @@ class Basis:
         plain = self.terms and all(len(t) == 1 and self._is_plain(t[0]) for t in self.terms)
         if plain and not first:
             return np.ascontiguousarray(self._checked(table.block(self._keys), table))
+        refuse_what_does_not_fit(
+            f"A matrix of {table.n_rows:,} rows and {len(self.names):,} columns",
+            8 * table.n_rows * len(self.names),
+            "Let columns of many levels group the rows, or pass fewer rows at a time.",
+        )
         columns = np.empty((table.n_rows, len(self.names)))
         if plain:
             self._checked(table.block(self._keys, out=columns[:, first:]), table)

@@ -167,6 +167,11 @@ class DesignEncoder:
         return tuple(factor.name for factor in self.factors)
 
     @property
+    def sizes(self) -> list[tuple[str, int, int]]:
+        """Name, number of levels and effects per level of each grouping factor."""
+        return [(f.name, f.levels.n_levels, len(f.term_names)) for f in self.factors]
+
+    @property
     def learnt_functions(self) -> tuple[str, ...]:
         """Functions that learnt from the data, as they are written: ``"scale(x)"``.
 

@@ -165,18 +165,18 @@ class Table:
         ValueError
             When there is no such column, naming similar ones.
         """
-        if key in self._positions:
-            return self._positions[key]
-        if isinstance(key, str):
+        try:
+            if key in self._positions:
+                return self._positions[key]
+            position = None if isinstance(key, str) else operator.index(key)
+        except TypeError:
+            raise self._unknown(key) from None
+        if position is None:
             # A formula can only write text: `3` in backticks is the column 3.
             same_text = [i for i, name in enumerate(self.names) if str(name) == key]
             if len(same_text) == 1:
                 return same_text[0]
             raise self._unknown(key)
-        try:
-            position = operator.index(key)
-        except TypeError:
-            raise self._unknown(key) from None
         if not -len(self.names) <= position < len(self.names):
             raise ValueError(
                 f"Column {key!r} does not exist: X has {len(self.names)} column(s), "

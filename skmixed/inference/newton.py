@@ -249,6 +249,11 @@ class _Trail:
 
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
     """Judge a point by its gradient and Hessian, in coordinates of unit curvature."""
+    if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+        raise ValueError(
+            "The derivatives of the ELBO are not finite: the model reproduces the response without "
+            "error, or columns differ by too many orders. Use fewer effects, or rescale columns."
+        )
     if not len(gradient):
         return QuadraticModel(gradient, 0.0, np.empty((0, 0)), 1.0, gradient)
     unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-300))

@@ -22,9 +22,13 @@ def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, An
     labels = [factor.levels.labels for factor in encoder.factors]
     parts = list(zip(names, terms, labels, result.factors, strict=True))
     first = int(encoder.fixed.intercept)
-    to_origin = from_centre(encoder, result)
-    coefficients = to_origin @ result.coefficients
-    covariance = to_origin @ result.coefficient_covariance @ to_origin.T
+    coefficients = result.coefficients.copy()
+    covariance = result.coefficient_covariance.copy()
+    if first:
+        # the intercept at the origin is that at the centre less what the slopes make of it
+        coefficients[0] -= result.center @ coefficients
+        covariance[0] -= result.center @ covariance
+        covariance[:, 0] -= covariance @ result.center
     return {
         "intercept_": float(coefficients[0]) if first else 0.0,
         "coef_": coefficients[first:],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,6 +10,7 @@ import numpy as np
 from skmixed._kernels.cells import add_pair_to_dense, spread_cells
 from skmixed.linalg.cellsums import CellSums, PairCells
 from skmixed.linalg.threads import even_bounds
+from skmixed.memory import available_memory
 
 
 @dataclass(frozen=True)
@@ -248,14 +248,6 @@ _MATRICES = 6
 """Matrices of the size of the tail that a direct fit holds at a time."""
 
 
-def available_memory() -> int | None:
-    """Bytes of memory the machine has; None where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def dense_tail_bytes(n_tail: int) -> int:
     """Memory the direct solver needs for a tail of so many effects and columns."""
     return 8 * _MATRICES * n_tail**2
@@ -267,7 +259,7 @@ def refuse_what_does_not_fit(n_tail: int) -> None:
     if available is not None and needed > 0.8 * available:
         raise MemoryError(
             f"solver='direct' keeps every factor but the largest in dense matrices: "
-            f"{n_tail:,} effects and coefficients need {needed:,} bytes, and this machine has "
-            f"{available:,}. Use solver='iterative', which needs memory for the levels and "
+            f"{n_tail:,} effects and coefficients need {needed:,} bytes, and this process can "
+            f"have {available:,}. Use solver='iterative', which needs memory for the levels and "
             "their cells only, or solver='auto', which chooses it."
         )

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from skmixed.linalg.crossproducts import (
     CrossProducts,
-    available_memory,
     dense_tail_bytes,
     refuse_what_does_not_fit,
 )
 from skmixed.linalg.direct import DirectSolver
 from skmixed.linalg.iterative import IterativeSolver
 from skmixed.linalg.system import Solver
+from skmixed.memory import available_memory
 
 SOLVERS = ("auto", "direct", "iterative")
 

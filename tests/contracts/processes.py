@@ -22,7 +22,8 @@ def run_python(code, *arguments, site=PACKAGE.parent, **environment):
     """What a program prints; it has to end well."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], cwd=site,
-        env=variables(site, **environment), capture_output=True, text=True, timeout=120, check=False,
+        env=variables(site, **environment), capture_output=True, text=True, timeout=120,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -174,7 +174,8 @@ def test_equal_seeds_equal_fits():
     @examples(10)
     def equal(problem: Problem, seed: int):
         options = {"solver": "iterative", "random_state": seed, "n_probes": 8, "tol": 1e-4}
-        assert_equal(problem.fit(**options), problem.refit(**options))
+        # few probes of few effects: fits that do not converge are to be equal too
+        assert_equal(*(problem.attempt(**options)[0] for _ in range(2)))
 
     equal()
 
