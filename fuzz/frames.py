@@ -28,8 +28,10 @@ from frame_cases import FrameCase, draw_case
 from harness import Fault, World, main
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
+from skmixed.inference.prediction import predict_mean
 
 _OUR_SOURCES = (f"{os.sep}skmixed{os.sep}", f"{os.sep}sklearn{os.sep}")
+_LARGEST_PREDICTOR = 350.0
 _ALLOWED = (ValueError, TypeError, MemoryError)
 _NUMBERS = ("intercept_", "coef_", "coef_cov_", "noise_variance_", "dispersion_", "thresholds_")
 _FRAMES = ("random_effects_", "random_effects_std_", "random_effects_cov_")
@@ -161,9 +163,7 @@ def _check_use(model: Any, data: FrameCase, told: list[str], random: np.random.G
     options = {} if data.classifier else {"return_std": True}
     value, _ = _call("predict", predict, data.X, **options)
     predictions = (value,) if data.classifier else value
-    # a row of weight 0 was not fitted; its mean may well be beyond all numbers
-    weights = 1.0 if data.sample_weight is None else np.asarray(data.sample_weight, dtype=float)
-    used = np.broadcast_to(weights, len(predictions[0])) > 0.0
+    used = _fitted_rows(model, data, len(predictions[0]))
     for prediction in predictions:
         bad = ~np.isfinite(prediction[used])
         if bad.any() and not told:
@@ -188,6 +188,20 @@ def _check_use(model: Any, data: FrameCase, told: list[str], random: np.random.G
     for one, other in zip(predictions, again, strict=True):
         if not np.array_equal(one, other, equal_nan=True):
             raise Fault("a pickled model predicts something else", f"{one}\n{other}")
+
+
+def _fitted_rows(model: Any, data: FrameCase, n_rows: int) -> np.ndarray:
+    """Rows whose predictions are numbers, if anything is: fitted ones, whose mean can be written.
+
+    A row of weight 0 was not fitted, and the square of exp(eta) overflows at eta = 355.
+    """
+    weighted = data.sample_weight is not None and not data.partial
+    weights = np.asarray(data.sample_weight, dtype=float) if weighted else 1.0
+    used = np.broadcast_to(weights, n_rows) > 0.0
+    if data.classifier or model.family == "gaussian":
+        return used
+    design, positions = model._design(data.X, "all", with_weights=False)
+    return used & (predict_mean(model.fit_result_, design, positions) < _LARGEST_PREDICTOR)
 
 
 def _fingerprint(value: Any) -> str:

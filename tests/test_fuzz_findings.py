@@ -75,6 +75,18 @@ def test_containers_are_no_labels(formula, value):
         MixedEffectsVIRegressor(formula=formula).fit(X.assign(x=column), Y)
 
 
+def test_containers_in_rows_that_were_not_fitted():
+    """Rows of weight 0 are new to the model, and draws number their levels."""
+    column = objects([None] * 12)
+    for row in range(12):
+        column[row] = "ab"[row % 2] if row else (1, 2)
+    model = MixedEffectsVIRegressor(["g"]).fit(
+        X.assign(g=column), Y, sample_weight=np.arange(12) > 0
+    )
+    with pytest.raises(TypeError, match="Column 'g' holds a tuple in row 0"):
+        model.sample_y(X.assign(g=column), 2, random_state=0)
+
+
 def test_y_that_is_no_vector_of_numbers():
     with pytest.raises(ValueError, match="y cannot be read as an array of numbers"):
         MixedEffectsVIRegressor(["g"]).fit(X, objects(["a", 2.5, 1] * 4))

@@ -17,15 +17,11 @@ import pytest
 import skops.io
 from persistence_data import EFFECTS, LEFT_OUT, X, Y, fitted, with_state
 
-from skmixed import (
-    MixedEffectsEncoder,
-    MixedEffectsVIRegressor,
-)
+from skmixed import MixedEffectsEncoder, MixedEffectsVIRegressor
 from skmixed.persistence import FORMAT
 
 DATA = Path(__file__).parent / "data"
 STORED = sorted(DATA.glob("models_format_*.pkl"))
-
 
 KINDS = [
     "gaussian", "iterative", "formula", "parts", "poisson", "negative_binomial", "gamma",

@@ -35,6 +35,8 @@ def number_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) 
     for factor, fitted in zip(design.factors, encoder.factors, strict=True):
         unknown = np.flatnonzero(factor.codes < 0)
         if len(unknown):
+            for column in fitted.levels.columns:
+                table.is_categorical(column)  # refuses containers, which are no labels
             labels = [pd.Series(table.ids(c)).iloc[unknown] for c in fitted.levels.columns]
             frame = pd.concat([part.reset_index(drop=True) for part in labels], axis=1)
             frame.columns = pd.RangeIndex(len(labels))

@@ -49,7 +49,7 @@ def rows(levels):
 
 
 def objects(levels):
-    """The label of every row as plain objects, tuples too."""
+    """The label of every row as plain objects."""
     column = pd.Series([None] * N_ROWS, dtype=object)
     for row, code in enumerate(CODES):
         column.at[row] = levels[code]

@@ -96,6 +96,11 @@ def test_dates_are_neither_numbers_nor_categories(kind, levels):
         fit(frame, random_effects="from_dtype")
 
 
+def test_tuples_are_no_labels():
+    with pytest.raises(TypeError, match=r"'g' holds a tuple in row 0"):
+        fit(pandas_frame(objects([(level, "a") for level in range(N_LEVELS)])))
+
+
 @cache
 def frames_of_crossed():
     sections = [TEXT[code] for code in (NUMBERS + CODES) % 4]
@@ -294,7 +299,7 @@ def test_a_dictionary_is_no_frame():
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}])
 def test_a_nested_column_is_named(value):
     frame = polars_frame([value] * N_ROWS)
-    with pytest.raises(TypeError, match=r"'g' holds a value that cannot be a label.*use text"):
+    with pytest.raises(TypeError, match=r"'g' holds a (list|dict) in row 0.*string or a number"):
         fit(frame)
     with pytest.raises(TypeError, match=r"Column 'g' holds a .* in row 0"):
         fit(frame, random_effects="from_dtype")

@@ -81,7 +81,6 @@ def object_levels():
     return {
         "integers": list(range(N_LEVELS)),
         "wide integers": [2**70 + level for level in range(N_LEVELS)],
-        "tuples": [(level, "a") for level in range(N_LEVELS)],
         "bytes": [label.encode() for label in TEXT],
         "decimals": QUARTERS,
         "dates": DAYS,
