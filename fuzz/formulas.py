@@ -44,8 +44,16 @@ _armed = False
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
     """Audit hook: note what reading a formula must never do."""
-    if _armed and (event in ("open", "import") or event.startswith(_FORBIDDEN_EVENTS)):
-        _events.append(f"{event} {str(arguments)[:200]}")
+    if not _armed or not (event in ("open", "import") or event.startswith(_FORBIDDEN_EVENTS)):
+        return
+    # how much memory there is, which is asked before a large design is made
+    if (
+        event == "open"
+        and str(arguments[0]).startswith(("/sys/", "/proc/"))
+        and arguments[1] == "r"
+    ):
+        return
+    _events.append(f"{event} {str(arguments)[:200]}")
 
 
 @lru_cache(maxsize=_TABLES)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import ClassifierTags, column_or_1d
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.multiclass import type_of_target
@@ -22,8 +19,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
-from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.replaced import replace_columns
+from skmixed.encoding import (
+    Codes,
+    Effects,
+    LabelledRows,
+    encodings,
+    folds,
+    learn_column,
+    refuse_other_than_two,
+)
 from skmixed.persistence import PersistentMixin, check_encodings, unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.spec import ColumnKey
@@ -36,43 +41,6 @@ from skmixed.validation import (
 )
 
 FROM_DTYPE = "from_dtype"
-Codes = npt.NDArray[np.int32]
-Effects = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Rows to learn from.
-
-    Attributes
-    ----------
-    codes : dict of {column: ndarray (n,)}
-        Level of every row, by encoded column; -1 where there is no label.
-    n_levels : dict of {column: int}
-        Levels of the column, whether these rows have them or not.
-    y : ndarray (n,)
-        Numbers, or labels of two classes.
-    weights : ndarray (n,)
-        Case weights.
-    """
-
-    codes: dict[ColumnKey, Codes]
-    n_levels: dict[ColumnKey, int]
-    y: np.ndarray
-    weights: np.ndarray
-
-    def groups_by(self, column: ColumnKey) -> bool:
-        """Whether a column says anything: not a level for all rows, nor one for each."""
-        codes = self.codes[column]
-        n_rows = np.bincount(codes + 1, minlength=2)
-        alone = n_rows.max() == 1 and self.weights.max() <= 1.0
-        return bool(not alone and n_rows.max() < len(codes))
-
-    def take(self, rows: np.ndarray) -> _Rows:
-        """Those of the rows that have a weight."""
-        rows = rows[self.weights[rows] > 0]
-        codes = {column: of_column[rows] for column, of_column in self.codes.items()}
-        return replace(self, codes=codes, y=self.y[rows], weights=self.weights[rows])
 
 
 class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -286,7 +254,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             table, rows = self._learn(X, y, sample_weight)
         encoded = {column: np.zeros(table.n_rows) for column in rows.codes}
         unfinished = 0
-        splits = self._splits(X, rows.y) if rows.codes else []
+        splits = self._folds(X, rows.y) if rows.codes else []
         for number, (train, test) in enumerate(splits):
             part = rows.take(train)
             self._refuse_one_class(part.y, number)
@@ -340,7 +308,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
 
     # From X and y to effects ---------------------------------------------------------
 
-    def _learn(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, _Rows]:
+    def _learn(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, LabelledRows]:
         """Fit on all rows, and return them for the folds."""
         self._check_parameters()
         validate_data(self, X, skip_check_array=True)
@@ -349,17 +317,17 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         target_type, target = self._target(y, table.n_rows)
         used = np.flatnonzero(weights)
         classes = np.unique(target[used]) if target_type == "binary" else None
-        _refuse_classes(classes)
+        refuse_other_than_two(classes)
         positions = self._encoded_positions(table)
         columns = [table.names[position] for position in positions]
-        learnt = {column: _learn_column(table, column, used) for column in columns}
+        learnt = {column: learn_column(table, column, used) for column in columns}
         codes = {column: of_rows for column, (_, of_rows) in learnt.items()}
         for column, of_rows in codes.items():
             self._refuse_unknown(table, column, of_rows, used)
         labels = {column: known for column, (known, _) in learnt.items()}
         n_levels = {column: len(known) for column, known in labels.items()}
         self.target_type_, self.classes_ = target_type, classes
-        rows = _Rows(codes, n_levels, target, weights)
+        rows = LabelledRows(codes, n_levels, target, weights)
         effects, models = self._fit_models(rows.take(used), {})
         self._positions, self._labels, self._effects = positions, labels, effects
         self.models_ = models
@@ -368,7 +336,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         return table, rows
 
     def _fit_models(
-        self, rows: _Rows, start: Mapping[ColumnKey, Any]
+        self, rows: LabelledRows, start: Mapping[ColumnKey, Any]
     ) -> tuple[dict[ColumnKey, Effects], dict[ColumnKey, Any]]:
         """Effects by column and code, the last one 0 for unknown labels, and the models.
 
@@ -448,26 +416,11 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             "such as ratings or counts; of several classes, encode one against the rest."
         )
 
-    def _splits(self, X: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Rows to train on and to encode, by fold."""
-        binary = self.target_type_ == "binary"
-        splitter = 5 if self.cv is None else self.cv
-        if isinstance(splitter, Integral):
-            kind = StratifiedKFold if binary else KFold
-            state = self.random_state if self.shuffle else None
-            splitter = kind(int(splitter), shuffle=self.shuffle, random_state=state)
-        splitter = check_cv(splitter, y, classifier=binary)
-        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y)]
-        times = np.zeros(len(y), dtype=np.int64)
-        for _, test in splits:
-            np.add.at(times, np.arange(len(y))[test], 1)
-        if (times != 1).any():
-            row = int((times != 1).argmax())
-            raise ValueError(
-                f"cv tests row {row} {times[row]} times, but every row has to be encoded exactly "
-                "once; pass folds that do not overlap and leave no row out, such as KFold's."
-            )
-        return splits
+    def _folds(self, X: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        return folds(
+            X, y, self.cv, shuffle=self.shuffle, random_state=self.random_state,
+            stratified=self.target_type_ == "binary",
+        )  # fmt: skip
 
     def _refuse_one_class(self, y: np.ndarray, fold: int) -> None:
         if self.classes_ is not None and (y == y[0]).all():
@@ -519,38 +472,3 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
-
-
-def encodings(
-    labels: Mapping[ColumnKey, ColumnLabels], effects: Mapping[ColumnKey, Effects]
-) -> dict[ColumnKey, pd.Series]:
-    """Effects by label, of every column; the last effect is that of unknown labels."""
-    return {
-        column: pd.Series(effects[column][:-1], index=known.index.rename(column), name="effect")
-        for column, known in labels.items()
-    }
-
-
-def _learn_column(table: Table, column: ColumnKey, used: np.ndarray) -> tuple[ColumnLabels, Codes]:
-    """Labels of the rows that count, and the level of every row."""
-    values = table.ids(column)
-    try:
-        if len(used) == table.n_rows:
-            return learn_labels(values)
-        labels, _ = learn_labels(values[used])
-    except TypeError as error:
-        raise TypeError(
-            f"Column {column!r} holds a value that cannot be a label ({error}); use text, "
-            "numbers, dates or categories."
-        ) from None
-    return labels, labels.codes(values)
-
-
-def _refuse_classes(classes: np.ndarray | None) -> None:
-    if classes is not None and len(classes) != 2:
-        shown = ", ".join(repr(label) for label in classes.tolist()[:4])
-        found = "only one class" if len(classes) == 1 else f"{len(classes)} classes"
-        raise ValueError(
-            f"A binary target has two classes, but y has {found}: {shown}; check y, or set "
-            "target_type='continuous' if it holds numbers."
-        )

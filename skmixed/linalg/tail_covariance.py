@@ -18,6 +18,7 @@ from skmixed._kernels.elimination import tail_quadratic_forms
 from skmixed._kernels.tail import sum_level_blocks
 from skmixed._kernels.working import fill_row_variances
 from skmixed.linalg.crossproducts import FactorLayout
+from skmixed.linalg.system import SingularSystemError
 from skmixed.linalg.threads import even_bounds, run_parts
 from skmixed.linalg.working import Loadings, WorkingRows
 
@@ -144,7 +145,10 @@ class TailCovariance:
         if cross.eliminated is None:
             covariance = np.tril(tail) + np.tril(tail, -1).T
             root = np.zeros((cross.n_fixed, n_fixed))
-            root[:n_fixed] = np.linalg.cholesky(covariance)
+            try:
+                root[:n_fixed] = np.linalg.cholesky(covariance)
+            except np.linalg.LinAlgError:
+                raise SingularSystemError("the fixed effects are dependent") from None
             return rows.loaded_variances(Loadings(root, (), ()))
         scale = self.system.scale_factors[cross.eliminated.position]
         places, levels = rows.by_level, self.system.levels

@@ -68,10 +68,10 @@ def test_injection_has_no_side_effect(
             (subprocess, "Popen"),
         ]:
             guarded.setattr(module, name, forbidden)
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(FormulaError):
             parse_formula(text)
-        elapsed = time.perf_counter() - start
+        elapsed = time.process_time() - start
     assert elapsed < 1.0
     assert not list(tmp_path.iterdir())
 
@@ -140,10 +140,10 @@ HUGE = {
 
 @pytest.mark.parametrize("text", HUGE.values(), ids=HUGE.keys())
 def test_huge_formula_ends_soon(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FormulaError) as caught:
         parse_formula(text)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert len(str(caught.value)) < 1_000
 
 
@@ -162,9 +162,9 @@ def test_huge_formula_ends_soon(text: str) -> None:
     ],
 )
 def test_large_but_allowed(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     parse_formula(text)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def refusal(reader: Callable[[str], object], text: str) -> FormulaError | None:
