@@ -31,14 +31,21 @@ def fit_gaussian(
     options : FitOptions
     """
     # 1. Bring everything to unit scale and let the rows vanish into sums.
-    rows = sum_rows(
+    rows = sums_of(design, response, case_weights, options)
+    return fit_sums(rows, tuple(factor.n_levels for factor in design.factors), options)
+
+
+def sums_of(
+    design: Design, response: np.ndarray, case_weights: np.ndarray, options: FitOptions
+) -> RowSums:
+    """The sums over rows that a fit with these options needs; arguments as `fit_gaussian`."""
+    return sum_rows(
         design, response, case_weights,
         integrate_fixed=options.integrate_fixed,
         rotates_bases=options.posterior.rotates_bases,
         noise_variance=options.noise_variance,
         n_threads=options.n_threads,
     )  # fmt: skip
-    return fit_sums(rows, tuple(factor.n_levels for factor in design.factors), options)
 
 
 def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> FitResult:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skmixed.design import Design
-from skmixed.inference.gaussian import gaussian_objective
+from skmixed.inference.gaussian import gaussian_objective, sums_of
 from skmixed.inference.objective import Objective
 from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.result import FitResult
-from skmixed.inference.rows import sum_rows
 from skmixed.inference.same_data import refuse_other_elbo, refuse_other_rows
 from skmixed.linalg.system import SingularSystemError
 
@@ -98,13 +97,7 @@ def variance_uncertainty(
     objective), their central differences have a relative error of about 1e-8.
     """
     refuse_other_rows(design, case_weights, result)
-    rows = sum_rows(
-        design, response, case_weights,
-        integrate_fixed=options.integrate_fixed,
-        rotates_bases=options.posterior.rotates_bases,
-        noise_variance=options.noise_variance,
-        n_threads=options.n_threads,
-    )  # fmt: skip
+    rows = sums_of(design, response, case_weights, options)
     objective, _ = gaussian_objective(rows, options)
     units = rows.units
     start = Start([factor.covariance for factor in result.factors], result.noise_variance)
