@@ -336,6 +336,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         With `number_unknown` every level that is not in the fit has a code of its own.
         """
         check_is_fitted(self)
+        X = readable(X)
         if self.formula is not None and hasattr(self, "feature_names_in_"):
             X = pick_columns(X, self.feature_names_in_)
         table = Table.from_input(X)
