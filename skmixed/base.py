@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,10 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks
+from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, progress_reporter
 from skmixed.design import (
     Design,
     DesignEncoder,
@@ -24,6 +23,7 @@ from skmixed.design import (
     readable,
     refuse_unknown_levels,
     resolve_spec,
+    take_rows,
 )
 from skmixed.inference.examination import examine
 from skmixed.inference.gaussian import fit_gaussian, fit_sums
@@ -112,7 +112,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             return self._attributes(encoder, result, target.classes)
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
-        options = self._options(encoder, self._reporter(callbacks, attributes))
+        options = self._options(encoder, progress_reporter(self, callbacks, attributes))
         with restrained_blas(options.n_threads):
             if self.family == "gaussian":
                 result = fit_gaussian(design, target.response, weights, options)
@@ -166,7 +166,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     def _fit_accumulation(self, accumulation: Accumulation) -> Self:
         """Fit on the sums of all parts; keep them for more to come."""
         encoder = accumulation.encoder
-        options = self._options(encoder, self._reporter())
+        options = self._options(encoder, progress_reporter(self))
         if self.precision_weights is not None:
             check_weight_range(
                 f"Column {self.precision_weights!r}", np.array(accumulation.sums.precisions)
@@ -208,7 +208,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         used: np.ndarray | slice = slice(None)
         if not weights.all():
             used = np.flatnonzero(weights)
-            table = Table.from_input(_safe_indexing(X, used))
+            table = Table.from_input(take_rows(X, used))
         return table, self._target(y, len(weights), used), weights[used]
 
     @abstractmethod
@@ -282,27 +282,6 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if self.random_state is None:
             return 0
         return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _reporter(
-        self,
-        callbacks: IterationCallbacks | None = None,
-        attributes: Callable[[FitResult], dict[str, Any]] | None = None,
-    ) -> Callable[[int, float, float, Callable[[], FitResult]], bool]:
-        began = time.perf_counter()
-
-        def report(
-            n_iter: int, elbo: float, gradient: float, publish: Callable[[], FitResult]
-        ) -> bool:
-            if self.verbose:
-                print(
-                    f"[{type(self).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
-                    f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
-                )
-            if n_iter == 0 or callbacks is None or attributes is None:
-                return False
-            return callbacks.iteration_done(lambda: attributes(publish()))
-
-        return report
 
     def _previous_variances(self, encoder: DesignEncoder) -> Start | None:
         """Variance parameters of the previous fit, if they fit this model."""
@@ -405,7 +384,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         used = np.flatnonzero(weights)
         response = self._fitted_target(y, len(weights), used)
         if len(used) < len(weights):
-            X = _safe_indexing(X, used)
+            X = take_rows(X, used)
         design, _ = self._design(X, "all", with_weights=True)
         options = self._options(self.design_encoder_, lambda *progress: False)
         return (design, response, weights[used]), options

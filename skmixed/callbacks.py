@@ -1,4 +1,4 @@
-"""scikit-learn's callback interface, where the installed version has it.
+"""What a fit tells of its iterations: printed lines, and scikit-learn's callback interface.
 
 From version 1.9 on an estimator can report every iteration to callbacks such as
 ``ProgressBar`` and ``ScoringMonitor``. Before, the same calls do nothing.
@@ -6,6 +6,7 @@ From version 1.9 on an estimator can report every iteration to callbacks such as
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,3 +68,33 @@ class IterationCallbacks:
             self._root.call_on_fit_task_end(
                 estimator=self._estimator, reconstruction_attributes=attributes, **self._data
             )
+
+
+def progress_reporter(
+    estimator: Any,
+    callbacks: IterationCallbacks | None = None,
+    attributes: Callable[[Any], Mapping[str, Any]] | None = None,
+) -> Callable[[int, float, float, Callable[[], Any]], bool]:
+    """What a fit calls at the start and after every step; a true answer stops it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With `verbose`, a line a call is printed.
+    callbacks : IterationCallbacks or None
+    attributes : callable or None
+        Makes the fitted attributes of the result of a step, for `callbacks`.
+    """
+    began = time.perf_counter()
+
+    def report(n_iter: int, elbo: float, gradient: float, publish: Callable[[], Any]) -> bool:
+        if estimator.verbose:
+            print(
+                f"[{type(estimator).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
+                f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
+            )
+        if n_iter == 0 or callbacks is None or attributes is None:
+            return False
+        return callbacks.iteration_done(lambda: attributes(publish()))
+
+    return report

@@ -6,7 +6,7 @@ from skmixed.design.factors import Factor
 from skmixed.design.functions import learnt_functions
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.resolve import resolve_spec
-from skmixed.design.sources import as_vector, pick_columns, readable
+from skmixed.design.sources import as_vector, pick_columns, readable, take_rows
 from skmixed.design.table import Table
 from skmixed.design.unknown import number_unknown_levels, refuse_unknown_levels
 
@@ -24,4 +24,5 @@ __all__ = [
     "refuse_unknown_levels",
     "require_finite",
     "resolve_spec",
+    "take_rows",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
 
 NUMERIC_KINDS = "biuf"
 
@@ -86,6 +87,19 @@ def readable(X: Any) -> Any:
     if isinstance(X, (str, bytes, dict)):
         raise TypeError(f"X is a {kind}, which is no data frame; make a pandas.DataFrame of it.")
     return X
+
+
+def take_rows(X: Any, rows: npt.NDArray[np.integer[Any]]) -> Any:
+    """Some rows of X, whatever it is.
+
+    Parameters
+    ----------
+    X : object
+        What the user passed.
+    rows : ndarray of int
+        Positions.
+    """
+    return _safe_indexing(readable(X), rows)
 
 
 def is_foreign_frame(X: Any) -> bool:

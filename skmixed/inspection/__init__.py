@@ -2,14 +2,12 @@
 
 from skmixed.inspection.bootstrap import parametric_bootstrap
 from skmixed.inspection.comparison import compare_models
-from skmixed.inspection.displays import (
-    ConvergenceDisplay,
-    EffectsComparisonDisplay,
-    RandomEffectsDisplay,
-    ResidualsDisplay,
-    ShrinkageDisplay,
-    VarianceComponentsDisplay,
-)
+from skmixed.inspection.displays.comparison import EffectsComparisonDisplay
+from skmixed.inspection.displays.convergence import ConvergenceDisplay
+from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
+from skmixed.inspection.displays.residuals import ResidualsDisplay
+from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
+from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
 from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import effective_n_jobs
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
+from skmixed.design import take_rows
 from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.criteria import check_fitted_model
 from skmixed.inspection.progress import progress_bar
@@ -281,7 +282,7 @@ def _repeated(X: Any, sample_weight: Any) -> Any:
             f"sample_weight is {weights[odd[0]]} in row {odd[0]}, but a part of a row cannot be "
             "simulated: use whole numbers, which repeat rows, or leave sample_weight out."
         )
-    return _safe_indexing(X, np.repeat(np.arange(n_rows), weights.astype(np.int64)))
+    return take_rows(X, np.repeat(np.arange(n_rows), weights.astype(np.int64)))
 
 
 def _result(

@@ -18,6 +18,7 @@ from skmixed.inspection.criteria import (
     information_criteria,
 )
 from skmixed.inspection.structure import ModelStructure, structure_of
+from skmixed.inspection.tables import facts_html
 
 _FORMATS = {
     "n_parameters": "{:.0f}", "log_likelihood": "{:.4f}", "aic": "{:.4f}", "bic": "{:.4f}",
@@ -65,14 +66,10 @@ class ModelComparison:
         return str(self)
 
     def _repr_html_(self) -> str:
-        models = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th>"
-            f"<td style='text-align:left'>{escape(text)}</td></tr>"
-            for name, text in self.descriptions.items()
-        )
+        models = facts_html(self.descriptions)
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         table = self._shown().to_html(border=0)
-        return f"<div><h3>Comparison of models</h3><table>{models}</table>{table}{notes}</div>"
+        return f"<div><h3>Comparison of models</h3>{models}{table}{notes}</div>"
 
     def _shown(self) -> pd.DataFrame:
         """Numbers as text, nothing for what does not apply."""

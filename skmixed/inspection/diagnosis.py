@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skmixed.inference.examination import Examination
+from skmixed.inspection.tables import facts_html
 
 GOOD, USABLE = 0.5, 0.7
 """Pareto shapes up to which weights have a variance, and can be smoothed with success."""
@@ -88,12 +89,9 @@ class Diagnosis:
         return str(self)
 
     def _repr_html_(self) -> str:
-        facts = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
-            for name, value in self._facts().items()
-        )
+        facts = facts_html(self._facts())
         advice = "".join(f"<p>{escape(line)}</p>" for line in self.advice.splitlines())
-        return f"<div><h3>Diagnosis of the posterior</h3><table>{facts}</table>{advice}</div>"
+        return f"<div><h3>Diagnosis of the posterior</h3>{facts}{advice}</div>"
 
 
 def diagnosis_of(found: Examination, model: Any) -> Diagnosis:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from skmixed.inspection.criteria import information_criteria
+from skmixed.inspection.tables import facts_html
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,11 @@ class Summary:
         return str(self)
 
     def _repr_html_(self) -> str:
-        facts = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th>"
-            f"<td style='text-align:left'>{escape(value)}</td></tr>"
-            for name, value in self.facts.items()
-        )
         tables = "".join(
             f"<h4>{escape(heading)}</h4>{_html(frame)}" for heading, frame in self._tables()
         )
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return f"<div><h3>{escape(self.title)}</h3><table>{facts}</table>{tables}{notes}</div>"
+        return f"<div><h3>{escape(self.title)}</h3>{facts_html(self.facts)}{tables}{notes}</div>"
 
     def _tables(self) -> list[tuple[str, pd.DataFrame]]:
         return [

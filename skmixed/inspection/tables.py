@@ -1,8 +1,9 @@
-"""Estimates as data frames."""
+"""Estimates as data frames, and facts as HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -50,3 +51,13 @@ def variance_components(
         rows.append(("Residual", None, None, noise_variance, sd, np.nan))
     columns = ["group", "term_1", "term_2", "variance", "sd", "corr"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def facts_html(facts: Mapping[str, str]) -> str:
+    """A table of two columns, names and what is to be said of them."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{escape(value)}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<table>{rows}</table>"

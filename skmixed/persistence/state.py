@@ -7,6 +7,7 @@ again, because the insides of a data frame differ between versions of pandas.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ FORMAT = 1
 _FORMAT_KEY = "_skmixed_format"
 
 
-class PersistentMixin:
+class PersistentMixin(ABC):
     """Stores an estimator as plain parts, and checks them when they come back.
 
     Subclasses say what of their state is made from the rest, make it, and check the rest.
@@ -53,9 +54,9 @@ class PersistentMixin:
                 "from an intact copy, or fit the model again."
             ) from error
 
+    @abstractmethod
     def _restore(self) -> None:
         """Check what was loaded, and make the attributes that were not stored."""
-        raise NotImplementedError
 
 
 def _refuse_format(name: str, number: Any) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted
 
-from skmixed.design import Design
+from skmixed.design import Design, take_rows
 
 _LONGEST_LABEL = 30
 
@@ -86,7 +85,7 @@ def rows_of(
         kept = np.sort(generator.choice(len(used), subsample, replace=False))
         used, response = used[kept], response[kept]
     if len(used) < n_rows:
-        X = _safe_indexing(X, used)
+        X = take_rows(X, used)
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     design, positions = model._design(X, "all", with_weights=True)
@@ -114,13 +113,6 @@ def choose_term(frame: pd.DataFrame, group: Any, term: Any) -> Any:
         known = ", ".join(repr(name) for name in frame.columns)
         raise ValueError(f"term={term!r} is no effect of group {group!r}; choose one of: {known}.")
     return term
-
-
-def check_word(name: str, value: Any, words: Sequence[str]) -> None:
-    """Raise ValueError unless `value` is one of the words."""
-    if value not in words:
-        known = ", ".join(repr(word) for word in words)
-        raise ValueError(f"{name}={value!r} is not known; choose one of {known}.")
 
 
 def level_labels(levels: Iterable[Any]) -> list[str]:

@@ -13,7 +13,6 @@ from sklearn.utils import check_scalar
 
 from skmixed.inspection.displays.common import (
     check_group,
-    check_word,
     choose_term,
     effect_name,
     fitted_model,
@@ -25,6 +24,7 @@ from skmixed.inspection.displays.drawing import (
     reference_style,
     styled,
 )
+from skmixed.validation import check_choice
 
 _KINDS = ("labelled", "ranked")
 
@@ -204,7 +204,7 @@ class RandomEffectsDisplay:
         ValueError
             When `kind` or `n_levels` is not known.
         """
-        check_word("kind", kind, _KINDS)
+        check_choice("kind", kind, _KINDS)
         check_scalar(n_levels, "n_levels", Integral, min_val=2)
         if kind == "ranked":
             self.ax_, self.figure_ = axes_and_figure(ax)

@@ -12,7 +12,7 @@ from scipy.special import gamma, ndtri
 from sklearn.utils import check_random_state, check_scalar
 
 from skmixed.inference.prediction import predict_mean, predict_variance
-from skmixed.inspection.displays.common import Rows, check_word, fitted_model, rows_of
+from skmixed.inspection.displays.common import Rows, fitted_model, rows_of
 from skmixed.inspection.displays.drawing import (
     MANY_POINTS,
     axes_and_figure,
@@ -21,6 +21,7 @@ from skmixed.inspection.displays.drawing import (
     reference_style,
     styled,
 )
+from skmixed.validation import check_choice
 
 _KINDS = ("residual_vs_fitted", "scale_location", "quantile")
 _SPREADS = ("noise", "prediction")
@@ -167,8 +168,8 @@ class ResidualsDisplay:
         ValueError
             When rows do not suit the model, or it leaves no noise.
         """
-        check_word("kind", kind, _KINDS)
-        check_word("spread", spread, _SPREADS)
+        check_choice("kind", kind, _KINDS)
+        check_choice("spread", spread, _SPREADS)
         if subsample is not None:
             check_scalar(subsample, "subsample", Integral, min_val=1)
         seed = 0 if random_state is None else random_state
@@ -237,7 +238,7 @@ class ResidualsDisplay:
         ValueError
             When `kind` is not known.
         """
-        check_word("kind", kind, _KINDS)
+        check_choice("kind", kind, _KINDS)
         self.ax_, self.figure_ = axes_and_figure(ax)
         if kind == "quantile":
             self._draw_quantiles(scatter_kwargs, line_kwargs)

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from skmixed.inspection.displays.common import check_word, fitted_model
+from skmixed.inspection.displays.common import fitted_model
 from skmixed.inspection.displays.drawing import axes_and_figure, load_pyplot, styled
+from skmixed.validation import check_choice
 
 _KINDS = ("sd", "share")
 
@@ -136,7 +137,7 @@ class VarianceComponentsDisplay:
         ValueError
             When `kind` is not known, or shares are asked for where slopes vary.
         """
-        check_word("kind", kind, _KINDS)
+        check_choice("kind", kind, _KINDS)
         if kind == "share":
             _refuse_slopes(self.components)
         width, height = load_pyplot().rcParams["figure.figsize"]
