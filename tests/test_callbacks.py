@@ -140,12 +140,15 @@ def test_estimators_follow_the_installed_version(kind):
 
 
 if HAS_CALLBACKS:
+    import rich
     from sklearn.callback import ProgressBar, ScoringMonitor
 
     @pytest.fixture(autouse=True)
     def _wide_terminal(monkeypatch):
         # narrow ones cut names of tasks
         monkeypatch.setenv("COLUMNS", "200")
+        # the console is shared, and keeps the width that it was made with
+        rich.reconfigure()
 
     @pytest.mark.parametrize("kind", list(CASES))
     def test_scores_of_every_iteration(kind):
