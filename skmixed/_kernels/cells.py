@@ -8,53 +8,54 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def sort_pairs(
-    first_codes, second_codes, first_ranks, second_ranks, start, second_start, partly, rows
-):
-    """Order rows by level of one factor, and within it by level of another.
-
-    Two counting sorts; what a pass looks up at random is written together. Levels
-    are numbered anew: code c is level ``ranks[c]``. Filled are `start`
-    (n_first + 1,) and `rows` (n, 2): the row's number and its level of the second
-    factor. `second_start` (n_second + 1,) and `partly` (n, 2) are work space.
-    `start` and `second_start` are to be zero.
-    """
-    _count_levels(second_codes, second_ranks, second_start)
-    for i in range(first_codes.shape[0]):
-        level = second_ranks[second_codes[i]]
-        place = second_start[level]
-        partly[place, 0] = i
-        partly[place, 1] = first_ranks[first_codes[i]]
-        second_start[level] = place + 1
-    _count_levels(first_codes, first_ranks, start)
-    begin = 0
-    for second in range(second_start.shape[0] - 1):
-        # every level points to its end by now
-        end = second_start[second]
-        for r in range(begin, end):
-            level = partly[r, 1]
-            place = start[level]
-            rows[place, 0] = partly[r, 0]
-            rows[place, 1] = second
-            start[level] = place + 1
-        begin = end
-    for l in range(start.shape[0] - 1, 0, -1):
-        start[l] = start[l - 1]
-    start[0] = 0
+def count_levels(codes, ranks, counts):
+    """Add the rows of every level to `counts` (L,); code c is level ``ranks[c]``."""
+    for i in range(codes.shape[0]):
+        counts[ranks[codes[i]]] += 1
 
 
 @kernel
-def _count_levels(codes, ranks, start):
-    """Fill the first place of every level in a sort by level, and the end."""
-    for i in range(codes.shape[0]):
-        start[ranks[codes[i]] + 1] += 1
-    for l in range(1, start.shape[0]):
-        start[l] += start[l - 1]
+def place_by_second(
+    first_codes, second_codes, first_ranks, second_ranks, first_row, last_row, free, partly
+):  # fmt: skip
+    """First half of a sort by level of one factor, and within it of another: by the other.
+
+    Two counting sorts; what a pass looks up at random is written together. Rows are
+    taken from `first_row` to `last_row` (exclusive). `free` holds the next free place
+    of every level of the second factor and is moved on. `partly` (n, 2) receives the row's
+    number and its level of the first factor.
+    """
+    for i in range(first_row, last_row):
+        level = second_ranks[second_codes[i]]
+        place = free[level]
+        partly[place, 0] = i
+        partly[place, 1] = first_ranks[first_codes[i]]
+        free[level] = place + 1
+
+
+@kernel
+def place_by_first(partly, second_end, first_place, last_place, free, rows):
+    """Second half of the sort: by level of the first factor.
+
+    Takes the places of `partly` from `first_place` to `last_place` (exclusive); those of a
+    level of the second factor end at ``second_end[level]``. `free` holds the next free
+    place of every level of the first factor and is moved on. `rows` (n, 2) receives the row's
+    number and its level of the second factor.
+    """
+    second = 0
+    for r in range(first_place, last_place):
+        while r >= second_end[second]:
+            second += 1
+        level = partly[r, 1]
+        place = free[level]
+        rows[place, 0] = partly[r, 0]
+        rows[place, 1] = second
+        free[level] = place + 1
 
 
 @kernel
 def count_cells(start, rows, cell_start):
-    """Fill the first cell of every level (n_first + 1,) from rows ordered by `sort_pairs`."""
+    """Fill the first cell of every level (n_first + 1,) from rows in order of their pairs."""
     cell_start[0] = 0
     for l in range(start.shape[0] - 1):
         count = 0
@@ -75,7 +76,7 @@ def fill_cells(
 
     Values are the sums of weight * effect of the first factor * effect of the
     second one. `uniform` is the weight of all rows, or 0 where weights differ: to
-    count rows needs no look at them. Arrays as `sort_pairs` and `count_cells` return them.
+    count rows needs no look at them. Arrays as `place_by_first` and `count_cells` fill them.
     """
     n_first = first_effects.shape[0]
     n_second = second_effects.shape[0]
@@ -112,9 +113,9 @@ def fill_cells(
 
 
 @kernel
-def combine_cells(start, rows, cell_start, given, levels, values):
+def combine_cells(start, rows, cell_start, given, first_level, last_level, levels, values):
     """As `fill_cells`, for rows that are cells of their own with values `given` (n, Q1, Q2)."""
-    for l in range(start.shape[0] - 1):
+    for l in range(first_level, last_level):
         cell = cell_start[l] - 1
         previous = -1
         for r in range(start[l], start[l + 1]):

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+from skmixed.design.hashing import factorize
 
 CodeArray = npt.NDArray[np.int32]
 
@@ -68,7 +69,7 @@ def learn_integers(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], CodeArra
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
     lowest, highest = int(values.min()), int(values.max())
     if not is_narrow(lowest, highest, values.size):
-        codes, found = pd.factorize(values)
+        codes, found = factorize(values)
         order = np.argsort(found, kind="stable")
         rank = np.empty(order.size, dtype=np.int32)
         rank[order] = np.arange(order.size, dtype=np.int32)

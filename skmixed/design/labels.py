@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skmixed.design.hashing import factorize
 from skmixed.design.integers import CodeArray, IntegerLookup, learn_integers
 
 _NUMBERS = "biuf"
@@ -106,7 +107,7 @@ class ColumnLabels:
         if _is_numbers(values):
             codes = self._codes_of_numbers(values)
         else:
-            appearance, found = pd.factorize(values)
+            appearance, found = factorize(values)
             codes = np.append(self._codes_of_distinct(canonical(found)), np.int32(-1))[appearance]
         if missing is not None:
             codes[missing] = -1
@@ -137,7 +138,7 @@ class ColumnLabels:
 
     def _codes_of_numbers(self, values: npt.NDArray[Any]) -> CodeArray:
         if not self._holds_numbers:
-            appearance, found = pd.factorize(values)
+            appearance, found = factorize(values)
             positions = self._hashed.get_indexer(pd.Index(np.asarray(found, dtype=object)))
             return np.append(positions, -1).astype(np.int32)[appearance]
         if self._lookup is not None:
@@ -234,7 +235,7 @@ def learn_labels(values: Any, *, unseen: bool = False) -> tuple[ColumnLabels, Co
 
 
 def _learn_by_hash(values: Any) -> tuple[ColumnLabels, CodeArray]:
-    appearance, found = pd.factorize(values)
+    appearance, found = factorize(values)
     labels = canonical(found)
     remembers = "O" in (getattr(values.dtype, "kind", "O"), getattr(labels.dtype, "kind", "O"))
     try:

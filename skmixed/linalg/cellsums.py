@@ -15,10 +15,12 @@ from skmixed._kernels.cells import (
     add_level_blocks,
     combine_cells,
     count_cells,
+    count_levels,
     fill_cells,
-    sort_pairs,
+    place_by_first,
+    place_by_second,
 )
-from skmixed.linalg.threads import even_bounds, run_parts
+from skmixed.linalg.threads import even_bounds, n_parts, run_parts
 
 _CHUNK = 131_072
 """Rows whose dense columns are held at a time."""
@@ -319,8 +321,7 @@ def _accumulate_pair(
             effects[first], effects[second], begin, end, levels, values,
         )  # fmt: skip
 
-    n_parts = n_threads if len(rows) > _CHUNK else 1
-    run_parts(fill, even_bounds(np.diff(start), n_parts), n_threads)
+    run_parts(fill, even_bounds(np.diff(start), n_parts(len(rows), n_threads)), n_threads)
     return PairCells(first, second, cell_start, levels, values)
 
 
@@ -332,22 +333,41 @@ def _combined(first, second, first_levels, n_first, second_levels, n_second, val
     )  # fmt: skip
     levels = np.empty(cell_start[-1], np.int32)
     combined = np.empty((cell_start[-1], *values.shape[1:]))
-    combine_cells(start, rows, cell_start, values, levels, combined)
+
+    def combine(begin: int, end: int) -> None:
+        combine_cells(start, rows, cell_start, values, begin, end, levels, combined)
+
+    run_parts(combine, even_bounds(np.diff(start), n_parts(len(rows))), 1)
     return PairCells(first, second, cell_start, levels, combined)
 
 
 def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks):
     """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level."""
-    n, n_first, n_second = len(first_codes), len(first_ranks), len(second_ranks)
-    start = np.zeros(n_first + 1, np.int64)
+    n = len(first_codes)
     partly, rows = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)
-    sort_pairs(
-        first_codes, second_codes, first_ranks, second_ranks,
-        start, np.zeros(n_second + 1, np.int64), partly, rows,
-    )  # fmt: skip
-    cell_start = np.empty(n_first + 1, np.int64)
+    start = _first_places(first_codes, first_ranks)
+    second_end = _first_places(second_codes, second_ranks)[1:]
+    free = np.concatenate([[0], second_end[:-1]])
+    # a piece at a time, between which an interrupt is noticed
+    for piece in row_chunks(n):
+        place_by_second(
+            first_codes, second_codes, first_ranks, second_ranks,
+            piece.start, piece.stop, free, partly,
+        )  # fmt: skip
+    free = start[:-1].copy()
+    for piece in row_chunks(n):
+        place_by_first(partly, second_end, piece.start, piece.stop, free, rows)
+    cell_start = np.empty_like(start)
     count_cells(start, rows, cell_start)
     return start, rows, cell_start
+
+
+def _first_places(codes, ranks):
+    """Where each level begins in a sort by ranked level, and the end, (L + 1,)."""
+    start = np.zeros(len(ranks) + 1, np.int64)
+    for piece in row_chunks(len(codes)):
+        count_levels(codes[piece], ranks, start[1:])
+    return np.cumsum(start)
 
 
 def _is_identity(matrix: np.ndarray) -> bool:

@@ -19,10 +19,11 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import blas
 
 from skmixed._kernels.elimination import gather_tail, scatter_levels, subtract_eliminated
 from skmixed._kernels.tail import mix_tail
+from skmixed.linalg.cholesky import factorise
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.elimination import EliminatedLevels
 from skmixed.linalg.system import Direction, SingularSystemError
@@ -119,10 +120,10 @@ class DirectSystem:
         identity[:n_tail] = 1.0
         system = np.empty((size, size))
         self.mix_rows(self.reduced, mix, identity, system)
-        # a row-major lower triangle is a column-major upper one
-        self.upper, info = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
-        if info:
+        if not factorise(system):
             raise SingularSystemError("the system is singular at these variance parameters")
+        # column-major, as BLAS wants it
+        self.upper = system.T
         pivots = np.diagonal(self.upper)
         self.log_det_random += 2.0 * np.log(pivots[:n_tail]).sum()
         self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()

@@ -7,19 +7,21 @@ Omega (I + D_l Omega)^-1 and mean Omega reduced_l (data - tail).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import proxy
 
 import numpy as np
-from scipy.linalg import block_diag, lapack
+from scipy.linalg import block_diag
 
 from skmixed._kernels.elimination import tail_quadratic_forms
 from skmixed._kernels.tail import sum_level_blocks
 from skmixed._kernels.working import fill_row_variances
+from skmixed.linalg.cholesky import invert
 from skmixed.linalg.crossproducts import FactorLayout
 from skmixed.linalg.system import SingularSystemError
-from skmixed.linalg.threads import even_bounds, run_parts
+from skmixed.linalg.threads import even_bounds, run_parts, single_blas_thread
 from skmixed.linalg.working import Loadings, WorkingRows
 
 if TYPE_CHECKING:
@@ -60,14 +62,14 @@ class TailCovariance:
         if self._used:
             used = slice(0, self._used)
             single = coarse and self._used >= _WORTH_ROUNDING
-            invert = lapack.spotri if single else lapack.dpotri
             precision = np.float32 if single else np.float64
             with np.errstate(over="ignore", invalid="ignore"):
                 # the other triangle was never filled and is never read
-                upper = np.array(system.upper[used, used], dtype=precision, order="F")
-            inverse, _ = invert(upper, lower=0, overwrite_c=1)
+                inverse = np.array(system.upper.T[used, used], dtype=precision, order="C")
+            with single_blas_thread() if single else nullcontext():
+                invert(inverse)
             nothing = np.zeros(self._used)
-            system.mix_rows(inverse.T, system.mix_transposed, nothing, self.tail[used, used])
+            system.mix_rows(inverse, system.mix_transposed, nothing, self.tail[used, used])
 
     @cached_property
     def forms(self) -> np.ndarray:

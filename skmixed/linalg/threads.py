@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import pairwise
 from threading import Lock, Thread
 from typing import Any
@@ -22,6 +23,12 @@ from typing import Any
 import joblib
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+_WORTH_THREADS = 131_072
+"""Rows or cells from which threads share a pass over them."""
+
+_MOMENT = 2_000_000
+"""Rows or cells that a pass takes some hundredths of a second for."""
 
 
 def available_threads(n_jobs: int | None) -> int:
@@ -82,6 +89,15 @@ def run_parts(
         raise errors[0]
 
 
+def n_parts(work: int, n_threads: int = 1) -> int:
+    """Into how many parts to cut a pass over `work` rows or cells.
+
+    A thread costs more than it brings where there is little to do, and Python acts on an
+    interrupt between parts only: none should take longer than a moment.
+    """
+    return max(n_threads if work > _WORTH_THREADS else 1, -(-work // _MOMENT))
+
+
 def even_bounds(work: np.ndarray, n_parts: int) -> list[int]:
     """Bounds that cut `work` into parts of about the same sum."""
     if n_parts == 1 or not len(work):
@@ -91,29 +107,52 @@ def even_bounds(work: np.ndarray, n_parts: int) -> list[int]:
     return [0, *(np.searchsorted(done, shares) + 1).tolist(), len(work)]
 
 
-_lock = Lock()
-_limit: dict[str, Any] = {"users": 0}
+class _BlasLimit:
+    """A limit on the threads of the linear algebra library, which fits that run at once share.
 
-
-@contextmanager
-def restrained_blas(n_threads: int) -> Iterator[None]:
-    """Run the linear algebra library on half of `n_threads` threads, at least one.
-
-    Fits that run at once share the limit of the first; the last one to end
-    restores what was before.
+    The first one to ask for it sets it; the last one to end restores what was before.
     """
-    with _lock:
-        if "controller" not in _limit:
-            _limit["controller"] = ThreadpoolController()
-        if _limit["users"] == 0:
-            _limit["context"] = _limit["controller"].limit(
-                limits=max(1, n_threads // 2), user_api="blas"
-            )
-        _limit["users"] += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _limit["users"] -= 1
-            if _limit["users"] == 0:
-                _limit.pop("context").restore_original_limits()
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._context: Any = None
+
+    @contextmanager
+    def held(self, n_threads: int) -> Iterator[None]:
+        """Keep the limit while the block runs."""
+        with self._lock:
+            if self._users == 0:
+                self._context = _controller().limit(limits=n_threads, user_api="blas")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._context.restore_original_limits()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """The libraries of this process; to look for them takes longer than a small fit."""
+    return ThreadpoolController()
+
+
+_during_fits = _BlasLimit()
+_during_rounded_steps = _BlasLimit()
+
+
+def restrained_blas(n_threads: int) -> AbstractContextManager[None]:
+    """Run the linear algebra library on half of `n_threads` threads, at least one."""
+    return _during_fits.held(max(1, n_threads // 2))
+
+
+def single_blas_thread() -> AbstractContextManager[None]:
+    """Run the linear algebra library on one thread.
+
+    For what is computed in single precision: how it rounds depends on the number of
+    threads, and a fit that should not depend on it cannot have that in its seventh digit.
+    """
+    return _during_rounded_steps.held(1)

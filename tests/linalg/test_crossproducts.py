@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from dense import DESIGNS, level_blocks, make_model
 
-from skmixed._kernels.cells import sort_pairs
+from skmixed.linalg import cellsums
+from skmixed.linalg.cellsums import order_by_pairs
 
 
 def reassembled(cross):
@@ -94,13 +95,14 @@ def test_read_only_input():
     np.testing.assert_array_equal(reassembled(model.cross()), expected)
 
 
-def test_sort_pairs():
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_order_by_pairs(chunk, monkeypatch):
+    monkeypatch.setattr(cellsums, "_CHUNK", chunk)
     first, second = np.array([2, 0, 2, 1, 0], np.int32), np.array([1, 1, 0, 0, 0], np.int32)
-    start, work = np.zeros(5, np.int64), np.zeros(3, np.int64)
-    partly, rows = np.empty((5, 2), np.int32), np.empty((5, 2), np.int32)
     ranks = np.arange(4, dtype=np.int32), np.arange(2, dtype=np.int32)
-    sort_pairs(first, second, *ranks, start, work, partly, rows)
+    start, rows, cell_start = order_by_pairs(first, ranks[0], second, ranks[1])
     assert start.tolist() == [0, 2, 3, 5, 5]
     assert rows.tolist() == [[4, 0], [1, 1], [3, 0], [2, 0], [0, 1]]
-    sort_pairs(first, second, ranks[0][::-1].copy(), ranks[1], start * 0, work * 0, partly, rows)
+    assert cell_start.tolist() == [0, 2, 3, 5, 5]
+    _, rows, _ = order_by_pairs(first, ranks[0][::-1].copy(), second, ranks[1])
     assert rows[:, 0].tolist() == [2, 0, 3, 4, 1]

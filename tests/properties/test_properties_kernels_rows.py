@@ -33,11 +33,22 @@ def ranked(data: Rows, ranks: list[np.ndarray]) -> Rows:
 
 
 def sorted_pairs(data: Rows, ranks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    start = np.zeros(data.n_levels[0] + 1, np.int64)
-    partly, out = (np.empty((len(data.weights), 2), np.int32) for _ in range(2))
-    work = np.zeros(data.n_levels[1] + 1, np.int64)
-    cells.sort_pairs(*data.codes, *ranks, start, work, partly, out)
-    return start, out
+    """First place of every level and rows in order of pairs, every pass in two parts."""
+    n = len(data.weights)
+    starts = [np.zeros(levels + 1, np.int64) for levels in data.n_levels]
+    parts = ((0, n // 3), (n // 3, n))
+    for codes, rank, start in zip(data.codes, ranks, starts, strict=True):
+        for first, last in parts:
+            cells.count_levels(codes[first:last], rank, start[1:])
+        np.cumsum(start, out=start)
+    partly, out = (np.empty((n, 2), np.int32) for _ in range(2))
+    place = starts[1][:-1].copy()
+    for part in parts:
+        cells.place_by_second(*data.codes, *ranks, *part, place, partly)
+    place = starts[0][:-1].copy()
+    for part in parts:
+        cells.place_by_first(partly, starts[1][1:], *part, place, out)
+    return starts[0], out
 
 
 def counted(data: Rows, start: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -75,7 +86,7 @@ def as_matrix(
 
 @given(rows(), SEEDS)
 @examples(40)
-def test_sort_pairs_and_count_cells(data: Rows, seed: int):
+def test_sort_by_pairs_and_count_cells(data: Rows, seed: int):
     ranks = some_ranks(data, seed)
     first, second = ranked(data, ranks).codes
     start, order = sorted_pairs(data, ranks)
@@ -99,15 +110,17 @@ def test_fill_cells(data: Rows, seed: int, cut: int):
     same(as_matrix(*found, data.n_levels[1]), expected)
 
 
-@given(rows(), SEEDS)
+@given(rows(), SEEDS, st.integers(0, 6))
 @examples(40)
-def test_combine_cells(data: Rows, seed: int):
+def test_combine_cells(data: Rows, seed: int, cut: int):
     ranks = some_ranks(data, seed)
     start, order = sorted_pairs(data, ranks)
     cell_start = counted(data, start, order)
     given_values = np.random.default_rng(seed).standard_normal((len(data.weights), 2, 3))
     levels, values = np.empty(cell_start[-1], np.int32), np.empty((cell_start[-1], 2, 3))
-    cells.combine_cells(start, order, cell_start, given_values, levels, values)
+    cut = min(cut, data.n_levels[0])
+    for part in ((0, cut), (cut, data.n_levels[0])):
+        cells.combine_cells(start, order, cell_start, given_values, *part, levels, values)
     expected = np.zeros((*data.n_levels, 2, 3))
     np.add.at(expected, ranked(data, ranks).codes, given_values)
     expected = expected.transpose(0, 2, 1, 3).reshape(2 * data.n_levels[0], -1)
