@@ -132,6 +132,24 @@ def test_same_standard_deviations_as_direct(name):
         assert abs((found_std / std).mean() - 1.0) < 2e-3
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_covariances_that_are_singular(seed):
+    """Slopes that hardly vary: correlations of one, where products of signs alone go astray."""
+    X, y, _ = make_mixed_regression(n_samples=20_000, groups=(400, 200), random_state=seed)
+    effects = ["(1 + x0 | g0)", "(1 + x0 | g1)"]
+    direct = MixedEffectsVIRegressor(effects, solver="direct").fit(X, y)
+    correlations = direct.variance_components_["corr"].abs()
+    assert correlations.max() == pytest.approx(1.0, abs=1e-6)
+    model = MixedEffectsVIRegressor(effects, solver="iterative").fit(X, y)
+    assert model.converged_
+    assert model.n_iter_ < 20
+    assert abs(model.elbo_ - direct.elbo_) < 3.5 * model.elbo_std_ + 1e-6
+    for group, expected in direct.random_effects_cov_.items():
+        moved = (model.random_effects_cov_[group] - expected).to_numpy()
+        assert np.abs(moved).max() < 1e-3 * expected.loc["Intercept", "Intercept"]
+    np.testing.assert_allclose(model.coef_, direct.coef_, atol=1e-5)
+
+
 def test_sample_weights():
     X, y = make_data("crossed")
     X = X[["x0", "g0", "g1"]]

@@ -196,6 +196,26 @@ class Coordinates:
         total = (inverse @ own @ inverse).sum(axis=0) + cross + cross.T
         return total + np.einsum("lqk,lsk->qs", bent, coarse.reshape(shape))
 
+    def multiplied_blocks(
+        self, number: int, blocks: np.ndarray, scale: np.ndarray, products: np.ndarray
+    ) -> np.ndarray:
+        """Level blocks of R T S S' summed over one of the large factors, (q, q).
+
+        Parameters
+        ----------
+        number : int
+        blocks : ndarray (levels, q, q)
+            Level blocks of R, a symmetric matrix.
+        scale : ndarray (q, q)
+            T of the factor.
+        products : ndarray (levels, q, k)
+            R T times the coarse directions.
+        """
+        inverse = np.linalg.inv(self.matrices[number])
+        coarse = self._directions[self._factors[number].columns].reshape(products.shape)
+        total = np.matmul(blocks @ scale, inverse).sum(axis=0)
+        return total + np.einsum("lqk,kj,lsj->qs", products, self._added, coarse, optimize=True)
+
     def by_level(self, blocks: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
         """Level blocks times vectors (N, m)."""
         out = np.empty(vectors.shape)

@@ -273,21 +273,30 @@ class IterativeSystem:
 
     def is_regular(self, factor: FactorLayout) -> bool:
         """Whether T of a tail factor can be divided by without loss."""
-        smallest = np.linalg.svd(self.scale_factors[factor.position], compute_uv=False)[-1]
+        sizes = np.linalg.svd(self.scale_factors[factor.position], compute_uv=False)
+        return bool(self.is_large_enough(factor, sizes).all())
+
+    def is_large_enough(self, factor: FactorLayout, sizes: np.ndarray) -> np.ndarray:
+        """Which singular values of T of a tail factor can be divided by without loss."""
         if factor in self.tail.large:
             block = self.reduced_blocks[self.tail.large.index(factor)]
             rows = np.diagonal(block, axis1=1, axis2=2).mean()
         else:
             rows = np.diagonal(self.dense)[self.tail.dense_columns(factor)].mean()
-        return bool(rows * smallest**2 > 1e-2)
+        return rows * sizes**2 > 1e-2
 
     @cached_property
+    def raw_coarse_products(self) -> np.ndarray:
+        """(R - half half') T times the coarse directions, (N, k)."""
+        directions = self.solver.coarse.directions
+        given = np.full(directions.shape[1], not self.integrate_fixed)
+        return self.project(self.coordinates.scale(directions), given)
+
+    @property
     def coarse_products(self) -> np.ndarray:
         """H times the coarse directions, (N, k)."""
         directions = self.solver.coarse.directions
-        given = np.full(directions.shape[1], not self.integrate_fixed)
-        products = self.project(self.coordinates.scale(directions), given)
-        return self.coordinates.scale_transposed(products) + directions
+        return self.coordinates.scale_transposed(self.raw_coarse_products) + directions
 
     @property
     def _residual_maker(self) -> tuple[np.ndarray, np.ndarray]:

@@ -124,27 +124,85 @@ class ProbedCovariance:
                 z, x = np.split(system.gathered[:, :, 1:], 2, axis=2)
                 sums = sums + np.einsum("lqm,lsm->qs", x, z) / self._n
             return system.levels.precision_shrunk.sum(axis=0) - 0.5 * (sums + sums.T)
-        scale = system.scale_factors[factor.position]
+        if factor in system.tail.large:
+            return self._large_information(factor)
+        if not system.is_regular(factor):
+            return self._projected_information(factor)
+        inverse = np.linalg.inv(system.scale_factors[factor.position])
+        inner = inverse @ self._dense_blocks(factor).sum(axis=0) @ inverse.T
+        inner = factor.n_levels * np.eye(factor.n_effects) - 0.5 * (inner + inner.T)
+        return inverse.T @ inner @ inverse
+
+    def _large_information(self, factor: FactorLayout) -> np.ndarray:
+        """Information G of a large factor, by the directions in which its effects vary.
+
+        With T = U s V' and K = sum_l (R T H^-1)_ll, as G = T'^-1 (I - H^-1) T^-1 and G T = K:
+        V'(I - H^-1)V / s s' among those directions U, U'K V / s between the others and
+        them, and a projection among the others.
+        """
+        left, sizes, right = np.linalg.svd(self.system.scale_factors[factor.position])
+        n_varying = int(self.system.is_large_enough(factor, sizes).sum())
+        varying, others = np.split(left, [n_varying], axis=1)
+        basis = right[:n_varying].T / sizes[:n_varying]
+        out = np.zeros((factor.n_effects, factor.n_effects))
+        if n_varying:
+            inner = factor.n_levels * np.eye(factor.n_effects) - self._summed_inverse(factor)
+            out += varying @ (basis.T @ inner @ basis) @ varying.T
+        if n_varying < factor.n_effects:
+            projected = self._projected_information(factor)
+            out += others @ (others.T @ projected @ others) @ others.T
+            if n_varying:
+                between = others @ (others.T @ self._summed_products(factor) @ basis) @ varying.T
+                out += between + between.T
+        return out
+
+    def _summed_inverse(self, factor: FactorLayout) -> np.ndarray:
+        """Level blocks of H^-1 summed over a large factor, (Q, Q).
+
+        (S'HS)^-1 is about 2 I - S'HS, of which the blocks are known exactly.
+        """
+        system = self.system
         shape = (factor.n_levels, factor.n_effects, -1)
-        if system.is_regular(factor):
-            inverse = np.linalg.inv(scale)
-            if factor in system.tail.large:
-                # (S'HS)^-1 is about 2 I - S'HS, of which the blocks are known exactly
-                z, x = (v[factor.columns].reshape(shape) for v in self._pairs)
-                rest = x - 2.0 * z + self._forward[factor.columns].reshape(shape)
-                inner = np.einsum("lqm,lsm->qs", rest, z) / self._n
-                number = system.tail.large.index(factor)
-                coordinates = system.coordinates
-                inner += 2.0 * coordinates.squared_blocks(number)
-                inner -= coordinates.system_blocks(number, self._half, system.coarse_products)
-            else:
-                blocks = self._dense_blocks(factor)
-                inner = inverse @ blocks.sum(axis=0) @ inverse.T
-            inner = factor.n_levels * np.eye(factor.n_effects) - 0.5 * (inner + inner.T)
-            return inverse.T @ inner @ inverse
+        z, x = (v[factor.columns].reshape(shape) for v in self._pairs)
+        rest = x - 2.0 * z + self._forward[factor.columns].reshape(shape)
+        out = np.einsum("lqm,lsm->qs", rest, z) / self._n
+        number = system.tail.large.index(factor)
+        out += 2.0 * system.coordinates.squared_blocks(number)
+        out -= system.coordinates.system_blocks(number, self._half, system.coarse_products)
+        return 0.5 * (out + out.T)
+
+    def _summed_products(self, factor: FactorLayout) -> np.ndarray:
+        """Level blocks of R T H^-1 summed over a large factor, (Q, Q).
+
+        (S'HS)^-1 is about I, of which the blocks are known exactly.
+        """
+        system = self.system
+        shape = (factor.n_levels, factor.n_effects, -1)
+        z = self._pairs[0][factor.columns].reshape(shape)
+        rest = self._rest_products[factor.columns].reshape(shape)
+        out = np.einsum("lqm,lsm->qs", rest, z) / self._n
+        number = system.tail.large.index(factor)
+        blocks = system.reduced_blocks[number]
+        half = self._half[factor.columns].reshape(shape)
+        blocks = blocks - np.matmul(half, np.swapaxes(half, 1, 2))
+        raw = system.raw_coarse_products[factor.columns].reshape(shape)
+        return out + system.coordinates.multiplied_blocks(
+            number, blocks, system.scale_factors[factor.position], raw
+        )
+
+    @cached_property
+    def _rest_products(self) -> np.ndarray:
+        """R T S (x - z), (N, m)."""
+        z, x = self._pairs
+        given = np.full(self._n, not self.system.integrate_fixed)
+        return self.system.project(self.system.coordinates.scale(x - z), given)
+
+    def _projected_information(self, factor: FactorLayout) -> np.ndarray:
+        """Information of any tail factor from its products with signs."""
+        shape = (factor.n_levels, factor.n_effects, -1)
         signs = self._signs(factor)
-        products = system.projected(factor, signs)
-        weight = 1.0 if factor in system.tail.small else signs.shape[1]
+        products = self.system.projected(factor, signs)
+        weight = 1.0 if factor in self.system.tail.small else signs.shape[1]
         sums = np.einsum("lqm,lsm->qs", products.reshape(shape), signs.reshape(shape)) / weight
         return 0.5 * (sums + sums.T)
 
