@@ -20,7 +20,7 @@ from skmixed._kernels.cells import (
     place_by_first,
     place_by_second,
 )
-from skmixed.linalg.threads import even_bounds, n_parts, run_parts
+from skmixed.linalg.threads import enough_parts, even_bounds, run_parts
 
 _CHUNK = 131_072
 """Rows whose dense columns are held at a time."""
@@ -275,7 +275,7 @@ def accumulate(
             )
     if not ranked:
         return CellSums(factors, total, own, with_dense, tuple(pairs))
-    orders = [np.argsort(rank) for rank in ranks]
+    orders = [_inverse(rank) for rank in ranks]
     return CellSums(
         factors,
         total,
@@ -295,8 +295,17 @@ def _rank_levels(own: np.ndarray, with_dense: np.ndarray) -> np.ndarray:
     """
     keys = np.round(with_dense[:, 0], 9)
     size = np.round(np.trace(own, axis1=1, axis2=2), 6)
-    rank = np.empty(len(size), np.int32)
-    rank[np.lexsort([*keys.T, -size])] = np.arange(len(size), dtype=np.int32)
+    order = np.arange(len(size))
+    for key in (*keys.T, -size):
+        # as np.lexsort, which keeps an interrupt waiting where there are millions of levels
+        order = order[np.argsort(key[order], kind="stable")]
+    return _inverse(order)
+
+
+def _inverse(order: np.ndarray) -> np.ndarray:
+    """The place of everything in an order."""
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
     return rank
 
 
@@ -321,7 +330,7 @@ def _accumulate_pair(
             effects[first], effects[second], begin, end, levels, values,
         )  # fmt: skip
 
-    run_parts(fill, even_bounds(np.diff(start), n_parts(len(rows), n_threads)), n_threads)
+    run_parts(fill, even_bounds(np.diff(start), enough_parts(len(rows), n_threads)), n_threads)
     return PairCells(first, second, cell_start, levels, values)
 
 
@@ -337,7 +346,7 @@ def _combined(first, second, first_levels, n_first, second_levels, n_second, val
     def combine(begin: int, end: int) -> None:
         combine_cells(start, rows, cell_start, values, begin, end, levels, combined)
 
-    run_parts(combine, even_bounds(np.diff(start), n_parts(len(rows))), 1)
+    run_parts(combine, even_bounds(np.diff(start), enough_parts(len(rows))), 1)
     return PairCells(first, second, cell_start, levels, combined)
 
 

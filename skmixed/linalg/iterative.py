@@ -308,7 +308,12 @@ class IterativeSystem:
 
         As for `SparseTail.gather`, over which it multiplies with (I + D Omega)^-1.
         """
-        return np.matmul(self.levels.shrink, self.tail.gather(large, dense))
+        gathered = self.tail.gather(large, dense)
+        if gathered.shape[1] > 1:
+            return np.matmul(self.levels.shrink, gathered)
+        # the largest array of a fit with millions of levels, made once
+        gathered *= self.levels.shrink
+        return gathered
 
     def follow(self, large: np.ndarray) -> np.ndarray:
         """What the dense part owes to effects of the large factors, (P, m)."""

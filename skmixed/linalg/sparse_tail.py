@@ -20,9 +20,9 @@ from skmixed._kernels.sparse_tail import (
     scatter_cells,
     subtract_product,
 )
-from skmixed.linalg.cellsums import PairCells
+from skmixed.linalg.cellsums import PairCells, row_chunks
 from skmixed.linalg.crossproducts import CrossProducts, FactorLayout
-from skmixed.linalg.threads import even_bounds, run_parts
+from skmixed.linalg.threads import enough_parts, even_bounds, run_parts
 
 _SMALL_EFFECTS = 200
 """Effects of small factors that the dense part may hold."""
@@ -208,13 +208,18 @@ class SparseTail:
         m = dense.shape[1]
         n_levels, n_effects = self.cross.own.shape[:2]
         flat = self.eliminated_dense[:, :, : len(dense)].reshape(n_levels * n_effects, len(dense))
-        out = (flat @ dense).reshape(n_levels, n_effects, m)
+        out = np.empty((n_levels, n_effects, m))
+        rows = out.reshape(len(flat), m)
+        for piece in row_chunks(len(flat)):
+            np.matmul(flat[piece], dense, out=rows[piece])
         vectors = np.ascontiguousarray(vectors)
         run_parts(
             lambda first, last: gather_cells(
                 self.start, self.columns, self.values, vectors, first, last, out
             ),
-            self._bounds,
+            even_bounds(
+                np.diff(self.start) + 1, enough_parts(len(self.columns) * m, self.n_threads)
+            ),
             self.n_threads,
         )
         return out

@@ -89,7 +89,7 @@ def run_parts(
         raise errors[0]
 
 
-def n_parts(work: int, n_threads: int = 1) -> int:
+def enough_parts(work: int, n_threads: int = 1) -> int:
     """Into how many parts to cut a pass over `work` rows or cells.
 
     A thread costs more than it brings where there is little to do, and Python acts on an
