@@ -281,3 +281,27 @@ def test_covariance_at_the_origin():
     np.testing.assert_allclose(
         model.coef_cov_, matrix @ result.coefficient_covariance @ matrix.T, rtol=1e-10
     )
+
+
+@pytest.mark.parametrize("solver", ["direct", "iterative"])
+@pytest.mark.parametrize("distance", [1e-5, 1e-9])
+def test_variances_that_leave_nothing_of_the_noise(solver, distance):
+    """Steps to where a level's equations are singular are taken back without a word of NumPy."""
+    y = np.array([0.17837053765308816, 0.4885197726816657, 0.7348589547197624])
+    data = pd.DataFrame(
+        {
+            "x": y + distance * np.array([1.0, -1.0, 0.5]),
+            "g": [0, 0, 1],
+            "h": [0, 0, 1],
+            "k": np.array(["a", 1.0, 1.0], object),
+        }
+    )
+    model = MixedEffectsVIRegressor(
+        formula="1 + x + (x || g) + (1 || h) + (x || k)", solver=solver, n_probes=3, max_iter=30
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(data, y)
+    assert caught
+    assert not any(issubclass(warning.category, RuntimeWarning) for warning in caught)
+    assert np.isfinite(model.predict(data)).all()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed._kernels.elimination import shrink_levels
+from skmixed.linalg.system import SingularSystemError
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,15 @@ class EliminatedLevels:
 
     @classmethod
     def of(cls, own: np.ndarray, scale: np.ndarray) -> EliminatedLevels:
-        """From a factor's cross-products (L, Q, Q) and its T (Q, Q)."""
+        """From a factor's cross-products (L, Q, Q) and its T (Q, Q).
+
+        Raises
+        ------
+        SingularSystemError
+            When T is so large that nothing is left of the identity.
+        """
         shrink, omega, precision = (np.empty_like(own) for _ in range(3))
         log_det = shrink_levels(own, scale, shrink, omega, precision)
+        if not np.isfinite(log_det):
+            raise SingularSystemError("the levels are singular at these variance parameters")
         return cls(shrink, omega, precision, log_det)
