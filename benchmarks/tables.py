@@ -7,7 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-DIGITS = {"median s": 3, "min s": 3, "times ours": 1, "log-lik.": 3, "seconds": 2, "peak MiB": 0}
+DIGITS = {
+    "median s": 3,
+    "min s": 3,
+    "times ours": 1,
+    "log-lik.": 3,
+    "seconds": 2,
+    "longest wait": 2,
+    "peak MiB": 0,
+}
 DEFAULT_DIGITS = 5
 
 
