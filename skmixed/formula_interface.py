@@ -13,7 +13,7 @@ from skmixed.design.functions import apply_functions
 from skmixed.formula import FormulaError, parse_formula
 from skmixed.likelihoods import family_names
 from skmixed.regressor import MixedEffectsVIRegressor
-from skmixed.validation import check_choice, check_response
+from skmixed.validation import check_case_weights, check_choice, check_response
 
 
 def mixed(
@@ -98,7 +98,7 @@ def mixed(
             )
         frame, response = frame[complete], response[complete]
         if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[complete]
+            sample_weight = check_case_weights(sample_weight, table.n_rows)[complete]
     if spec.response.functions and not classes:
         response = check_response(response, len(response))
         response = apply_functions(response, spec.response.functions, response_column)

@@ -174,7 +174,7 @@ def check_case_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
     if (weights < 0).any():
         row = int((weights < 0).argmax())
         raise ValueError(
-            f"sample_weight is {weights[row]!r} in row {row}; case weights count rows "
+            f"sample_weight is {float(weights[row])!r} in row {row}; case weights count rows "
             "and cannot be negative."
         )
     if not weights.any():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from skmixed import MixedEffectsVIRegressor, RandomEffect, mixed
+from skmixed.formula import FormulaError
 
 
 def make_frame(n=150, seed=0):
@@ -235,6 +236,7 @@ def test_without_intercept():
         ({"noise_scale": 0.0}, "noise_scale=0.0 must be a positive number"),
         ({"noise_scale": np.nan}, "noise_scale=nan"),
         ({"max_iter": 0}, "max_iter=0"),
+        ({"n_jobs": 0}, "n_jobs=0 leaves no thread"),
         ({"tol": -1.0}, "tol=-1.0"),
         ({"fit_intercept": 1}, "fit_intercept=1 must be True or False"),
         ({"warm_start": "yes"}, "warm_start='yes'"),
@@ -275,6 +277,16 @@ def test_text_in_a_fixed_column_of_new_data():
         model.predict(frame.assign(x=np.nan))
 
 
+def test_text_among_numbers_in_training_data():
+    """The first value that is no number is named, not the first of the column."""
+    frame, y = make_frame()
+    typo = frame["x"].astype(object)
+    typo.iloc[7] = "1,5"
+    for parameters in ({"random_effects": ["school", "pupil"]}, {"formula": "log(x)"}):
+        with pytest.raises(ValueError, match=r"Column 'x'.*row 7 holds '1,5'"):
+            MixedEffectsVIRegressor(**parameters).fit(frame.assign(x=typo), y)
+
+
 def test_groups_of_another_type_in_new_data():
     """Numbers written as text are other labels; whole floats are the same numbers."""
     frame, y = make_frame()
@@ -285,3 +297,71 @@ def test_groups_of_another_type_in_new_data():
         as_text = model.predict(frame.assign(pupil=frame["pupil"].astype(str)))
     np.testing.assert_array_equal(as_float, model.predict(frame))
     np.testing.assert_array_equal(as_text, model.predict(frame, include=["school"]))
+
+
+def test_functions_of_the_response_in_a_formula():
+    frame, y = make_frame()
+    positive = np.exp(y)
+    found = mixed("log(y) ~ x + (1 | school)", frame.assign(y=positive))
+    expected = mixed("y ~ x + (1 | school)", frame.assign(y=np.log(positive)))
+    assert found.elbo_ == pytest.approx(expected.elbo_, rel=1e-12)
+    with pytest.raises(FormulaError, match="names no response"):
+        mixed("x + (1 | school)", frame)
+
+
+@pytest.mark.parametrize("kind", ["array", "series", "scalar", "none"])
+def test_weights_of_dropped_rows_are_dropped(kind):
+    frame, y = make_frame()
+    data = frame.assign(y=y)
+    data.loc[[3, 70], "x"] = np.nan
+    weights = np.random.default_rng(1).integers(1, 4, len(data)).astype(float)
+    given = {"array": weights, "series": pd.Series(weights, index=data.index[::-1]), "scalar": 2.0}
+    weight = given.get(kind)
+    found = mixed("y ~ x + (1 | school)", data, missing="drop", sample_weight=weight)
+    kept = data["x"].notna().to_numpy()
+    expected = MixedEffectsVIRegressor(formula="x + (1 | school)").fit(
+        data[kept],
+        data["y"][kept],
+        sample_weight=np.broadcast_to(1.0 if weight is None else weight, len(data))[kept],
+    )
+    assert found.elbo_ == expected.elbo_
+    with pytest.raises(ValueError, match=r"expected \(150,\): one weight a row"):
+        mixed("y ~ x + (1 | school)", data, missing="drop", sample_weight=weights[1:])
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.full((150, 2), 1.0), "1D array or scalar"),
+        (np.zeros(150), "at least one non-zero"),
+        (np.linspace(-1.0, 1.0, 150), r"is -1.0.* in row 0"),
+        (np.geomspace(1e-20, 1e20, 150), "lose the small ones"),
+        (np.full(150, 1e200), "divide all weights"),
+        (["a"] * 150, "sample_weight cannot be read as an array of numbers"),
+    ],
+)
+def test_weights_that_are_none(weights, message):
+    frame, y = make_frame()
+    with pytest.raises(ValueError, match=message):
+        MixedEffectsVIRegressor(["school", "pupil"]).fit(frame, y, sample_weight=weights)
+
+
+def test_random_effects_that_are_none():
+    with pytest.raises(ValueError, match="neither an intercept nor a slope"):
+        RandomEffect("g", intercept=False)
+    with pytest.raises(ValueError, match="covariance='full' of RandomEffect on 'g'"):
+        RandomEffect("g", covariance="full")
+    frame, y = make_frame()
+    together = MixedEffectsVIRegressor([RandomEffect(["school", "pupil"])], formula=None)
+    found = together.fit(frame[["school", "pupil"]], y)
+    expected = MixedEffectsVIRegressor(["(1 | school:pupil)"]).fit(frame[["school", "pupil"]], y)
+    assert found.elbo_ == expected.elbo_
+
+
+def test_warm_start_of_another_model():
+    """What an earlier fit found is of no use where the effects are others."""
+    frame, y = make_frame()
+    model = MixedEffectsVIRegressor(["school", "pupil"], warm_start=True).fit(frame, y)
+    model.set_params(random_effects=["(1 + x | school)", "pupil"]).fit(frame, y)
+    cold = MixedEffectsVIRegressor(["(1 + x | school)", "pupil"]).fit(frame, y)
+    assert model.elbo_ == pytest.approx(cold.elbo_, rel=1e-10)

@@ -253,10 +253,10 @@ def refuse_categorical(table: Table, columns: Iterable[Any]) -> None:
     """
     for column in columns:
         if table.is_categorical(column):
-            values = table.ids(column)
+            row, value = table.first_non_number(column)
             raise ValueError(
-                f"Column {column!r} is not numeric (its first value is {values[0]!r}) and cannot "
-                "be a fixed effect as it is; name it in random_effects to group the rows by it, "
+                f"Column {column!r} is not numeric (row {row} holds {value!r}) and cannot be a "
+                "fixed effect as it is; name it in random_effects to group the rows by it, "
                 "encode it with OneHotEncoder in a Pipeline, or write the model as formula=..., "
                 "where it is coded by treatment contrasts."
             )

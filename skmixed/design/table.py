@@ -267,7 +267,7 @@ class Table:
         elif is_numeric_dtype(values.dtype):
             return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
         if self.is_categorical(position) or _is_calendar(values):
-            row, value = self._first_non_number(values)
+            row, value = self.first_non_number(position)
             raise ValueError(
                 f"Column {self.names[position]!r} cannot be read as numbers: row {row} holds "
                 f"{value!r}; convert the column to numbers, or use it as a grouping column in "
@@ -370,7 +370,22 @@ class Table:
                 )
         return any(not _is_number(value) for value in values[~pd.isna(values)])
 
-    def _first_non_number(self, values: Any) -> tuple[int, Any]:
+    def first_non_number(self, key: Any) -> tuple[int, Any]:
+        """Row and value of the first entry of a column that is not a number.
+
+        Parameters
+        ----------
+        key : str or int
+            Label or position of a column that has one.
+
+        Returns
+        -------
+        row : int
+            Its position in the data the user passed.
+        value : object
+            The entry.
+        """
+        values = self._column(self.position(key))
         present = np.flatnonzero(~np.asarray(pd.isna(values))).tolist() or [0]
         # In a pandas category of numbers the first value stands for all of them.
         found = next((row for row in present if not _is_number(values[row])), present[0])

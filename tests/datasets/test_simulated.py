@@ -342,3 +342,9 @@ def test_data_do_not_depend_on_the_size_of_the_chunks(make, monkeypatch):
     whole = make(random_state=1)[1]
     monkeypatch.setattr("skmixed.datasets.truth.CHUNK_ROWS", 64)
     pd.testing.assert_series_equal(make(random_state=1)[1], whole)
+
+
+def test_a_single_factor_by_its_number_of_levels():
+    one = make_mixed_regression(50, groups=5, random_state=0)
+    other = make_mixed_regression(50, groups=(5,), random_state=0)
+    pd.testing.assert_frame_equal(one[0], other[0])

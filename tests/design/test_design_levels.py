@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skmixed.design import levels
 from skmixed.design.integers import IntegerLookup, learn_integers
 from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.levels import LevelEncoder
@@ -327,3 +328,10 @@ def test_a_column_of_insteval_size_is_encoded_in_a_moment():
         seconds.append(time.perf_counter() - start)
     # It takes a quarter of a millisecond; a wide margin for loaded machines.
     assert min(seconds) < 0.01
+
+
+def test_more_levels_than_codes_can_count(monkeypatch):
+    monkeypatch.setattr(levels, "_MOST_LEVELS", 2)
+    learn(["a", "b", "a"])
+    with pytest.raises(ValueError, match="'g' has 3 levels, more than the 2 that int32"):
+        learn(["a", "b", "c"])

@@ -249,3 +249,15 @@ def test_refuses_what_cannot_be_compared(sleep, rows):
     ]
     with pytest.raises(ValueError, match=r"Poisson.*Gaussian.*one family"):
         compare_models(*models)
+
+
+def test_long_models_are_shortened():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.standard_normal((80, 15)), columns=[f"x{i}" for i in range(15)])
+    y = rng.standard_normal(80)
+    large, small = (
+        MixedEffectsVIRegressor(None, method="ml").fit(X.iloc[:, :k], y) for k in (15, 3)
+    )
+    text = str(compare_models(small, large))
+    assert "more)" in text
+    assert "x14" not in text
