@@ -381,8 +381,8 @@ def test_comparisons_that_are_refused(model):
         EffectsComparisonDisplay.from_estimators(model, twice, "g0", names=("ours", "theirs"))
 
 
-def test_nothing_to_show():
+def test_no_row_to_show():
     X, y, _ = make_mixed_regression(60, 1, (6,), random_state=0)
     model = MixedEffectsVIRegressor(["g0"]).fit(X, y)
-    with pytest.raises(ValueError, match="sample_weight is 0 in every row"):
+    with pytest.raises(ValueError, match="at least one non-zero number"):
         ResidualsDisplay.from_estimator(model, X, y, sample_weight=np.zeros(60))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmixed.design import Design, take_rows
+from skmixed.validation import check_case_weights
 
 _LONGEST_LABEL = 30
 
@@ -73,12 +74,8 @@ def rows_of(
     """
     model = fitted_model(estimator)
     n_rows = _num_samples(X)
-    weights = np.ones(n_rows)
-    if sample_weight is not None:
-        weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+    weights = check_case_weights(sample_weight, n_rows)
     used = np.flatnonzero(weights)
-    if not len(used):
-        raise ValueError("sample_weight is 0 in every row; give a row that is to be shown weight.")
     response = model._fitted_target(y, n_rows, used)
     if subsample is not None and subsample < len(used):
         generator = np.random.default_rng(0) if rng is None else rng
