@@ -50,8 +50,12 @@ LEFT_OUT = object()
 
 
 def with_state(model, **changes):
-    """A copy of a model as if it had been stored with other entries."""
-    state = model.__getstate__() | changes
+    """A copy of a model as if it had been stored with other entries, in format 1.
+
+    That has no checksum, which would tell before anything else is looked at.
+    """
+    without = {"_skmixed_format": 1, "_skmixed_checksum": LEFT_OUT}
+    state = model.__getstate__() | without | changes
     empty = type(model).__new__(type(model))
     empty.__setstate__({name: value for name, value in state.items() if value is not LEFT_OUT})
     return empty

@@ -199,6 +199,36 @@ def test_a_torn_pickle_is_refused(model, share):
         pickle.loads(stored[: int(share * len(stored))])
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "parts", "ordinal"])
+def test_no_flipped_bit_goes_unnoticed(kind):
+    """A file with a wrong bit does not load, or the bit was of no consequence."""
+    model = fitted(kind)
+    stored = pickle.dumps(model, protocol=4)
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for position in rng.choice(len(stored), 400, replace=False):
+        damaged = bytearray(stored)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        try:
+            loaded = pickle.loads(bytes(damaged))
+            found = loaded.predict(X), loaded.sample_y(X, random_state=0)
+        except Exception:
+            n_refused += 1
+            continue
+        np.testing.assert_array_equal(found[0], model.predict(X))
+        np.testing.assert_array_equal(found[1], model.sample_y(X, random_state=0))
+    assert n_refused > 300
+
+
+@pytest.mark.parametrize("name", ["intercept_", "coef_"])
+def test_a_number_that_is_wrong(model, name):
+    """It has the right shape and type, and only the checksum tells."""
+    state = model.__getstate__() | {name: getattr(model, name) + 1e-12}
+    empty = type(model).__new__(type(model))
+    with pytest.raises(ValueError, match="does not have its checksum"):
+        empty.__setstate__(state)
+
+
 def test_every_array_of_the_fit_is_checked(model):
     """A field added later has to be thought of here, or be known not to matter to kernels."""
     unchecked = {"elbo_path", "gradient_path", "parameters", "moments"}

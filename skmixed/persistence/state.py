@@ -12,10 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-FORMAT = 1
-"""Number of the layout of the state; to be raised when an older version could not read it."""
+from skmixed.persistence.checksum import checksum_of
+
+FORMAT = 2
+"""Number of the layout of the state; to be raised when an older version could not read it.
+
+Format 1 had no checksum.
+"""
 
 _FORMAT_KEY = "_skmixed_format"
+_CHECKSUM_KEY = "_skmixed_checksum"
 
 
 class PersistentMixin(ABC):
@@ -38,13 +44,17 @@ class PersistentMixin(ABC):
         if self._fitted_marker in state:
             for name in self._derived:
                 state.pop(name, None)
-        state[_FORMAT_KEY] = FORMAT
-        return state
+        return {**state, _CHECKSUM_KEY: checksum_of(state), _FORMAT_KEY: FORMAT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        number = state.pop(_FORMAT_KEY, None)
+        number, checksum = state.pop(_FORMAT_KEY, None), state.pop(_CHECKSUM_KEY, None)
         _refuse_format(type(self).__name__, number)
+        if number > 1 and checksum != checksum_of(state):
+            raise ValueError(
+                f"The stored {type(self).__name__} is damaged or was altered: its content does not "
+                "have its checksum. Load it from an intact copy, or fit the model again."
+            )
         super().__setstate__(state)  # type: ignore[misc]
         try:
             self._restore()
@@ -61,7 +71,7 @@ class PersistentMixin(ABC):
 
 def _refuse_format(name: str, number: Any) -> None:
     """Refuse states that this version cannot read."""
-    if type(number) is int and number == FORMAT:
+    if type(number) is int and 1 <= number <= FORMAT:
         return
     if type(number) is int and number > FORMAT:
         raise ValueError(
@@ -70,8 +80,8 @@ def _refuse_format(name: str, number: Any) -> None:
         )
     found = "no format number" if number is None else f"the format {number!r}"
     raise ValueError(
-        f"The stored {name} has {found}, and this version of skmixed reads format {FORMAT}: it "
-        "was written by a development version, or altered. Fit the model again."
+        f"The stored {name} has {found}, and this version of skmixed reads formats up to "
+        f"{FORMAT}: it was written by a development version, or altered. Fit the model again."
     )
 
 

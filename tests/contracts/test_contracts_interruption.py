@@ -177,8 +177,13 @@ def test_kill9_checkpoint(tmp_path):
     assert done == CHUNKS
     assert resumed.elbo_ == reference.elbo_
     np.testing.assert_array_equal(resumed.predict(data[columns]), reference.predict(data[columns]))
-    # a file that was not written to its end is no model
+    # a file that was not written to its end is no model, nor one with a page that was not
     whole = file.read_bytes()
     for share in (0.01, 0.5, 0.999):
         with pytest.raises((EOFError, pickle.UnpicklingError)):
             pickle.loads(whole[: int(share * len(whole))])
+    numbers = resumed.fit_result_.coupling.tobytes()
+    place = whole.index(numbers)
+    torn = whole[:place] + bytes(len(numbers)) + whole[place + len(numbers) :]
+    with pytest.raises(ValueError, match="does not have its checksum"):
+        pickle.loads(torn)
