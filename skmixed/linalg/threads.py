@@ -22,7 +22,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _WORTH_THREADS = 131_072
 """Rows or cells from which threads share a pass over them."""
@@ -116,14 +116,17 @@ class _BlasLimit:
     def __init__(self) -> None:
         self._lock = Lock()
         self._users = 0
-        self._context: Any = None
+        self._limiter: Any = None
 
     @contextmanager
     def held(self, n_threads: int) -> Iterator[None]:
-        """Keep the limit while the block runs."""
+        """Keep to `n_threads`, or to less where less was allowed, while the block runs."""
         with self._lock:
             if self._users == 0:
-                self._context = _controller().limit(limits=n_threads, user_api="blas")
+                controller = _controller()
+                allowed = [library["num_threads"] for library in controller.info()]
+                with _in_control():
+                    self._limiter = controller.limit(limits=min([n_threads, *allowed]))
             self._users += 1
         try:
             yield
@@ -131,13 +134,32 @@ class _BlasLimit:
             with self._lock:
                 self._users -= 1
                 if self._users == 0:
-                    self._context.restore_original_limits()
+                    with _in_control():
+                        self._limiter.restore_original_limits()
 
 
 @cache
 def _controller() -> ThreadpoolController:
     """The libraries of this process; to look for them takes longer than a small fit."""
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def _in_control() -> Iterator[None]:
+    """Let this thread change limits, and any other one afterwards.
+
+    From version 3.8 on threadpoolctl ignores all threads but the first that set one, until that
+    says that it is done; but the fit that sets a limit need not be the one that restores it.
+    """
+    release = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if release is None:
+        yield
+        return
+    release(force=True)
+    try:
+        yield
+    finally:
+        release(force=True)
 
 
 _during_fits = _BlasLimit()

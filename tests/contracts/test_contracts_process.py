@@ -196,6 +196,20 @@ def test_determinism_threads(kind):
         np.testing.assert_allclose(by_threads[n_jobs][0], by_threads[1][0], rtol=1e-10, atol=1e-10)
 
 
+def test_determinism_in_another_thread():
+    """Bit for bit what the first thread finds, before and after one did."""
+    data = crossed(seed=5)
+
+    def fit():
+        return results_of(mixed("y ~ x1 + x2 + (1 | a) + (1 + x1 | b)", data, n_jobs=2), data)
+
+    expected = fit()
+    with ThreadPoolExecutor(2) as pool:
+        for found in [pool.submit(fit) for _ in range(4)]:
+            np.testing.assert_array_equal(found.result(), expected)
+        np.testing.assert_array_equal(fit(), expected)
+
+
 def test_determinism_threads_of_processes():
     """The variables that limit threads from outside give the same fits too."""
     limits = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
