@@ -177,8 +177,13 @@ class IterativeSystem:
 
         return solve(multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, keep_basis)
 
-    def project(self, effects: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """(R - half half') times effects (N, m); without beta's part for `given` columns."""
+    def project(self, effects: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
+        """(R - half half') times effects (N, m); without beta's part for `given` columns.
+
+        None: for all columns, where beta is a point.
+        """
+        if given is None:
+            given = np.full(effects.shape[1], not self.integrate_fixed)
         products = self.tail.multiply(effects, self.levels.omega_shrunk)
         explained = self.part.half.T @ effects
         explained[self.tail.n_small :, given] = 0.0
@@ -288,9 +293,7 @@ class IterativeSystem:
     @cached_property
     def raw_coarse_products(self) -> np.ndarray:
         """(R - half half') T times the coarse directions, (N, k)."""
-        directions = self.solver.coarse.directions
-        given = np.full(directions.shape[1], not self.integrate_fixed)
-        return self.project(self.coordinates.scale(directions), given)
+        return self.project(self.coordinates.scale(self.solver.coarse.directions))
 
     @property
     def coarse_products(self) -> np.ndarray:

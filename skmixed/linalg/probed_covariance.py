@@ -194,8 +194,7 @@ class ProbedCovariance:
     def _rest_products(self) -> np.ndarray:
         """R T S (x - z), (N, m)."""
         z, x = self._pairs
-        given = np.full(self._n, not self.system.integrate_fixed)
-        return self.system.project(self.system.coordinates.scale(x - z), given)
+        return self.system.project(self.system.coordinates.scale(x - z))
 
     def _projected_information(self, factor: FactorLayout) -> np.ndarray:
         """Information of any tail factor from its products with signs."""

@@ -51,18 +51,18 @@ class PersistentMixin(ABC):
         number, checksum = state.pop(_FORMAT_KEY, None), state.pop(_CHECKSUM_KEY, None)
         _refuse_format(type(self).__name__, number)
         if number > 1 and checksum != checksum_of(state):
-            raise ValueError(
-                f"The stored {type(self).__name__} is damaged or was altered: its content does not "
-                "have its checksum. Load it from an intact copy, or fit the model again."
-            )
+            raise self._damaged("its content does not have its checksum")
         super().__setstate__(state)  # type: ignore[misc]
         try:
             self._restore()
         except (AttributeError, KeyError, IndexError, TypeError, OverflowError) as error:
-            raise ValueError(
-                f"The stored {type(self).__name__} is damaged or was altered: {error!r}. Load it "
-                "from an intact copy, or fit the model again."
-            ) from error
+            raise self._damaged(repr(error)) from error
+
+    def _damaged(self, what: str) -> ValueError:
+        return ValueError(
+            f"The stored {type(self).__name__} is damaged or was altered: {what}. Load it "
+            "from an intact copy, or fit the model again."
+        )
 
     @abstractmethod
     def _restore(self) -> None:
