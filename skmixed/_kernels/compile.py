@@ -1,9 +1,12 @@
 """The one place that says how kernels are compiled."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from numba import njit
+
+from skmixed._kernels.cache import KernelCache
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 """Kernels run without the interpreter lock. Fast-math stays off: it would let the
@@ -15,7 +18,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     Where no directory can be written to, it is compiled in every process anew.
     """
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:
-        return njit(**_OPTIONS)(function)
+    compiled: Any = njit(**_OPTIONS)(function)
+    if compiled is not function:  # as it is where compilation is switched off
+        with suppress(RuntimeError):
+            compiled._cache = KernelCache(function)
+    return compiled

@@ -265,8 +265,9 @@ def test_no_compiled_classes():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         assert "jitclass" not in text, path
-        assert "import numba" not in text, path
-        assert "from numba" not in text or path.name == "compile.py", path
+        if path.name not in ("cache.py", "compile.py"):
+            assert "import numba" not in text, path
+            assert "from numba" not in text, path
 
 
 NO_NETWORK = (
