@@ -11,10 +11,25 @@ faster than quadratically: with G the derivative by Omega, the gradient by T is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from skmixed.linalg.crossproducts import FactorLayout
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Parameters of one factor: their positions in theta, rows and columns of T, (m,) each."""
+
+    positions: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def between(self, begin: int, stop: int) -> Entries:
+        """Those of the covariance block from row `begin` to `stop`."""
+        own = (self.rows >= begin) & (self.rows < stop)
+        return Entries(self.positions[own], self.rows[own], self.columns[own])
 
 
 @dataclass(frozen=True)
@@ -50,22 +65,37 @@ class CovarianceParameters:
         ]
         return cls(factors, tuple(entries))
 
-    @property
+    @cached_property
+    def entries_by_factor(self) -> tuple[Entries, ...]:
+        """The entries as arrays."""
+        table = np.array(self.entries, int).reshape(-1, 3)
+        found = []
+        for f in range(len(self.factors)):
+            positions = np.flatnonzero(table[:, 0] == f)
+            found.append(Entries(positions, table[positions, 1], table[positions, 2]))
+        return tuple(found)
+
+    @cached_property
     def symmetric(self) -> np.ndarray:
         """Which parameters are alone in their column of T: their sign means nothing."""
-        columns = [(f, column) for f, _, column in self.entries]
-        return np.array([columns.count(column) == 1 for column in columns], bool)
+        alone = np.zeros(len(self.entries), bool)
+        for own in self.entries_by_factor:
+            alone[own.positions] = np.bincount(own.columns)[own.columns] == 1
+        return alone
 
     def to_scale_factors(self, theta: np.ndarray) -> list[np.ndarray]:
         """The matrices T, one a grouping factor."""
         scales = [np.zeros((factor.n_effects, factor.n_effects)) for factor in self.factors]
-        for value, (f, row, column) in zip(theta, self.entries, strict=True):
-            scales[f][row, column] = value
+        for scale, own in zip(scales, self.entries_by_factor, strict=True):
+            scale[own.rows, own.columns] = theta[own.positions]
         return scales
 
     def from_scale_factors(self, scales: list[np.ndarray]) -> np.ndarray:
         """Inverse of `to_scale_factors`."""
-        return np.array([scales[f][row, column] for f, row, column in self.entries])
+        theta = np.empty(len(self.entries))
+        for scale, own in zip(scales, self.entries_by_factor, strict=True):
+            theta[own.positions] = scale[own.rows, own.columns]
+        return theta
 
     def from_covariances(self, covariances: list[np.ndarray]) -> np.ndarray:
         """theta of relative covariance matrices, singular ones included."""
@@ -95,12 +125,12 @@ class CovarianceParameters:
 
     def curvature(self, derivatives: list[np.ndarray]) -> np.ndarray:
         """The part of the second derivative by theta that comes from Omega = T T'."""
-        m = len(self.entries)
-        out = np.zeros((m, m))
-        for j, (f, row, column) in enumerate(self.entries):
-            for k, (other, other_row, other_column) in enumerate(self.entries):
-                if f == other and column == other_column:
-                    out[j, k] = 2.0 * derivatives[f][row, other_row]
+        out = np.zeros((len(self.entries), len(self.entries)))
+        for derivative, own in zip(derivatives, self.entries_by_factor, strict=True):
+            same_column = own.columns[:, None] == own.columns
+            out[np.ix_(own.positions, own.positions)] = (
+                2.0 * derivative[np.ix_(own.rows, own.rows)] * same_column
+            )
         return out
 
     def tangents(self, theta: np.ndarray) -> list[tuple[FactorLayout, np.ndarray]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.linalg.crossproducts import FactorLayout
 from skmixed.linalg.system import SingularSystemError
 from skmixed.linalg.working import Loadings, WorkingRows
 from skmixed.posteriors.base import Place, PosteriorCovariance
+
+_LEAST_DIAGONAL = 1e-13
+"""Size to which the diagonal of T is raised before it is inverted."""
 
 
 class MeanFieldPosterior:
@@ -33,7 +35,7 @@ class MeanFieldPosterior:
         for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
             precisions = cross.effect_precisions(factor)
             for begin, stop in factor.blocks:
-                total += _block_log_det(precisions[:, begin:stop], scale[begin:stop, begin:stop])
+                total += _Block(precisions[:, begin:stop], scale[begin:stop, begin:stop]).log_det()
         if place.integrate_fixed:
             total += np.linalg.slogdet(cross.fixed_products)[1] if cross.n_fixed else 0.0
         return float(total)
@@ -41,31 +43,25 @@ class MeanFieldPosterior:
     def log_det_derivatives(
         self, place: Place, average_information: np.ndarray, coarse: bool
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Exact gradient; the Hessian by central differences of it (blocks are small)."""
-        system, parameters, theta = place.system, place.parameters, place.theta
-        precisions = [system.cross.effect_precisions(f) for f in parameters.factors]
-
-        def gradient_at(point: np.ndarray) -> np.ndarray:
-            scales = parameters.to_scale_factors(point)
-            slopes = [
-                _log_det_slope(factor, p, scale)
-                for factor, p, scale in zip(parameters.factors, precisions, scales, strict=True)
-            ]
-            return parameters.from_scale_factors(slopes)
-
-        gradient = gradient_at(theta)
-        hessian = np.empty((len(theta), len(theta)))
-        for j in range(len(theta)):
-            step = np.zeros_like(theta)
-            step[j] = 1e-5 * max(abs(theta[j]), 1e-6)
-            hessian[j] = (gradient_at(theta + step) - gradient_at(theta - step)) / (2 * step[j])
-        derivatives = [
-            _log_det_by_omega(factor, p, scale)
-            for factor, p, scale in zip(
-                parameters.factors, precisions, system.scale_factors, strict=True
-            )
-        ]
-        return gradient, 0.5 * (hessian + hessian.T), derivatives
+        """Exact gradient and Hessian, block by block."""
+        system, parameters = place.system, place.parameters
+        gradient, hessian = np.zeros_like(place.theta), np.zeros(2 * place.theta.shape)
+        by_omega = []
+        for factor, scale, entries in zip(
+            parameters.factors, system.scale_factors, parameters.entries_by_factor, strict=True
+        ):
+            precisions = system.cross.effect_precisions(factor)
+            derivative = np.zeros_like(scale)
+            for begin, stop in factor.blocks:
+                here = slice(begin, stop)
+                block = _Block(precisions[:, here], scale[here, here])
+                derivative[here, here] = block.log_det_by_omega()
+                own = entries.between(begin, stop)
+                slope, curvature = block.log_det_derivatives(own.rows - begin, own.columns - begin)
+                gradient[own.positions] = slope
+                hessian[np.ix_(own.positions, own.positions)] = curvature
+            by_omega.append(derivative)
+        return gradient, hessian, by_omega
 
     def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
         """Nothing: the Hessian is exact."""
@@ -107,60 +103,85 @@ class MeanFieldPosterior:
             precisions = cross.effect_precisions(factor)
             blocks = np.zeros((factor.n_levels, factor.n_effects, factor.n_effects))
             for begin, stop in factor.blocks:
-                inverse = _precision_diagonal(scale[begin:stop, begin:stop])
-                for j in range(begin, stop):
-                    with np.errstate(divide="ignore"):
-                        blocks[:, j, j] = 1.0 / (precisions[:, j] + inverse[j - begin])
+                here = np.arange(begin, stop)
+                variances = _Block(precisions[:, here], scale[begin:stop, begin:stop]).variances()
+                blocks[:, here, here] = variances
             levels.append(blocks)
         return tuple(levels)
 
 
-def _precision_diagonal(scale: np.ndarray) -> np.ndarray:
-    """Diagonal of (T T')^-1; infinite where T is zero."""
-    if scale.shape[0] == 1:
-        with np.errstate(divide="ignore"):
-            return 1.0 / scale.ravel() ** 2
-    return (np.linalg.inv(_regular(scale)) ** 2).sum(axis=0)
+class _Block:
+    """The effects of one covariance block: their log determinant, and what follows from it.
 
+    With N the inverse of T whose columns are divided by its diagonal, so that there are ones
+    on the diagonal of N, (Omega^-1)_jj = s_j / T_jj^2 with s_j the sum of squares of column j
+    of N, and the log determinant is
 
-def _regular(scale: np.ndarray) -> np.ndarray:
-    """T with a diagonal kept away from zero, where its inverse would overflow."""
-    regular = scale.copy()
-    diagonal = np.diagonal(scale)
-    np.fill_diagonal(regular, np.where(diagonal < 0, -1.0, 1.0) * np.maximum(abs(diagonal), 1e-7))
-    return regular
+        sum_levels sum_j log(d_j T_jj^2 + s_j),
 
+    where nothing grows as a variance goes to zero. Column j of N does not depend on T_jj, and
+    its derivative by T_rc is -R_:r N_cj otherwise, with R = T^-1.
 
-def _block_log_det(precisions: np.ndarray, scale: np.ndarray) -> float:
-    if scale.shape[0] == 1:
-        return float(np.log1p(precisions * scale[0, 0] ** 2).sum())
-    regular = _regular(scale)
-    log_omega = 2.0 * np.log(np.abs(np.diagonal(regular))).sum()
-    inner = np.log(precisions + _precision_diagonal(regular)).sum()
-    return float(len(precisions) * log_omega + inner)
+    Parameters
+    ----------
+    precisions : ndarray (L, q)
+        Diagonal cross-products d of the levels.
+    scale : ndarray (q, q)
+        T, with Omega = T T'.
+    """
 
+    def __init__(self, precisions: np.ndarray, scale: np.ndarray) -> None:
+        self._diagonal = np.diagonal(scale)
+        sign = np.where(self._diagonal < 0.0, -1.0, 1.0)
+        self._regular = sign * np.maximum(np.abs(self._diagonal), _LEAST_DIAGONAL)
+        self._inverse = np.linalg.inv(scale + np.diag(self._regular - self._diagonal))
+        self._unit = self._inverse * self._regular
+        self._squares = (self._unit**2).sum(axis=0)
+        self._precisions = precisions
+        self._terms = precisions * self._regular**2 + self._squares
 
-def _log_det_by_omega(
-    factor: FactorLayout, precisions: np.ndarray, scale: np.ndarray
-) -> np.ndarray:
-    """Derivative of the log determinant by Omega, (q, q)."""
-    derivative = np.zeros_like(scale)
-    for begin, stop in factor.blocks:
-        here = slice(begin, stop)
-        block = scale[here, here]
-        d = precisions[:, here]
-        if stop - begin == 1:
-            derivative[here, here] = (d / (1.0 + d * block[0, 0] ** 2)).sum()
-            continue
-        inverse = np.linalg.inv(_regular(block))
-        omega_inverse = inverse.T @ inverse
-        variances = 1.0 / (d + np.diagonal(omega_inverse))
-        derivative[here, here] = (
-            len(d) * omega_inverse - (omega_inverse * variances.sum(axis=0)) @ omega_inverse
-        )
-    return derivative
+    def log_det(self) -> float:
+        """Sum of log |Omega| + sum_j log(d_j + (Omega^-1)_jj) over the levels."""
+        return float(np.log(self._terms).sum())
 
+    def variances(self) -> np.ndarray:
+        """1 / (d + diag Omega^-1), (L, q)."""
+        return self._diagonal**2 / self._terms
 
-def _log_det_slope(factor, precisions, scale):
-    """Gradient of the log determinant by T, (q, q)."""
-    return 2.0 * _log_det_by_omega(factor, precisions, scale) @ scale
+    def log_det_by_omega(self) -> np.ndarray:
+        """Derivative of the log determinant by Omega, (q, q).
+
+        With B = Omega^-1 and V the sum of the levels' variances it is L B - B V B. L is taken
+        apart so that what is large where Omega is small cancels before it is rounded.
+        """
+        weights = (1.0 / self._terms).sum(axis=0)
+        inner = np.diag(self._squares * weights) - (self._unit * weights) @ self._unit.T
+        inner += np.diag((self._precisions / self._terms).sum(axis=0) * self._regular**2)
+        return self._inverse.T @ inner @ self._inverse
+
+    def log_det_derivatives(
+        self, rows: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient (m,) and Hessian (m, m) of the log determinant by entries of T."""
+        inverse, d = self._inverse, self._precisions
+        once, twice = 1.0 / self._terms, 1.0 / self._terms**2
+        weights, on_diagonal = once.sum(axis=0), np.flatnonzero(rows == columns)
+        own = columns[on_diagonal]
+
+        moved = self._unit[columns]  # entry by j: what a change of the entry moves in column j
+        moved[on_diagonal, own] = 0.0
+        crossed = self._unit.T @ inverse
+        slopes = -2.0 * moved * crossed.T[rows]  # of s_j
+        gradient = slopes @ weights
+        known = (d * once).sum(axis=0)[own]
+        gradient[on_diagonal] += 2.0 * known * self._diagonal[own]
+
+        bent = ((moved * weights) @ crossed)[:, rows] * inverse[np.ix_(columns, rows)].T
+        spread = (inverse.T @ inverse)[np.ix_(rows, rows)] * ((moved * weights) @ moved.T)
+        mixed = np.zeros_like(spread)
+        mixed[:, on_diagonal] = (slopes * (d * twice).sum(axis=0) * 2.0 * self._regular)[:, own]
+        hessian = 2.0 * (spread + bent + bent.T) - mixed - mixed.T
+        hessian -= (slopes * twice.sum(axis=0)) @ slopes.T
+        squares = (d**2 * twice).sum(axis=0)[own] * self._regular[own] ** 2
+        hessian[on_diagonal, on_diagonal] += 2.0 * known - 4.0 * squares
+        return gradient, hessian
