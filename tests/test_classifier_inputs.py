@@ -347,3 +347,24 @@ def test_complete_separation_is_told(data):
     assert np.isfinite(model.coef_).all()
     assert model.coef_[0] > 3.0
     assert model.score(X.assign(x0=2.0 * y - 1.0), y) == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["two classes", "classes in an order"])
+def test_a_level_a_row_is_named(data, ordered, kind):
+    X, y = data if kind == "two classes" else ordered
+    family = "bernoulli" if kind == "two classes" else "ordinal"
+    rows = X.assign(row=np.arange(len(X)))
+    model = MixedEffectsVIClassifier(["g0", "row"], family=family, max_iter=3)
+    with pytest.warns(UserWarning, match="level of 'row' of its own"):
+        model.fit(rows, y)
+
+
+def test_a_level_for_some_trials_is_not(data, recwarn):
+    """Variation between groups of trials beyond chance: a model that means something."""
+    X, y = data
+    weights = np.random.default_rng(0).integers(1, 12, size=len(X))
+    rows = pd.concat([X.assign(row=np.arange(len(X)))] * 2)
+    model = MixedEffectsVIClassifier(["g0", "row"], max_iter=3)
+    model.fit(rows, np.repeat([0, 1], len(X)), sample_weight=np.concatenate([weights, weights]))
+    assert not [w for w in recwarn if "of its own" in str(w.message)]

@@ -17,6 +17,9 @@ With m vectors the error over `elbo_std_` is Student's t with m - 1 degrees of f
 no variance up to 2.
 """
 
+_CLASSES = ("bernoulli", "ordinal")
+"""Families without a noise that one row could differ by."""
+
 
 def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estimator: Any) -> None:
     """Warn, once for each cause, about a fit that did not converge or is not determined.
@@ -92,6 +95,12 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
                 f"Group {factor.name!r} has {n_levels} levels with {n_effects} effects "
                 f"each, at least as many as there are rows ({n_rows}): its variances "
                 "cannot be told apart from the noise. Use fewer slopes."
+            )
+        elif result.likelihood.name in _CLASSES and n_levels >= result.n_observations:
+            messages.append(
+                f"Every row has a level of {factor.name!r} of its own. One class tells hardly "
+                "anything about how its level differs, so the variance is almost arbitrary, and "
+                f"the coefficients grow with it. Remove {factor.name!r} from the random effects."
             )
     return messages
 
