@@ -362,7 +362,7 @@ def test_a_level_a_row_is_named(data, ordered, kind):
 
 def test_a_level_for_some_trials_is_not(data, recwarn):
     """Variation between groups of trials beyond chance: a model that means something."""
-    X, y = data
+    X, _ = data
     weights = np.random.default_rng(0).integers(1, 12, size=len(X))
     rows = pd.concat([X.assign(row=np.arange(len(X)))] * 2)
     model = MixedEffectsVIClassifier(["g0", "row"], max_iter=3)
