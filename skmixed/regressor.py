@@ -160,7 +160,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     elbo_ : float
         Evidence lower bound with all constants.
     elbo_std_ : float
-        Its Monte Carlo standard error; 0 with the direct solver.
+        Its root mean square Monte Carlo error; 0 with the direct solver.
     elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path_ : ndarray of shape (n_steps + 1,)

@@ -336,6 +336,20 @@ def test_solvers_agree(family):
     np.testing.assert_allclose(iterative.predict_proba(X), direct.predict_proba(X), atol=2e-3)
 
 
+@pytest.mark.parametrize("family", ["bernoulli", "ordinal"])
+def test_the_error_of_the_bound_is_as_claimed(family):
+    """Few random vectors bend it: what they say of row variances is off, too."""
+    X, y, _ = make_mixed_classification(
+        6_000, 1, (800, 600), n_classes=2 if family == "bernoulli" else 4, random_state=5
+    )
+    model = MixedEffectsVIClassifier(GROUPS, family=family, solver="iterative", n_probes=5)
+    direct = clone(model).set_params(solver="direct").fit(X, y)
+    fits = [clone(model).set_params(random_state=seed).fit(X, y) for seed in range(6)]
+    found = np.sqrt(np.mean([(fit.elbo_ - direct.elbo_) ** 2 for fit in fits]))
+    claimed = np.sqrt(np.mean([fit.elbo_std_**2 for fit in fits]))
+    assert 0.5 < found / claimed < 1.5
+
+
 def test_threads_do_not_change_the_fit(data):
     X, y = data
     one = MixedEffectsVIClassifier(GROUPS, n_jobs=1).fit(X, y)

@@ -245,6 +245,17 @@ def test_solvers_agree(family):
     np.testing.assert_array_equal(again.coef_, iterative.coef_)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_error_of_the_bound_is_as_claimed(family):
+    X, y = simulate(family, n=6000, groups=(800, 600))
+    model = MixedEffectsVIRegressor(GROUPS, family=family, solver="iterative", n_probes=5)
+    direct = clone(model).set_params(solver="direct").fit(X, y)
+    fits = [clone(model).set_params(random_state=seed).fit(X, y) for seed in range(6)]
+    found = np.sqrt(np.mean([(fit.elbo_ - direct.elbo_) ** 2 for fit in fits]))
+    claimed = np.sqrt(np.mean([fit.elbo_std_**2 for fit in fits]))
+    assert 0.5 < found / claimed < 1.5
+
+
 def test_negative_binomial_of_poisson_counts_has_no_dispersion():
     """Counts without overdispersion: the fit ends near Poisson's, finite."""
     X, y = simulate("poisson", n=1000)

@@ -38,14 +38,23 @@ class Point:
         """Whether random vectors had a say in the deviance."""
         return bool(self.system.log_det_samples.any())
 
+    @property
+    def log_det_error(self) -> float:
+        """Standard error of the log determinant in the deviance; 0 where it is exact."""
+        return _standard_error(self.system.log_det_samples)
+
     def doubt(self, other: Point) -> float:
         """Standard error of the difference of the two deviances; 0 where they are exact.
 
         Both come from the same random vectors, so the difference of what each of
         them says varies much less than the deviances do.
         """
-        samples = self.system.log_det_samples - other.system.log_det_samples
-        return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
+        return _standard_error(self.system.log_det_samples - other.system.log_det_samples)
+
+
+def _standard_error(samples: np.ndarray) -> float:
+    """Of their mean; 0 where there are too few to tell."""
+    return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,10 @@ class OuterObjective(Protocol):
 
     def posterior_covariance(self, point: Any, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point."""
+        ...
+
+    def deviance_error(self, point: Any) -> float:
+        """Root mean square error of the objective at a point; 0 where it is exact."""
         ...
 
     def runs_away(self, point: Any) -> bool:
@@ -223,6 +236,10 @@ class Objective:
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
+
+    def deviance_error(self, point: Point) -> float:
+        """That of the log determinant; all else is exact."""
+        return point.log_det_error
 
     def runs_away(self, point: Point) -> bool:
         """They do not: noise keeps them."""

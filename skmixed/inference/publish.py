@@ -61,7 +61,7 @@ def publish(
         coupling=_coupling(system, posterior, units, to_centred, unit),
         coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
         elbo=units.elbo(point.deviance),
-        elbo_std=_elbo_std(system),
+        elbo_std=0.5 * objective.deviance_error(point),
         solver=system.name,
         n_products=system.n_products,
         elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
@@ -79,12 +79,6 @@ def _ranks(system: System) -> list[np.ndarray | slice]:
     """Where the levels of the data stand in the arrays of the fit, by factor."""
     ranks = system.cross.sums.ranks
     return [slice(None)] * len(system.cross.factors) if ranks is None else list(ranks)
-
-
-def _elbo_std(system: System) -> float:
-    """Standard error of the ELBO, half that of the log determinant."""
-    samples = system.log_det_samples
-    return float(0.5 * samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
 
 
 def _coupling(

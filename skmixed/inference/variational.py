@@ -43,6 +43,9 @@ _LARGEST_OWN = 30.0
 _LARGEST_SHARE = 10.0
 """Extrapolation beyond which the last steps were too alike to tell anything."""
 
+_VARIANCE_STEP = 1e-4
+"""Relative change of a row's variance that tells a slope by it."""
+
 _FIRST_DISTANCE = 1.0
 """How near the best posterior the start is brought before the variances move."""
 
@@ -309,6 +312,30 @@ class VariationalObjective:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         variances, _ = self.split(point.theta)
         return self.posterior.covariance(self._place(point.system, variances), joint_limit)
+
+    def deviance_error(self, point: VariationalPoint) -> float:
+        """That of the log determinant, and what errors of the row variances do on average.
+
+        With dv the error of a variance v and w(v) the precision of a row at it, the row's
+        share of the deviance is off by w dv + w' dv^2 / 2, and what it takes off for its site,
+        (w + w' dv) dv, also is. First orders cancel, and -w' dv^2 / 2 is left, whose
+        expectation does not vanish.
+        """
+        responses, rows = self.responses, self.responses.rows
+        variances, own = self.split(point.theta)
+        place = self._place(point.system, variances)
+        squares = self.posterior.row_variance_errors(place, rows)
+        if not squares.any():
+            return point.log_det_error
+        step = _VARIANCE_STEP * point.variance
+        precision = self.likelihood.row_terms(
+            responses.y, responses.shifted(point.mean), point.variance + step, own,
+            self.solver_options.n_threads,
+        ).precision  # fmt: skip
+        known = step > 0.0
+        slopes = (precision - point.following.precision)[known] / step[known]
+        bias = 0.5 * float((responses.weights * squares)[known] @ slopes)
+        return float(np.hypot(point.log_det_error, bias))
 
     def runs_away(self, point: Point) -> bool:
         """Whether coefficients grow without bound, so that there is no optimum."""

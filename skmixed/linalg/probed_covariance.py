@@ -251,36 +251,55 @@ class ProbedCovariance:
 
         What the large factors add is the mean square of the draws.
         """
+        given = self._conditional_loadings()
+        if self.system.tail.n_large:
+            given = given.with_columns(*self._row_draws(1.0 / np.sqrt(self._n)))
+        return rows.loaded_variances(given)
+
+    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
+        """Squared standard errors of `row_variances`, (n,); 0 where one draw tells nothing."""
+        if not self.system.tail.n_large or self._n < 2:
+            return np.zeros(rows.n_rows)
+        return rows.spreads(*self._row_draws(1.0)) / self._n
+
+    def _conditional_loadings(self) -> Loadings:
+        """The covariance of all effects given those of the large factors."""
         system, tail = self.system, self.system.tail
-        n_dense = len(self._root)
-        fixed, levels, own = [self._root[tail.n_small :]], [], []
-        large = None
-        if tail.n_large:
-            large, dense = (part / np.sqrt(self._n) for part in self._drawn)
-            fixed.append(dense[tail.n_small :])
+        levels, own = [], []
         for factor in system.cross.factors:
             shape = (factor.n_levels, factor.n_effects, -1)
-            n_effects = factor.n_effects
-            block = np.zeros((factor.n_levels, n_effects, n_effects))
+            block = np.zeros((factor.n_levels, factor.n_effects, factor.n_effects))
             if factor is system.cross.eliminated:
-                scale = system.scale_factors[factor.position]
-                omega = scale @ scale.T
                 block = system.levels.omega_shrunk
-                reduced = np.matmul(system.levels.shrink, tail.eliminated_dense[:, :, :n_dense])
-                parts = [-np.matmul(omega, np.matmul(reduced, self._root))]
-                if large is not None:
-                    parts.append(-np.matmul(omega, self._gathered_draws) / np.sqrt(self._n))
+                dense = tail.eliminated_dense[:, :, : len(self._root)]
+                reduced = np.matmul(system.levels.shrink, dense)
+                columns = -np.matmul(self._omega(factor), np.matmul(reduced, self._root))
             elif factor in tail.large:
-                assert large is not None
-                parts = [np.zeros((factor.size, self._root.shape[1])), large[factor.columns]]
+                columns = np.zeros((factor.size, self._root.shape[1]))
             else:
-                here = tail.dense_columns(factor)
-                parts = [self._root[here]]
-                if large is not None:
-                    parts.append(dense[here])
-            levels.append(np.concatenate([part.reshape(shape) for part in parts], axis=2))
+                columns = self._root[tail.dense_columns(factor)]
+            levels.append(columns.reshape(shape))
             own.append(block)
-        return rows.loaded_variances(Loadings(np.hstack(fixed), tuple(levels), tuple(own)))
+        return Loadings(self._root[tail.n_small :], tuple(levels), tuple(own))
+
+    def _row_draws(self, size: float) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Draws of the large factors, and the means of all else given them, times `size`."""
+        system, tail = self.system, self.system.tail
+        large, dense = (size * drawn for drawn in self._drawn)
+        levels = []
+        for factor in system.cross.factors:
+            if factor is system.cross.eliminated:
+                columns = -np.matmul(size * self._omega(factor), self._gathered_draws)
+            elif factor in tail.large:
+                columns = large[factor.columns]
+            else:
+                columns = dense[tail.dense_columns(factor)]
+            levels.append(columns.reshape(factor.n_levels, factor.n_effects, -1))
+        return dense[tail.n_small :], levels
+
+    def _omega(self, factor: FactorLayout) -> np.ndarray:
+        scale = self.system.scale_factors[factor.position]
+        return scale @ scale.T
 
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: small factors, if not too many."""

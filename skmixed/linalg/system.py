@@ -32,6 +32,10 @@ class Covariance(Protocol):
         """Posterior variance of every row's linear predictor, (n,)."""
         ...
 
+    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
+        """Squared standard errors of `row_variances`, (n,)."""
+        ...
+
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows."""
         ...

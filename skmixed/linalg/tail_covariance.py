@@ -169,6 +169,10 @@ class TailCovariance:
         run_parts(fill, even_bounds(work, self.system.n_parts))
         return out
 
+    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
+        """Zero: they are exact."""
+        return np.zeros(rows.n_rows)
+
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: any factor's."""
         return True

@@ -8,7 +8,7 @@ pass over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -61,6 +61,14 @@ class Loadings:
     fixed: np.ndarray
     levels: tuple[np.ndarray | None, ...]
     own: tuple[np.ndarray, ...]
+
+    def with_columns(self, fixed: np.ndarray, levels: list[np.ndarray]) -> Loadings:
+        """The same with further columns of B, those of all levels given."""
+        joined = tuple(
+            more if before is None else np.concatenate([before, more], axis=2)
+            for before, more in zip(self.levels, levels, strict=True)
+        )
+        return Loadings(np.hstack([self.fixed, fixed]), joined, self.own)
 
 
 @dataclass(frozen=True)
@@ -233,18 +241,46 @@ class WorkingRows:
 
         def add(first: int, last: int) -> None:
             rows = slice(first, last)
-            shared = self.fixed[rows] @ loadings.fixed
             for f, codes in enumerate(self.codes):
-                basis = self.bases[f]
-                basis = np.ones((last - first, 1)) if basis is None else basis[rows]
+                basis = self._basis(f, rows)
                 add_level_variances(codes[rows], basis, loadings.own[f], priors[f], out[rows])
-                coupling = loadings.levels[f]
-                if coupling is not None:
-                    add_coupled(codes[rows], basis, coupling, shared)
-            add_squared_norms(shared, out[rows])
+            add_squared_norms(self._loaded(rows, loadings.fixed, loadings.levels), out[rows])
 
         self._run_chunks(add)
         return np.maximum(out, 0.0)
+
+    def spreads(self, fixed: np.ndarray, levels: list[np.ndarray]) -> np.ndarray:
+        """Variance (n,) between the squares of J draws of the linear predictor.
+
+        Parameters
+        ----------
+        fixed : ndarray (p, J)
+            Draws of the fixed effects.
+        levels : list of ndarray (L, Q, J)
+            Draws of the effects of every factor.
+        """
+        out = np.empty(self.n_rows)
+
+        def fill(first: int, last: int) -> None:
+            rows = slice(first, last)
+            out[rows] = np.var(self._loaded(rows, fixed, levels) ** 2, axis=1, ddof=1)
+
+        self._run_chunks(fill)
+        return out
+
+    def _loaded(
+        self, rows: slice, fixed: np.ndarray, levels: Sequence[np.ndarray | None]
+    ) -> np.ndarray:
+        """Rows of the design times columns of all effects, (rows, J)."""
+        out = self.fixed[rows] @ fixed
+        for f, columns in enumerate(levels):
+            if columns is not None:
+                add_coupled(self.codes[f][rows], self._basis(f, rows), columns, out)
+        return out
+
+    def _basis(self, f: int, rows: slice) -> np.ndarray:
+        basis = self.bases[f]
+        return np.ones((len(self.codes[f][rows]), 1)) if basis is None else basis[rows]
 
     def by_chunks(self, function: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
         """Results of a function of consecutive rows, in their order; run on threads."""

@@ -96,6 +96,10 @@ class Posterior(Protocol):
         """Variance of every row's linear predictor, (n,); six digits suffice where `coarse`."""
         ...
 
+    def row_variance_errors(self, place: Place, rows: WorkingRows) -> np.ndarray:
+        """Squared standard errors of those that random vectors estimate, (n,)."""
+        ...
+
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """The covariance; `joint` of at most `joint_limit` numbers."""
         ...

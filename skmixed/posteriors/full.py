@@ -51,6 +51,10 @@ class FullPosterior:
         """From the covariance that the derivatives need anyway."""
         return place.system.covariance(place.integrate_fixed, coarse).row_variances(rows)
 
+    def row_variance_errors(self, place: Place, rows: WorkingRows) -> np.ndarray:
+        """Those of the same covariance."""
+        return place.system.covariance(place.integrate_fixed).row_variance_errors(rows)
+
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""
         system = place.system

@@ -79,6 +79,10 @@ class MeanFieldPosterior:
                 raise SingularSystemError("the fixed effects are dependent") from None
         return rows.loaded_variances(Loadings(root, (None,) * len(levels), levels))
 
+    def row_variance_errors(self, place: Place, rows: WorkingRows) -> np.ndarray:
+        """Zero: nothing is estimated."""
+        return np.zeros(rows.n_rows)
+
     def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
         """Diagonal level blocks; nothing across levels."""
         cross = place.system.cross

@@ -59,6 +59,11 @@ class Case:
         system = solver.system(self.scales)
         return system.covariance(integrate_fixed).row_variances(self.rows)
 
+    def with_errors(self, solver, integrate_fixed):
+        system = solver.system(self.scales)
+        covariance = system.covariance(integrate_fixed)
+        return covariance.row_variances(self.rows), covariance.row_variance_errors(self.rows)
+
     def of_posterior(self, name, integrate_fixed):
         parameters = CovarianceParameters.of(self.cross.factors)
         system = DirectSolver(self.cross).system(self.scales)
@@ -256,3 +261,24 @@ def test_iterative_bound_of_a_single_row(name, small, integrate_fixed):
     # the exact part only helps: relative error below sqrt(2 / m) of the whole variance
     np.testing.assert_array_less(np.abs(found / expected - 1.0), 4.5 * np.sqrt(2.0 / n_probes))
     assert found.mean() == pytest.approx(expected.mean(), rel=np.sqrt(2.0 / n_probes))
+
+
+@pytest.mark.parametrize(("name", "small"), ESTIMATED)
+def test_iterative_knows_its_error(name, small, integrate_fixed):
+    """Squared standard errors from the draws of one fit, against fits with other seeds."""
+    case = Case(make_model(name))
+    with exactly(small):
+        solvers = [IterativeSolver(case.cross, integrate_fixed, 16, seed) for seed in range(60)]
+        found = np.array([case.with_errors(solver, integrate_fixed) for solver in solvers])
+    spread, claimed = found[:, 0].var(axis=0, ddof=1), found[:, 1].mean(axis=0)
+    assert spread.sum() == pytest.approx(claimed.sum(), rel=0.2)
+    assert np.corrcoef(spread, claimed)[0, 1] > 0.8
+
+
+def test_exact_variances_have_no_error(integrate_fixed):
+    case = Case(make_model("crossed"))
+    direct = DirectSolver(case.cross)
+    np.testing.assert_array_equal(case.with_errors(direct, integrate_fixed)[1], 0.0)
+    with exactly(200):
+        everything_dense = IterativeSolver(case.cross, integrate_fixed, 4, 0)
+        np.testing.assert_array_equal(case.with_errors(everything_dense, integrate_fixed)[1], 0.0)

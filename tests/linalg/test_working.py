@@ -230,6 +230,20 @@ def test_loaded_variances(name, small_chunks):
     close(found, np.einsum("ij,jk,ik->i", A, C, A), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", DESIGNS)
+def test_spreads(name, small_chunks):
+    """The variance between squares of A B."""
+    model = make_model(name)
+    rows = make_rows(model)
+    rng = np.random.default_rng(10)
+    fixed = rng.standard_normal((2, 5))
+    levels = [rng.standard_normal((f.n_levels, f.n_effects, 5)) for f in rows.factors]
+    weights, linear = working_model(rng, model.n)
+    A = linear_predictor_design(in_working_order(model, rows, weights, linear))
+    draws = A @ np.concatenate([fixed, *(part.reshape(-1, 5) for part in levels)])
+    close(rows.spreads(fixed, levels), np.var(draws**2, axis=1, ddof=1), rtol=1e-12)
+
+
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_chunks_cover_all_rows_in_order(small_chunks, n_threads):
     rows = make_rows(make_model("crossed"), n_threads)
