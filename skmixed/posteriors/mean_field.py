@@ -166,13 +166,18 @@ class _Block:
     def log_det_derivatives(
         self, rows: np.ndarray, columns: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (m,) and Hessian (m, m) of the log determinant by entries of T."""
+        """Gradient (m,) and Hessian (m, m) of the log determinant by entries of T.
+
+        With B = Omega^-1 and C = N'R the derivative of s_j by T_rc is -2 N_cj C_jr, and that
+        by T_rc and T_ab is 2 (B_ra N_cj N_bj + C_ja R_br N_cj + C_jr R_ca N_bj), but zero where
+        one of the two entries is T_jj.
+        """
         inverse, d = self._inverse, self._precisions
         once, twice = 1.0 / self._terms, 1.0 / self._terms**2
         weights, on_diagonal = once.sum(axis=0), np.flatnonzero(rows == columns)
         own = columns[on_diagonal]
 
-        moved = self._unit[columns]  # entry by j: what a change of the entry moves in column j
+        moved = self._unit[columns]  # N_cj of every entry and j
         moved[on_diagonal, own] = 0.0
         crossed = self._unit.T @ inverse
         slopes = -2.0 * moved * crossed.T[rows]  # of s_j
@@ -180,8 +185,8 @@ class _Block:
         known = (d * once).sum(axis=0)[own]
         gradient[on_diagonal] += 2.0 * known * self._diagonal[own]
 
-        bent = ((moved * weights) @ crossed)[:, rows] * inverse[np.ix_(columns, rows)].T
         spread = (inverse.T @ inverse)[np.ix_(rows, rows)] * ((moved * weights) @ moved.T)
+        bent = ((moved * weights) @ crossed)[:, rows] * inverse[np.ix_(columns, rows)].T
         mixed = np.zeros_like(spread)
         mixed[:, on_diagonal] = (slopes * (d * twice).sum(axis=0) * 2.0 * self._regular)[:, own]
         hessian = 2.0 * (spread + bent + bent.T) - mixed - mixed.T
