@@ -31,13 +31,13 @@ def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
 
 
 def settle_boundary(objective: OuterObjective, state: NewtonState) -> NewtonState:
-    """Set columns of T to zero whose effect on the objective is below rounding."""
+    """Set columns and rows of T to zero whose effect on the objective is below rounding."""
     if not state.converged:
         return state
-    columns = _columns(objective.parameters)
-    small = [c for c in columns if 0.0 < np.abs(state.point.theta[c]).max() < 1e-4]
+    lines = _columns_and_rows(objective.parameters)
+    small = [line for line in lines if 0.0 < np.abs(state.point.theta[line]).max() < 1e-4]
     # all at once, and where that is too much, one by one
-    for group in ([j for column in small for j in column], *small):
+    for group in ([j for line in small for j in line], *small):
         theta = state.point.theta.copy()
         theta[group] = 0.0
         state = _moved(objective, state, theta) or state
@@ -159,9 +159,11 @@ def _moved(objective: OuterObjective, state: NewtonState, theta: np.ndarray) -> 
     )
 
 
-def _columns(parameters: CovarianceParameters) -> list[list[int]]:
-    """Parameters that make up one column of a T."""
-    together: dict[tuple[int, int], list[int]] = {}
-    for j, (factor, _, column) in enumerate(parameters.entries):
-        together.setdefault((factor, column), []).append(j)
-    return list(together.values())
+def _columns_and_rows(parameters: CovarianceParameters) -> list[list[int]]:
+    """Parameters that make up one column of a T, or one row, each once."""
+    lines: dict[tuple[int, ...], None] = {}
+    for own in parameters.entries_by_factor:
+        for places in (own.columns, own.rows):
+            for place in np.unique(places):
+                lines[tuple(own.positions[places == place].tolist())] = None
+    return [list(line) for line in lines]

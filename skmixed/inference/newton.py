@@ -138,13 +138,16 @@ def minimise(
                 derivatives = objective.with_better_hessian(point, derivatives)
             model = quadratic_model(derivatives.gradient, derivatives.hessian)
         gradients.append(float(np.hypot(model.scaled_gradient, point.distance)))
-        flat = not point.is_coarse and (gradients[-1] <= tol or _stagnates(gradients))
+        idle = _is_idle(point, deviances, gradients)
+        lost_in_rounding = idle and gradients[-1] ** 2 < _rounding(deviances)
+        arrived = gradients[-1] <= tol or lost_in_rounding or _stagnates(gradients)
+        flat = arrived and not point.is_coarse
         state = NewtonState(
             point, derivatives, gradients[-1], n_iter,
             tuple(deviances), tuple(gradients), flat and not len(model.descents),
         )  # fmt: skip
         stop = report(state) if report is not None else False
-        if state.converged or stop or n_iter >= max_iter or _is_idle(state):
+        if state.converged or stop or n_iter >= max_iter or (idle and not flat):
             return state
         if objective.runs_away(point):
             return replace(state, converged=False)
@@ -340,12 +343,16 @@ def _move(
     return following
 
 
-def _is_idle(state: NewtonState) -> bool:
+def _is_idle(point: Point, deviances: list[float], gradients: list[float]) -> bool:
     """Whether steps have long brought nothing, far from a stationary point."""
-    if len(state.deviances) < 6 or state.scaled_gradient < 1e-4 or state.point.is_estimated:
+    if len(deviances) < 6 or gradients[-1] < 1e-4 or point.is_estimated:
         return False
-    gained = state.deviances[-6] - state.deviances[-1]
-    return gained < 10 * _NOISE * max(abs(state.deviances[-1]), 1.0)
+    return deviances[-6] - deviances[-1] < _rounding(deviances)
+
+
+def _rounding(deviances: list[float]) -> float:
+    """Below it a gain says nothing, neither one made nor one that the gradient promises."""
+    return 10 * _NOISE * max(abs(deviances[-1]), 1.0)
 
 
 def _stagnates(gradients: list[float]) -> bool:

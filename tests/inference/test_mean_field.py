@@ -108,3 +108,23 @@ def test_collapsed_correlated_effects_are_fitted():
     nested = mixed(f"y ~ {terms} + (1 + {terms} || g)", frame, posterior="mean_field")
     assert model.converged_
     assert model.elbo_ >= nested.elbo_
+
+
+@pytest.mark.filterwarnings("ignore:The mean-field posterior estimates a variance")
+def test_a_collapsed_effect_is_exactly_zero():
+    """Also where it was correlated with another: not some small number that rounding leaves."""
+    rng = np.random.default_rng(2)
+    groups = rng.integers(30, size=400)
+    x = rng.standard_normal(400)
+    response = rng.standard_normal(30)[groups] + x + rng.standard_normal(400)
+    frame = pd.DataFrame({"x": x, "g": groups, "y": response})
+    found = [
+        mixed("y ~ x + (1 + x | g)", frame, posterior="mean_field", tol=tol)
+        for tol in (1e-4, 1e-6, 1e-9)
+    ]
+    intercepts = mixed("y ~ x + (1 | g)", frame, posterior="mean_field")
+    for model in found:
+        covariance = model.random_effects_cov_["g"].to_numpy()
+        np.testing.assert_array_equal(covariance[1], 0.0)
+        np.testing.assert_array_equal(model.random_effects_std_["g"]["x"], 0.0)
+        assert model.elbo_ == pytest.approx(intercepts.elbo_, rel=1e-9)
