@@ -251,10 +251,12 @@ class ProbedCovariance:
 
         What the large factors add is the mean square of the draws.
         """
-        given = self._conditional_loadings()
+        fixed, levels, own = self._given_large_factors()
         if self.system.tail.n_large:
-            given = given.with_columns(*self._row_draws(1.0 / np.sqrt(self._n)))
-        return rows.loaded_variances(given)
+            further, drawn = self._row_draws(1.0 / np.sqrt(self._n))
+            fixed = np.hstack([fixed, further])
+            levels = [np.concatenate(pair, axis=2) for pair in zip(levels, drawn, strict=True)]
+        return rows.loaded_variances(Loadings(fixed, tuple(levels), tuple(own)))
 
     def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
         """Squared standard errors of `row_variances`, (n,); 0 where one draw tells nothing."""
@@ -262,8 +264,8 @@ class ProbedCovariance:
             return np.zeros(rows.n_rows)
         return rows.spreads(*self._row_draws(1.0)) / self._n
 
-    def _conditional_loadings(self) -> Loadings:
-        """The covariance of all effects given those of the large factors."""
+    def _given_large_factors(self) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        """`Loadings` of the covariance of all effects given those of the large factors."""
         system, tail = self.system, self.system.tail
         levels, own = [], []
         for factor in system.cross.factors:
@@ -280,7 +282,7 @@ class ProbedCovariance:
                 columns = self._root[tail.dense_columns(factor)]
             levels.append(columns.reshape(shape))
             own.append(block)
-        return Loadings(self._root[tail.n_small :], tuple(levels), tuple(own))
+        return self._root[tail.n_small :], levels, own
 
     def _row_draws(self, size: float) -> tuple[np.ndarray, list[np.ndarray]]:
         """Draws of the large factors, and the means of all else given them, times `size`."""

@@ -62,14 +62,6 @@ class Loadings:
     levels: tuple[np.ndarray | None, ...]
     own: tuple[np.ndarray, ...]
 
-    def with_columns(self, fixed: np.ndarray, levels: list[np.ndarray]) -> Loadings:
-        """The same with further columns of B, those of all levels given."""
-        joined = tuple(
-            more if before is None else np.concatenate([before, more], axis=2)
-            for before, more in zip(self.levels, levels, strict=True)
-        )
-        return Loadings(np.hstack([self.fixed, fixed]), joined, self.own)
-
 
 @dataclass(frozen=True)
 class WorkingRows:

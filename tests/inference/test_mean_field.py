@@ -92,25 +92,6 @@ def test_no_digit_is_lost_where_a_variance_vanishes(q, smallest):
 
 
 @pytest.mark.filterwarnings("ignore:The mean-field posterior estimates a variance")
-def test_collapsed_correlated_effects_are_fitted():
-    """Slopes of no variance, correlated with others: the optimum, not a point beside it."""
-    rng = np.random.default_rng(4)
-    groups = rng.integers(400, size=20_000)
-    slopes = rng.standard_normal((20_000, 4)) * [1.0, 10.0, 0.1, 1.0]
-    true = rng.standard_normal((5, 5)) * np.array([1.0, 0.0, 0.1, 0.0, 1.0])[:, None]
-    effects = rng.standard_normal((400, 5)) @ true.T
-    predictor = effects[groups, 0] + (effects[groups, 1:] * slopes).sum(axis=1)
-    columns = {f"x{i}": column for i, column in enumerate(slopes.T)}
-    response = predictor + rng.standard_normal(20_000)
-    frame = pd.DataFrame({**columns, "g": groups, "y": response})
-    terms = " + ".join(columns)
-    model = mixed(f"y ~ {terms} + (1 + {terms} | g)", frame, posterior="mean_field")
-    nested = mixed(f"y ~ {terms} + (1 + {terms} || g)", frame, posterior="mean_field")
-    assert model.converged_
-    assert model.elbo_ >= nested.elbo_
-
-
-@pytest.mark.filterwarnings("ignore:The mean-field posterior estimates a variance")
 def test_a_collapsed_effect_is_exactly_zero():
     """Also where it was correlated with another: not some small number that rounding leaves."""
     rng = np.random.default_rng(2)

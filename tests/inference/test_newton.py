@@ -31,6 +31,7 @@ def fit(objective, start=None, **options):
     return minimise(objective, start, tol=1e-6, max_iter=100, **options)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("integrate_fixed", [True, False])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 34])
 @pytest.mark.parametrize("name", WITH_FACTORS)

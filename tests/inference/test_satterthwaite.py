@@ -69,6 +69,7 @@ class Dense:
         return np.array(out)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("method", ["reml", "ml"])
 @pytest.mark.parametrize("noise_scale", [None, 1.1])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -262,6 +262,7 @@ def assert_falls(deviances):
     np.testing.assert_array_less(np.diff(deviances), 1e-9 * size)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("precision", "size"), [(1e-2, 1.0), (1.0, 3.0), (1e3, 2.0)])
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 10.0])
 @pytest.mark.parametrize("family", FAMILIES)

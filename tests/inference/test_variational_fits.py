@@ -36,6 +36,7 @@ def optimum(case, start=None):
         return minimise(case.objective, theta, tol=1e-7, max_iter=300)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("family", FAMILIES)
 def test_path_falls(family, posterior, integrate_fixed):
     case = Case("crossed", family, posterior, integrate_fixed, n=120)
@@ -144,6 +145,7 @@ def test_rows_repeated_or_weighted(family):
     assert_same(weighted, repeated)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("method", ["reml", "ml"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_elbo_path_rises(family, method, posterior):

@@ -50,6 +50,7 @@ def test_not_positive_definite(place, way):
     assert not cholesky.factorise(given)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("error")
 def test_blocks_as_at_once_where_both_are_used():
     """With the sizes that are in use, just above and just below the limit."""

@@ -232,6 +232,7 @@ def test_iterative_is_right_on_average(name, small, integrate_fixed):
     assert found.mean() == pytest.approx(expected.mean(), rel=0.02)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("name", "small"), ESTIMATED)
 def test_iterative_error_falls_with_the_number_of_probes(name, small, integrate_fixed):
     """Sixteen times the probes leave about a quarter of the error."""
@@ -263,6 +264,7 @@ def test_iterative_bound_of_a_single_row(name, small, integrate_fixed):
     assert found.mean() == pytest.approx(expected.mean(), rel=np.sqrt(2.0 / n_probes))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("name", "small"), ESTIMATED)
 def test_iterative_knows_its_error(name, small, integrate_fixed):
     """Squared standard errors from the draws of one fit, against fits with other seeds."""
