@@ -414,12 +414,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         mean = predict_mean(self.fit_result_, design, positions)
         if self.family == "gaussian" and not return_std:
             return mean
-        mean, variance = self.fit_result_.likelihood.predictive_moments(
+        mean, std = self.fit_result_.likelihood.predictive_moments(
             mean,
             predict_variance(self.fit_result_, design, positions),
             self._own_parameters(design),
         )
-        return (mean, np.sqrt(variance)) if return_std else mean
+        return (mean, std) if return_std else mean
 
     def predict_interval(self, X: Any, level: float = 0.95) -> np.ndarray:
         """Predict a central interval for a new observation of every row.

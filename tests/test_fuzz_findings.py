@@ -173,8 +173,8 @@ def test_interactions_that_no_memory_could_hold(formula):
 def test_moments_of_responses_at_the_edge(family):
     """As by definition; NaN nowhere, also where one factor overflows and another vanishes."""
     likelihood = make_family(family)
-    mean = np.array([0.3, -2.0, 2.0, -1.6e6, -1.0, 1e4])
-    variance = np.array([0.5, 1e-9, 0.0, 5e5, 2e3, 1.0])
+    mean = np.array([0.3, -2.0, 2.0, -1.6e6, -1.0, 1e4, 100.0])
+    variance = np.array([0.5, 1e-9, 0.0, 5e5, 2e3, 1.0, 400.0])
     parameters = np.array([0.4])[: 0 if family == "poisson" else 1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -184,11 +184,15 @@ def test_moments_of_responses_at_the_edge(family):
     factor = np.expm1(variance[:3])
     if family != "poisson":
         factor = factor + np.exp(-0.4) * np.exp(variance[:3])
-    expected = rate**2 * factor + (rate if family != "gamma" else 0.0)
+    expected = np.sqrt(rate**2 * factor + (rate if family != "gamma" else 0.0))
     np.testing.assert_allclose(first[:3], rate, rtol=1e-12)
     np.testing.assert_allclose(second[:3], expected, rtol=1e-9)
     assert (first[3], second[3]) == (0.0, 0.0)
     assert (first[5], second[5]) == (np.inf, np.inf)
+    # the square of the deviation overflows, not the deviation
+    assert np.isfinite(first[6])
+    assert np.isfinite(second[6])
+    assert np.log(second[6]) == pytest.approx(100.0 + 400.0, abs=0.5)
     assert np.isfinite(draws).all()
 
 

@@ -43,7 +43,7 @@ def mixture_quantiles(
     expected, noise = likelihood.predictive_moments(there, np.zeros_like(there), parameters)
     with np.errstate(all="ignore"):
         # relative deviations are deviations of the logarithm
-        spread = np.sqrt(noise) / expected
+        spread = noise / expected
         width = np.where(sd > 0.0, spread / sd, np.inf)
     out = bounded_exp(mean + ndtri(share) * np.hypot(sd, np.minimum(spread, 1.0)))
     if likelihood.is_discrete:

@@ -118,7 +118,7 @@ class ResponseLikelihood(Likelihood, Protocol):
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a new response, given those of the linear predictor."""
+        """Mean and SD of a new response, given mean and variance of the linear predictor."""
         ...
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ class Gamma:
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a new response, given those of the linear predictor."""
+        """Mean and SD of a new response, given mean and variance of the linear predictor."""
         return log_normal_moments(mean, variance, self.dispersion(parameters))
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:

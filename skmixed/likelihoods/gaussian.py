@@ -25,8 +25,8 @@ class Gaussian:
     def predictive_moments(
         mean: np.ndarray, variance: np.ndarray, noise_variance: np.ndarray | float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a new response, given those of the linear predictor."""
-        return mean, variance + noise_variance
+        """Mean and SD of a new response, given mean and variance of the linear predictor."""
+        return mean, np.sqrt(variance + noise_variance)
 
     @staticmethod
     def residual_variance(log_mean: float, noise_variance: float) -> float:

@@ -109,9 +109,9 @@ class NegativeBinomial:
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a new count, given those of the linear predictor."""
+        """Mean and SD of a new count, given mean and variance of the linear predictor."""
         rate, spread = log_normal_moments(mean, variance, self.dispersion(parameters))
-        return rate, rate + spread
+        return rate, np.hypot(np.sqrt(rate), spread)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

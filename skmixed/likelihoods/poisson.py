@@ -74,9 +74,9 @@ class Poisson:
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a new count; the rate is a log-normal variable."""
+        """Mean and SD of a new count; the rate is a log-normal variable."""
         rate, spread = log_normal_moments(mean, variance)
-        return rate, rate + spread
+        return rate, np.hypot(np.sqrt(rate), spread)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

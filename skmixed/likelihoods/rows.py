@@ -63,10 +63,10 @@ def bounded_exp(predictor: np.ndarray) -> np.ndarray:
 def log_normal_moments(
     mean: np.ndarray, variance: np.ndarray, dispersion: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of exp(eta) for a normal eta, and the variance that it gives a response.
+    """Mean of exp(eta) for a normal eta, and the standard deviation that it gives a response.
 
-    The variance is mean^2 (exp(v) - 1 + dispersion exp(v)), by its logarithm: where
-    coefficients grow without bound one factor is 0 and another infinite.
+    Its square is mean^2 (exp(v) - 1 + dispersion exp(v)), computed by the logarithm: where
+    coefficients grow without bound one factor is 0 and another infinite, or the square is.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def log_normal_moments(
     log_mean = mean + 0.5 * variance
     with np.errstate(over="ignore", divide="ignore"):
         log_share = np.log(dispersion - np.expm1(-variance))
-        return np.exp(log_mean), np.exp(2.0 * log_mean + variance + log_share)
+        return np.exp(log_mean), np.exp(log_mean + 0.5 * (variance + log_share))
 
 
 def terms_by_parts(

@@ -192,7 +192,7 @@ def test_predictions_agree_with_samples(rows, mean, variance):
     expected, spread = rows.family.predictive_moments(means, variances, rows.parameters)
     assert abs(draws.mean() - expected[0]) < 4 * draws.std() / np.sqrt(n)
     squares = (draws - expected[0]) ** 2
-    assert abs(squares.mean() - spread[0]) < 4 * squares.std() / np.sqrt(n)
+    assert abs(squares.mean() - spread[0] ** 2) < 4 * squares.std() / np.sqrt(n)
 
 
 def test_distribution_function_agrees_with_samples(rows):
