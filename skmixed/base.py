@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Self
 
 import numpy as np
@@ -15,9 +15,14 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, progress_reporter
 from skmixed.design import (
+    FEWEST_UNKNOWN,
     Design,
     DesignEncoder,
+    Response,
     Table,
+    kind_of_labels,
+    mostly_unknown,
+    name_of,
     number_unknown_levels,
     pick_columns,
     readable,
@@ -25,6 +30,7 @@ from skmixed.design import (
     resolve_spec,
     take_rows,
 )
+from skmixed.exceptions import UnknownLevelsWarning, warn_user
 from skmixed.inference.examination import examine
 from skmixed.inference.gaussian import fit_gaussian, fit_sums
 from skmixed.inference.generalized import fit_generalized
@@ -35,15 +41,17 @@ from skmixed.inference.result import FitResult
 from skmixed.inference.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
+from skmixed.inspection.importances import column_importances
 from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.methods import InspectionMixin
-from skmixed.likelihoods import family_names
+from skmixed.inspection.structure import what_is_modelled
+from skmixed.likelihoods import check_family
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
 from skmixed.posteriors import POSTERIORS
-from skmixed.spec import ModelSpec
+from skmixed.spec import ModelSpec, Variable
 from skmixed.validation import (
     check_case_weights,
     check_choice,
@@ -58,9 +66,13 @@ from skmixed.validation import (
 METHODS = ("reml", "ml")
 
 _MODEL_PARAMETERS = (
-    "random_effects", "formula", "offset", "precision_weights", "fit_intercept", "family"
+    "random_effects", "fixed_effects", "formula", "offset", "precision_weights", "fit_intercept",
+    "family",
 )  # fmt: skip
 """Parameters that chunks of data have to agree on."""
+
+
+_UNNAMED = Response(Variable("y"))
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,15 @@ class Target:
         Numbers; of classes their number.
     likelihood : Likelihood
     classes : ndarray (K,) or None
-        What the numbers of classes stand for.
+        What the numbers of classes stand for, in the order in which the model has them.
+    meaning : Response
+        Name of the response, and its functions.
     """
 
     response: np.ndarray
     likelihood: Any
     classes: np.ndarray | None = None
+    meaning: Response = _UNNAMED
 
 
 class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin, BaseEstimator):
@@ -91,16 +106,17 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     precision_weights: str | int | None = None
     link: str | None = None
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """Fit on rows in memory."""
+    def _fit(self, X: Any, y: Any, sample_weight: Any, formula: ModelSpec | None = None) -> Self:
+        """Fit on rows in memory; `formula` is one that was read already, with its response."""
         self._check_parameters()
         X = readable(X)
-        table, target, weights = self._data(X, y, sample_weight, at_least=2)
+        variable = None if formula is None else formula.response
+        table, target, weights = self._data(X, y, sample_weight, variable, at_least=2)
         validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
         encoder, design = DesignEncoder.learn(
-            self._spec(table),
+            self._spec(table, formula),
             table,
             offset=self.offset,
             precision_weights=self.precision_weights,
@@ -109,7 +125,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
         def attributes(result: FitResult) -> dict[str, Any]:
-            return self._attributes(encoder, result, target.classes)
+            return self._attributes(encoder, result, target.classes) | {"response_": target.meaning}
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
@@ -139,16 +155,17 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                         "their sums are those of one model; call fit, or partial_fit of a clone."
                     )
         elif hasattr(self, "fit_result_"):
-            warnings.warn(
-                "partial_fit starts anew: `fit` keeps no sums of its rows that further rows could "
-                "be added to. Pass the rows of the earlier fit to partial_fit as well.",
-                UserWarning,
-                stacklevel=3,
+            raise ValueError(
+                "partial_fit cannot go on from `fit`, which keeps no sums of its rows that "
+                "further rows could be added to. Pass all rows to partial_fit, in as many calls "
+                "as you like, from sklearn.base.clone(model) on."
             )
         rows = self._rows(X, y, sample_weight)
         validate_data(self, X, reset=seen is None, skip_check_array=True)
         reference = self._reference(*rows) if seen is None else seen.reference
         part = reference.part(*rows, available_threads(self.n_jobs))
+        if seen is not None:
+            _warn_of_new_levels(seen.encoder, part.encoder)
         return self._fit_accumulation(part if seen is None else seen.merge(part))
 
     def _model(self) -> dict[str, str]:
@@ -158,7 +175,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     def _reference(self, table: Table, response: np.ndarray, weights: np.ndarray) -> Reference:
         """Columns and units that all parts will have, from the first one."""
         return Reference.learn(
-            self._spec(table), table, response, weights,
+            self._spec(table, complete=False), table, response, weights,
             offset=self.offset, precision_weights=self.precision_weights,
             rotates_bases=POSTERIORS[self.posterior].rotates_bases,
         )  # fmt: skip
@@ -185,7 +202,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
-        self._publish(self._attributes(encoder, result))
+        self._publish(self._attributes(encoder, result) | {"response_": _UNNAMED})
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
         return self
 
@@ -195,7 +212,12 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         return table, target.response, weights
 
     def _data(
-        self, X: Any, y: Any, sample_weight: Any, at_least: int = 1
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        variable: Variable | None = None,
+        at_least: int = 1,
     ) -> tuple[Table, Target, np.ndarray]:
         """Columns, target and case weights of the rows that count."""
         table = Table.from_input(X)
@@ -209,20 +231,26 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if not weights.all():
             used = np.flatnonzero(weights)
             table = Table.from_input(take_rows(X, used))
-        return table, self._target(y, len(weights), used), weights[used]
+        if variable is None:
+            variable = Variable(name_of(y))
+        return table, self._target(y, len(weights), used, variable), weights[used]
 
     @abstractmethod
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
-        """The response of the rows that are used, checked."""
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
+        """The response of the rows that are used, checked; `variable` says what it is."""
 
-    def _spec(self, table: Table) -> ModelSpec:
+    def _spec(
+        self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
+    ) -> ModelSpec:
         return resolve_spec(
             table,
             random_effects=self.random_effects,
-            formula=self.formula,
+            fixed_effects=self.fixed_effects,
+            formula=self.formula if formula is None else formula,
             fit_intercept=bool(self.fit_intercept),
             offset=self.offset,
             precision_weights=self.precision_weights,
+            complete=complete,
         )
 
     def _options(self, encoder: DesignEncoder, report: Callable[..., bool]) -> FitOptions:
@@ -251,7 +279,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         return fitted_attributes(encoder, result)
 
     def _check_parameters(self) -> None:
-        check_choice("family", self.family, family_names(is_classifier(self)))
+        check_family(self.family, is_classifier(self))
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
         check_choice("solver", self.solver, SOLVERS)
@@ -325,6 +353,12 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         design = encoder.transform(table, factors=names, with_weights=with_weights)
         if self.handle_unknown == "error":
             refuse_unknown_levels(design, table, encoder)
+        for sentence in mostly_unknown(design, table, encoder):
+            warn_user(
+                f"{sentence}. They are predicted for the population, which is right for new "
+                "groups. If they should be known, give the column the type it had in fit.",
+                UnknownLevelsWarning,
+            )
         if number_unknown:
             design = number_unknown_levels(design, table, encoder)
         return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
@@ -389,9 +423,37 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         options = self._options(self.design_encoder_, lambda *progress: False)
         return (design, response, weights[used]), options
 
+    @abstractmethod
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
         """The response of rows of the fit, as the engine wants it; the estimator stays as it is."""
-        return self._target(y, n_rows, used).response
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Standard deviation of what each column of X adds to the linear predictor.
+
+        Of shape (n_features_in_,), over the training rows. `coef_` is by coefficient, not by
+        column; tools that select columns can use this: ``SelectFromModel(model,
+        importance_getter="feature_importances_")``.
+        """
+        check_is_fitted(self)
+        columns = getattr(self, "feature_names_in_", range(self.n_features_in_))
+        found = column_importances(list(columns), self.design_encoder_, self.fit_result_)
+        if found is None:
+            raise AttributeError(
+                "feature_importances_ is not known for this fit, which kept no covariance of its "
+                "columns (a fit of an earlier version, or sums of parts without an intercept)."
+            )
+        return found
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text = super().__repr__(N_CHAR_MAX)
+        return f"{text}\n# {what_is_modelled(self)}" if hasattr(self, "fit_result_") else text
+
+    def _html_repr(self) -> str:
+        text = super()._html_repr()
+        if not hasattr(self, "fit_result_"):
+            return text
+        return f"{text}<p><code>{escape(what_is_modelled(self))}</code></p>"
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind
@@ -401,3 +463,18 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+
+def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:
+    """Warn where most levels of a part of the data are not those of the parts before."""
+    for before, now in zip(seen.factors, part.factors, strict=True):
+        n_levels = now.levels.n_levels
+        n_new = n_levels - before.levels.n_shared(now.levels)
+        if n_new >= FEWEST_UNKNOWN and 2 * n_new > n_levels:
+            warn_user(
+                f"{n_new} of the {n_levels} labels of {now.name!r} are new in this call of "
+                f"partial_fit; the calls before saw {kind_of_labels(before.levels)}, this one has "
+                f"{kind_of_labels(now.levels)}. They become new levels, which is right for "
+                "new groups. If they should be known, give the column the type it had before.",
+                UnknownLevelsWarning,
+            )

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import ClassifierMixin
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
-from skmixed.design import DesignEncoder, Table, as_vector
+from skmixed.class_scale import ClassScale, codes_of
+from skmixed.design import DesignEncoder, Response, Table, as_vector
 from skmixed.distributed import refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
 from skmixed.persistence import unchanged_on_error
-from skmixed.spec import ModelSpec
+from skmixed.spec import ModelSpec, Variable
 from skmixed.validation import check_choice, check_labels
 
 
@@ -33,8 +33,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     with fixed effects :math:`\beta`, random effects :math:`u_k` of the levels of
     grouping factor k, and a known offset :math:`o`. With F the logistic ("logit") or
-    the standard normal ("probit") distribution function, the second of two classes
-    has the probability
+    the standard normal ("probit") distribution function, one of two classes (see
+    `positive_class`) has the probability
 
     .. math:: P(y_i = c_1 \mid \eta_i) = F(\eta_i),
 
@@ -49,22 +49,37 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     Parameters
     ----------
-    random_effects : "from_dtype", None, str, int, RandomEffect or list of these, \
+    random_effects : "from_dtype", None, str, int, RandomEffect, dict or list of these, \
             default="from_dtype"
-        Which columns group the rows. ``"from_dtype"``: every categorical, string
-        or object column gets a random intercept; a bare numeric array has none. A
-        column name or position gets a random intercept; text with a bar is a term in
-        lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``,
-        ``"(x || g)"``. None: no random effects. All other columns of X are fixed
-        effects.
+        Which columns group the rows. ``"from_dtype"``: every pandas category, and every
+        column of text or other labels with at least five of them, gets a random
+        intercept; a bare numeric array has none and the model is a regression without
+        groups. A column name or position gets a random intercept; text with a bar is a
+        term in lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``,
+        ``"(x || g)"``; a dict has slopes, or the left side of a bar term, by group:
+        ``{"subject": ["days"]}``. None: no random effects. All other columns of X are
+        fixed effects, see `fixed_effects`.
+    fixed_effects : list of str or int, or None, default=None
+        Columns of X that are fixed effects; columns of labels are coded by treatment
+        contrasts, against their first label. None: all columns of X without another role.
     formula : str or None, default=None
         The right-hand side of a formula in lme4's notation,
         ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
-        excludes `random_effects`.
+        excludes `random_effects` and `fixed_effects`.
     family : {"bernoulli", "ordinal"}, default="bernoulli"
         Two classes, or classes in an order.
     link : {"logit", "probit"}, default="logit"
         Which F.
+    positive_class : label or None, default=None
+        Which of two classes is modelled: positive coefficients make it more probable.
+        None: the last category that y declares where y is a pandas categorical, else
+        the last of `classes_`. Labels of another class only change signs.
+    class_order : list of labels or None, default=None
+        Classes in an order, lowest first. None: the order of the categories where y is
+        an ordered categorical, and the order of numbers. Tools of scikit-learn that
+        number the classes before `fit`, such as
+        ``cross_val_predict(method="predict_proba")``, do so in the order of the
+        alphabet; with `class_order` such numbers are understood.
     posterior : {"full", "mean_field"}, default="full"
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
@@ -114,15 +129,18 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, ascending; in the order of its categories when y is an ordered
-        categorical.
+        The classes, ascending, as scikit-learn's metrics expect them: the order of the
+        columns of `predict_proba`.
+    ordered_classes_ : ndarray of shape (n_classes,)
+        The classes from the lowest to the highest of the scale; of two classes, the one
+        that is modelled comes last.
     intercept_ : float
         Fixed intercept; 0 when there is none, and 0 for classes in an order.
     thresholds_ : ndarray of shape (n_classes - 1,)
         Only with ``family="ordinal"``: P(y <= class j) = F(thresholds_[j] - eta).
     coef_ : ndarray of shape (n_fixed,)
         Fixed effects in the order of `coef_names_`; 0 for a column that others span.
-        A positive one favours the last class.
+        A positive one favours the last of `ordered_classes_`.
     coef_names_ : list of str
         What each entry of `coef_` multiplies.
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
@@ -213,9 +231,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self,
         random_effects: Any = "from_dtype",
         *,
+        fixed_effects: Any = None,
         formula: str | None = None,
         family: str = "bernoulli",
         link: str = "logit",
+        positive_class: Any = None,
+        class_order: Any = None,
         posterior: str = "full",
         method: str = "reml",
         offset: str | int | None = None,
@@ -231,9 +252,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         verbose: int = 0,
     ) -> None:
         self.random_effects = random_effects
+        self.fixed_effects = fixed_effects
         self.formula = formula
         self.family = family
         self.link = link
+        self.positive_class = positive_class
+        self.class_order = class_order
         self.posterior = posterior
         self.method = method
         self.offset = offset
@@ -313,9 +337,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
         variance = predict_variance(result, design, positions)
-        return result.likelihood.probabilities(mean, variance, result.parameters)
+        probabilities = result.likelihood.probabilities(mean, variance, result.parameters)
+        return probabilities[:, codes_of(self.ordered_classes_, self.classes_)]
 
-    def predict(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
+    def predict(
+        self, X: Any, include: str | Sequence[str] = "all", type: str | None = None
+    ) -> np.ndarray:
         """Predict the most probable class.
 
         Parameters
@@ -324,17 +351,28 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             Rows to predict.
         include : "all", "none" or list of str, default="all"
             As for `predict_proba`.
+        type : {None, "link"}, default=None
+            "link": the posterior mean of the linear predictor in place of a class. It is
+            large where the last of `ordered_classes_` is probable; of classes in an order
+            it is to be compared with `thresholds_`.
 
         Returns
         -------
         classes : ndarray of shape (n_samples,)
-            Elements of `classes_`.
+            Elements of `classes_`; numbers with ``type="link"``.
         """
+        if type is not None:
+            check_choice("type", type, ("link",))
+            design, positions = self._design(X, include, with_weights=False)
+            mean = predict_mean(self.fit_result_, design, positions)
+            return mean - self._location if self.family == "ordinal" else mean
         probabilities = self.predict_proba(X, include)
         return self.classes_[probabilities.argmax(axis=1)]
 
     def decision_function(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
-        """Score the rows on the scale of the linear predictor.
+        """Score the rows, as scikit-learn's tools expect it.
+
+        The linear predictor itself is ``predict(X, type="link")``.
 
         Parameters
         ----------
@@ -345,16 +383,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
         Returns
         -------
-        scores : ndarray of shape (n_samples,)
-            Of two classes, the log odds of the second one by `predict_proba`. Of
-            classes in an order, the posterior mean of the linear predictor, to be
-            compared with `thresholds_`.
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Of two classes, the log odds of the second of `classes_` by `predict_proba`. Of
+            more, the logarithms of the probabilities, a column per class of `classes_`.
         """
-        if self.family == "ordinal":
-            design, positions = self._design(X, include, with_weights=False)
-            return predict_mean(self.fit_result_, design, positions) - self._location
-        probabilities = np.maximum(self.predict_proba(X, include), np.finfo(float).tiny)
-        return np.log(probabilities[:, 1]) - np.log(probabilities[:, 0])
+        scores = np.log(np.maximum(self.predict_proba(X, include), np.finfo(float).tiny))
+        return scores if len(self.classes_) > 2 else scores[:, 1] - scores[:, 0]
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw classes from the posterior predictive distribution.
@@ -377,25 +411,26 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             One draw a column, elements of `classes_`.
         """
         draws = self._draw(X, n_samples, random_state)
-        return self.classes_[draws.astype(np.int64)]
+        return self.ordered_classes_[draws.astype(np.int64)]
 
     # What makes classes of labels --------------------------------------------------
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
         y = as_vector(y)
-        ordered = bool(getattr(getattr(y, "dtype", None), "ordered", False))
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
-        classes = np.unique(labels)
-        if ordered:
-            order = y.dtype.categories
-            classes = np.array([label for label in order if label in set(classes.tolist())])
-        self._refuse_classes(classes, ordered)
-        response = _codes(classes, labels).astype(np.float64)
-        return Target(response, make_family(self.family, self.link, len(classes)), classes)
+        found = ClassScale.of(y, labels)
+        self._refuse_classes(found)
+        if self.family == "ordinal":
+            classes = found.in_order(self.class_order)
+        else:
+            classes = found.with_last(self.positive_class)
+        response = codes_of(classes, labels).astype(np.float64)
+        likelihood = make_family(self.family, self.link, len(classes))
+        return Target(response, likelihood, classes, Response(variable))
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
-        codes = _codes(self.classes_, labels)
+        codes = codes_of(self.ordered_classes_, labels)
         if (codes < 0).any():
             row = int((codes < 0).argmax())
             label = labels[row : row + 1].tolist()[0]
@@ -405,8 +440,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             )
         return codes.astype(np.float64)
 
-    def _refuse_classes(self, classes: np.ndarray, ordered: bool) -> None:
-        n_classes, labels = len(classes), classes.tolist()
+    def _refuse_classes(self, found: ClassScale) -> None:
+        n_classes, labels = len(found.classes), found.classes.tolist()
         if n_classes < 2:
             raise ValueError(
                 f"Classifier can't train when only one class is present: y is {labels[0]!r} in "
@@ -419,16 +454,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
                 f"the target is multiclass: y has {n_classes} classes. Use family='ordinal' if "
                 "they have an order, or fit one class against the rest."
             )
-        if n_classes > 2 and not ordered and classes.dtype.kind not in "iufb":
-            raise ValueError(
-                f"y has {n_classes} labels that are no numbers ({labels[0]!r}, {labels[1]!r}, "
-                "...), so family='ordinal' cannot know their order: pass numbers, or an ordered "
-                "categorical, pandas.Categorical(y, categories=[...], ordered=True). Classes "
-                "without an order are not supported."
-            )
 
-    def _spec(self, table: Table) -> ModelSpec:
-        spec = super()._spec(table)
+    def _spec(
+        self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
+    ) -> ModelSpec:
+        spec = super()._spec(table, formula, complete=complete)
         if self.family == "ordinal" and not spec.fixed.intercept:
             raise ValueError(
                 "The thresholds of family='ordinal' take the place of the intercept: leave "
@@ -449,7 +479,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     def _attributes(
         self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
     ) -> dict[str, Any]:
-        attributes = super()._attributes(encoder, result) | {"classes_": classes}
+        attributes = super()._attributes(encoder, result)
+        if classes is not None:
+            attributes |= {"classes_": np.sort(classes), "ordered_classes_": classes}
         if self.family == "ordinal":
             thresholds = result.likelihood.thresholds(result.parameters)
             attributes["thresholds_"] = thresholds - attributes["intercept_"]
@@ -461,11 +493,3 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = self.family == "ordinal"
         return tags
-
-
-def _codes(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Number of the class of every label; -1 where it is none of them."""
-    if classes.dtype != labels.dtype:
-        # booleans are no objects to pandas, nor is text of NumPy
-        classes, labels = classes.astype(object), labels.astype(object)
-    return pd.Index(classes, dtype=classes.dtype).get_indexer(labels)

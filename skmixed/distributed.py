@@ -146,7 +146,11 @@ def _merge(parts: list[Accumulation | None]) -> Accumulation | None:
 
 
 def predict_distributed(
-    estimator: BaseMixedEffects, X: Any, return_std: bool, include: str | Sequence[str]
+    estimator: BaseMixedEffects,
+    X: Any,
+    return_std: bool,
+    include: str | Sequence[str],
+    type: str | None,
 ) -> Any:
     """Predict every partition where it lies.
 
@@ -165,19 +169,23 @@ def predict_distributed(
     fitted = copy(estimator)
     fitted.__dict__.pop("_seen", None)
     model = dask.delayed(fitted)
-    frame = X.map_partitions(_predict_part, model, return_std, include, meta=meta)
+    frame = X.map_partitions(_predict_part, model, return_std, include, type, meta=meta)
     if return_std:
         return frame["mean"], frame["std"]
     return frame["mean"]
 
 
 def _predict_part(
-    X: pd.DataFrame, estimator: Any, return_std: bool, include: str | Sequence[str]
+    X: pd.DataFrame,
+    estimator: Any,
+    return_std: bool,
+    include: str | Sequence[str],
+    type: str | None,
 ) -> pd.DataFrame:
     if not len(X):
         columns = ["mean", "std"] if return_std else ["mean"]
         return pd.DataFrame({name: np.empty(0) for name in columns}, index=X.index)
+    predicted = estimator.predict(X, return_std=return_std, include=include, type=type)
     if return_std:
-        mean, std = estimator.predict(X, return_std=True, include=include)
-        return pd.DataFrame({"mean": mean, "std": std}, index=X.index)
-    return pd.DataFrame({"mean": estimator.predict(X, include=include)}, index=X.index)
+        return pd.DataFrame({"mean": predicted[0], "std": predicted[1]}, index=X.index)
+    return pd.DataFrame({"mean": predicted}, index=X.index)

@@ -9,11 +9,11 @@ import pandas as pd
 
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
-from skmixed.design.functions import apply_functions
 from skmixed.formula import FormulaError, parse_formula
-from skmixed.likelihoods import family_names
+from skmixed.likelihoods import family_names, known_as
+from skmixed.persistence import unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
-from skmixed.validation import check_case_weights, check_choice, check_response
+from skmixed.validation import check_case_weights, check_choice
 
 
 def mixed(
@@ -41,7 +41,8 @@ def mixed(
         Case weights.
     **parameters
         Parameters of the estimator, such as ``method="ml"``. ``family`` decides which
-        one it is: "bernoulli" and "ordinal" are families of the classifier.
+        one it is: "bernoulli" and "ordinal" are families of the classifier. Names from
+        elsewhere are understood: "binomial", "nb", "normal".
 
     Returns
     -------
@@ -83,6 +84,8 @@ def mixed(
     columns = list(dict.fromkeys(table.label(name) for name in used))
     frame = pd.DataFrame({column: table.ids(column) for column in columns})
     frame.index = pd.RangeIndex(table.n_rows)
+    if "family" in parameters:
+        parameters["family"] = known_as(parameters["family"]) or parameters["family"]
     classes = parameters.get("family") in family_names(is_classifier=True)
     response = table.ids(response_column) if classes else table.numeric(response_column)
     if missing == "drop":
@@ -99,9 +102,10 @@ def mixed(
         frame, response = frame[complete], response[complete]
         if sample_weight is not None:
             sample_weight = check_case_weights(sample_weight, table.n_rows)[complete]
-    if spec.response.functions and not classes:
-        response = check_response(response, len(response))
-        response = apply_functions(response, spec.response.functions, response_column)
     estimator = MixedEffectsVIClassifier if classes else MixedEffectsVIRegressor
-    model = estimator(formula=formula.split("~", 1)[1], **parameters)
-    return model.fit(frame, response, sample_weight=sample_weight)
+    # without its function the model of a clone would silently be one of another response
+    transformed = bool(spec.response.functions) and not classes
+    right = formula if transformed else formula.split("~", 1)[1]
+    model = estimator(formula=right.strip(), **parameters)
+    with unchanged_on_error(model):
+        return model._fit(frame, response, sample_weight, spec)

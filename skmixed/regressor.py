@@ -9,10 +9,11 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
-from skmixed.design import DesignEncoder
+from skmixed.design import DesignEncoder, Response
 from skmixed.distributed import (
     fit_distributed,
     is_distributed,
@@ -24,7 +25,10 @@ from skmixed.inference.quantiles import mixture_quantiles
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
 from skmixed.persistence import unchanged_on_error
-from skmixed.validation import check_level, check_response
+from skmixed.spec import Variable
+from skmixed.validation import check_choice, check_level, check_response
+
+TYPES = ("link", "response")
 
 
 def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
@@ -63,18 +67,23 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     Parameters
     ----------
-    random_effects : "from_dtype", None, str, int, RandomEffect or list of these, \
+    random_effects : "from_dtype", None, str, int, RandomEffect, dict or list of these, \
             default="from_dtype"
-        Which columns group the rows. ``"from_dtype"``: every categorical, string
-        or object column gets a random intercept; a bare numeric array has none and
-        the model is a linear regression. A column name or position gets a random
-        intercept; text with a bar is a term in lme4's notation, such as
-        ``"(1 + days | subject)"``, ``"(1 | a/b)"``, ``"(x || g)"``. None: no random
-        effects. All other columns of X are fixed effects.
+        Which columns group the rows. ``"from_dtype"``: every pandas category, and every
+        column of text or other labels with at least five of them, gets a random
+        intercept; a bare numeric array has none and the model is a regression without
+        groups. A column name or position gets a random intercept; text with a bar is a
+        term in lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``,
+        ``"(x || g)"``; a dict has slopes, or the left side of a bar term, by group:
+        ``{"subject": ["days"]}``. None: no random effects. All other columns of X are
+        fixed effects, see `fixed_effects`.
+    fixed_effects : list of str or int, or None, default=None
+        Columns of X that are fixed effects; columns of labels are coded by treatment
+        contrasts, against their first label. None: all columns of X without another role.
     formula : str or None, default=None
         The right-hand side of a formula in lme4's notation,
         ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
-        excludes `random_effects`.
+        excludes `random_effects` and `fixed_effects`.
     family : {"gaussian", "poisson", "negative_binomial", "gamma"}, default="gaussian"
         Distribution of the response: any number; a count whose variance is its mean
         :math:`\mu`; a count of variance :math:`\mu + d \mu^2`; a positive amount of
@@ -222,6 +231,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self,
         random_effects: Any = "from_dtype",
         *,
+        fixed_effects: Any = None,
         formula: str | None = None,
         family: str = "gaussian",
         posterior: str = "full",
@@ -241,6 +251,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         verbose: int = 0,
     ) -> None:
         self.random_effects = random_effects
+        self.fixed_effects = fixed_effects
         self.formula = formula
         self.family = family
         self.posterior = posterior
@@ -259,12 +270,16 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice) -> Target:
+    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
         likelihood = make_family(self.family)
-        response = check_response(y, n_rows)[used]
-        if self.family != "gaussian":
-            likelihood.refuse_targets(response)
-        return Target(response, likelihood)
+        meaning, response = Response.learn(variable, check_response(y, n_rows)[used])
+        likelihood.refuse_targets(response)
+        return Target(response, likelihood, meaning=meaning)
+
+    def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
+        response = self.response_.transform(check_response(y, n_rows)[used])
+        self.fit_result_.likelihood.refuse_targets(response)
+        return response
 
     def _attributes(
         self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
@@ -374,6 +389,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         X: Any,
         return_std: bool = False,
         include: str | Sequence[str] = "all",
+        type: str | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Predict the response.
 
@@ -390,6 +406,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out of the mean
             and the standard deviation alike.
+        type : {None, "link", "response"}, default=None
+            None: what is modelled, which after ``mixed("log(y) ~ ...")`` is log(y).
+            "response": the column itself, where what is modelled is a function of it;
+            the mean of y is then that of a log-normal number, above exp(mean of log(y)).
+            "link": the linear predictor, with its own standard deviation.
 
         Returns
         -------
@@ -408,20 +429,53 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         effects in all. After an iterative fit the variances of single effects are
         exact given the other effects, plus an estimate from posterior draws.
         """
+        if type is not None:
+            check_choice("type", type, TYPES)
         if is_distributed(X):
-            return predict_distributed(self, X, return_std, include)
-        design, positions = self._design(X, include, with_weights=return_std)
-        mean = predict_mean(self.fit_result_, design, positions)
-        if self.family == "gaussian" and not return_std:
+            return predict_distributed(self, X, return_std, include, type)
+        design, positions = self._design(X, include, with_weights=return_std or type == "response")
+        result = self.fit_result_
+        mean = predict_mean(result, design, positions)
+        if not return_std and (type == "link" or self._is_plain(type)):
             return mean
-        mean, std = self.fit_result_.likelihood.predictive_moments(
-            mean,
-            predict_variance(self.fit_result_, design, positions),
-            self._own_parameters(design),
+        variance = predict_variance(result, design, positions)
+        if type == "link":
+            return mean, np.sqrt(variance)
+        mean, std = result.likelihood.predictive_moments(
+            mean, variance, self._own_parameters(design)
         )
+        if type == "response" and self.response_.is_transformed:
+            mean, std = self.response_.moments(mean, std**2)
         return (mean, std) if return_std else mean
 
-    def predict_interval(self, X: Any, level: float = 0.95) -> np.ndarray:
+    def _is_plain(self, type: str | None) -> bool:
+        """Whether the prediction is the mean of the linear predictor."""
+        back = type == "response" and self.response_.is_transformed
+        return self.family == "gaussian" and not back
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination of the predictions, on the scale that is modelled.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        y : array-like of shape (n_samples,)
+            Their response as it is: after ``mixed("log(y) ~ ...")`` y, not log(y).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            R squared, of log(y) in the example above.
+        """
+        check_is_fitted(self)
+        if self.response_.is_transformed:
+            y = self.response_.transform(check_response(y, _num_samples(X)))
+        return super().score(X, y, sample_weight)
+
+    def predict_interval(self, X: Any, level: float = 0.95, type: str | None = None) -> np.ndarray:
         """Predict a central interval for a new observation of every row.
 
         For counts and amounts its ends are quantiles of the predictive distribution:
@@ -434,6 +488,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             Rows to predict.
         level : float, default=0.95
             Probability of the interval, between 0 and 1.
+        type : {None, "response"}, default=None
+            None: of what is modelled; "response": of the column itself, see `predict`.
 
         Returns
         -------
@@ -441,10 +497,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             Lower and upper end.
         """
         check_level(level)
+        if type is not None:
+            check_choice("type", type, ("response",))
         if self.family == "gaussian":
             mean, std = self.predict(X, return_std=True)
             half = ndtri(0.5 + 0.5 * level) * std
-            return np.column_stack([mean - half, mean + half])
+            interval = np.column_stack([mean - half, mean + half])
+            return self.response_.quantiles(interval) if type == "response" else interval
         design, positions = self._design(X, "all", with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)

@@ -6,7 +6,7 @@ up as one `ModelSpec`; everything after this point reads only that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ColumnKey = str | int
 
@@ -44,10 +44,21 @@ Term = tuple[Variable, ...]
 
 @dataclass(frozen=True)
 class TermList:
-    """A linear part: an optional intercept and terms in order of writing."""
+    """A linear part: an optional intercept and terms in order of writing.
+
+    Attributes
+    ----------
+    intercept : bool
+        Whether there is an intercept.
+    terms : tuple of Term
+        The terms.
+    intercept_written : bool
+        Whether a formula wrote the intercept, ``1 +``, rather than leaving it in.
+    """
 
     intercept: bool
     terms: tuple[Term, ...] = ()
+    intercept_written: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

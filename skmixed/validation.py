@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
 
@@ -211,6 +211,12 @@ def check_include(include: str | Sequence[str], names: tuple[str, ...]) -> tuple
         if include == "none":
             return ()
         include = [include]
+    if isinstance(include, (Set, Mapping)) or not isinstance(include, Iterable):
+        raise TypeError(
+            f"include={include!r} must be 'all', 'none' or a list of groups"
+            f"{', whose order is that of the list' if isinstance(include, Set) else ''}."
+        )
+    include = list(include)
     unknown = [name for name in include if name not in names]
     if unknown:
         known = ", ".join(repr(name) for name in names) or "none"

@@ -6,18 +6,30 @@ from skmixed.design.factors import Factor
 from skmixed.design.functions import learnt_functions
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.resolve import resolve_spec
+from skmixed.design.response import Response, name_of
 from skmixed.design.sources import as_vector, pick_columns, readable, take_rows
 from skmixed.design.table import Table
-from skmixed.design.unknown import number_unknown_levels, refuse_unknown_levels
+from skmixed.design.unknown import (
+    FEWEST_UNKNOWN,
+    kind_of_labels,
+    mostly_unknown,
+    number_unknown_levels,
+    refuse_unknown_levels,
+)
 
 __all__ = [
+    "FEWEST_UNKNOWN",
     "Design",
     "DesignEncoder",
     "Factor",
     "LevelEncoder",
+    "Response",
     "Table",
     "as_vector",
+    "kind_of_labels",
     "learnt_functions",
+    "mostly_unknown",
+    "name_of",
     "number_unknown_levels",
     "pick_columns",
     "readable",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -87,7 +86,6 @@ class Basis:
         terms: TermList,
         table: Table,
         *,
-        categorical: str = "encode",
         complete: bool = True,
     ) -> Basis:
         """Learn levels, means and scales from the training data.
@@ -98,9 +96,6 @@ class Basis:
             The linear part asked for.
         table : Table
             Training data; columns the terms do not name are not looked at.
-        categorical : {"encode", "error"}, default="encode"
-            What to do with a column of labels: code it by treatment
-            contrasts, or refuse it.
         complete : bool, default=True
             Whether the table is all the data. In a part of it every category
             that a column declares is a level, because other parts may hold it.
@@ -116,8 +111,6 @@ class Basis:
             When a used value is missing, infinite or unusable, or when two
             columns would have the same name.
         """
-        if categorical == "error":
-            refuse_categorical(table, (v.name for term in terms.terms for v in term))
         distinct: dict[Variable, int] = {}
         for variable in (v for term in terms.terms for v in term):
             distinct.setdefault(variable, len(distinct))
@@ -234,32 +227,6 @@ class Basis:
             for parts in product(*(made[coded] for coded in term[::-1])):
                 columns[:, column] = reduce(np.multiply, parts)
                 column += 1
-
-
-def refuse_categorical(table: Table, columns: Iterable[Any]) -> None:
-    """Refuse columns of labels among fixed effects that no formula asked for.
-
-    Parameters
-    ----------
-    table : Table
-        Training data.
-    columns : iterable of str or int
-        The columns.
-
-    Raises
-    ------
-    ValueError
-        When one of them holds labels, saying what can be done.
-    """
-    for column in columns:
-        if table.is_categorical(column):
-            row, value = table.first_non_number(column)
-            raise ValueError(
-                f"Column {column!r} is not numeric (row {row} holds {value!r}) and cannot be a "
-                "fixed effect as it is; name it in random_effects to group the rows by it, "
-                "encode it with OneHotEncoder in a Pipeline, or write the model as formula=..., "
-                "where it is coded by treatment contrasts."
-            )
 
 
 def _code_terms(

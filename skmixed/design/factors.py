@@ -10,9 +10,10 @@ import numpy.typing as npt
 from skmixed.design.basis import Basis
 from skmixed.design.integers import CodeArray
 from skmixed.design.levels import LevelEncoder
+from skmixed.design.same_value import refuse_rounded
 from skmixed.design.table import Table
 from skmixed.formula.errors import printable
-from skmixed.spec import RandomTerm
+from skmixed.spec import ColumnKey, RandomTerm
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -113,9 +114,9 @@ class FactorEncoder:
         """
         group = terms[0].group
         _refuse_effect_of_group(terms)
-        for column in group:
-            table.is_categorical(column)  # refuses containers, which are no labels
+        _refuse_what_is_no_label(table, group)
         levels, codes = LevelEncoder.learn(table, group, complete=complete)
+        levels.refuse_twins()
         bases = tuple(Basis.learn(term.effects, table, complete=complete) for term in terms)
         names: list[str] = []
         blocks: list[tuple[int, int]] = []
@@ -155,6 +156,7 @@ class FactorEncoder:
         Factor
             Codes and basis; rows of unknown or missing labels have code -1.
         """
+        _refuse_what_is_no_label(table, self.levels.columns)
         return self._factor(self.levels.codes(table), table)
 
     def learn_part(self, table: Table) -> tuple[FactorEncoder, Factor]:
@@ -177,7 +179,10 @@ class FactorEncoder:
         ValueError
             When a label is missing, or a value of an effect is unusable.
         """
-        levels, codes = LevelEncoder.learn(table, self.levels.columns, complete=False)
+        _refuse_what_is_no_label(table, self.levels.columns)
+        levels, codes = LevelEncoder.learn(
+            table, self.levels.columns, complete=False, earlier=self.levels
+        )
         encoder = replace(self, levels=levels)
         return encoder, encoder._factor(codes, table)
 
@@ -220,6 +225,13 @@ class FactorEncoder:
         elif not self.bases[0].is_intercept_only:
             basis = self.bases[0].matrix(table)
         return Factor(self.name, codes, self.levels.n_levels, basis, self.term_names, self.blocks)
+
+
+def _refuse_what_is_no_label(table: Table, columns: tuple[ColumnKey, ...]) -> None:
+    """Refuse containers, and floats that have lost the last digits of an id."""
+    for column in columns:
+        table.is_categorical(column)
+        refuse_rounded(table.ids(column), column)
 
 
 def _refuse_effect_of_group(terms: list[RandomTerm]) -> None:

@@ -159,25 +159,3 @@ def learnt_functions(variable: Variable) -> tuple[str, ...]:
         for position, name in enumerate(variable.functions)
         if name in _LEARNING
     )
-
-
-def apply_functions(values: FloatArray, names: tuple[str, ...], column: Any) -> FloatArray:
-    """Pass values through functions of the table, innermost first, learning as they go.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_rows,)
-        Finite values.
-    names : tuple of str
-        Functions, innermost first.
-    column : str or int
-        Name for errors.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        The transformed values.
-    """
-    for name in names:
-        values = learn_function(name, values, column).apply(values, column)
-    return values

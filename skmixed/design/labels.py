@@ -1,8 +1,8 @@
 """The distinct labels of one column, and codes for any column that holds them.
 
-Labels match by value: the integer 3 of any width, the float 3.0 and the
-category 3 are one label, and so are a date and the midnight at which it
-begins. Text and numbers never match.
+Labels match by value: the integer 3 of any width, the float 3.0, the category 3 and
+the text "3" are one label, and so are a date and the midnight at which it begins. A
+column that was learnt may still hold 3 beside "3": then each matches its own type.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 
 from skmixed.design.hashing import factorize
 from skmixed.design.integers import CodeArray, IntegerLookup, learn_integers
+from skmixed.design.same_value import in_type_of, keyed, value_key
 
 _NUMBERS = "biuf"
 _PIECE = 65536
@@ -139,8 +140,9 @@ class ColumnLabels:
     def _codes_of_numbers(self, values: npt.NDArray[Any]) -> CodeArray:
         if not self._holds_numbers:
             appearance, found = factorize(values)
-            positions = self._hashed.get_indexer(pd.Index(np.asarray(found, dtype=object)))
-            return np.append(positions, -1).astype(np.int32)[appearance]
+            found = np.asarray(found, dtype=object)
+            positions = self._in_another_type(self._hashed.get_indexer(pd.Index(found)), found)
+            return np.append(positions, np.int32(-1))[appearance]
         if self._lookup is not None:
             return self._lookup.codes(values)
         with np.errstate(invalid="ignore"):
@@ -162,7 +164,54 @@ class ColumnLabels:
                 labels = pd.Index(as_objects(self.values), dtype=object)
                 found = as_objects(found)
         wanted = pd.Index(found, dtype=object) if found.dtype == object else pd.Index(found)
-        return labels.get_indexer(wanted).astype(np.int32)
+        return self._in_another_type(labels.get_indexer(wanted), found)
+
+    def _in_another_type(self, positions: npt.NDArray[np.intp], found: Any) -> CodeArray:
+        """Codes of distinct values; those found nowhere may be a label's value in another type."""
+        codes = positions.astype(np.int32)
+        absent = np.flatnonzero(codes < 0)
+        may_match = _is_numbers(found) or found.dtype == object
+        if absent.size and may_match and not (self._holds_numbers and _is_bool(self.values)):
+            for position in absent:
+                key = value_key(found[position])
+                if key is not None and isinstance(found[position], str) != self._all_text:
+                    codes[position] = self._keyed.get(key, -1)
+        return codes
+
+    @cached_property
+    def _keyed(self) -> dict[int | float, int]:
+        return keyed(self.values)
+
+    @cached_property
+    def _all_text(self) -> bool:
+        """Whether all labels are text, which text matches letter by letter alone."""
+        return not self._holds_numbers and all(isinstance(label, str) for label in self.values)
+
+    def in_my_type(self, values: Any) -> Any:
+        """New rows of the column, ids of another type turned into that of the labels.
+
+        Parameters
+        ----------
+        values : ndarray or pandas ExtensionArray of shape (n_rows,)
+            Values of any type.
+
+        Returns
+        -------
+        ndarray or pandas ExtensionArray of shape (n_rows,)
+            `values` itself where nothing has to be turned.
+        """
+        of_numbers = self._holds_numbers and not _is_bool(self.values)
+        if not (of_numbers or self._all_text):
+            return values
+        plain = np.asarray(values, dtype=object) if _is_category(values) else _plain(values)[0]
+        if _is_numbers(plain) and of_numbers:
+            return values
+        appearance, distinct = factorize(plain)
+        found = as_objects(canonical(distinct))
+        turned = in_type_of(found, self.values)
+        if all(a is b for a, b in zip(found, turned, strict=True)):
+            return values
+        return canonical_rows(np.append(turned, np.array([None]))[appearance])
 
     def __getstate__(self) -> dict[str, Any]:
         # What is looked up is built again on first use, and so are labels from categories.
@@ -301,6 +350,12 @@ def canonical(found: Any) -> Any:
     return plain
 
 
+def canonical_rows(values: npt.NDArray[Any]) -> Any:
+    """Values of rows as integers where all of them are, else as they are."""
+    inferred = pd.api.types.infer_dtype(values, skipna=False)
+    return values.astype(np.int64) if inferred == "integer" else values
+
+
 def midnights(values: Any) -> Any:
     """Dates as the times at which they begin, anything else as it is.
 
@@ -339,6 +394,10 @@ def as_objects(values: Any) -> npt.NDArray[Any]:
 
 def _is_numbers(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.dtype.kind in _NUMBERS
+
+
+def _is_category(values: Any) -> bool:
+    return isinstance(values.dtype, pd.CategoricalDtype)
 
 
 def _is_bool(values: npt.NDArray[Any]) -> bool:

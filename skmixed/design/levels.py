@@ -13,6 +13,7 @@ import pandas as pd
 from skmixed.design.integers import CodeArray
 from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.merging import merge_labels, unique_ascending
+from skmixed.design.same_value import one_value_in_two_types
 from skmixed.design.table import Table
 from skmixed.spec import ColumnKey
 
@@ -54,7 +55,12 @@ class LevelEncoder:
 
     @classmethod
     def learn(
-        cls, table: Table, columns: tuple[ColumnKey, ...], *, complete: bool = True
+        cls,
+        table: Table,
+        columns: tuple[ColumnKey, ...],
+        *,
+        complete: bool = True,
+        earlier: LevelEncoder | None = None,
     ) -> tuple[LevelEncoder, CodeArray]:
         """Find the levels that occur in the training data.
 
@@ -66,6 +72,8 @@ class LevelEncoder:
             The grouping columns.
         complete : bool, default=True
             Whether the table is all the data; a part of it may have a single level.
+        earlier : LevelEncoder or None, default=None
+            The same factor in earlier rows, whose types ids of another type take.
 
         Returns
         -------
@@ -84,8 +92,9 @@ class LevelEncoder:
         parts: list[ColumnLabels] = []
         pairs: list[ColumnLabels] = []
         codes = np.empty(0, dtype=np.int32)
-        for column in columns:
-            labels, right = _learn_column(table, column)
+        for position, column in enumerate(columns):
+            known = None if earlier is None else earlier.parts[position]
+            labels, right = _learn_column(table, column, known)
             if parts:
                 combination, codes = learn_labels(_combine(codes, right, len(labels)))
                 pairs.append(combination)
@@ -200,6 +209,13 @@ class LevelEncoder:
         merged._refuse_too_many()
         return merged, here, there
 
+    def n_shared(self, other: LevelEncoder) -> int:
+        """How many levels of another encoder of the factor are levels of this one."""
+        labels = other.labels
+        frame = labels.to_frame(index=False) if other.pairs else pd.DataFrame({0: labels})
+        frame.columns = pd.Index(self.columns, dtype=object)
+        return int((self.codes(Table.from_input(frame)) >= 0).sum())
+
     def refuse_single_level(self) -> None:
         """Refuse a factor that groups nothing, once the levels of all the data are known.
 
@@ -215,6 +231,23 @@ class LevelEncoder:
                 "or formula, or check the column."
             )
 
+    def refuse_twins(self) -> None:
+        """Refuse ids of which some are numbers and the same ones text.
+
+        Raises
+        ------
+        ValueError
+            Names the column and one such pair.
+        """
+        for column, part in zip(self.columns, self.parts, strict=True):
+            pair = one_value_in_two_types(part.values) if part.values.dtype == object else None
+            if pair is not None:
+                raise ValueError(
+                    f"Grouping column {column!r} holds {pair[0]!r} as a number and {pair[1]!r} as "
+                    "text, which would be two levels. Make the column one type: "
+                    f"X[{column!r}].astype(str), or dtype= where the file is read."
+                )
+
     def _refuse_too_many(self) -> None:
         if self.n_levels > _MOST_LEVELS:
             raise ValueError(
@@ -229,10 +262,13 @@ class LevelEncoder:
         self.__dict__.update(state)
 
 
-def _learn_column(table: Table, column: ColumnKey) -> tuple[ColumnLabels, CodeArray]:
+def _learn_column(
+    table: Table, column: ColumnKey, earlier: ColumnLabels | None = None
+) -> tuple[ColumnLabels, CodeArray]:
     """Labels of one column of training data, none of which may be missing."""
     values = table.ids(column)
     try:
+        values = values if earlier is None else earlier.in_my_type(values)
         labels, codes = learn_labels(values)
     except TypeError as error:
         raise TypeError(

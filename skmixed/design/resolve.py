@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from skmixed.design.basis import refuse_categorical
 from skmixed.design.checks import shortened
+from skmixed.design.roles import groups_from_dtype, warn_of_doubtful_columns
 from skmixed.design.table import Table
-from skmixed.formula import parse_formula, parse_random_terms
+from skmixed.formula import FormulaError, parse_formula, parse_random_terms
 from skmixed.spec import ColumnKey, ModelSpec, RandomEffect, RandomTerm, TermList, Variable
 
 FROM_DTYPE = "from_dtype"
@@ -19,10 +19,12 @@ def resolve_spec(
     table: Table,
     *,
     random_effects: Any = FROM_DTYPE,
-    formula: str | None = None,
+    fixed_effects: Any = None,
+    formula: str | ModelSpec | None = None,
     fit_intercept: bool = True,
     offset: ColumnKey | None = None,
     precision_weights: ColumnKey | None = None,
+    complete: bool = True,
 ) -> ModelSpec:
     """Describe the model that the parameters of an estimator ask for.
 
@@ -30,18 +32,24 @@ def resolve_spec(
     ----------
     table : Table
         Training data.
-    random_effects : str, int, RandomEffect, sequence of these or None, default="from_dtype"
-        ``"from_dtype"``: every column of labels gets a random intercept.
+    random_effects : str, int, RandomEffect, mapping, sequence of these or None, \
+            default="from_dtype"
+        ``"from_dtype"``: groups are found by the types of columns, see `roles`.
         Otherwise column names or positions (random intercepts), text with
         bars such as ``"(1 + days | subject)"``, and `RandomEffect` objects.
-        Text that is the name of a column is that column. All other columns
-        are fixed effects.
-    formula : str or None, default=None
-        The whole right-hand side; excludes `random_effects`.
+        Text that is the name of a column is that column. A mapping has slopes or
+        the left side of a bar term by group: ``{"subject": ["days"]}``.
+    fixed_effects : sequence of str or int, or None, default=None
+        The columns that are fixed effects; None: all others of X.
+    formula : str, ModelSpec or None, default=None
+        The whole right-hand side, as text or read already; excludes `random_effects` and
+        `fixed_effects`.
     fit_intercept : bool, default=True
-        False removes the fixed intercept, from a formula as well.
+        False removes the fixed intercept, also of a formula that does not write it.
     offset, precision_weights : str, int or None, default=None
         Columns that are no fixed effects for being in X.
+    complete : bool, default=True
+        Whether the table is all the data.
 
     Returns
     -------
@@ -54,7 +62,12 @@ def resolve_spec(
         When parameters contradict each other, a column is unknown or cannot
         be what it is asked to be.
     TypeError
-        When an entry of `random_effects` is of another type.
+        When an entry of `random_effects` or `fixed_effects` is of another type.
+
+    Warns
+    -----
+    ColumnRoleWarning
+        When the role of a column was guessed and may well be another.
 
     Examples
     --------
@@ -67,35 +80,61 @@ def resolve_spec(
     (['x'], ('s',))
     """
     if formula is not None:
-        return _from_formula(table, formula, random_effects, fit_intercept)
+        _refuse_beside_formula(formula, random_effects, fixed_effects)
+        return _from_formula(table, formula, fit_intercept)
     reserved = {
         table.position(column) for column in (offset, precision_weights) if column is not None
     }
+    listed = None if fixed_effects is None else _columns(table, fixed_effects)
+    taken = reserved if listed is None else reserved | {table.position(c) for c in listed}
     random = tuple(
-        _with_labels(term, table) for term in _random_terms(table, random_effects, reserved)
+        _with_labels(term, table) for term in _random_terms(table, random_effects, taken, complete)
     )
     _refuse_repeated(random)
-    taken = reserved | {table.position(column) for term in random for column in term.group}
-    fixed = [name for position, name in enumerate(table.names) if position not in taken]
-    refuse_categorical(table, fixed)
+    grouping = list(dict.fromkeys(column for term in random for column in term.group))
+    taken = reserved | {table.position(column) for column in grouping}
+    if listed is None:
+        fixed = [name for position, name in enumerate(table.names) if position not in taken]
+        if random_effects is not None:
+            by_dtype = _is_from_dtype(random_effects)
+            warn_of_doubtful_columns(table, fixed, grouping, by_dtype=by_dtype)
+    else:
+        fixed = listed
     return ModelSpec(TermList(fit_intercept, tuple((Variable(name),) for name in fixed)), random)
 
 
-def _from_formula(
-    table: Table, formula: str, random_effects: Any, fit_intercept: bool
-) -> ModelSpec:
-    if random_effects is not None and not _is_from_dtype(random_effects):
-        raise ValueError(
-            f"Both formula={shortened(formula)} and random_effects={shortened(random_effects)} "
-            "were given; write the random effects into the formula, as in '1 + x + (1 | g)', or "
-            "drop the formula."
+def _columns(table: Table, fixed_effects: Any) -> list[ColumnKey]:
+    """The columns that `fixed_effects` lists."""
+    if isinstance(fixed_effects, (str, int)):
+        fixed_effects = [fixed_effects]
+    if isinstance(fixed_effects, (Set, Mapping)) or not isinstance(fixed_effects, Iterable):
+        raise TypeError(
+            f"fixed_effects={shortened(fixed_effects)} must be a list of column names or "
+            "positions, or None for all columns that have no other role."
         )
-    spec = parse_formula(formula)
-    if spec.response is not None:
+    return list(dict.fromkeys(table.label(column) for column in fixed_effects))
+
+
+def _refuse_beside_formula(formula: Any, random_effects: Any, fixed_effects: Any) -> None:
+    """A formula is the whole right-hand side."""
+    given = []
+    if random_effects is not None and not _is_from_dtype(random_effects):
+        given.append(f"random_effects={shortened(random_effects)}")
+    if fixed_effects is not None:
+        given.append(f"fixed_effects={shortened(fixed_effects)}")
+    if given:
         raise ValueError(
-            f"formula={shortened(formula)} names the response {shortened(spec.response.label)}, "
-            "but an estimator takes it from y; drop the left side and '~', or use "
-            "skmixed.mixed(formula, data)."
+            f"Both formula={shortened(formula)} and {' and '.join(given)} were given; write all "
+            "effects into the formula, as in '1 + x + (1 | g)', or drop the formula."
+        )
+
+
+def _from_formula(table: Table, formula: str | ModelSpec, fit_intercept: bool) -> ModelSpec:
+    spec = formula if isinstance(formula, ModelSpec) else _right_side(formula)
+    if spec.fixed.intercept_written and not fit_intercept:
+        raise ValueError(
+            "fit_intercept=False contradicts the formula, which writes the intercept '1 +'; write "
+            "'0 +' for none, or leave fit_intercept at True."
         )
     fixed = _terms_with_labels(spec.fixed, table)
     return ModelSpec(
@@ -104,14 +143,44 @@ def _from_formula(
     )
 
 
-def _random_terms(table: Table, random_effects: Any, reserved: set[int]) -> list[RandomTerm]:
+def _right_side(formula: str) -> ModelSpec:
+    """Read the formula of an estimator, whose `fit` is given the response."""
+    spec = parse_formula(formula)
+    if spec.response is None:
+        return spec
+    names = f"formula={shortened(formula)} names the response {shortened(spec.response.label)}"
+    if spec.response.functions:
+        raise ValueError(
+            f"{names}, and fit takes y as it is: whoever scores predictions would compare them "
+            f"with {spec.response.name!r} itself. Drop the left side and pass the transformed y, "
+            "wrap the estimator in sklearn.compose.TransformedTargetRegressor, or use "
+            "skmixed.mixed(formula, data)."
+        )
+    raise ValueError(
+        f"{names}, but an estimator takes it from y; drop the left side and '~', or use "
+        "skmixed.mixed(formula, data)."
+    )
+
+
+def _random_terms(
+    table: Table, random_effects: Any, taken: set[int], complete: bool
+) -> list[RandomTerm]:
     if random_effects is None:
         return []
     if _is_from_dtype(random_effects):
+        free = [position for position in range(len(table.names)) if position not in taken]
+        groups = groups_from_dtype(table, free, complete=complete)
+        return [_random_intercept(name) for name in groups]
+    if isinstance(random_effects, Set):
+        raise TypeError(
+            f"random_effects={shortened(random_effects)} is a set, whose order is not defined; "
+            "pass a list."
+        )
+    if isinstance(random_effects, Mapping):
         return [
-            _random_intercept(name)
-            for position, name in enumerate(table.names)
-            if position not in reserved and table.is_categorical(position)
+            term
+            for group, effects in random_effects.items()
+            for term in _terms_of_group(group, effects)
         ]
     if isinstance(random_effects, (str, int, RandomEffect)) or not isinstance(
         random_effects, Iterable
@@ -121,6 +190,28 @@ def _random_terms(table: Table, random_effects: Any, reserved: set[int]) -> list
     for entry in random_effects:
         terms += _terms_of_entry(table, entry)
     return terms
+
+
+def _terms_of_group(group: Any, effects: Any) -> list[RandomTerm]:
+    """Terms of one item of a mapping: slopes, or the left side of a bar term."""
+    columns = group if isinstance(group, tuple) else (group,)
+    if effects is None:
+        return [RandomTerm(TermList(intercept=True), columns)]
+    if isinstance(effects, str):
+        try:
+            terms = parse_random_terms(f"({effects} | g)")
+        except FormulaError as error:
+            raise ValueError(
+                f"random_effects={{{group!r}: {shortened(effects)}}}: the text must be the left "
+                f"side of a bar term, such as '1 + x' ({str(error).splitlines()[0]})."
+            ) from None
+        return [replace(term, group=columns) for term in terms]
+    if isinstance(effects, Sequence) and all(isinstance(name, (str, int)) for name in effects):
+        return [RandomEffect(group, slopes=tuple(effects)).to_term()]
+    raise TypeError(
+        f"random_effects={{{group!r}: {shortened(effects)}}}: by group there can be a list of "
+        "slopes, ['x'], the left side of a bar term, '1 + x', or None for an intercept alone."
+    )
 
 
 def _terms_of_entry(table: Table, entry: Any) -> list[RandomTerm]:

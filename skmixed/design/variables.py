@@ -12,6 +12,7 @@ import pandas as pd
 from skmixed.design.checks import require_finite
 from skmixed.design.functions import FittedFunction, learn_function
 from skmixed.design.labels import ColumnLabels, learn_labels
+from skmixed.design.same_value import refuse_rounded
 from skmixed.design.table import Table
 from skmixed.spec import ColumnKey, Variable
 
@@ -216,6 +217,7 @@ class CategoricalVariable:
             When a label is missing.
         """
         values = table.ids(self.column)
+        refuse_rounded(values, self.column)
         codes = self.labels.codes(values)
         if codes.min() < 0:
             row = int(np.argmin(codes))
@@ -277,6 +279,7 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
 
 def _learn_categorical(variable: Variable, table: Table, complete: bool) -> CategoricalVariable:
     values = table.ids(variable.name)
+    refuse_rounded(values, variable.name)
     labels, codes = learn_labels(values, unseen=not complete)
     if codes.min() < 0:
         _refuse_missing(table, variable.name, values)

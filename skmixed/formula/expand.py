@@ -304,7 +304,9 @@ class Expander:
             tuple(self._variables[number] for number in numbers)
             for _, numbers in sorted(part.terms.items(), key=_degree)
         ]
-        return TermList(part.intercept is not False, tuple(terms))
+        return TermList(
+            part.intercept is not False, tuple(terms), intercept_written=part.intercept is True
+        )
 
     # Limits: a short text can ask for astronomically many terms.
 

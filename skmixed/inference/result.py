@@ -79,6 +79,10 @@ class FitResult:
     fixed_mean, fixed_variance : float
         Mean and variance, over the rows with their weights, of the fixed part X beta, the
         offset left out; NaN where sums of parts do not tell.
+    fixed_covariance : ndarray (p, p) or None
+        Covariance of the fixed-effect columns over the rows with their weights; 0 for
+        columns that others span. None after fits of earlier versions, and where sums of
+        parts do not tell.
     log_exposure : float
         Logarithm of the mean over the rows of exp(offset).
     coupling : ndarray (p + n_effects, j)
@@ -129,6 +133,7 @@ class FitResult:
     converged: bool
     n_observations: float
     likelihood: Any = field(default_factory=Gaussian)
+    fixed_covariance: np.ndarray | None = None
     parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
     doubts: Doubts = Doubts()
     interpolates: bool = False

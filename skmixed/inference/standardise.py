@@ -105,6 +105,20 @@ class FixedTransform:
         variance = max(float(slopes @ slopes) - shift**2, 0.0) if shift == shift else np.nan
         return float(coefficients[:first].sum()) + shift, variance
 
+    def column_covariance(self) -> np.ndarray | None:
+        """Weighted covariance of the raw columns over the rows, (p, p) with the intercept.
+
+        0 for columns that were dropped; None where the means are not known.
+        """
+        if np.isnan(self.means).any():
+            return None
+        first = int(self.has_intercept)
+        back = np.linalg.inv(self.mapping[self.kept])
+        covariance = np.zeros((first + len(self.center),) * 2)
+        places = np.ix_(first + self.kept, first + self.kept)
+        covariance[places] = back.T @ (np.eye(len(back)) - np.outer(self.means, self.means)) @ back
+        return covariance
+
     @property
     def places(self) -> np.ndarray:
         """Raw columns, the intercept included, that the transformed ones stand for, (rank,)."""

@@ -8,7 +8,9 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 
 from skmixed.design import DesignEncoder
+from skmixed.exceptions import SingularFitWarning, warn_user
 from skmixed.inference.result import FitResult
+from skmixed.inspection.singular import singular_note, singular_terms
 
 _FEWEST_PROBES = 4
 """Random vectors from which on their spread is a measure of the error.
@@ -39,6 +41,8 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
     if estimator.posterior == "mean_field" and not alone:
         # the effects of one factor are independent: the posterior is exact
         _warn_of_collapse(result, encoder)
+    if estimator.posterior != "mean_field" and (singular := singular_terms(result, encoder)):
+        warn_user(singular_note(singular), SingularFitWarning)
     if result.elbo_std > 0.0 and estimator.n_probes != "auto":
         _warn_of_few_probes(result, estimator.n_probes)
     if not result.converged and not result.doubts.separated:

@@ -39,7 +39,7 @@ class ResponseSimulator:
         ]
         self._own = model._own_parameters(design)
         self._likelihood = result.likelihood
-        self._classes = model.classes_ if is_classifier(model) else None
+        self._classes = model.ordered_classes_ if is_classifier(model) else None
         self._is_ordered = model.family == "ordinal"
 
     def draw(self, rng: np.random.Generator) -> Any:
@@ -52,8 +52,8 @@ class ResponseSimulator:
         Returns
         -------
         ndarray or Series (n_rows,)
-            What `fit` takes: numbers, or elements of ``classes_``; an ordered categorical
-            for classes in an order.
+            What `fit` takes: numbers, or a categorical that declares the classes in the order
+            of the model.
 
         Raises
         ------
@@ -77,11 +77,8 @@ class ResponseSimulator:
             raise ValueError(
                 f"class {label!r} does not occur among {len(codes)} simulated responses"
             )
-        if not self._is_ordered:
-            return self._classes[codes]
-        # text has no order of its own
         categories = pd.Index(self._classes)
-        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=True))
+        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=self._is_ordered))
 
 
 def _basis(basis: np.ndarray | None, n_rows: int) -> np.ndarray:

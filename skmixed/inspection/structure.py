@@ -72,6 +72,44 @@ class ModelStructure:
         return " + ".join([*fixed, *terms]) or "0"
 
 
+def formula_of(model: Any) -> str:
+    """A fitted model as a formula with its response: ``"log(y) ~ days + (1 | subject)"``.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+
+    Returns
+    -------
+    str
+        The right side as the user wrote it, else by the names of its effects.
+    """
+    if model.formula is None:
+        right = structure_of(model).describe()
+    else:
+        right = model.formula.partition("~")[2] if "~" in model.formula else model.formula
+    return f"{model.response_.label} ~ {' '.join(right.split())}"
+
+
+def modelled_class(model: Any) -> str:
+    """Which class positive coefficients favour, in words; empty for other families."""
+    classes = getattr(model, "ordered_classes_", None)
+    if classes is None:
+        return ""
+    name, labels = model.response_.label, [repr(label) for label in classes.tolist()]
+    if model.fit_result_.likelihood.name == "bernoulli":
+        return f"P({name} = {labels[-1]})"
+    if len(labels) > _SHOWN:
+        labels = [labels[0], labels[1], "...", labels[-1]]
+    return f"{name}, {' < '.join(labels)}"
+
+
+def what_is_modelled(model: Any) -> str:
+    """One line on a fitted model: its formula, and of classes which one is modelled."""
+    chosen = modelled_class(model)
+    return f"{formula_of(model)}{f'; modelled: {chosen}' if chosen else ''}"
+
+
 def structure_of(model: Any) -> ModelStructure:
     """Read the structure of a fitted estimator.
 

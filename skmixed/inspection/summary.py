@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from skmixed.inspection.criteria import information_criteria
+from skmixed.inspection.singular import singular_note, singular_terms
+from skmixed.inspection.structure import formula_of, modelled_class
 from skmixed.inspection.tables import facts_html
 
 
@@ -30,7 +32,8 @@ class Summary:
     groups : DataFrame
         Levels and terms of every grouping factor.
     notes : tuple of str
-        What the columns of the fixed effects are.
+        What the columns of the fixed effects are, and what to know of the estimates: a
+        singular fit, an approximation, roles of columns that were found by their type.
 
     Examples
     --------
@@ -105,14 +108,13 @@ def summarise(model: Any, fixed_effects: pd.DataFrame) -> Summary:
         ],
         columns=["group", "levels", "terms"],
     ).set_index("group")  # fmt: skip
-    gaussian = model.family == "gaussian"
     return Summary(
-        "Linear mixed-effects model" if gaussian else "Generalized linear mixed-effects model",
+        _title(model),
         _facts(model),
         fixed_effects,
         _by_term(model.variance_components_),
         groups,
-        _notes(fixed_effects),
+        _notes(model, fixed_effects),
     )
 
 
@@ -121,7 +123,10 @@ def summarise(model: Any, fixed_effects: pd.DataFrame) -> Summary:
 
 def _facts(model: Any) -> dict[str, str]:
     criteria = information_criteria(model)
-    facts = {"Rows": f"{model.n_observations_:.10g}"}
+    facts = {"Formula": formula_of(model)}
+    if chosen := modelled_class(model):
+        facts["Modelled"] = chosen
+    facts["Rows"] = f"{model.n_observations_:.10g}"
     if model.family != "gaussian":
         facts |= _family_facts(model)
     aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
@@ -158,12 +163,47 @@ def _convergence(model: Any) -> str:
     return f"{model.n_iter_} ({state}: {reached})"
 
 
-def _notes(fixed_effects: pd.DataFrame) -> tuple[str, ...]:
+def _title(model: Any) -> str:
+    kind = "linear mixed-effects model" if model.design_encoder_.factors else "linear model"
+    return kind.capitalize() if model.family == "gaussian" else f"Generalized {kind}"
+
+
+def _notes(model: Any, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
     if "df" in fixed_effects:
-        return ("df: degrees of freedom by Satterthwaite's method; statistic: t.",)
-    if "statistic" in fixed_effects:
-        return ("statistic: z; the variances are taken for known.",)
-    return ()
+        notes.append("df: degrees of freedom by Satterthwaite's method; statistic: t.")
+    elif "statistic" in fixed_effects:
+        notes.append("statistic: z; the variances are taken for known.")
+    if singular := singular_terms(model.fit_result_, model.design_encoder_):
+        notes.append(singular_note(singular))
+    if model.random_effects == "from_dtype" and model.formula is None:
+        notes.append(_roles(model))
+    if model.family != "gaussian" and model.design_encoder_.factors:
+        notes.append(_approximation(model))
+    return tuple(notes)
+
+
+def _roles(model: Any) -> str:
+    """Which columns group the rows because of their type."""
+    encoder = model.design_encoder_
+    groups = ", ".join(map(repr, encoder.factor_names)) or "none"
+    labels = [repr(v.column) for v in encoder.fixed.variables if v.categorical]
+    fixed = f"; fixed effects of fewer than five labels: {', '.join(labels)}" if labels else ""
+    return f"Groups found by the types of columns (random_effects='from_dtype'): {groups}{fixed}."
+
+
+def _approximation(model: Any) -> str:
+    """How the numbers of a model that is not normal differ from what R prints."""
+    text = (
+        "Estimates maximise a lower bound of the likelihood (a Gaussian posterior); glmer and "
+        "glmmTMB maximise Laplace's approximation of it."
+    )
+    if model.method == "reml":
+        text += (
+            " The fixed effects are integrated out (method='reml'), which they do not do: compare "
+            "with method='ml'."
+        )
+    return text
 
 
 # Tables --------------------------------------------------------------------------------------

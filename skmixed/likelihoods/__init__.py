@@ -31,6 +31,56 @@ def family_names(is_classifier: bool) -> tuple[str, ...]:
     return tuple(name for name, family in FAMILIES.items() if family.is_classifier == is_classifier)
 
 
+def known_as(name: Any) -> str | None:
+    """The value of ``family`` that a name stands for, however it is written.
+
+    Parameters
+    ----------
+    name : object
+        What a user typed: ``"nb"``, ``"Poisson"``.
+
+    Returns
+    -------
+    str or None
+        A key of `FAMILIES`; None for names that no family has.
+    """
+    if not isinstance(name, str):
+        return None
+    written = name.lower().replace("-", "_").replace(".", "_").replace(" ", "_")
+    for key, family in FAMILIES.items():
+        if written == key or written in family.aliases:
+            return key
+    return None
+
+
+def check_family(name: Any, is_classifier: bool) -> None:
+    """Raise ValueError unless `name` is a family of this kind of estimator.
+
+    Parameters
+    ----------
+    name : object
+        Value of the parameter ``family``.
+    is_classifier : bool
+        Whether the estimator models classes.
+    """
+    own = family_names(is_classifier)
+    if isinstance(name, str) and name in own:
+        return
+    key = known_as(name)
+    advice = ""
+    if key in own:
+        advice = f" Write family={key!r}."
+    elif key is not None:
+        other = "MixedEffectsVIRegressor" if is_classifier else "MixedEffectsVIClassifier"
+        advice = f" Use {other}(family={key!r}), or mixed(formula, data, family={name!r})."
+    lists = [", ".join(map(repr, family_names(kind))) for kind in (False, True)]
+    raise ValueError(
+        f"family={name!r} is not known; choose one of {', '.join(map(repr, own))}.{advice} "
+        f"Families of MixedEffectsVIRegressor: {lists[0]}; of MixedEffectsVIClassifier: "
+        f"{lists[1]}."
+    )
+
+
 def make_family(name: str, link: str | None = None, n_classes: int | None = None) -> Any:
     """A response distribution.
 
@@ -71,6 +121,8 @@ __all__ = [
     "NegativeBinomial",
     "Ordinal",
     "Poisson",
+    "check_family",
     "family_names",
+    "known_as",
     "make_family",
 ]

@@ -55,6 +55,9 @@ class Likelihood(Protocol):
     name: ClassVar[str]
     """The value of the estimators' ``family`` parameter."""
 
+    aliases: ClassVar[tuple[str, ...]]
+    """What the family is called elsewhere; `mixed` takes these names too."""
+
     links: ClassVar[tuple[str, ...]]
     """Values of ``link`` that the family knows, the default first."""
 

@@ -29,6 +29,7 @@ class Bernoulli:
     """
 
     name: ClassVar[str] = "bernoulli"
+    aliases: ClassVar[tuple[str, ...]] = ("binomial", "binary", "logistic")
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
 

@@ -31,6 +31,7 @@ class Gamma:
     """
 
     name: ClassVar[str] = "gamma"
+    aliases: ClassVar[tuple[str, ...]] = ()
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False

@@ -17,9 +17,14 @@ class Gaussian:
     """
 
     name: ClassVar[str] = "gaussian"
+    aliases: ClassVar[tuple[str, ...]] = ("normal", "norm")
     links: ClassVar[tuple[str, ...]] = ("identity",)
     is_classifier: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False
+
+    @staticmethod
+    def refuse_targets(y: np.ndarray) -> None:
+        """Any number can be normal."""
 
     @staticmethod
     def predictive_moments(

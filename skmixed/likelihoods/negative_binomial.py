@@ -34,6 +34,7 @@ class NegativeBinomial:
     """
 
     name: ClassVar[str] = "negative_binomial"
+    aliases: ClassVar[tuple[str, ...]] = ("nb", "nb2", "negbin", "nbinom", "nbinom2")
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = True

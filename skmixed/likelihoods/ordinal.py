@@ -32,6 +32,7 @@ class Ordinal:
     """
 
     name: ClassVar[str] = "ordinal"
+    aliases: ClassVar[tuple[str, ...]] = ("cumulative", "ordered")
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
 

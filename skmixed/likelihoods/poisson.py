@@ -30,6 +30,7 @@ class Poisson:
     """
 
     name: ClassVar[str] = "poisson"
+    aliases: ClassVar[tuple[str, ...]] = ("pois",)
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = True

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from skmixed.design import DesignEncoder
+from skmixed.design import DesignEncoder, Response
 from skmixed.inference.partial import Accumulation
 from skmixed.inference.result import FactorResult, FitResult
 from skmixed.linalg.cellsums import CellSums, PairCells
 from skmixed.persistence.arrays import require, require_array, require_indices, require_number
 from skmixed.persistence.encoders import check_encoder
 from skmixed.persistence.state import PersistentMixin
+from skmixed.spec import Variable
 
 _NUMBERS = ("noise_variance", "residual_variance", "elbo", "elbo_std", "n_iter", "n_observations")
 _SCALARS_OF_SUMS = ("n_rows", "n_observations", "total_weight", "log_weights", "spread", "size")
@@ -36,7 +37,8 @@ class PersistentFitMixin(PersistentMixin):
         if "fit_result_" in state:
             encoder, result = state["design_encoder_"], state["fit_result_"]
             check_fit(encoder, result)
-            attributes = self._attributes(encoder, result, state.get("classes_"))
+            _complete(state)
+            attributes = self._attributes(encoder, result, state.get("ordered_classes_"))
             state.update({name: attributes[name] for name in self._derived})
 
     @abstractmethod
@@ -44,6 +46,15 @@ class PersistentFitMixin(PersistentMixin):
         self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
     ) -> dict[str, Any]:
         """All attributes that a fit sets, by name."""
+
+
+def _complete(state: dict[str, Any]) -> None:
+    """Add what models of earlier versions did not store."""
+    state.setdefault("response_", Response(Variable("y")))
+    if "classes_" in state and "ordered_classes_" not in state:
+        # once one array was both
+        state["ordered_classes_"] = state["classes_"]
+        state["classes_"] = np.sort(state["classes_"])
 
 
 def check_fit(encoder: DesignEncoder, result: FitResult) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, ClassVar
 
 from skmixed.persistence.checksum import checksum_of
@@ -53,6 +54,10 @@ class PersistentMixin(ABC):
         if number > 1 and checksum != checksum_of(state):
             raise self._damaged("its content does not have its checksum")
         super().__setstate__(state)  # type: ignore[misc]
+        # a parameter that came later has the value that leaves an older model as it was
+        for name, parameter in signature(type(self).__init__).parameters.items():
+            if parameter.default is not parameter.empty:
+                self.__dict__.setdefault(name, parameter.default)
         try:
             self._restore()
         except (AttributeError, KeyError, IndexError, TypeError, OverflowError) as error:

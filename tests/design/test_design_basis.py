@@ -197,13 +197,6 @@ def test_single_levels_and_equal_names_are_refused():
         learn("Intercept", FRAME.rename(columns={"x": "Intercept"}))
 
 
-def test_labels_without_a_formula_are_refused_on_request():
-    table = Table.from_input(FRAME)
-    with pytest.raises(ValueError, match=r"'a' is not numeric.*'p'.*random_effects.*formula"):
-        Basis.learn(terms("x + a"), table, categorical="error")
-    assert Basis.learn(terms("x + z"), table, categorical="error").names[-1] == "z"
-
-
 def test_functions_nest_and_remember_the_training_data():
     spec = TermList(
         False,

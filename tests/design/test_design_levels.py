@@ -115,14 +115,16 @@ def test_booleans_match_zero_and_one():
     assert codes(encoder, pd.array([True, None], dtype="boolean")) == [1, -1]
 
 
-def test_text_differs_by_case_and_from_numbers():
+def test_text_differs_by_case_and_matches_the_numbers_it_spells():
     encoder, found = learn(["a", "A", "a", "1"])
     assert list(encoder.labels) == ["1", "A", "a"]
     assert found.tolist() == [2, 1, 2, 0]
-    assert codes(encoder, [1, 2]) == [-1, -1]
+    assert codes(encoder, [1, 2]) == [0, -1]
+    assert codes(encoder, ["1.0"]) == [-1]
     numbers, _ = learn([1, 2])
-    assert codes(numbers, ["1", "2"]) == [-1, -1]
-    assert codes(numbers, pd.Series(["1", 2, None], dtype=object)) == [-1, 1, -1]
+    assert codes(numbers, ["1", "2"]) == [0, 1]
+    assert codes(numbers, ["01", " 1", "1e0", "1.0", "one"]) == [-1, -1, -1, 0, -1]
+    assert codes(numbers, pd.Series(["1", 2, None], dtype=object)) == [0, 1, -1]
 
 
 @pytest.mark.parametrize("new", ["object", "string", "category"])

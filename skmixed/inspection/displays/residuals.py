@@ -74,7 +74,7 @@ class ResidualsDisplay:
     distribution function of the response, u is drawn uniformly between :math:`F(y_i -)` and
     :math:`F(y_i)`, and the residual is :math:`\Phi^{-1}(u)`. Where the model holds it is
     standard normal, for discrete responses too; the draw takes away the stripes that
-    other residuals of counts and classes have. Classes count in the order of `classes_`.
+    other residuals of counts and classes have. Classes count in the order of `ordered_classes_`.
 
     ``spread="noise"`` takes :math:`\eta_i` as known, at its posterior mean. Residuals of
     rows of the fit then spread a little less than a standard normal variable, since the

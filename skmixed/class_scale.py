@@ -1,0 +1,167 @@
+"""Classes of a response: which there are, and in which order the model has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmixed.exceptions import ClassOrderWarning, warn_user
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class ClassScale:
+    """The classes that occur in a response, and what it says of their order.
+
+    Attributes
+    ----------
+    classes : ndarray (K,)
+        Ascending.
+    declared : ndarray (K,) or None
+        In the order of the categories of a categorical response.
+    ordered : bool
+        Whether the response declared that this is an order.
+    numbered : bool
+        Whether the response is an array of the integers 0 to K - 1, which is what
+        scikit-learn's tools make of any labels: the first in the alphabet becomes 0.
+    """
+
+    classes: np.ndarray
+    declared: np.ndarray | None
+    ordered: bool
+    numbered: bool
+
+    @classmethod
+    def of(cls, y: Any, labels: np.ndarray) -> ClassScale:
+        """Read the classes.
+
+        Parameters
+        ----------
+        y : array-like
+            The response as it was passed, of the type that says most.
+        labels : ndarray (n,)
+            Its labels in the rows that count.
+        """
+        classes = np.unique(labels)
+        dtype = getattr(y, "dtype", None)
+        declared = None
+        if isinstance(dtype, pd.CategoricalDtype):
+            present = set(classes.tolist())
+            declared = np.array([c for c in dtype.categories if c in present], dtype=classes.dtype)
+        return cls(
+            classes,
+            declared,
+            bool(getattr(dtype, "ordered", False)),
+            isinstance(y, np.ndarray)
+            and classes.dtype.kind in "iu"
+            and np.array_equal(classes, np.arange(len(classes))),
+        )
+
+    def in_order(self, class_order: Any) -> np.ndarray:
+        """The classes from the lowest to the highest.
+
+        Parameters
+        ----------
+        class_order : list of labels or None
+            What the user says the order is.
+
+        Raises
+        ------
+        ValueError
+            When the order is not known, or `class_order` lacks a class.
+
+        Warns
+        -----
+        ClassOrderWarning
+            When the classes were numbered, perhaps in another order.
+        """
+        if class_order is not None:
+            return self._as_listed(_checked_order(class_order))
+        if self.ordered and self.declared is not None:
+            return self.declared
+        n_classes, labels = len(self.classes), self.classes.tolist()
+        if n_classes > 2 and self.classes.dtype.kind not in "iufb":
+            raise ValueError(
+                f"y has {n_classes} labels that are no numbers ({labels[0]!r}, {labels[1]!r}, "
+                "...), so family='ordinal' cannot know their order: pass class_order=[...], "
+                "numbers, or an ordered categorical, pandas.Categorical(y, categories=[...], "
+                "ordered=True). Classes without an order are not supported."
+            )
+        if self.numbered and n_classes > 2:
+            warn_user(
+                f"y is an array of the integers 0 to {n_classes - 1}, read as a scale in that "
+                "order. If they number other labels, as scikit-learn does in "
+                "cross_val_predict(method='predict_proba') or LabelEncoder, 0 is the first label "
+                "of the alphabet: pass class_order=[...] with the labels, lowest first. If they "
+                f"are the scale itself, class_order={labels!r} says so.",
+                ClassOrderWarning,
+            )
+        return self.classes
+
+    def _as_listed(self, order: list[Any]) -> np.ndarray:
+        """The classes in the order of `order`, which may hold more than occur."""
+        position = {label: k for k, label in enumerate(order)}
+        labels = self.classes.tolist()
+        if all(label in position for label in labels):
+            ranks = np.argsort([position[label] for label in labels], kind="stable")
+            return self.classes[ranks]
+        if self.numbered and len(labels) == len(order):
+            # number j is the j-th label in sorted order
+            numbers = np.argsort(np.argsort(np.array(order)))
+            return self.classes[numbers]
+        missing = next(label for label in labels if label not in position)
+        shown = ", ".join(map(repr, order[:_SHOWN]))
+        raise ValueError(
+            f"y holds the class {missing!r}, which is not in class_order ({shown}): list every "
+            "class, lowest first. Numbers in the place of labels, from 0 on, are understood "
+            "where all classes of class_order occur."
+        )
+
+    def with_last(self, positive_class: Any) -> np.ndarray:
+        """The two classes, that which is modelled last.
+
+        Parameters
+        ----------
+        positive_class : label or None
+            What the user wants to be modelled.
+
+        Raises
+        ------
+        ValueError
+            When it is no class of the response.
+        """
+        if positive_class is None:
+            return self.classes if self.declared is None else self.declared
+        chosen = np.array([label == positive_class for label in self.classes.tolist()])
+        if chosen.any():
+            return np.append(self.classes[~chosen], self.classes[chosen])
+        if self.numbered:
+            # the probabilities of two classes do not depend on which of them is modelled
+            return self.classes
+        first, second = self.classes.tolist()
+        raise ValueError(
+            f"positive_class={positive_class!r} is no class of y; choose {first!r} or {second!r}."
+        )
+
+
+def _checked_order(class_order: Any) -> list[Any]:
+    if isinstance(class_order, (str, Set, Mapping)) or not hasattr(class_order, "__iter__"):
+        raise TypeError(f"class_order={class_order!r} must be a list of the classes, lowest first.")
+    order = np.asarray(class_order).tolist()
+    if len(set(order)) < len(order):
+        twice = next(label for label in order if order.count(label) > 1)
+        raise ValueError(f"class_order names {twice!r} twice; list every class once.")
+    return order
+
+
+def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Number of the class of every label; -1 where it is none of them."""
+    if classes.dtype != labels.dtype:
+        # booleans are no objects to pandas, nor is text of NumPy
+        classes, labels = classes.astype(object), labels.astype(object)
+    return pd.Index(classes, dtype=classes.dtype).get_indexer(labels)

@@ -1,0 +1,55 @@
+"""Warnings of this package, each a class of its own so that one can be filtered alone."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+__all__ = ["ClassOrderWarning", "ColumnRoleWarning", "SingularFitWarning", "UnknownLevelsWarning"]
+
+_PACKAGE = str(Path(__file__).parent)
+_WRAPPERS = (str(Path("sklearn", "callback")), "contextlib.py")
+"""Files between a method of this package and whoever called it."""
+
+
+class ColumnRoleWarning(UserWarning):
+    """A column was read as a group or as a fixed effect by its type, perhaps wrongly.
+
+    The message names the column and the parameter that settles its role.
+    """
+
+
+class UnknownLevelsWarning(UserWarning):
+    """Most labels of a grouping column are not those that the model was fitted on.
+
+    Right where new groups are predicted on purpose, as in cross-validation by group; a
+    sign of labels of another type or table elsewhere.
+    """
+
+
+class ClassOrderWarning(UserWarning):
+    """Classes in an order were numbered by another program, perhaps not in that order."""
+
+
+class SingularFitWarning(UserWarning):
+    """A variance is estimated as 0, or a correlation as 1 or -1."""
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside this package that led here.
+
+    Parameters
+    ----------
+    message : str
+    category : type
+        A warning class.
+    """
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and _is_inside(frame.f_code.co_filename):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(file: str) -> bool:
+    return file.startswith(_PACKAGE) or any(wrapper in file for wrapper in _WRAPPERS)
