@@ -100,7 +100,7 @@ print(f"gain {gain.mean():.4f}, standard error {gain.sem():.4f}")
 # It is not that one of them knows better who rates whom how. Put in order by their
 # predictors, the rows are in nearly the same order:
 
-agreement = pd.Series(ordered.decision_function(X_test)).corr(
+agreement = pd.Series(ordered.predict(X_test, type="link")).corr(
     pd.Series(normal.predict(X_test)), method="spearman"
 )
 print(f"rank correlation of the predictors: {agreement:.3f}")

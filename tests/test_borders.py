@@ -61,9 +61,7 @@ def test_an_integer_id_beside_a_group_is_named():
     with pytest.warns(ColumnRoleWarning, match=expected):
         MixedEffectsVIRegressor().fit(frame[["Days", "Subject", "site"]], SLEEP["Reaction"])
     with pytest.warns(ColumnRoleWarning, match=expected):
-        MixedEffectsVIRegressor(["site"]).fit(
-            frame[["Days", "Subject", "site"]], SLEEP["Reaction"]
-        )
+        MixedEffectsVIRegressor(["site"]).fit(frame[["Days", "Subject", "site"]], SLEEP["Reaction"])
 
 
 @pytest.mark.parametrize(
@@ -110,9 +108,7 @@ def test_text_of_few_labels_is_a_fixed_effect():
     frame = SLEEP[["Days"]].assign(Subject=SLEEP["Subject"].astype(str), drug=drug)
     with silent():
         model = MixedEffectsVIRegressor().fit(frame, SLEEP["Reaction"])
-        expected = mixed(
-            "y ~ Days + drug + (1 | Subject)", frame.assign(y=SLEEP["Reaction"])
-        )
+        expected = mixed("y ~ Days + drug + (1 | Subject)", frame.assign(y=SLEEP["Reaction"]))
     assert list(model.random_effects_) == ["Subject"]
     assert model.coef_names_ == ["Days", "drug[placebo]"]
     np.testing.assert_allclose(model.coef_, expected.coef_)
@@ -303,7 +299,9 @@ def test_large_ids_as_floats_are_refused():
     with pytest.raises(ValueError, match=r"2\*\*53"):
         MixedEffectsVIRegressor(["g"]).fit(rounded.astype({"g": object}), y)
     with pytest.raises(ValueError, match=r"2\*\*24"):
-        MixedEffectsVIRegressor(["g"]).fit(X.assign(g=(2.0**24 + X["g"] % 100).astype("float32")), y)
+        MixedEffectsVIRegressor(["g"]).fit(
+            X.assign(g=(2.0**24 + X["g"] % 100).astype("float32")), y
+        )
 
 
 @pytest.fixture(scope="module")
@@ -452,9 +450,7 @@ def test_a_positive_class_survives_numbering(credit):
     X, y = credit
     model = MixedEffectsVIClassifier(["g0"], positive_class="good")
     out_of_fold = cross_val_predict(model, X, y, method="predict_proba", cv=3)
-    usual = cross_val_predict(
-        MixedEffectsVIClassifier(["g0"]), X, y, method="predict_proba", cv=3
-    )
+    usual = cross_val_predict(MixedEffectsVIClassifier(["g0"]), X, y, method="predict_proba", cv=3)
     np.testing.assert_allclose(out_of_fold, usual)
     assert log_loss(y, out_of_fold) < np.log(2.0)
     with pytest.raises(ValueError, match=r"'bad' is no class of y; choose 'good' or 'poor'"):
@@ -608,7 +604,9 @@ def test_importances_are_by_column():
     part = slopes["noise"] * frame["noise"] + slopes["Days:noise"] * frame["Days"] * frame["noise"]
     assert noise == pytest.approx(part.std(ddof=0))
     basis = np.column_stack([np.ones(180), frame["Days"]])
-    assert subject == pytest.approx(np.sqrt(np.einsum("ij,jk,ik->i", basis, covariance, basis).mean()))
+    assert subject == pytest.approx(
+        np.sqrt(np.einsum("ij,jk,ik->i", basis, covariance, basis).mean())
+    )
 
 
 @pytest.mark.parametrize("parts", [False, True])

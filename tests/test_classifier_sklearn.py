@@ -104,7 +104,7 @@ def test_formula_with_labels(data, ordered):
     levels = ["bad", "fair", "good", "best"]
     answer = pd.Categorical.from_codes(y, levels, ordered=True)
     model = mixed("answer ~ x0 + (1 | g0)", X.assign(answer=answer), family="ordinal")
-    np.testing.assert_array_equal(model.classes_, levels)
+    np.testing.assert_array_equal(model.ordered_classes_, levels)
     numbers = mixed("y ~ x0 + (1 | g0)", X.assign(y=y), family="ordinal")
     np.testing.assert_allclose(model.thresholds_, numbers.thresholds_, rtol=1e-6)
 

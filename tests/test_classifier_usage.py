@@ -176,17 +176,17 @@ def test_ordinal_probabilities(ordered):
             assert (np.abs(shares - probabilities[:20, j]) < 5 * error).all()
 
 
-def test_ordinal_decision_function_and_thresholds(ordered):
-    """P(y <= class j) = F(thresholds_[j] - decision) where nothing is uncertain."""
+def test_ordinal_predictor_and_thresholds(ordered):
+    """P(y <= class j) = F(thresholds_[j] - predictor) where nothing is uncertain."""
     X, y = ordered
     model = MixedEffectsVIClassifier(GROUPS, family="ordinal", method="ml").fit(X, y)
-    decision = model.decision_function(X, include="none")
-    np.testing.assert_allclose(decision, X[["x0", "x1"]].to_numpy() @ model.coef_, atol=1e-10)
-    below = expit(model.thresholds_ - decision[:, None])
+    predictor = model.predict(X, include="none", type="link")
+    np.testing.assert_allclose(predictor, X[["x0", "x1"]].to_numpy() @ model.coef_, atol=1e-10)
+    below = expit(model.thresholds_ - predictor[:, None])
     cumulative = model.predict_proba(X, include="none").cumsum(axis=1)[:, :3]
     np.testing.assert_allclose(cumulative, below, rtol=1e-9)
-    # a larger decision moves probability to higher classes
-    order = np.argsort(decision)
+    # a larger predictor moves probability to higher classes
+    order = np.argsort(predictor)
     assert (np.diff(cumulative[order], axis=0) <= 1e-12).all()
 
 

@@ -53,6 +53,7 @@ ARRAYS = {
     ("coefficients",): [with_nan, shorter, single, as_list],
     ("center",): [with_nan, shorter, single],
     ("coefficient_covariance",): [with_nan, shorter],
+    ("fixed_covariance",): [with_nan, shorter, single],
     ("coupling",): [with_nan, shorter, single, np.ravel],
     ("factors", 0, "means"): [with_nan, shorter, single, as_list, lambda values: values[:, :1]],
     ("factors", 0, "covariances"): [with_nan, shorter, single, lambda values: values[:, :1]],

@@ -193,9 +193,9 @@ def test_fit_forgets_the_chunks(data):
     model.fit(X[:200], y[:200])
     expected = MixedEffectsVIRegressor(["g0", "g1"]).fit(X[:200], y[:200])
     assert_same_fit(model, expected)
-    # and chunks that follow begin anew, rather than to go on with the rows of fit
-    feed(model, X, y, [np.arange(200, N)])
-    assert_same_fit(model, MixedEffectsVIRegressor(["g0", "g1"]).fit(X[200:], y[200:]))
+    with pytest.raises(ValueError, match="partial_fit cannot go on from `fit`"):
+        feed(model, X, y, [np.arange(200, N)])
+    assert_same_fit(model, expected)
 
 
 def test_pickled_between_chunks(data):
@@ -302,17 +302,6 @@ def test_precision_does_not_depend_on_the_first_chunk(data):
     y = 1e3 * (y + X["x0"].to_numpy()) + 1e6
     model = MixedEffectsVIRegressor(["(1 + x0 | g0)", "g1"])
     assert_same_fit(feed(model, X, y, in_chunks(5, 30)), clone(model).fit(X, y))
-
-
-def test_after_a_fit_it_starts_anew(data):
-    X, y = data
-    model = MixedEffectsVIRegressor(["g0"], offset="o").fit(X, y)
-    with pytest.warns(UserWarning, match="partial_fit starts anew"):
-        model.partial_fit(X[:100].assign(g0=1), y[:100])
-    with pytest.raises(NotFittedError):
-        model.predict(X)
-    model.partial_fit(X[100:300], y[100:300])
-    assert model.n_observations_ == 300
 
 
 def test_another_model_is_refused(data):

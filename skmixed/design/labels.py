@@ -416,7 +416,13 @@ def _all_integral(values: npt.NDArray[Any]) -> bool:
 
 
 def _packed(values: Any) -> Any:
-    """Integers m, m + 1, ..., n as [m, n], and times with a zone without pandas' own types."""
+    """Integers m, m + 1, ..., n as [m, n], objects as a list, times with a zone as plain ones.
+
+    NumPy reads beyond the end of its memory where a damaged file states a wrong shape of an array
+    of objects, and pandas' own types differ between its versions.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        return {"objects": values.tolist()}
     if _is_numbers(values) and values.dtype in (np.int64, np.int32) and values.size > 1:
         first, last = int(values[0]), int(values[-1])
         if last - first == values.size - 1 and np.all(np.diff(values) == 1):
@@ -431,6 +437,8 @@ def _packed(values: Any) -> Any:
 def _unpacked(values: Any, dtype: type) -> Any:
     if isinstance(values, list):
         return np.arange(values[0], values[1] + 1, dtype=dtype)
+    if isinstance(values, dict) and "objects" in values:
+        return _array_of_objects(values["objects"])
     if isinstance(values, dict):
         return pd.DatetimeIndex(values["utc"], tz="UTC").tz_convert(values["zone"]).array
     return values
@@ -447,14 +455,25 @@ def _is_name(dtype: pd.DatetimeTZDtype) -> bool:
 def _stored(index: pd.Index) -> Any:
     """An index as an array where NumPy has its type: pickles of pandas depend on its version."""
     if isinstance(index.dtype, pd.StringDtype):
-        return {"text": np.asarray(index, dtype=object)}
-    numpy = isinstance(index.dtype, np.dtype)
-    return {"array": index.to_numpy()} if numpy else {"index": _packed(index)}
+        return {"text": np.asarray(index, dtype=object).tolist()}
+    if not isinstance(index.dtype, np.dtype):
+        return {"index": _packed(index)}
+    return {"array": index.to_numpy() if index.dtype != object else _packed(index.to_numpy())}
 
 
 def _restored(stored: dict[str, Any]) -> pd.Index:
     if "text" in stored:
         # in the type that this version of pandas has for text
-        return pd.Index(stored["text"])
-    values = stored["array"] if "array" in stored else _unpacked(stored["index"], np.int64)
+        return pd.Index(_array_of_objects(stored["text"]))
+    values = stored["array"] if "array" in stored else stored["index"]
+    if isinstance(values, (dict, list)):
+        values = _unpacked(values, np.int64)
     return pd.Index(values, dtype=values.dtype)
+
+
+def _array_of_objects(values: Any) -> npt.NDArray[Any]:
+    """One object per entry, also of entries that NumPy would take for rows."""
+    array = np.empty(len(values), dtype=object)
+    for position, value in enumerate(values):
+        array[position] = value
+    return array

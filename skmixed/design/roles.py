@@ -20,6 +20,7 @@ import pandas as pd
 
 from skmixed.design.checks import shortened
 from skmixed.design.table import Table
+from skmixed.design.variables import refuse_typos
 from skmixed.exceptions import ColumnRoleWarning, warn_user
 from skmixed.spec import ColumnKey
 
@@ -80,6 +81,11 @@ def groups_from_dtype(
         if not table.is_categorical(position):
             continue
         name, values = table.names[position], table.ids(position)
+        if not isinstance(values.dtype, pd.CategoricalDtype):
+            first = pd.Series(np.asarray(values[:_FIRST_ROWS], dtype=object)).dropna()
+            # ids repeat; a measured quantity hardly does
+            if 2 * first.nunique() > len(first):
+                refuse_typos(table, name, first.unique())
         n_levels = _count_up_to(values, FEW_LEVELS)
         if isinstance(values.dtype, pd.CategoricalDtype):
             groups.append(name)

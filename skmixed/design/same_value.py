@@ -51,6 +51,33 @@ def value_key(label: Any) -> int | float | None:
     return int(number) if whole else number
 
 
+def number_with_typos(labels: Any) -> Any:
+    """The first label that spells no number among labels of which most do.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_levels,)
+        Distinct labels of a column of text or objects.
+
+    Returns
+    -------
+    object
+        The label; None where all of them spell numbers, or fewer than half do.
+    """
+    others = [label for label in labels if not _spells_number(label)]
+    return others[0] if 0 < 2 * len(others) < len(labels) else None
+
+
+def _spells_number(label: Any) -> bool:
+    if isinstance(label, str):
+        try:
+            float(label)
+        except ValueError:
+            return False
+        return True
+    return value_key(label) is not None
+
+
 def keyed(labels: Any) -> dict[int | float, int]:
     """Position of each label by the number that it is or spells.
 

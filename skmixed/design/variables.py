@@ -12,7 +12,7 @@ import pandas as pd
 from skmixed.design.checks import require_finite
 from skmixed.design.functions import FittedFunction, learn_function
 from skmixed.design.labels import ColumnLabels, learn_labels
-from skmixed.design.same_value import refuse_rounded
+from skmixed.design.same_value import number_with_typos, refuse_rounded
 from skmixed.design.table import Table
 from skmixed.spec import ColumnKey, Variable
 
@@ -283,6 +283,8 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
     labels, codes = learn_labels(values, unseen=not complete)
     if codes.min() < 0:
         _refuse_missing(table, variable.name, values)
+    if not variable.categorical and labels.declared is None:
+        refuse_typos(table, variable.name, labels.values)
     if len(labels) < 2:
         so_far = "" if complete else " in the first part of the data"
         declare = (
@@ -293,6 +295,32 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
             f"{so_far}, so it has no effect to estimate; {declare}remove it from the model."
         )
     return CategoricalVariable(variable, labels)
+
+
+def refuse_typos(table: Table, column: ColumnKey, labels: Any) -> None:
+    """Refuse a column of numbers that a few entries made one of text.
+
+    Parameters
+    ----------
+    table : Table
+    column : str or int
+    labels : ndarray (n_levels,)
+        Distinct values of the column.
+
+    Raises
+    ------
+    ValueError
+        Names the first entry that is no number.
+    """
+    typo = number_with_typos(labels) if labels.dtype == object else None
+    if typo is not None:
+        rows = np.asarray(table.ids(column), dtype=object)
+        row = next(row for row, value in enumerate(rows) if value is typo or value == typo)
+        raise ValueError(
+            f"Column {column!r} cannot be read as numbers: row {table.first_row + row} holds "
+            f"{typo!r}, while most values are numbers. Correct it, or make the column a pandas "
+            "category if these are labels."
+        )
 
 
 def _finite(table: Table, column: ColumnKey) -> FloatArray:

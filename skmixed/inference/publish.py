@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from skmixed.inference.newton import NewtonState
@@ -10,6 +12,9 @@ from skmixed.inference.result import Doubts, FactorResult, FitResult
 from skmixed.inference.standardise import FixedTransform, Units
 from skmixed.linalg.system import System
 from skmixed.posteriors import PosteriorCovariance
+
+_NO_SCALE = 1e-6
+"""Standard deviation, relative to the noise, of effects that are 0; `identification` sets them."""
 
 JOINT_LIMIT = 80_000
 """Numbers kept of the covariance between levels: 640 kB at most."""
@@ -72,7 +77,19 @@ def publish(
         n_observations=units.n_observations,
         likelihood=objective.likelihood,
         parameters=objective.split(point.theta)[1],
-        doubts=doubts or Doubts(),
+        doubts=replace(doubts or Doubts(), singular=_singular_blocks(system)),
+    )
+
+
+def _singular_blocks(system: System) -> tuple[tuple[int, ...], ...]:
+    """By factor, the first effects of blocks whose covariance has no full rank."""
+    return tuple(
+        tuple(
+            begin
+            for begin, stop in factor.blocks
+            if np.linalg.svd(scale[begin:stop, begin:stop], compute_uv=False)[-1] <= _NO_SCALE
+        )
+        for factor, scale in zip(system.cross.factors, system.scale_factors, strict=True)
     )
 
 

@@ -47,12 +47,16 @@ class Doubts:
         By factor, effects that others of their term determine; their variance is 0.
     separated : tuple of int
         Fixed-effect columns that predict a part of the responses without error.
+    singular : tuple of tuple of int
+        By factor, the first effects of covariance blocks without full rank, in units that
+        do not depend on those of the columns.
     """
 
     unidentified: tuple[int, ...] = ()
     confounded: tuple[int, ...] = ()
     dependent: tuple[tuple[int, ...], ...] = ()
     separated: tuple[int, ...] = ()
+    singular: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

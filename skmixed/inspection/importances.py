@@ -44,9 +44,7 @@ def column_importances(
             parts = [_columns_with(basis, column) for basis in factor.bases]
             moved = np.concatenate(parts) | (column in factor.levels.columns)
             chosen = np.ix_(moved, moved)
-            variances[position] += float(
-                np.sum(fitted.covariance[chosen] * fitted.moments[chosen])
-            )
+            variances[position] += float(np.sum(fitted.covariance[chosen] * fitted.moments[chosen]))
     return np.sqrt(np.maximum(variances, 0.0))
 
 

@@ -7,11 +7,8 @@ import numpy as np
 from skmixed.design import DesignEncoder
 from skmixed.inference.result import FitResult
 
-_NO_VARIANCE = 1e-8
-"""Mean variance of a term, relative to the noise, that counts as none (lme4's ``isSingular``)."""
-
-_NO_RANK = 1e-6
-"""Smallest eigenvalue of a correlation matrix that counts as singular."""
+_NO_VARIANCE = 1e-10
+"""Mean variance of an effect, relative to the noise, that counts as none."""
 
 
 def singular_terms(result: FitResult, encoder: DesignEncoder) -> list[str]:
@@ -33,43 +30,37 @@ def singular_terms(result: FitResult, encoder: DesignEncoder) -> list[str]:
     found: list[str] = []
     if result.interpolates:
         return found
-    for position, (factor, fitted) in enumerate(zip(encoder.factors, result.factors, strict=True)):
+    for position, blocks in enumerate(result.doubts.singular):
         if position in result.doubts.unidentified:
             continue
+        factor, fitted = encoder.factors[position], result.factors[position]
         dependent = result.doubts.dependent[position : position + 1]
         settled = set(dependent[0]) if dependent else set()
         shares = np.diagonal(fitted.covariance) * np.diagonal(fitted.moments)
         is_zero = shares <= _NO_VARIANCE * result.residual_variance
         for begin, stop in factor.blocks:
-            for j in range(begin, stop):
-                if is_zero[j] and j not in settled:
+            if begin not in blocks:
+                continue
+            effects = [j for j in range(begin, stop) if j not in settled]
+            for j in effects:
+                if is_zero[j]:
                     name = factor.term_names[j]
                     slope = "" if name == "Intercept" else f"{name!r} by "
                     found.append(f"the variance of {slope}{factor.name!r} is 0")
-            found += _correlations(fitted.covariance, factor.name, factor.term_names, [
-                j for j in range(begin, stop) if not is_zero[j] and j not in settled
-            ])  # fmt: skip
+            kept = [j for j in effects if not is_zero[j]]
+            if len(kept) == len(effects) > 1:
+                names = [factor.term_names[j] for j in kept]
+                block = fitted.covariance[np.ix_(kept, kept)]
+                found.append(_dependence(block, names, factor.name))
     return found
 
 
-def _correlations(
-    covariance: np.ndarray, group: str, names: tuple[str, ...], effects: list[int]
-) -> list[str]:
-    """The correlation of two effects at its end, or that several are linearly dependent."""
-    if len(effects) < 2:
-        return []
-    block = covariance[np.ix_(effects, effects)]
-    sds = np.sqrt(np.diagonal(block))
-    correlation = block / np.outer(sds, sds)
-    if np.linalg.eigvalsh(correlation)[0] > _NO_RANK:
-        return []
-    if len(effects) == 2:
-        first, second = (names[j] for j in effects)
-        return [
-            f"the correlation of {first!r} and {second!r} by {group!r} is "
-            f"{'1' if correlation[0, 1] > 0 else '-1'}"
-        ]
-    return [f"the {len(effects)} effects by {group!r} are linearly dependent"]
+def _dependence(covariance: np.ndarray, names: list[str], group: str) -> str:
+    """In words that the effects of a group are linearly dependent."""
+    if len(names) > 2:
+        return f"the {len(names)} effects by {group!r} are linearly dependent"
+    sign = "1" if covariance[0, 1] > 0 else "-1"
+    return f"the correlation of {names[0]!r} and {names[1]!r} by {group!r} is {sign}"
 
 
 def singular_note(terms: list[str]) -> str:

@@ -62,8 +62,10 @@ def _pieces(value: Any) -> Iterator[bytes | memoryview]:
             yield from _pieces(entry)
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
-            yield field.name.encode()
-            yield from _pieces(getattr(value, field.name, None))
+            # a field that came later is not in what an earlier version stored
+            if field.name in vars(value):
+                yield field.name.encode()
+                yield from _pieces(getattr(value, field.name))
     elif value is None or isinstance(value, str):
         yield str(value).encode("utf-8", "surrogatepass")
     elif isinstance(value, Integral):

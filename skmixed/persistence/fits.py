@@ -81,6 +81,8 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
     require_array("center", result.center, (p,))
     require_array("coefficient_covariance", result.coefficient_covariance, (p, p))
     require_array("parameters", result.parameters, (None,))
+    if result.fixed_covariance is not None:
+        require_array("fixed_covariance", result.fixed_covariance, (p, p))
     for name in _NUMBERS:
         require_number(name, getattr(result, name))
     require_indices("dropped", np.asarray(result.dropped), p)

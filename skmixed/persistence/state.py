@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from inspect import signature
 from typing import Any, ClassVar
 
+import numpy as np
+
 from skmixed.persistence.checksum import checksum_of
 
 FORMAT = 2
@@ -21,6 +23,7 @@ FORMAT = 2
 Format 1 had no checksum.
 """
 
+_OBJECTS_KEY = "_skmixed_objects"
 _FORMAT_KEY = "_skmixed_format"
 _CHECKSUM_KEY = "_skmixed_checksum"
 
@@ -45,10 +48,11 @@ class PersistentMixin(ABC):
         if self._fitted_marker in state:
             for name in self._derived:
                 state.pop(name, None)
-        return {**state, _CHECKSUM_KEY: checksum_of(state), _FORMAT_KEY: FORMAT}
+        lists = {name: _as_list(value) for name, value in state.items()}
+        return {**lists, _CHECKSUM_KEY: checksum_of(state), _FORMAT_KEY: FORMAT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
+        state = {name: _as_array(value) for name, value in state.items()}
         number, checksum = state.pop(_FORMAT_KEY, None), state.pop(_CHECKSUM_KEY, None)
         _refuse_format(type(self).__name__, number)
         if number > 1 and checksum != checksum_of(state):
@@ -72,6 +76,22 @@ class PersistentMixin(ABC):
     @abstractmethod
     def _restore(self) -> None:
         """Check what was loaded, and make the attributes that were not stored."""
+
+
+def _as_list(value: Any) -> Any:
+    """Arrays of objects as lists: a damaged file of such an array can crash NumPy."""
+    if isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1:
+        return {_OBJECTS_KEY: value.tolist()}
+    return value
+
+
+def _as_array(value: Any) -> Any:
+    """Inverse of `_as_list`."""
+    if not (isinstance(value, dict) and set(value) == {_OBJECTS_KEY}):
+        return value
+    array = np.empty(len(value[_OBJECTS_KEY]), dtype=object)
+    array[:] = value[_OBJECTS_KEY]
+    return array
 
 
 def _refuse_format(name: str, number: Any) -> None:

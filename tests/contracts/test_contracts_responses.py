@@ -90,7 +90,7 @@ def test_the_order_of_an_enumeration_is_that_of_its_classes():
     in_pandas = MixedEffectsVIClassifier(["g"], family="ordinal").fit(X, labels)
     y = polars.Series(labels.astype(str).tolist(), dtype=polars.Enum(ORDER))
     in_polars = MixedEffectsVIClassifier(["g"], family="ordinal").fit(X, y)
-    assert list(in_polars.classes_) == list(in_pandas.classes_) == ORDER
+    assert list(in_polars.ordered_classes_) == list(in_pandas.ordered_classes_) == ORDER
     np.testing.assert_array_equal(in_polars.thresholds_, in_pandas.thresholds_)
 
 

@@ -30,11 +30,14 @@ def groups(spec):
     return [term.group for term in spec.random]
 
 
-def test_from_dtype_groups_by_every_column_of_labels():
+def test_from_dtype_groups_by_categories_and_by_five_labels():
+    """Text of fewer labels is a fixed effect."""
     spec = resolve_spec(TABLE)
-    assert spec.random == (RandomTerm(ONE, ("city",)), RandomTerm(ONE, ("person",)))
-    assert fixed(spec) == ["days", "on", "id"]
+    assert spec.random == (RandomTerm(ONE, ("city",)),)
+    assert fixed(spec) == ["days", "on", "person", "id"]
     assert spec.fixed.intercept
+    five = FRAME.loc[[0, 1, 2, 3, 0]].assign(person=list("uvwxy"))
+    assert groups(resolve_spec(Table.from_input(five))) == [("city",), ("person",)]
 
 
 def test_from_dtype_of_plain_floats_has_no_groups():
@@ -91,15 +94,30 @@ def test_offset_and_weights_are_no_fixed_effects():
         precision_weights=-1,
         random_effects="from_dtype",
     )
-    assert fixed(spec) == ["days", "on", "id"]
-    assert groups(spec) == [("city",), ("person",)]
+    assert fixed(spec) == ["days", "on", "person", "id"]
+    assert groups(spec) == [("city",)]
 
 
-def test_labels_that_nobody_groups_by_are_refused():
-    with pytest.raises(ValueError, match=r"'city' is not numeric.*'a'.*OneHotEncoder.*formula"):
-        resolve_spec(TABLE, random_effects=["person"])
-    with pytest.raises(ValueError, match="'city' is not numeric"):
-        resolve_spec(TABLE, random_effects=None)
+def test_labels_that_nobody_groups_by_are_fixed_effects():
+    spec = resolve_spec(TABLE, random_effects=["person"])
+    assert (groups(spec), fixed(spec)) == ([("person",)], ["days", "on", "city", "id"])
+    assert "city" in fixed(resolve_spec(TABLE, random_effects=None))
+
+
+def test_fixed_effects_can_be_listed():
+    spec = resolve_spec(TABLE, random_effects=["person"], fixed_effects=["on", 0])
+    assert (groups(spec), fixed(spec)) == ([("person",)], ["on", "days"])
+    assert fixed(resolve_spec(TABLE, random_effects=None, fixed_effects="id")) == ["id"]
+    assert fixed(resolve_spec(TABLE, random_effects=["person"], fixed_effects=())) == []
+    # what is a fixed effect is no group by its type
+    assert groups(resolve_spec(TABLE, fixed_effects=["city"])) == []
+    with pytest.raises(ValueError, match="'nope' is not in X"):
+        resolve_spec(TABLE, fixed_effects=["nope"])
+    for wrong in ({"days"}, {"days": 1}, 1.5):
+        with pytest.raises(TypeError, match="list of column names or positions"):
+            resolve_spec(TABLE, fixed_effects=wrong)
+    with pytest.raises(ValueError, match=r"Both formula=.*and fixed_effects="):
+        resolve_spec(TABLE, formula="days", fixed_effects=["on"])
 
 
 def test_a_group_listed_twice_is_refused():
@@ -188,7 +206,7 @@ def test_text_that_is_no_bar_term_is_refused():
 def test_a_fully_random_design_from_an_array_of_objects():
     X = np.array([[1.0, "a"], [2.0, "b"], [3.0, "a"]], dtype=object)
     table = Table.from_input(X)
-    encoder, design = DesignEncoder.learn(resolve_spec(table), table)
+    encoder, design = DesignEncoder.learn(resolve_spec(table, random_effects=[1]), table)
     assert design.fixed_names == ("Intercept", "0")
     assert design.factors[0].name == "1"
     new = encoder.transform(Table.from_input([[5.0, "b"], [6.0, "c"]]))

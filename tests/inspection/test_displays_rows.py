@@ -238,7 +238,7 @@ def test_residuals_of_ordered_classes():
     X, y, _ = make_mixed_classification(n_samples=600, groups=(10, 4), n_classes=4, random_state=0)
     model = MixedEffectsVIClassifier(["g0", "g1"], family="ordinal").fit(X, y)
     display = ResidualsDisplay.from_estimator(model, X, y)
-    np.testing.assert_allclose(display.fitted, model.decision_function(X))
+    np.testing.assert_allclose(display.fitted, model.predict(X, type="link"))
     ends = np.concatenate([[-np.inf], model.thresholds_, [np.inf]])
     classes, u = np.searchsorted(model.classes_, y), norm.cdf(display.residuals)
     assert np.all(u >= expit(ends[classes] - display.fitted) - 1e-9)
