@@ -139,7 +139,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     thresholds_ : ndarray of shape (n_classes - 1,)
         Only with ``family="ordinal"``: P(y <= class j) = F(thresholds_[j] - eta).
     coef_ : ndarray of shape (n_fixed,)
-        Fixed effects in the order of `coef_names_`; 0 for a column that others span.
+        Fixed effects in the order of `coef_names_`, which is not that of the columns of X:
+        tools that select columns by ``coef_`` are to use `feature_importances_`. 0 for a
+        column that others span.
         A positive one favours the last of `ordered_classes_`.
     coef_names_ : list of str
         What each entry of `coef_` multiplies.

@@ -145,7 +145,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     intercept_ : float
         Fixed intercept, 0 when there is none.
     coef_ : ndarray of shape (n_fixed,)
-        Fixed effects in the order of `coef_names_`; 0 for a column that others span.
+        Fixed effects in the order of `coef_names_`, which is not that of the columns of X:
+        tools that select columns by ``coef_`` are to use `feature_importances_`. 0 for a
+        column that others span.
     coef_names_ : list of str
         What each entry of `coef_` multiplies.
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)

@@ -21,6 +21,7 @@ from skmixed.exceptions import SingularFitWarning
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "fuzz"))
 audit = importlib.import_module("silent_errors")
 hard = importlib.import_module("hard_settings")
+borders = importlib.import_module("borders")
 
 SAMPLE = (
     "sleepstudy_slope_REML",
@@ -175,3 +176,23 @@ def test_standard_errors_of_point_estimates_know_the_random_effects(solver):
         covariance += model.random_effects_cov_[group].iloc[0, 0] * same
     expected = np.linalg.inv(columns.T @ np.linalg.solve(covariance, columns))
     np.testing.assert_allclose(model.coef_cov_, expected, rtol=1e-5, atol=1e-10)
+
+
+# Borders -----------------------------------------------------------------------------------
+
+STEPS = {"ids_in_predict": 11, "ids_in_chunks": 7, "containers": 3}
+"""Of borders with many combinations every so many are tried; ``fuzz/borders.py`` tries all."""
+
+
+@pytest.mark.parametrize("name", borders.BORDERS)
+def test_no_border_is_crossed_in_silence(name):
+    cases = list(borders.BORDERS[name]())[:: STEPS.get(name, 1)]
+    verdicts = {case: borders.verdict(attempt, expected) for case, attempt, expected in cases}
+    assert [case for case, found in verdicts.items() if found == borders.VERDICTS[-1]] == []
+    assert "right" in verdicts.values()
+
+
+def test_the_audit_of_borders_sees_what_is_off():
+    _, attempt, expected = next(iter(borders.weights()))
+    assert borders.verdict(attempt, expected) == "right"
+    assert borders.verdict(attempt, expected + 1e-6) == "WRONG AND SILENT"

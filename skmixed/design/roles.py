@@ -131,7 +131,7 @@ def warn_of_doubtful_columns(
     if by_dtype and not groups:
         shown = ", ".join(shortened(name) for name in fixed[:_NAMES_SHOWN])
         more = f" and {len(fixed) - _NAMES_SHOWN} more" if len(fixed) > _NAMES_SHOWN else ""
-        looks = f"; {_listed(ids)} may be ids" if ids else ""
+        looks = f"; {', '.join(map(shortened, ids))} may be an id" if ids else ""
         warn_user(
             f"No column groups the rows, so this is a regression without random effects: {shown}"
             f"{more} are fixed effects by their type (random_effects='from_dtype'){looks}. Name "
