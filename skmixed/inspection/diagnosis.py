@@ -33,7 +33,8 @@ _GAP_LARGE, _GAP_PER_LEVEL = 3.0, 0.005
 The importance weights say how good the posterior is *given* the variances. A bound that is loose
 moves the variances, and the posterior at variances that are too small is close to normal. In
 binary models with exact estimates, 0.003 per level goes with standard deviations that are 4 %
-short and 0.009 with 7 %, and a gap of 3 with a shift of the estimates by about half a standard error.
+short and 0.009 with 7 %, and a gap of 3 with estimates that are off by about half a standard
+error.
 """
 
 _GAP_LEAST = 0.5

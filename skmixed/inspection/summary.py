@@ -153,7 +153,14 @@ def _what_the_elbo_is(criteria: Any) -> str:
 
 
 def _convergence(model: Any) -> str:
-    reached = f"scaled gradient {model.gradient_path_[-1]:.1e}, tol {model.tol:g}"
+    gradient = float(model.gradient_path_[-1])
+    reached = f"scaled gradient {gradient:.1e}, tol {model.tol:g}"
+    if model.converged_ and gradient > model.tol:
+        # see `converged_`: steps ended because they gained no more than rounding
+        return (
+            f"{model.n_iter_} (converged within rounding: scaled gradient {gradient:.1e} is above "
+            f"tol {model.tol:g}, but further steps gain nothing)"
+        )
     state = "converged" if model.converged_ else "NOT converged"
     return f"{model.n_iter_} ({state}: {reached})"
 

@@ -1,5 +1,6 @@
 """What `summary` says, in tables, text and HTML."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.datasets import make_mixed_classification, make_mixed_regression
+from skmixed.inspection import ConvergenceDisplay
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,24 @@ def test_an_estimated_elbo_has_an_error():
     model = MixedEffectsVIRegressor(["g0", "g1"], solver="iterative").fit(X, y)
     assert model.elbo_std_ > 0.0
     assert f"standard error {model.elbo_std_:.2g}" in model.summary().facts["ELBO"]
+
+
+def test_convergence_within_rounding_is_said(data):
+    # no gradient of sums in double precision is as small as this
+    model = MixedEffectsVIRegressor(["(1 + x0 + x1 | g0)", "g1"], tol=1e-300).fit(*data)
+    gradient = model.gradient_path_[-1]
+    assert model.converged_
+    assert 0.0 < gradient < 1e-4
+    said = model.summary().facts["Iterations"]
+    assert f"(converged within rounding: scaled gradient {gradient:.1e} is above" in said
+    display = ConvergenceDisplay(model.elbo_path_, model.gradient_path_, tol=model.tol).plot()
+    assert display.ax_[0].get_title().startswith("converged within rounding")
+    plt.close(display.figure_)
+
+
+def test_convergence_by_the_gradient_is_said(model):
+    assert model.gradient_path_[-1] <= model.tol
+    assert "(converged: scaled gradient" in model.summary().facts["Iterations"]
 
 
 def test_no_convergence_is_said(data):
