@@ -22,6 +22,9 @@ no variance up to 2.
 _CLASSES = ("bernoulli", "ordinal")
 """Families without a noise that one row could differ by."""
 
+_LEAST_MEAN_WEIGHT = 0.5
+"""Mean case weight of rows below which weights are hardly meant to count rows."""
+
 _WIDE = 0.25
 """Variance between levels, over the residual variance of the mean of a level's rows, from which
 the bound is loose.
@@ -44,6 +47,9 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
     estimator : estimator
         Whose parameters the remedies name.
     """
+    relative = _relative_weights(result, n_rows, estimator)
+    if relative:
+        warnings.warn(relative, UserWarning, stacklevel=5)
     for message in _undetermined(result, encoder, n_rows):
         warnings.warn(message, UserWarning, stacklevel=5)
     loose = _loose_bound(result, encoder)
@@ -57,6 +63,25 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
         _warn_of_few_probes(result, estimator.n_probes)
     if not result.converged and not result.doubts.separated:
         warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=5)
+
+
+def _relative_weights(result: FitResult, n_rows: int, estimator: Any) -> str:
+    """What to say of case weights that count far less than the rows; empty if they count them."""
+    mean = result.n_observations / n_rows
+    if mean >= _LEAST_MEAN_WEIGHT:
+        return ""
+    remedy = (
+        "If they say how precise a row is, name their column in precision_weights instead; if they "
+        "are importances, scale"
+        if estimator.family == "gaussian"
+        else "If they are importances, scale"
+    )
+    return (
+        f"sample_weight counts rows (weight 2 is the row twice), and these weights sum to "
+        f"{result.n_observations:.4g} for {n_rows} rows. The model is fitted as to that many rows: "
+        "variances of random effects can vanish, and standard errors are those of so few rows. "
+        f"{remedy} them to mean 1: sample_weight / sample_weight.mean()."
+    )
 
 
 def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> list[str]:
@@ -110,7 +135,7 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
                 f"each, at least as many as there are rows ({n_rows}): its variances "
                 "cannot be told apart from the noise. Use fewer slopes."
             )
-        elif result.likelihood.name in _CLASSES and n_levels >= result.n_observations:
+        elif result.likelihood.name in _CLASSES and n_levels >= max(n_rows, result.n_observations):
             messages.append(
                 f"Every row has a level of {factor.name!r} of its own. One class tells hardly "
                 "anything about how its level differs, so the variance is almost arbitrary, and "
