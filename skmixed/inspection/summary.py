@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from skmixed.inspection.criteria import information_criteria
+from skmixed.inspection.fixed_effects import SEPARATED
 from skmixed.inspection.tables import facts_html
 
 
@@ -30,7 +31,7 @@ class Summary:
     groups : DataFrame
         Levels and terms of every grouping factor.
     notes : tuple of str
-        What the columns of the fixed effects are.
+        What the columns of the fixed effects are, and why some have no test.
 
     Examples
     --------
@@ -58,7 +59,8 @@ class Summary:
         -------
         DataFrame
             Columns estimate, std_error, lower and upper; with a test also statistic and
-            p_value, with ``test="t"`` df before them.
+            p_value, with ``test="t"`` df before them. Where a column separates responses
+            also note, and its interval and test are NaN: see `notes`.
         """
         return self.fixed_effects.copy()
 
@@ -166,11 +168,21 @@ def _convergence(model: Any) -> str:
 
 
 def _notes(fixed_effects: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
     if "df" in fixed_effects:
-        return ("df: degrees of freedom by Satterthwaite's method; statistic: t.",)
-    if "statistic" in fixed_effects:
-        return ("statistic: z; the variances are taken for known.",)
-    return ()
+        notes.append("df: degrees of freedom by Satterthwaite's method; statistic: t.")
+    elif "statistic" in fixed_effects:
+        notes.append("statistic: z; the variances are taken for known.")
+    if "note" in fixed_effects:
+        names = ", ".join(map(repr, fixed_effects.index[fixed_effects["note"] == SEPARATED]))
+        notes.append(
+            f"{SEPARATED}: the columns {names} predict a part of the responses without error, so "
+            "that their coefficients grow without bound. Only their sign means something; size and "
+            "standard error depend on where the iterations stopped, and there is no interval and "
+            "no test of this kind. For a test, leave the column out and compare with "
+            "compare_models."
+        )
+    return tuple(notes)
 
 
 # Tables --------------------------------------------------------------------------------------

@@ -151,3 +151,47 @@ def test_tables_are_copies(model):
     frame.loc[:] = 0.0
     assert isinstance(frame, pd.DataFrame)
     assert (model.summary().fixed_effects["std_error"] > 0).all()
+
+
+@pytest.fixture(scope="module")
+def separated_rows():
+    """600 rows; no row with t = 1 is of class 1."""
+    rng = np.random.default_rng(0)
+    t = rng.integers(0, 2, 600).astype(float)
+    x = rng.standard_normal(600)
+    X = pd.DataFrame({"x": x, "t": t, "g": rng.integers(0, 30, 600).astype(str)})
+    return X, rng
+
+
+def of_kind(kind, X, rng):
+    """A model whose column t is separated, and its response."""
+    on = X["t"] == 1
+    if kind == "bernoulli":
+        return MixedEffectsVIClassifier(["g"]), ((rng.random(600) < 0.5) & ~on).astype(int)
+    if kind == "ordinal":
+        return MixedEffectsVIClassifier(["g"], family=kind), np.where(
+            on, 2, rng.integers(0, 3, 600)
+        )
+    return MixedEffectsVIRegressor(["g"], family=kind), np.where(on, 0, rng.poisson(2.0, 600))
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "ordinal", "poisson"])
+def test_a_separated_column_has_no_test(separated_rows, kind):
+    X, rng = separated_rows
+    model, y = of_kind(kind, X, rng)
+    with pytest.warns(UserWarning, match="without error: 't'"):
+        model.fit(X, y)
+    summary = model.summary(test="z")
+    table = summary.to_frame()
+    assert abs(table.loc["t", "estimate"]) > 5.0
+    assert table.loc["t", ["lower", "upper", "statistic", "p_value"]].isna().all()
+    assert table["note"].to_dict() == {name: "separated" * (name == "t") for name in table.index}
+    assert table.drop(index="t").notna().all(axis=None)
+    assert "'t' predict a part of the responses without error" in summary.notes[-1]
+    assert "separated" in str(summary)
+    assert "separated" in summary._repr_html_()
+    assert model.summary().to_frame().columns[-1] == "note"
+
+
+def test_no_note_without_separation(model):
+    assert "note" not in model.summary(test="z").to_frame()
