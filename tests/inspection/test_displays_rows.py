@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -248,12 +249,28 @@ def test_residuals_of_ordered_classes():
 def test_residuals_of_a_true_model_are_standard_normal(counts):
     model, X, y = counts
     used = X["g0"] != 3
-    display = ResidualsDisplay.from_estimator(model, X[used], y[used], kind="quantile")
+    with pytest.warns(UserWarning, match="spread='prediction'"):
+        display = ResidualsDisplay.from_estimator(model, X[used], y[used], kind="quantile")
     assert kstest(display.residuals, "norm").pvalue > 0.01
     points = display.ax_.collections[0].get_offsets()
     n = len(display.residuals)
     np.testing.assert_allclose(points[:, 0], norm.ppf((np.arange(n) + 0.5) / n), atol=1e-9)
     np.testing.assert_array_equal(points[:, 1], np.sort(display.residuals))
+
+
+def test_residuals_of_other_rows_and_weights_are_told_of(counts):
+    model, X, y = counts
+    n = len(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ResidualsDisplay.from_estimator(model, X, y, subsample=10)
+        ResidualsDisplay.from_estimator(model, X[:20], y[:20], spread="prediction")
+    with pytest.warns(UserWarning, match=rf"fitted on {n} rows .* these are 20\. Residuals"):
+        ResidualsDisplay.from_estimator(model, X[:20], y[:20])
+    with pytest.warns(UserWarning, match=rf"fitted on {n} rows .* these are {2 * n}"):
+        ResidualsDisplay.from_estimator(model, X, y, sample_weight=np.full(n, 2))
+    with pytest.warns(UserWarning, match="has a level of grouping factor number 0"):
+        ResidualsDisplay.from_estimator(model, X.assign(g0=-1), y)
 
 
 def test_residuals_far_out_are_finite(counts):

@@ -29,12 +29,15 @@ class Rows:
         Numbers; of classes their number.
     weights : ndarray (n,)
         Case weights.
+    total_weight : float
+        Sum of the case weights of all rows, those included that a subsample leaves out.
     """
 
     design: Design
     positions: list[int]
     response: np.ndarray
     weights: np.ndarray
+    total_weight: float
 
 
 def fitted_model(estimator: Any) -> Any:
@@ -86,7 +89,7 @@ def rows_of(
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     design, positions = model._design(X, "all", with_weights=True)
-    return Rows(design, positions, response, weights[used])
+    return Rows(design, positions, response, weights[used], float(weights.sum()))
 
 
 def check_group(model: Any, group: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, Self
@@ -12,6 +13,7 @@ from scipy.special import gamma, ndtri
 from sklearn.utils import check_random_state, check_scalar
 
 from skmixed.inference.prediction import predict_mean, predict_variance
+from skmixed.inference.same_data import other_rows
 from skmixed.inspection.displays.common import Rows, fitted_model, rows_of
 from skmixed.inspection.displays.drawing import (
     MANY_POINTS,
@@ -167,6 +169,11 @@ class ResidualsDisplay:
             When the estimator is not fitted.
         ValueError
             When rows do not suit the model, or it leaves no noise.
+
+        Warns
+        -----
+        UserWarning
+            With ``spread="noise"``, when rows or weights are not those of the fit.
         """
         check_choice("kind", kind, _KINDS)
         check_choice("spread", spread, _SPREADS)
@@ -176,6 +183,8 @@ class ResidualsDisplay:
         rng = np.random.default_rng(check_random_state(seed).randint(2**31 - 1, size=4))
         model = fitted_model(estimator)
         rows = rows_of(estimator, X, y, sample_weight, subsample, rng)
+        if spread == "noise":
+            _warn_of_other_rows(model, rows)
         mean = predict_mean(model.fit_result_, rows.design, rows.positions)
         variance = np.zeros_like(mean)
         if spread == "prediction":
@@ -317,6 +326,19 @@ def _trend(
     sums = rows.groupby(part.astype(int).to_numpy()).sum()
     weight = sums["weight"].to_numpy()
     return sums["fitted"].to_numpy() / weight, sums["value"].to_numpy() / weight
+
+
+def _warn_of_other_rows(model: Any, rows: Rows) -> None:
+    """Warn where residuals of other rows would be taken for those of the fit."""
+    difference = other_rows(rows.design, rows.total_weight, model.fit_result_)
+    if difference:
+        warnings.warn(
+            f"{difference}. Residuals of other rows spread more than the noise: use "
+            "spread='prediction' for them. For those of the fit pass all its rows, with their "
+            "sample_weight.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _location(model: Any) -> float:
