@@ -32,6 +32,7 @@ from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.partial import Accumulation, Reference
 from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
+from skmixed.inference.same_data import response_moments
 from skmixed.inference.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
@@ -120,7 +121,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                 result = fit_generalized(
                     design, target.response, weights, target.likelihood, options
                 )
-        self._publish(attributes(result))
+        moments = response_moments(target.response, weights)
+        self._publish(attributes(result) | {"response_moments_": moments})
         callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
@@ -185,6 +187,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
+        self.__dict__.pop("response_moments_", None)
         self._publish(self._attributes(encoder, result))
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
         return self

@@ -158,6 +158,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         point published.
     n_observations_ : float
         Sum of the case weights.
+    response_moments_ : ndarray of shape (2,)
+        Weighted mean and root mean square of the numbers of the classes, by which
+        `compare_models` tells responses apart.
     solver_ : str
         The solver that was used.
     n_features_in_ : int

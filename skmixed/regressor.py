@@ -175,6 +175,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         counts only if no step along it leads down. `gradient_path_` ends with the scaled
         gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
         point published.
+    response_moments_ : ndarray of shape (2,)
+        Weighted mean and root mean square of the response, by
+        which `compare_models` tells responses apart. Not there after sums of parts.
     solver_ : str
         The solver that was used.
     n_features_in_ : int

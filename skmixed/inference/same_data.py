@@ -96,6 +96,13 @@ def refuse_other_fixed_part(design: Design, case_weights: np.ndarray, result: Fi
         )
 
 
+def response_moments(response: np.ndarray, case_weights: np.ndarray) -> np.ndarray:
+    """Weighted mean and root mean square of a response, by which others are told from it, (2,)."""
+    total = case_weights.sum()
+    square = float(np.einsum("i,i,i->", case_weights, response, response) / total)
+    return np.array([float(case_weights @ response) / total, np.sqrt(square)])
+
+
 def refuse_other_elbo(elbo: float, result: FitResult) -> None:
     """Refuse data at which the ELBO is another one; a fit that stopped early was below it."""
     slack = _SAME_ELBO + 1e-6 * abs(result.elbo) + 6.0 * result.elbo_std

@@ -32,6 +32,7 @@ class Poisson:
     name: ClassVar[str] = "poisson"
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ()
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"
