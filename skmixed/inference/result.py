@@ -80,7 +80,9 @@ class FitResult:
         Mean and variance, over the rows with their weights, of the fixed part X beta, the
         offset left out; NaN where sums of parts do not tell.
     log_exposure : float
-        Logarithm of the mean over the rows of exp(offset).
+        Logarithm of the mean over the rows of E exp(eta), random effects drawn anew, less what it
+        would be without an offset and with a normal fixed part: `fixed_mean` and half the
+        variances of fixed part and random effects. 0 for normal responses and classes.
     coupling : ndarray (p + n_effects, j)
         Matrix B such that the posterior covariance of any two coefficients
         (centred fixed effects, then all random effects) of different levels is
