@@ -161,6 +161,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     response_moments_ : ndarray of shape (2,)
         Weighted mean and root mean square of the numbers of the classes, by which
         `compare_models` tells responses apart.
+    offset_range_ : ndarray of shape (2,)
+        Least and largest offset of the fit, where there is one; `predict_proba` warns of others.
     solver_ : str
         The solver that was used.
     n_features_in_ : int

@@ -178,6 +178,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     response_moments_ : ndarray of shape (2,)
         Weighted mean and root mean square of the response, by
         which `compare_models` tells responses apart. Not there after sums of parts.
+    offset_range_ : ndarray of shape (2,)
+        Least and largest offset of the fit, where there is one; `predict` warns of others.
     solver_ : str
         The solver that was used.
     n_features_in_ : int

@@ -19,6 +19,9 @@ With m vectors the error over `elbo_std_` is Student's t with m - 1 degrees of f
 no variance up to 2.
 """
 
+_FAR_OFFSET = float(np.log(1000.0))
+"""Distance from the offsets of a fit that is more than a longer exposure: a factor of 1000."""
+
 _CLASSES = ("bernoulli", "ordinal")
 """Families without a noise that one row could differ by."""
 
@@ -63,6 +66,34 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
         _warn_of_few_probes(result, estimator.n_probes)
     if not result.converged and not result.doubts.separated:
         warnings.warn(_not_converged(result, estimator), ConvergenceWarning, stacklevel=5)
+
+
+def warn_about_offset(name: Any, offset: np.ndarray, fitted: np.ndarray | None) -> None:
+    """Warn of an offset far outside that of the fit, in rows to predict.
+
+    Parameters
+    ----------
+    name : str or int
+        The column.
+    offset : ndarray (n,)
+        Of a response whose link is not the identity.
+    fitted : ndarray (2,) or None
+        Least and largest offset of the fit, where known.
+    """
+    if fitted is None or not len(offset):
+        return
+    beyond = np.maximum(fitted[0] - offset, offset - fitted[1])
+    row = int(beyond.argmax())
+    if beyond[row] > _FAR_OFFSET:
+        warnings.warn(
+            f"Column {name!r} (offset) is {offset[row]:.6g} in row {row} (counted from 0) and was "
+            f"between {fitted[0]:.6g} and {fitted[1]:.6g} in the fit "
+            f"({int((beyond > _FAR_OFFSET).sum())} such rows). An offset is added to the linear "
+            "predictor, where 7 is a factor of 1000: predictions of these rows can be infinite, 0 "
+            "or certain. Pass the logarithm of the exposure, as in the fit.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _relative_weights(result: FitResult, n_rows: int, estimator: Any) -> str:
