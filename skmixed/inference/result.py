@@ -106,7 +106,8 @@ class FitResult:
         The likelihood's own.
     doubts : Doubts
     interpolates : bool
-        The fixed effects reproduce the response: no noise is left to model.
+        Fixed effects, or fixed and random ones together, reproduce the response: no noise is
+        left to model.
     """
 
     coefficients: np.ndarray

@@ -103,8 +103,8 @@ def refuse_t_test(model: Any, X: Any, y: Any) -> None:
         )
     if model.fit_result_.interpolates:
         raise ValueError(
-            "test='t' has no noise to judge by: the fixed effects reproduce the response. Check "
-            "that the response is not among the columns of X."
+            "test='t' has no noise to judge by: the effects reproduce the response. Check that "
+            "the response is not among the columns of X, and not constant within groups."
         )
 
 

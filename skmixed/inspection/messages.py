@@ -117,7 +117,15 @@ def _relative_weights(result: FitResult, n_rows: int, estimator: Any) -> str:
 
 def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> list[str]:
     messages = []
-    if result.interpolates:
+    if result.interpolates and any(f.covariance.any() for f in result.factors):
+        messages.append(
+            "Fixed and random effects reproduce the response without error (a response that is "
+            "constant within groups, or as many effects as rows): the likelihood grows without "
+            "bound as the noise goes to 0. Noise is estimated as 0, the ELBO is infinite, and "
+            "variances of random effects are those in the limit. Check y, fit one row per level, "
+            "or use fewer random effects."
+        )
+    elif result.interpolates:
         messages.append(
             "The fixed effects reproduce the response without error (a constant y, or as many "
             "coefficients as rows): noise and random effects are estimated as 0 and the ELBO "
