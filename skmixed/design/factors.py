@@ -130,10 +130,8 @@ class FactorEncoder:
                         f"(0 + x | {shown}) next to (1 | {shown})."
                     )
                 names.append(name)
-            # Without correlations every effect stands alone, except that the
-            # indicators of one categorical variable describe it only together.
-            parts = ((0, len(basis.names)),) if term.correlated else basis.slices
-            blocks += [(start + first, start + stop) for first, stop in parts]
+            width = len(basis.names) if term.correlated else 1
+            blocks += [(begin, begin + width) for begin in range(start, len(names), width)]
         encoder = cls(levels, bases, tuple(names), tuple(blocks))
         return encoder, encoder._factor(codes, table)
 
@@ -141,6 +139,24 @@ class FactorEncoder:
     def name(self) -> str:
         """The key of the factor: ``"s"`` or ``"a:b"``."""
         return self.levels.name
+
+    @property
+    def lone_contrasts(self) -> dict[str, tuple[str, ...]]:
+        """Effects of contrasts that are independent of all others, by their term as written.
+
+        A contrast is a difference from a base level. That it is independent of the rest is
+        another model for every base.
+        """
+        alone = {begin for begin, stop in self.blocks if stop - begin == 1}
+        found: dict[str, tuple[str, ...]] = {}
+        start = 0
+        for basis in self.bases:
+            slices = basis.slices[int(basis.intercept) :]
+            for term, (first, stop) in zip(basis.terms, slices, strict=True):
+                if start + first in alone and basis.has_contrasts(term):
+                    found[basis.label(term)] = self.term_names[start + first : start + stop]
+            start += len(basis.names)
+        return found
 
     def transform(self, table: Table) -> Factor:
         """Encode the factor in new data.

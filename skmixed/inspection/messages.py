@@ -167,6 +167,9 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
             "rows in the same way): how the total is divided is arbitrary. Remove one of them."
         )
     for factor in encoder.factors:
+        for term, contrasts in factor.lone_contrasts.items():
+            messages.append(_depends_on_the_base(term, contrasts, factor.name))
+    for factor in encoder.factors:
         n_effects, n_levels = len(factor.term_names), factor.levels.n_levels
         if not result.interpolates and n_effects > 1 and n_levels * n_effects >= n_rows:
             messages.append(
@@ -181,6 +184,16 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
                 f"the coefficients grow with it. Remove {factor.name!r} from the random effects."
             )
     return messages
+
+
+def _depends_on_the_base(term: str, effects: tuple[str, ...], group: str) -> str:
+    return (
+        f"The random effects {', '.join(map(repr, effects))} of group {group!r} are differences "
+        f"from the base level of {term!r} and independent of all others, so that the model depends "
+        f"on which level is the base. ({term} | {group}) does not; nor does (0 + {term} || "
+        f"{group}), one independent effect per level. lme4 makes (1 | {group}) + "
+        f"(0 + {term} | {group}) of (1 + {term} || {group}), with correlated effects of the levels."
+    )
 
 
 def _loose_bound(result: FitResult, encoder: DesignEncoder) -> str:

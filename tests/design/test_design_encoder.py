@@ -63,11 +63,11 @@ def test_terms_on_one_factor_are_merged():
     assert h.name == "h"
 
 
-def test_uncorrelated_effects_have_blocks_of_their_own_but_indicators_stay_together():
+def test_uncorrelated_effects_have_blocks_of_their_own():
     _, design = learn(RandomTerm(part("x", "f", "f:x"), ("g",), correlated=False))
     (g,) = design.factors
     assert g.term_names == ("Intercept", "x", "f[v]", "f[w]", "f[v]:x", "f[w]:x")
-    assert g.blocks == ((0, 1), (1, 2), (2, 4), (4, 6))
+    assert g.blocks == ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6))
 
 
 def test_blocks_of_merged_terms_follow_each_other():
