@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from skmixed import mixed
+from skmixed.formula import FormulaError
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,46 @@ def test_no_warning_where_the_base_does_not_matter(frame, term):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mixed(f"y ~ x + {term}", frame)
+
+
+# As a part of the group ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "by_hand"),
+    [
+        ("y ~ x + (0 + c || g:c)", "y ~ x + (0 + c_p + c_q + c_r || gc)"),
+        ("y ~ x + (0 + c || g:c)", "y ~ x + (0 + c_p || gc) + (0 + c_q || gc) + (0 + c_r || gc)"),
+        ("y ~ x + (0 + x:c || g:c)", "y ~ x + (0 + xc_p + xc_q + xc_r || gc)"),
+        ("y ~ x + (0 + x:c || g:c) + (1 | g)", "y ~ x + (0 + xc_p + xc_q + xc_r || gc) + (1 | g)"),
+    ],
+)
+def test_one_variance_of_g_per_level_of_c(frame, formula, by_hand):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = mixed(formula, frame, method="ml")
+    assert_same_fit(model, mixed(by_hand, frame, method="ml"))
+
+
+def test_it_is_the_model_of_independent_effects_by_group(frame):
+    """A level of g:c has one effect, and effects of one g are independent."""
+    model = mixed("y ~ x + (0 + c || g:c)", frame, method="ml")
+    assert_same_fit(model, mixed("y ~ x + (0 + c || g)", frame, method="ml"))
+    np.testing.assert_allclose(
+        model.predict(frame.head(50)),
+        mixed("y ~ x + (0 + c || g)", frame, method="ml").predict(frame.head(50)),
+        atol=1e-4,
+    )
+
+
+def test_slopes_in_nested_groups(frame):
+    """(x:c | g/c) is (1 + x:c | g) + (1 + x:c | g:c)."""
+    by_hand = "y ~ x + (xc_p + xc_q + xc_r | g) + (xc_p + xc_q + xc_r | gc)"
+    with pytest.warns(UserWarning, match=r"one of the random effects of 'x:c'.*without correlat"):
+        model = mixed("y ~ x + (x:c | g/c)", frame, method="ml")
+    assert model.elbo_ == pytest.approx(mixed(by_hand, frame, method="ml").elbo_, abs=1e-6)
+
+
+def test_a_column_that_is_all_of_the_group_is_refused(frame):
+    with pytest.raises(FormulaError, match=r"an effect of it has a single level"):
+        mixed("y ~ x + (0 + c || c)", frame)

@@ -141,6 +141,25 @@ class FactorEncoder:
         return self.levels.name
 
     @property
+    def never_together(self) -> tuple[str, ...]:
+        """Terms whose categorical column is part of the group, so that a level has one of its
+        effects, and whose effects are correlated all the same."""
+        alone = {begin for begin, stop in self.blocks if stop - begin == 1}
+        found: list[str] = []
+        start = 0
+        for basis in self.bases:
+            slices = basis.slices[int(basis.intercept) :]
+            for term, (first, stop) in zip(basis.terms, slices, strict=True):
+                variables = [basis.variables[coded.position] for coded in term]
+                grouped = any(
+                    v.categorical and v.variable.name in self.levels.columns for v in variables
+                )
+                if grouped and stop - first > 1 and start + first not in alone:
+                    found.append(basis.label(term))
+            start += len(basis.names)
+        return tuple(found)
+
+    @property
     def lone_contrasts(self) -> dict[str, tuple[str, ...]]:
         """Effects of contrasts that are independent of all others, by their term as written.
 
@@ -239,12 +258,12 @@ class FactorEncoder:
 
 
 def _refuse_effect_of_group(terms: list[RandomTerm]) -> None:
-    """A column cannot vary within its own levels."""
+    """Effects of all columns that group have one level each, which tells no variance."""
     for term in terms:
-        for variable in (v for effect in term.effects.terms for v in effect):
-            if variable.name in term.group:
-                raise ValueError(
-                    f"Column {variable.name!r} is an effect and the group of the same random "
-                    f"term on {term.group_label!r}, where it is constant within every level; "
-                    "remove it from the effects or choose another group."
-                )
+        varying = {variable.name for effect in term.effects.terms for variable in effect}
+        if varying.issuperset(term.group):
+            raise ValueError(
+                f"Column {term.group[0]!r} is an effect and the group of the same random "
+                f"term on {term.group_label!r}: an effect of it has a single level, which tells "
+                "no variance; remove it from the effects or choose another group."
+            )

@@ -169,6 +169,13 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
     for factor in encoder.factors:
         for term, contrasts in factor.lone_contrasts.items():
             messages.append(_depends_on_the_base(term, contrasts, factor.name))
+        for term in factor.never_together:
+            messages.append(
+                f"A level of group {factor.name!r} has one of the random effects of {term!r}, so "
+                "that the data do not determine how these are correlated: their covariances are "
+                f"arbitrary, their variances are not. Write (0 + {term} || {factor.name}), without "
+                "correlations."
+            )
     for factor in encoder.factors:
         n_effects, n_levels = len(factor.term_names), factor.levels.n_levels
         if not result.interpolates and n_effects > 1 and n_levels * n_effects >= n_rows:

@@ -94,8 +94,10 @@ def test_effects_that_cannot_be_told_apart_are_refused():
 def test_a_column_on_both_sides_of_a_bar_is_refused():
     with pytest.raises(ValueError, match=r"'g' is an effect and the group of the same"):
         learn(RandomEffect("g", slopes=["g"]).to_term())
-    with pytest.raises(ValueError, match=r"'h' is an effect and the group.*'g:h'"):
-        learn(RandomEffect(("g", "h"), slopes=["h"]).to_term())
+    with pytest.raises(ValueError, match=r"'g' is an effect and the group.*'g:h'"):
+        learn(RandomEffect(("g", "h"), slopes=["h", "g"]).to_term())
+    _, design = learn(RandomTerm(part("h", intercept=False), ("g", "h"), correlated=False))
+    assert [factor.name for factor in design.factors] == ["g:h"]
     _, design = learn(RandomTerm(ONE, ("h",)), fixed=part("h"))
     assert design.fixed_names == ("Intercept", "h[b]")
 
