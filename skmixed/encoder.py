@@ -43,6 +43,10 @@ from skmixed.validation import (
 FROM_DTYPE = "from_dtype"
 
 
+_MANY = 100
+"""Iterations after which more of them are no remedy."""
+
+
 class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Encode categorical columns by the random effects of their levels.
 
@@ -266,9 +270,13 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             for column, values in encoded.items():
                 values[test] = effects[column][rows.codes[column][test]]
         if unfinished:
+            more = f", a larger max_iter than {self.max_iter}" if self.max_iter < _MANY else ""
             warnings.warn(
-                f"The models of {unfinished} of {len(splits)} folds did not converge; raise "
-                f"max_iter={self.max_iter}, or tol={self.tol:g}.",
+                f"The models of {unfinished} of {len(splits)} folds did not converge, so that the "
+                "effects of their rows are rough. Usually a column says nothing of y, and its "
+                "variance is next to 0: models_ has the models of all rows, by column, with "
+                "variance_components_; leave such columns out. Otherwise use solver='direct'"
+                f"{more} or a larger tol than {self.tol:g}.",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -74,10 +74,9 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     objective, absent = gaussian_objective(rows, options)
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    if options.start is None:
-        theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
-    else:
-        theta = options.start.theta(objective.parameters, units)
+    theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
+    if options.start is not None:
+        theta = options.start.theta_to_leave(objective.parameters, units, theta)
 
     # 4. Iterate; means and noise follow exactly.
     result = iterate(objective, theta, units, options, absent, rows.dependent)

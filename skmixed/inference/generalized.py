@@ -62,10 +62,10 @@ def fit_generalized(
         responses, likelihood, parameters, options.posterior, options.integrate_fixed,
         options.solver_options,
     )  # fmt: skip
-    if options.start is None:
-        theta = moment_estimates(cross, parameters, None, _LEAST_START)
-    else:
-        theta, own = options.start.theta(parameters, units), options.start.parameters
+    theta = moment_estimates(cross, parameters, None, _LEAST_START)
+    if options.start is not None:
+        theta = options.start.theta_to_leave(parameters, units, theta)
+        own = options.start.parameters
 
     # 3. Steps on variances and posterior together.
     theta = np.concatenate([theta, own])
