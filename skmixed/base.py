@@ -38,11 +38,12 @@ from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.partial import Accumulation, Reference
 from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
+from skmixed.inference.same_data import response_moments
 from skmixed.inference.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.importances import column_importances
-from skmixed.inspection.messages import warn_about_fit
+from skmixed.inspection.messages import warn_about_fit, warn_about_offset
 from skmixed.inspection.methods import InspectionMixin
 from skmixed.inspection.structure import what_is_modelled
 from skmixed.likelihoods import check_family
@@ -64,6 +65,9 @@ from skmixed.validation import (
 )
 
 METHODS = ("reml", "ml")
+
+_RANGES = ("response_moments_", "offset_range_")
+"""Attributes that only fits of rows have."""
 
 _MODEL_PARAMETERS = (
     "random_effects", "fixed_effects", "formula", "offset", "precision_weights", "fit_intercept",
@@ -137,6 +141,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                     design, target.response, weights, target.likelihood, options
                 )
         self._publish(attributes(result))
+        self._keep_ranges(design, target.response, weights)
         callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
@@ -202,6 +207,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
+        for name in _RANGES:
+            self.__dict__.pop(name, None)
         self._publish(self._attributes(encoder, result) | {"response_": _UNNAMED})
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
         return self
@@ -267,6 +274,13 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             start=self._previous_variances(encoder),
             report=report,
         )
+
+    def _keep_ranges(self, design: Design, response: np.ndarray, weights: np.ndarray) -> None:
+        """What tells other responses and offsets from those of the fit."""
+        self.response_moments_ = response_moments(response, weights)
+        self.__dict__.pop("offset_range_", None)
+        if design.offset is not None:
+            self.offset_range_ = np.array([design.offset.min(), design.offset.max()])
 
     def _publish(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
@@ -351,6 +365,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         encoder = self.design_encoder_
         names = check_include(include, encoder.factor_names)
         design = encoder.transform(table, factors=names, with_weights=with_weights)
+        if self.family != "gaussian" and design.offset is not None:
+            warn_about_offset(self.offset, design.offset, getattr(self, "offset_range_", None))
         if self.handle_unknown == "error":
             refuse_unknown_levels(design, table, encoder)
         for sentence in mostly_unknown(design, table, encoder):

@@ -169,9 +169,20 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     n_iter_ : int
         Steps taken; 1 where none was needed.
     converged_ : bool
-        Whether the scaled gradient fell below `tol`.
+        Whether no better variances are to be found: the scaled gradient fell to `tol` or below,
+        or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
+        three iterations, or where five iterations gained less than the rounding error of the
+        ELBO and its square promises no more. A point with a direction of negative curvature
+        counts only if no step along it leads down. `gradient_path_` ends with the scaled
+        gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
+        point published.
     n_observations_ : float
         Sum of the case weights.
+    response_moments_ : ndarray of shape (2,)
+        Weighted mean and root mean square of the numbers of the classes, by which
+        `compare_models` tells responses apart.
+    offset_range_ : ndarray of shape (2,)
+        Least and largest offset of the fit, where there is one; `predict_proba` warns of others.
     solver_ : str
         The solver that was used.
     n_features_in_ : int

@@ -29,6 +29,7 @@ from skmixed.encoding import (
     learn_column,
     refuse_other_than_two,
 )
+from skmixed.exceptions import warn_user
 from skmixed.persistence import PersistentMixin, check_encodings, unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.spec import ColumnKey
@@ -41,6 +42,10 @@ from skmixed.validation import (
 )
 
 FROM_DTYPE = "from_dtype"
+
+
+_MANY = 100
+"""Iterations after which more of them are no remedy."""
 
 
 class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -266,11 +271,14 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             for column, values in encoded.items():
                 values[test] = effects[column][rows.codes[column][test]]
         if unfinished:
-            warnings.warn(
-                f"The models of {unfinished} of {len(splits)} folds did not converge; raise "
-                f"max_iter={self.max_iter}, or tol={self.tol:g}.",
+            more = f", a larger max_iter than {self.max_iter}" if self.max_iter < _MANY else ""
+            warn_user(
+                f"The models of {unfinished} of {len(splits)} folds did not converge, so that the "
+                "effects of their rows are rough. Usually a column says nothing of y, and its "
+                "variance is next to 0: models_ has the models of all rows, by column, with "
+                "variance_components_; leave such columns out. Otherwise use solver='direct'"
+                f"{more} or a larger tol than {self.tol:g}.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return replace_columns(X, table, encoded, self._container)
 
@@ -382,11 +390,10 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         if isinstance(columns, str) and columns == FROM_DTYPE:
             found = [p for p, name in enumerate(table.names) if table.is_categorical(name)]
             if not found:
-                warnings.warn(
+                warn_user(
                     "No column of X is categorical, so nothing is encoded; name the columns, as "
                     "in columns=['city'], or give them a categorical type.",
                     UserWarning,
-                    stacklevel=4,
                 )
             return found
         if isinstance(columns, (str, Integral)) or not isinstance(columns, Iterable):

@@ -6,7 +6,13 @@ import sys
 import warnings
 from pathlib import Path
 
-__all__ = ["ClassOrderWarning", "ColumnRoleWarning", "SingularFitWarning", "UnknownLevelsWarning"]
+__all__ = [
+    "ApproximationWarning",
+    "ClassOrderWarning",
+    "ColumnRoleWarning",
+    "SingularFitWarning",
+    "UnknownLevelsWarning",
+]
 
 _PACKAGE = str(Path(__file__).parent)
 _WRAPPERS = (str(Path("sklearn", "callback")), "contextlib.py")
@@ -34,6 +40,19 @@ class ClassOrderWarning(UserWarning):
 
 class SingularFitWarning(UserWarning):
     """A variance is estimated as 0, or a correlation as 1 or -1."""
+
+
+class ApproximationWarning(UserWarning):
+    """Estimates are likely off because the Gaussian posterior is far from the exact one.
+
+    `fit` warns so where classes have few rows per level of a group whose variance is large.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skmixed.exceptions import ApproximationWarning
+    >>> warnings.simplefilter("ignore", ApproximationWarning)
+    """
 
 
 def warn_user(message: str, category: type[Warning]) -> None:

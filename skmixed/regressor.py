@@ -179,7 +179,18 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     n_iter_ : int
         Newton steps taken; 1 where none was needed.
     converged_ : bool
-        Whether the scaled gradient fell below `tol`.
+        Whether no better variances are to be found: the scaled gradient fell to `tol` or below,
+        or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
+        three iterations, or where five iterations gained less than the rounding error of the
+        ELBO and its square promises no more. A point with a direction of negative curvature
+        counts only if no step along it leads down. `gradient_path_` ends with the scaled
+        gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
+        point published.
+    response_moments_ : ndarray of shape (2,)
+        Weighted mean and root mean square of the response, by
+        which `compare_models` tells responses apart. Not there after sums of parts.
+    offset_range_ : ndarray of shape (2,)
+        Least and largest offset of the fit, where there is one; `predict` warns of others.
     solver_ : str
         The solver that was used.
     n_features_in_ : int

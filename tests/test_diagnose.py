@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from itertools import product
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from scipy.special import expit, gammaln, log_expit, logsumexp
 from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
 
-from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
 from skmixed.datasets import make_mixed_classification, make_mixed_regression
+from skmixed.exceptions import ApproximationWarning
 
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 
+from cases import DATA
 from glmm_cases import fit_glmm, load_case, load_glmm_cases
 
 NODES, SHARES = hermegauss(25)
@@ -353,3 +356,68 @@ def test_text_and_html(fitted):
         assert word in text
     assert page.startswith("<div>")
     assert f"{diagnosis.elbo:.4f}" in page
+
+
+# A loose bound ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nested_pairs():
+    """150 communities of 10 mothers of 2 rows; exact estimates in the README of the data."""
+    frame = pd.read_csv(DATA / "sim_nested_pairs.csv.gz")
+    with pytest.warns(ApproximationWarning, match=r"'m' \(standard deviation 3.61, 2 rows"):
+        model = mixed("y ~ x + z + (1 | m) + (1 | c)", frame, family="bernoulli", method="ml")
+    return frame, model
+
+
+def test_a_large_gap_overrules_pareto_k(nested_pairs):
+    frame, model = nested_pairs
+    diagnosis = model.diagnose(frame[["x", "z", "m", "c"]], frame["y"], random_state=0)
+    # the exact standard deviation of m is 6.03, its log likelihood -1492.86
+    assert model.random_effects_cov_["m"].iloc[0, 0] ** 0.5 < 0.61 * 6.028
+    assert diagnosis.pareto_k < 0.5
+    assert 45.0 < diagnosis.gap < 50.0
+    assert diagnosis.advice.startswith("Estimates off: the log likelihood exceeds the ELBO by 47")
+    assert "variances are likely too small, and coefficients too close to 0" in diagnosis.advice
+    assert "can be used" not in diagnosis.advice
+    assert "0 % (given the estimates)" in str(diagnosis)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("viechtbauer47", "Not close"), ("respiratory", "Estimates off"), ("cbpp", "Good")],
+)
+def test_the_gap_counts_per_level(name, verdict):
+    case = load_glmm_cases()[name]
+    data = load_case(case)
+    response = case["formula_lme4"].split("~")[0].strip()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ApproximationWarning)
+        model = fit_glmm(case, data)
+    diagnosis = diagnose(model, data, response, random_state=0)
+    assert diagnosis.advice.startswith(verdict)
+    assert ("at the estimated variances" in diagnosis.advice) == (verdict == "Good")
+
+
+def exact_binary_cases():
+    """Binary models with one variance whose exact estimate is known."""
+    cases = load_glmm_cases()
+    named = "cbpp contra viechtbauer47 radinger hessianfly respiratory culcita toenail thailand"
+    return {name: cases[name] for name in named.split()}
+
+
+@pytest.mark.parametrize("name", exact_binary_cases())
+def test_fit_warns_where_the_bound_is_short_of_the_exact_estimate(name):
+    case = exact_binary_cases()[name]
+    exact = case["exact_ml"]["sd_group"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = fit_glmm(case)
+    warned = [w for w in caught if issubclass(w.category, ApproximationWarning)]
+    (covariance,) = model.random_effects_cov_.values()
+    short = 1.0 - np.sqrt(covariance.iloc[0, 0]) / exact
+    if short > 0.065:
+        assert len(warned) == 1
+        assert "diagnose" in str(warned[0].message)
+    if short < 0.03:
+        assert not warned

@@ -275,6 +275,9 @@ def test_folds_that_did_not_converge_are_counted():
     messages = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
     assert len(messages) == 2
     assert "5 of 5 folds" in messages[-1]
+    # iterations are few here, and otherwise no remedy
+    assert "a larger max_iter than 1 or a larger tol" in messages[-1]
+    assert "says nothing of y" in messages[-1]
 
 
 @pytest.mark.parametrize(

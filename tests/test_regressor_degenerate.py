@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.exceptions import ConvergenceWarning
 
 from skmixed import MixedEffectsVIRegressor, RandomEffect, mixed
 from skmixed.exceptions import SingularFitWarning
@@ -223,8 +222,59 @@ def test_a_level_a_row_of_weight_two_is_two_rows_a_level():
     rows = np.repeat(np.arange(30), weights)
     estimates = []
     for arguments in [(X, y, weights), (X.iloc[rows], y[rows])]:
-        # equal rows leave no noise: the likelihood has no maximum
-        with pytest.warns(ConvergenceWarning, match="reproduce the response without noise"):
+        # equal rows leave no noise
+        with pytest.warns(UserWarning, match="Fixed and random effects reproduce the response"):
             model = MixedEffectsVIRegressor(["g"]).fit(*arguments)
         estimates.append([*model.coef_, model.variance_components_["variance"][0]])
-    np.testing.assert_allclose(*estimates, rtol=1e-2)
+    np.testing.assert_allclose(*estimates, rtol=1e-5)
+    # the levels are then rows of a linear regression
+    columns = np.column_stack([np.ones(30), X["x"]])
+    coefficients, squares, *_ = np.linalg.lstsq(columns, y)
+    np.testing.assert_allclose(estimates[0], [coefficients[1], squares[0] / 28], rtol=1e-5)
+
+
+def without_noise():
+    """Rows whose response is a sum of effects of levels, of different numbers of rows."""
+    rng = np.random.default_rng(0)
+    g, h = rng.integers(0, 30, 400), rng.integers(0, 12, 400)
+    X = pd.DataFrame({"x": rng.standard_normal(400), "g": g, "h": h})
+    return X, rng.standard_normal((30, 2)), rng.standard_normal(12)
+
+
+@pytest.mark.parametrize("solver", ["direct", "iterative"])
+@pytest.mark.parametrize("method", ["reml", "ml"])
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_a_response_constant_within_groups(method, solver, unit):
+    """The variance is that of the levels: the limit as the noise goes to 0."""
+    X, effects, _ = without_noise()
+    y = unit * (effects[X["g"], 0] + 3.0)
+    model = MixedEffectsVIRegressor(formula="x + (1 | g)", method=method, solver=solver)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    (said,) = (str(w.message) for w in caught)
+    assert said.startswith("Fixed and random effects reproduce the response")
+    expected = unit**2 * effects[:, 0].var(ddof=int(method == "reml"))
+    assert model.random_effects_cov_["g"].iloc[0, 0] == pytest.approx(expected, rel=3e-5)
+    assert model.converged_
+    assert (model.noise_variance_, model.elbo_) == (0.0, np.inf)
+    assert model.coef_[0] == pytest.approx(0.0, abs=1e-6 * unit)
+    np.testing.assert_allclose(model.predict(X), y, atol=1e-5 * unit)
+
+
+def test_crossed_effects_and_slopes_without_noise():
+    X, effects, others = without_noise()
+    y = effects[X["g"], 0] + others[X["h"]] + X["x"]
+    with pytest.warns(UserWarning, match="Fixed and random effects reproduce"):
+        model = MixedEffectsVIRegressor(formula="x + (1 | g) + (1 | h)").fit(X, y)
+    assert model.random_effects_cov_["g"].iloc[0, 0] == pytest.approx(
+        effects[:, 0].var(ddof=1), rel=3e-5
+    )
+    assert model.random_effects_cov_["h"].iloc[0, 0] == pytest.approx(others.var(ddof=1), rel=3e-5)
+    assert model.coef_[0] == pytest.approx(1.0, abs=1e-5)
+    y = effects[X["g"], 0] + effects[X["g"], 1] * X["x"]
+    with pytest.warns(UserWarning, match="Fixed and random effects reproduce"):
+        model = MixedEffectsVIRegressor(formula="x + (x | g)").fit(X, y)
+    np.testing.assert_allclose(model.random_effects_cov_["g"], np.cov(effects.T), rtol=1e-4)
+    with pytest.raises(ValueError, match="no noise to judge by"):
+        model.summary(X, y, test="t")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from functools import cache
@@ -344,3 +345,39 @@ def test_warm_start():
     model.fit(X, y)
     assert model.n_iter_ <= 2
     np.testing.assert_allclose(variances(model), first, rtol=1e-6)
+
+
+# Warm starts ------------------------------------------------------------------------------------
+
+
+def of_a_useless_column(seed):
+    """A fit whose group b varies by nothing, and the rows of three folds of five."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"a": rng.integers(0, 400, 6000), "b": rng.integers(0, 300, 6000)})
+    y = rng.standard_normal(400)[X["a"]] + 2.0 * rng.standard_normal(6000)
+    model = MixedEffectsVIRegressor(["a", "b"], solver="iterative", tol=1e-4).fit(X, y)
+    return model, [(X[kept], y[kept]) for k in range(3) if (kept := np.arange(6000) % 5 != k).any()]
+
+
+@pytest.mark.parametrize("seed", [0, 5, 19, 34])
+def test_a_warm_start_from_a_variance_of_zero_is_no_slower_than_a_cold_one(seed):
+    model, folds = of_a_useless_column(seed)
+    assert model.random_effects_cov_["b"].iloc[0, 0] == 0.0
+    for X, y in folds:
+        cold = clone(model).fit(X, y)
+        warm = copy.copy(model).set_params(warm_start=True).fit(X, y)
+        assert warm.converged_
+        assert warm.n_iter_ <= cold.n_iter_ + 2
+        assert warm.elbo_ == pytest.approx(cold.elbo_, abs=0.01)
+
+
+def test_steps_from_next_to_zero_are_not_shortened_while_the_gradient_grows(monkeypatch):
+    monkeypatch.setattr("skmixed.inference.outer._SMALL_START", 0.0)
+    model, folds = of_a_useless_column(0)
+    warm = copy.copy(model).set_params(warm_start=True)
+    warm.random_effects_cov_ = model.random_effects_cov_ | {
+        "b": model.random_effects_cov_["b"] + 1e-6 * model.noise_variance_
+    }
+    # halved steps grow from 0.001 to 0.01 in more than a hundred
+    assert warm.fit(*folds[0]).converged_
+    assert warm.n_iter_ <= 15

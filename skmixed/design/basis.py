@@ -137,6 +137,14 @@ class Basis:
         """Whether the constant is the only column."""
         return self.intercept and not self.terms
 
+    def has_contrasts(self, term: tuple[CodedVariable, ...]) -> bool:
+        """Whether a categorical variable of a term is coded by differences from its first level."""
+        return any(self.variables[v.position].categorical and not v.full for v in term)
+
+    def label(self, term: tuple[CodedVariable, ...]) -> str:
+        """A term as it is written: ``"a:b"``."""
+        return ":".join(self.variables[coded.position].variable.label for coded in term)
+
     @property
     def learnt_functions(self) -> tuple[str, ...]:
         """Functions that learnt from the data, as they are written: ``"scale(x)"``."""

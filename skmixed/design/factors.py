@@ -131,10 +131,8 @@ class FactorEncoder:
                         f"(0 + x | {shown}) next to (1 | {shown})."
                     )
                 names.append(name)
-            # Without correlations every effect stands alone, except that the
-            # indicators of one categorical variable describe it only together.
-            parts = ((0, len(basis.names)),) if term.correlated else basis.slices
-            blocks += [(start + first, start + stop) for first, stop in parts]
+            width = len(basis.names) if term.correlated else 1
+            blocks += [(begin, begin + width) for begin in range(start, len(names), width)]
         encoder = cls(levels, bases, tuple(names), tuple(blocks))
         return encoder, encoder._factor(codes, table)
 
@@ -142,6 +140,43 @@ class FactorEncoder:
     def name(self) -> str:
         """The key of the factor: ``"s"`` or ``"a:b"``."""
         return self.levels.name
+
+    @property
+    def never_together(self) -> tuple[str, ...]:
+        """Terms whose categorical column is part of the group, so that a level has one of its
+        effects, and whose effects are correlated all the same."""
+        alone = {begin for begin, stop in self.blocks if stop - begin == 1}
+        found: list[str] = []
+        start = 0
+        for basis in self.bases:
+            slices = basis.slices[int(basis.intercept) :]
+            for term, (first, stop) in zip(basis.terms, slices, strict=True):
+                variables = [basis.variables[coded.position] for coded in term]
+                grouped = any(
+                    v.categorical and v.variable.name in self.levels.columns for v in variables
+                )
+                if grouped and stop - first > 1 and start + first not in alone:
+                    found.append(basis.label(term))
+            start += len(basis.names)
+        return tuple(found)
+
+    @property
+    def lone_contrasts(self) -> dict[str, tuple[str, ...]]:
+        """Effects of contrasts that are independent of all others, by their term as written.
+
+        A contrast is a difference from a base level. That it is independent of the rest is
+        another model for every base.
+        """
+        alone = {begin for begin, stop in self.blocks if stop - begin == 1}
+        found: dict[str, tuple[str, ...]] = {}
+        start = 0
+        for basis in self.bases:
+            slices = basis.slices[int(basis.intercept) :]
+            for term, (first, stop) in zip(basis.terms, slices, strict=True):
+                if start + first in alone and basis.has_contrasts(term):
+                    found[basis.label(term)] = self.term_names[start + first : start + stop]
+            start += len(basis.names)
+        return found
 
     def transform(self, table: Table) -> Factor:
         """Encode the factor in new data.
@@ -235,12 +270,12 @@ def _refuse_what_is_no_label(table: Table, columns: tuple[ColumnKey, ...]) -> No
 
 
 def _refuse_effect_of_group(terms: list[RandomTerm]) -> None:
-    """A column cannot vary within its own levels."""
+    """Effects of all columns that group have one level each, which tells no variance."""
     for term in terms:
-        for variable in (v for effect in term.effects.terms for v in effect):
-            if variable.name in term.group:
-                raise ValueError(
-                    f"Column {variable.name!r} is an effect and the group of the same random "
-                    f"term on {term.group_label!r}, where it is constant within every level; "
-                    "remove it from the effects or choose another group."
-                )
+        varying = {variable.name for effect in term.effects.terms for variable in effect}
+        if varying.issuperset(term.group):
+            raise ValueError(
+                f"Column {term.group[0]!r} is an effect and the group of the same random "
+                f"term on {term.group_label!r}: an effect of it has a single level, which tells "
+                "no variance; remove it from the effects or choose another group."
+            )

@@ -155,14 +155,13 @@ class Expander:
                 )
 
     def _check_varies_within(self, term: RandomTerm, varying: set[ColumnKey], bar: Bar) -> None:
-        for column in term.group:
-            if column in varying:
-                raise self._error(
-                    bar.position,
-                    f"column {quoted(str(column))} is both an effect and a group of the same bar "
-                    "term: it never varies within a group",
-                    "Take it out of one side of the bar.",
-                )
+        if varying.issuperset(term.group):
+            raise self._error(
+                bar.position,
+                f"column {quoted(str(term.group[0]))} is both an effect and a group of the same "
+                "bar term: an effect of it has a single level, which tells no variance",
+                "Take it out of one side of the bar.",
+            )
 
     def _check_response(self, response: Variable) -> None:
         """Refuse a response that is used to explain itself."""

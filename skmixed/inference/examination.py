@@ -108,7 +108,7 @@ def examine(
     units = model.units
     covariances = [factor.covariance for factor in result.factors]
     fitted = Start(covariances, noise, result.parameters)
-    theta = fitted.theta(objective.parameters, units, lifted=False)
+    theta = fitted.theta(objective.parameters, units)
     theta = np.concatenate([theta, result.parameters])
     point = settled(objective, theta)
     elbo = float(units.elbo(point.deviance))

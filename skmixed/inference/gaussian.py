@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from skmixed.design import Design
@@ -15,6 +17,12 @@ from skmixed.inference.starting import moment_estimates
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.solvers import make_solver
+
+_LOST_NOISE = 1e-10
+"""Noise variance, over that of the response, which a fit that cannot end has lost."""
+
+_HELD_NOISE = 1e-6
+"""The same, at which variances are those of no noise to six digits, and rounding is no obstacle."""
 
 
 def fit_gaussian(
@@ -66,13 +74,54 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     objective, absent = gaussian_objective(rows, options)
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    if options.start is None:
-        theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
-    else:
-        theta = options.start.theta(objective.parameters, units)
+    theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
+    if options.start is not None:
+        theta = options.start.theta_to_leave(objective.parameters, units, theta)
 
     # 4. Iterate; means and noise follow exactly.
-    return iterate(objective, theta, units, options, absent, rows.dependent)
+    result = iterate(objective, theta, units, options, absent, rows.dependent)
+    size = objective.cross.response_squares / units.n_observations
+    lost = objective.noise_variance is None and not result.converged
+    if lost and result.noise_variance < _LOST_NOISE * size * units.noise:
+        return _without_noise(objective, _HELD_NOISE * size, rows, options, absent)
+    return result
+
+
+def _without_noise(
+    objective: Objective,
+    noise: float,
+    rows: RowSums,
+    options: FitOptions,
+    absent: frozenset[int],
+) -> FitResult:
+    """The fit of a response that random effects reproduce: the limit as the noise goes to 0.
+
+    The likelihood has no maximum: it grows without bound as the noise vanishes, whatever the
+    variances. Along its profile they stay in proportion to the noise, and so too small by the
+    ratio of rows to levels. Given a noise next to 0 they have a maximum of their own, which
+    hardly depends on that noise.
+
+    Parameters
+    ----------
+    objective : Objective
+        Whose noise is estimated.
+    noise : float
+        Where to hold it, in standard units.
+    rows, options, absent
+        As for the fit.
+    """
+    held = replace(objective, noise_variance=noise)
+    theta = moment_estimates(held.cross, held.parameters, noise)
+    result = iterate(held, theta, rows.units, options, absent, rows.dependent)
+    return replace(
+        result,
+        noise_variance=0.0,
+        residual_variance=0.0,
+        elbo=np.inf,
+        elbo_std=0.0,
+        elbo_path=np.full(len(result.elbo_path), np.inf),
+        interpolates=True,
+    )
 
 
 def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, frozenset[int]]:

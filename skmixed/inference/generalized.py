@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logsumexp
@@ -62,16 +62,37 @@ def fit_generalized(
         responses, likelihood, parameters, options.posterior, options.integrate_fixed,
         options.solver_options,
     )  # fmt: skip
-    if options.start is None:
-        theta = moment_estimates(cross, parameters, None, _LEAST_START)
-    else:
-        theta, own = options.start.theta(parameters, units), options.start.parameters
+    theta = moment_estimates(cross, parameters, None, _LEAST_START)
+    if options.start is not None:
+        theta = options.start.theta_to_leave(parameters, units, theta)
+        own = options.start.parameters
 
     # 3. Steps on variances and posterior together.
     theta = np.concatenate([theta, own])
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
-        return iterate(objective, theta, units, options, absent, model.dependent)
+        result = iterate(objective, theta, units, options, absent, model.dependent)
+
+    # 4. The mean response, which rows tell and a result does not.
+    if likelihood.is_classifier:
+        return result
+    return replace(result, log_exposure=_log_exposure(result, design, case_weights))
+
+
+def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -> float:
+    """See `FitResult`: from the mean of exp(eta) over rows and the distribution of effects."""
+    predictor = (design.fixed - result.center) @ result.coefficients
+    if design.offset is not None:
+        predictor = predictor + design.offset
+    spread = result.fixed_variance
+    for factor, fitted in zip(design.factors, result.factors, strict=True):
+        covariance = fitted.covariance
+        basis = np.ones((len(predictor), 1)) if factor.basis is None else factor.basis
+        # E exp(z'u) for u ~ N(0, Sigma)
+        predictor = predictor + 0.5 * np.einsum("ij,jk,ik->i", basis, covariance, basis)
+        spread += float(np.einsum("jk,kj->", covariance, fitted.moments))
+    log_mean = float(logsumexp(predictor, b=case_weights / case_weights.sum()))
+    return log_mean - result.fixed_mean - 0.5 * spread
 
 
 @dataclass(frozen=True)
@@ -117,10 +138,6 @@ def arrange(
         options.n_threads,
     )
     offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
-    log_exposure = 0.0
-    if design.offset is not None:
-        shares = weights / n_observations
-        log_exposure = float(logsumexp(design.offset[kept], b=shares))
     responses = Responses(
         rows,
         response[kept][rows.order],
@@ -128,7 +145,7 @@ def arrange(
         offset,
         typical_steps(columns)[:, None] * fixed.to_centred(),
     )
-    units = _units(fixed, bases, n_observations, options.integrate_fixed, log_exposure)
+    units = _units(fixed, bases, n_observations, options.integrate_fixed)
     return Arranged(responses, units, tuple(transform.dependent for transform in bases))
 
 
@@ -157,7 +174,6 @@ def _units(
     bases: list[BasisTransform],
     n_observations: float,
     integrate_fixed: bool,
-    log_exposure: float,
 ) -> Units:
     """Units of a model whose response stays as it is."""
     return Units(
@@ -172,7 +188,6 @@ def _units(
         n_observations=n_observations,
         degrees_of_freedom=n_observations,
         integrate_fixed=integrate_fixed,
-        log_exposure=log_exposure,
     )
 
 

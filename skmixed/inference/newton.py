@@ -166,6 +166,8 @@ def minimise(
             # an estimated objective is stationary elsewhere than its estimated gradient,
             # so that it cannot judge a step here: the next gradient does
             worse = len(gradients) > 1 and gradients[-2] < min(gradients[-1], _NEAR)
+            # on the way down from a hump the gradient grows, and has to
+            worse = worse and not len(model.descents)
             damping = 0.5 * damping if worse else min(1.0, 1.5 * damping)
             following = _move(objective, point, damping * model.step, coarse)
         else:

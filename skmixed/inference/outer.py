@@ -17,6 +17,9 @@ from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.solvers import SolverOptions
 from skmixed.posteriors import Posterior
 
+_SMALL_START = 1e-3
+"""Variance of effects, over that of the noise, below which a start is next to zero."""
+
 _LARGEST_START = 1e6
 """Variance of effects, over that of the noise, to start from: beyond it the noise is lost."""
 
@@ -38,19 +41,43 @@ class Start:
     noise_variance: float
     parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
 
-    def theta(
-        self, parameters: CovarianceParameters, units: Units, lifted: bool = True
+    def theta(self, parameters: CovarianceParameters, units: Units) -> np.ndarray:
+        """The entries of all T, in the units of the fit."""
+        return parameters.from_covariances(self._relative(units))
+
+    def theta_to_leave(
+        self, parameters: CovarianceParameters, units: Units, cold: np.ndarray
     ) -> np.ndarray:
-        """The entries of all T, in the units of the fit; `lifted` from zero, and bounded."""
+        """The entries of all T to start iterations from: bounded, and away from zero.
+
+        At a variance of zero the gradient vanishes, and next to it steps can only double. Such
+        variances start where they would without an earlier fit.
+
+        Parameters
+        ----------
+        parameters : CovarianceParameters
+        units : Units
+        cold : ndarray
+            Entries of all T of a start without an earlier fit.
+        """
         relative = []
-        for covariance, basis in zip(self.covariances, units.bases, strict=True):
-            inverse = np.linalg.pinv(basis)
-            omega = inverse @ covariance @ inverse.T * (units.weight_scale / self.noise_variance)
-            if lifted:
-                # from zero there is no way back: lift it to where a step can judge it
-                omega = _bounded(omega + 1e-6 * np.diag(np.diagonal(omega) <= 0))
-            relative.append(omega)
+        for omega, scale in zip(
+            self._relative(units), parameters.to_scale_factors(cold), strict=True
+        ):
+            variances = np.diagonal(omega)
+            lift = np.einsum("ij,ij->i", scale, scale) - variances
+            lift = np.where(variances < _SMALL_START, np.maximum(lift, 0.0), 0.0)
+            relative.append(_bounded(omega + np.diag(lift)))
         return parameters.from_covariances(relative)
+
+    def _relative(self, units: Units) -> list[np.ndarray]:
+        """Covariances over the noise variance, in the units of the fit."""
+        unit = units.weight_scale / self.noise_variance
+        inverses = [np.linalg.pinv(basis) for basis in units.bases]
+        return [
+            inverse @ covariance @ inverse.T * unit
+            for covariance, inverse in zip(self.covariances, inverses, strict=True)
+        ]
 
 
 def _bounded(omega: np.ndarray) -> np.ndarray:

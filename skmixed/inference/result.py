@@ -88,7 +88,9 @@ class FitResult:
         columns that others span. None after fits of earlier versions, and where sums of
         parts do not tell.
     log_exposure : float
-        Logarithm of the mean over the rows of exp(offset).
+        Logarithm of the mean over the rows of E exp(eta), random effects drawn anew, less what it
+        would be without an offset and with a normal fixed part: `fixed_mean` and half the
+        variances of fixed part and random effects. 0 for normal responses and classes.
     coupling : ndarray (p + n_effects, j)
         Matrix B such that the posterior covariance of any two coefficients
         (centred fixed effects, then all random effects) of different levels is
@@ -112,7 +114,8 @@ class FitResult:
         The likelihood's own.
     doubts : Doubts
     interpolates : bool
-        The fixed effects reproduce the response: no noise is left to model.
+        Fixed effects, or fixed and random ones together, reproduce the response: no noise is
+        left to model.
     """
 
     coefficients: np.ndarray

@@ -166,7 +166,8 @@ def refuse_too_few(n_observations: float, rank: int, n_rows: int) -> None:
     if n_observations <= rank < n_rows:
         raise ValueError(
             f"The case weights sum to {n_observations:g}, no more than there are fixed effects "
-            f"({rank}); sample_weight counts rows: weight 2 is the row twice."
+            f"({rank}); sample_weight counts rows: weight 2 is the row twice. Scale weights that "
+            "are relative to mean 1."
         )
 
 

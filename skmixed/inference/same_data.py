@@ -13,7 +13,13 @@ _SAME_ELBO = 0.01
 _SAME_COEFFICIENTS = 0.1
 """Difference of two coefficients, in standard errors, of which the same holds."""
 
-_PASS = "pass the X, y and sample_weight that fit was called with."
+_SAME_MOMENTS = 1e-6
+"""Relative difference of two means of the fixed part, of which the same holds."""
+
+_PASS = (
+    "pass the X, y and sample_weight that fit was called with (of mixed(..., missing='drop') only "
+    "the rows that it kept: those that miss nothing the model needs, the response included)."
+)
 
 
 def refuse_other_rows(design: Design, case_weights: np.ndarray, result: FitResult) -> None:
@@ -30,19 +36,71 @@ def refuse_other_rows(design: Design, case_weights: np.ndarray, result: FitResul
     ------
     ValueError
     """
-    total, fitted = float(case_weights.sum()), result.n_observations
+    difference = other_rows(design, float(case_weights.sum()), result)
+    if difference:
+        raise ValueError(f"{difference}. The training data are not kept: {_PASS}")
+
+
+def other_rows(design: Design, total: float, result: FitResult) -> str:
+    """How rows differ from those of the fit in their number or their levels; empty if not seen to.
+
+    Parameters
+    ----------
+    design : Design
+        Of the rows or of some of them, with the encoder of the fit.
+    total : float
+        Sum of the case weights of all.
+    result : FitResult
+    """
+    fitted = result.n_observations
     if abs(total - fitted) > 1e-9 * fitted:
-        raise ValueError(
+        return (
             f"The model was fitted on {fitted:.10g} rows (the sum of their weights) and these are "
-            f"{total:.10g}. The training data are not kept: {_PASS}"
+            f"{total:.10g}"
         )
     for k, factor in enumerate(design.factors):
         if (factor.codes < 0).any():
             row = int((factor.codes < 0).argmax())
-            raise ValueError(
+            return (
                 f"Row {row} (counted from 0) has a level of grouping factor number {k} that the "
-                f"model was not fitted on: {_PASS}"
+                "model was not fitted on"
             )
+    return ""
+
+
+def refuse_other_fixed_part(design: Design, case_weights: np.ndarray, result: FitResult) -> None:
+    """Refuse rows whose fixed part has another mean or variance than that of the fit.
+
+    For questions that have no response, such as a simulation; arguments as
+    `refuse_other_rows`.
+
+    Raises
+    ------
+    ValueError
+    """
+    precision = design.precision_weights
+    weights = case_weights if precision is None else case_weights * precision
+    # the intercept comes first, and its center is 0
+    fixed = (design.fixed - result.center) @ result.coefficients
+    mean = float(np.average(fixed, weights=weights))
+    variance = float(np.average((fixed - mean) ** 2, weights=weights))
+    spread = np.sqrt(result.fixed_variance)
+    # not known after some fits of parts
+    known = np.isfinite(spread) and np.isfinite(result.fixed_mean)
+    slack = _SAME_MOMENTS * (spread + 1e-3 * abs(result.fixed_mean)) + 1e-12
+    if known and (abs(mean - result.fixed_mean) > slack or abs(np.sqrt(variance) - spread) > slack):
+        raise ValueError(
+            f"The fixed part of these rows has mean {mean:.6g} and standard deviation "
+            f"{np.sqrt(variance):.6g}, that of the fit had {result.fixed_mean:.6g} and "
+            f"{spread:.6g}: these are not the rows of the fit; {_PASS}"
+        )
+
+
+def response_moments(response: np.ndarray, case_weights: np.ndarray) -> np.ndarray:
+    """Weighted mean and root mean square of a response, by which others are told from it, (2,)."""
+    total = case_weights.sum()
+    square = float(np.einsum("i,i,i->", case_weights, response, response) / total)
+    return np.array([float(case_weights @ response) / total, np.sqrt(square)])
 
 
 def refuse_other_elbo(elbo: float, result: FitResult) -> None:

@@ -101,7 +101,7 @@ def variance_uncertainty(
     objective, _ = gaussian_objective(rows, options)
     units = rows.units
     start = Start([factor.covariance for factor in result.factors], result.noise_variance)
-    theta = start.theta(objective.parameters, units, lifted=False)
+    theta = start.theta(objective.parameters, units)
     noise = result.noise_variance / units.noise
     place = theta if options.noise_variance is not None else np.append(theta, np.log(noise))
     held = replace(objective, noise_variance=noise)

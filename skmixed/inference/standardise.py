@@ -334,7 +334,6 @@ class Units:
     n_observations: float
     degrees_of_freedom: float
     integrate_fixed: bool
-    log_exposure: float = 0.0
 
     @property
     def noise(self) -> float:

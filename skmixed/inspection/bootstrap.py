@@ -18,6 +18,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
 from skmixed.design import take_rows
+from skmixed.exceptions import warn_user
+from skmixed.inference.same_data import refuse_other_fixed_part, refuse_other_rows
 from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.criteria import check_fitted_model
 from skmixed.inspection.progress import progress_bar
@@ -54,7 +56,8 @@ def parametric_bootstrap(
         one-dimensional array, a dict or a Series of numbers, of the same length or keys
         each time.
     X : DataFrame or array-like of shape (n_samples, n_features)
-        The rows that `fit` was called with; they are not kept.
+        The rows that `fit` was called with; they are not kept. Of
+        ``mixed(..., missing="drop")`` only the rows that it kept.
     others : sequence of fitted models, default=()
         Further models, of the same X, to fit to the responses that `model` draws: for
         statistics that compare models, such as a likelihood ratio.
@@ -83,7 +86,8 @@ def parametric_bootstrap(
     TypeError
         When `statistic` is not callable or returns something else than numbers.
     ValueError
-        When a parameter or weight cannot be used, or fewer than two fits could be made.
+        When a parameter or weight cannot be used, rows or weights are seen not to be those of
+        the fit, or fewer than two fits could be made.
 
     Warns
     -----
@@ -137,6 +141,8 @@ def parametric_bootstrap(
     _check((model, *others), statistic, n_resamples)
     labels, observed = labelled(statistic(model, *others))
     X = _repeated(X, sample_weight)
+    for each in (model, *others):
+        _refuse_other_rows(each, X)
     simulator = ResponseSimulator(model, X)
     n_workers = effective_n_jobs(n_jobs)
     starts = [_starting_point(each, one_thread=n_workers > 1) for each in (model, *others)]
@@ -265,6 +271,14 @@ def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
         raise ValueError(f"n_resamples={n_resamples!r} must be an integer of at least 2.")
 
 
+def _refuse_other_rows(model: Any, X: Any) -> None:
+    """Refuse rows that the model was not fitted on: its estimates belong to their number."""
+    design, _ = model._design(X, "all", with_weights=True)
+    weights = np.ones(len(design.fixed))
+    refuse_other_rows(design, weights, model.fit_result_)
+    refuse_other_fixed_part(design, weights, model.fit_result_)
+
+
 def _repeated(X: Any, sample_weight: Any) -> Any:
     """Rows as often as their case weight says."""
     if sample_weight is None:
@@ -320,9 +334,8 @@ def _warn(n_resamples: int, n_failed: int, n_unconverged: int, first_error: str)
     if n_unconverged:
         parts.append(f"{n_unconverged} did not converge and are kept")
     if parts:
-        warnings.warn(
+        warn_user(
             f"Of {n_resamples} bootstrap fits, {', and '.join(parts)}. If these are many, the "
             "model is too rich for the data: use fewer random effects.",
             UserWarning,
-            stacklevel=4,
         )

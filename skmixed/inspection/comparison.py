@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
+from skmixed.exceptions import warn_user
 from skmixed.inspection.criteria import (
     InformationCriteria,
     check_fitted_model,
     information_criteria,
 )
+from skmixed.inspection.nesting import outside_column_space
 from skmixed.inspection.structure import ModelStructure, structure_of
 from skmixed.inspection.tables import facts_html
 
@@ -24,6 +26,10 @@ _FORMATS = {
     "n_parameters": "{:.0f}", "log_likelihood": "{:.4f}", "aic": "{:.4f}", "bic": "{:.4f}",
     "chi_square": "{:.4f}", "df": "{:.0f}", "p_value": "{:.4g}", "p_corrected": "{:.4g}",
 }  # fmt: skip
+
+
+_LOOSER_BOUND = 20.0
+"""Chi-square below 0 that bounds of different looseness explain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +107,9 @@ class _Test:
     p_corrected: float = np.nan
 
 
-def compare_models(*models: Any, names: Sequence[str] | None = None) -> ModelComparison:
+def compare_models(
+    *models: Any, names: Sequence[str] | None = None, X: Any = None, nested: bool = False
+) -> ModelComparison:
     r"""Compare models that were fitted on the same data.
 
     Models are put in order of their number of parameters, and each is tested against the
@@ -113,6 +121,11 @@ def compare_models(*models: Any, names: Sequence[str] | None = None) -> ModelCom
         Two fitted models or more, of the same rows and the same response.
     names : sequence of str, default=None
         What to call them, in the order they are passed; None: "model 1", "model 2", ...
+    X : DataFrame or array-like of shape (n_samples, n_features), default=None
+        The rows of the fits, with the columns of all models: whether a model is nested in
+        another is then decided by the spaces of their columns, not by names.
+    nested : bool, default=False
+        True: every model is nested in the next larger one, on your word.
 
     Returns
     -------
@@ -136,8 +149,14 @@ def compare_models(*models: Any, names: Sequence[str] | None = None) -> ModelCom
     NotFittedError
         When a model is not fitted.
     ValueError
-        When models have other numbers of rows, other families or other criteria ("reml"
-        and "ml"), or are "reml" fits of different fixed effects.
+        When models have other numbers of rows, other responses (a transformed one included),
+        families whose likelihoods cannot be compared or other criteria ("reml" and "ml"), or are
+        "reml" fits of different fixed effects.
+
+    Warns
+    -----
+    UserWarning
+        When the larger of two nested models has the lower log likelihood; there is no test then.
 
     See Also
     --------
@@ -145,12 +164,16 @@ def compare_models(*models: Any, names: Sequence[str] | None = None) -> ModelCom
 
     Notes
     -----
-    The training data are not kept, and so two fits of different responses, or of different
-    rows of the same number, cannot be told from fits of the same: that is up to the caller.
+    The training data are not kept. Responses are told apart by number, mean and root mean
+    square; other columns in the same rows, or the same values in another order, are not noticed.
+    AIC and BIC of models with different offsets or precision weights can be compared: these are
+    parts of the model, and all constants are in the likelihood. So can those of families for the
+    same kind of response, counts or amounts.
 
-    Nested means here that the fixed effects and random terms of the one model are, by name,
-    among those of the other. Models that are nested in a way that names do not show (a
-    column that is the sum of two others) get no test.
+    Nested means, without `X`, that the fixed effects and random terms of the one model are, by
+    name, among those of the other; ``a:b`` is ``b:a``. Names do not show that ``x`` is nested in
+    ``scale(x)`` or ``C(x)``, or that another base level changes nothing: with `X` it is seen.
+    "poisson" is nested in "negative_binomial", at the boundary where the dispersion is 0.
 
     A variance of 0 lies at the boundary of what a variance can be. A test that a variance
     is 0 then has no chi-squared distribution but a mixture of them, and the ordinary p-value
@@ -191,9 +214,11 @@ def compare_models(*models: Any, names: Sequence[str] | None = None) -> ModelCom
     candidates.sort(key=lambda candidate: candidate.criteria.n_parameters)
     tests, notes = [_Test()], _notes_on_all(candidates)
     for smaller, larger in itertools.pairwise(candidates):
-        test, said = _test(smaller, larger)
+        test, said = _test(smaller, larger, "" if nested else _not_nested(smaller, larger, X))
         tests.append(test)
         notes += said
+    if nested:
+        notes.append("Models are taken to be nested as you said (nested=True).")
     return ModelComparison(
         _table(candidates, tests),
         {candidate.name: candidate.structure.describe() for candidate in candidates},
@@ -236,15 +261,40 @@ def _refuse_other_data(candidates: list[_Candidate]) -> None:
                 f"{yours:.10g}: likelihoods of different data cannot be compared. Fit both on the "
                 "rows that are complete for both, with the same sample_weight."
             )
-        likelihoods = first.model.fit_result_.likelihood, other.model.fit_result_.likelihood
-        if first.model.family != other.model.family or len(
-            first.model.fit_result_.parameters
-        ) != len(other.model.fit_result_.parameters):
+        if not _comparable_families(first.model.fit_result_, other.model.fit_result_):
+            likelihoods = first.model.fit_result_.likelihood, other.model.fit_result_.likelihood
             raise ValueError(
                 f"{first.name!r} has the response distribution {likelihoods[0]} and "
                 f"{other.name!r} has {likelihoods[1]}: pass models of one family and the same "
-                "classes. To choose between families, compare predictions by cross-validation."
+                "classes, or of families of the same kind of response. To choose between other "
+                "families, compare predictions by cross-validation."
             )
+        _refuse_other_response(first, other)
+
+
+def _comparable_families(one: Any, other: Any) -> bool:
+    """Whether likelihoods are of the same kind of response: counts, amounts, the same classes."""
+    first, second = one.likelihood, other.likelihood
+    if first.name == second.name:
+        return len(one.parameters) == len(other.parameters)
+    if first.is_classifier or second.is_classifier:
+        return False
+    return bool(first.is_discrete == second.is_discrete)
+
+
+def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
+    """Refuse responses that differ, as far as fits tell; parts and older files do not."""
+    mine = getattr(first.model, "response_moments_", None)
+    yours = getattr(other.model, "response_moments_", None)
+    if mine is None or yours is None or np.allclose(mine, yours, rtol=1e-9, atol=1e-9 * mine[1]):
+        return
+    raise ValueError(
+        f"{first.name!r} was fitted to a response of mean {mine[0]:.6g} and root mean square "
+        f"{mine[1]:.6g}, {other.name!r} to one of {yours[0]:.6g} and {yours[1]:.6g}: other rows, "
+        "other sample_weight or another response, and their likelihoods cannot be compared. Fit "
+        "both to the same one. For log(y) against y, subtract the sum of log(y) from the log "
+        "likelihood of the model of log(y), and compare AIC yourself."
+    )
 
 
 def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
@@ -268,11 +318,29 @@ def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
 # Tests ---------------------------------------------------------------------------------------
 
 
-def _test(smaller: _Candidate, larger: _Candidate) -> tuple[_Test, list[str]]:
-    """The likelihood-ratio test of two models, and what to say of it."""
+def _not_nested(smaller: _Candidate, larger: _Candidate, X: Any) -> str:
+    """Why there is no test of two models; empty if the first is nested in the second."""
+    families = [each.model.fit_result_.likelihood for each in (smaller, larger)]
+    if families[0].name not in (families[1].name, *families[1].limits):
+        return f"family is {families[0].name!r} in the one and {families[1].name!r} in the other"
+    reason = smaller.structure.differs_from(larger.structure)
+    if reason:
+        return reason
+    if X is not None:
+        outside = outside_column_space(smaller.model, larger.model, X)
+        return f"they are not nested, {outside}" if outside else ""
+    reason = smaller.structure.not_nested_in(larger.structure)
+    if not reason:
+        return ""
+    return (
+        f"{reason} (if they are nested all the same, pass X, the rows of the fits, or nested=True)"
+    )
+
+
+def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, list[str]]:
+    """The likelihood-ratio test of two models, unless there is a reason against it, and notes."""
     pair = f"{smaller.name!r} and {larger.name!r}"
     df = larger.criteria.n_parameters - smaller.criteria.n_parameters
-    reason = smaller.structure.not_nested_in(larger.structure)
     if not reason and df == 0:
         reason = "they have the same number of parameters"
     if reason:
@@ -280,7 +348,6 @@ def _test(smaller: _Candidate, larger: _Candidate) -> tuple[_Test, list[str]]:
     chi_square = 2.0 * (larger.criteria.log_likelihood - smaller.criteria.log_likelihood)
     if not np.isfinite(chi_square):
         return _Test(), [f"No test of {pair}: a likelihood is infinite, nothing is left to model."]
-    p_value = float(chdtrc(df, max(chi_square, 0.0)))
     notes = []
     error = 2.0 * float(np.hypot(smaller.model.elbo_std_, larger.model.elbo_std_))
     if error > 0.0:
@@ -290,26 +357,46 @@ def _test(smaller: _Candidate, larger: _Candidate) -> tuple[_Test, list[str]]:
             "solver='direct', if a decision hangs on it."
         )
     if chi_square < -max(1e-6 * abs(larger.criteria.log_likelihood), 2.0 * error):
-        notes.append(
-            f"{larger.name!r} has the lower log likelihood though {smaller.name!r} is nested in "
-            "it: a fit did not reach its optimum, or a bound is looser in the larger model. Take "
-            "no test from it."
-        )
+        lower = _lower_likelihood(smaller, larger, chi_square)
+        warn_user(lower, UserWarning)
+        return _Test(), [*notes, lower]
+    p_value = float(chdtrc(df, max(chi_square, 0.0)))
     p_corrected, said = _boundary(smaller, larger, chi_square, df, p_value)
     return _Test(chi_square, float(df), p_value, p_corrected), notes + said
+
+
+def _lower_likelihood(smaller: _Candidate, larger: _Candidate, chi_square: float) -> str:
+    """Why a larger model can have the lower log likelihood, the likeliest reason first."""
+    unconverged = [c.name for c in (smaller, larger) if not c.model.converged_]
+    if unconverged:
+        reason = f"{' and '.join(map(repr, unconverged))} did not converge"
+    elif larger.criteria.is_bound and chi_square > -_LOOSER_BOUND:
+        reason = "the bound is probably looser in the larger model; diagnose has the likelihoods"
+    else:
+        reason = (
+            "most likely the models were fitted on other rows, or on other values of y or of a "
+            "column; fit both on the same data"
+        )
+    return (
+        f"No test of {smaller.name!r} and {larger.name!r}: the larger model has the lower log "
+        f"likelihood (chi-square {chi_square:.4g}), which cannot be if they are nested: {reason}."
+    )
 
 
 def _boundary(
     smaller: _Candidate, larger: _Candidate, chi_square: float, df: int, p_value: float
 ) -> tuple[float, list[str]]:
     """The p-value where variances may be 0, and its explanation."""
-    added = larger.structure.n_variances - smaller.structure.n_variances
+    families = {each.model.fit_result_.likelihood.name for each in (smaller, larger)}
+    dispersion = len(families) > 1
+    added = larger.structure.n_variances - smaller.structure.n_variances + int(dispersion)
     if added == 0:
         return p_value, []
     pair = f"{larger.name!r} against {smaller.name!r}"
     if added > 1:
+        counted = "variances and dispersions" if dispersion else "variances"
         return np.nan, [
-            f"{pair}: {added} variances are tested at their boundary 0, where the distribution "
+            f"{pair}: {added} {counted} are tested at their boundary 0, where the distribution "
             "is a mixture of chi-squares with weights that depend on the data. The p-value is "
             "too large (conservative); parametric_bootstrap with others= has the distribution."
         ]
@@ -321,8 +408,9 @@ def _boundary(
         if df == 1
         else f"p_corrected is from half chi-square({df - 1}) and half chi-square({df})"
     )
+    tested = "the dispersion" if dispersion else "one variance"
     return corrected, [
-        f"{pair}: one variance is tested at its boundary 0, so the p-value is too large; {text}."
+        f"{pair}: {tested} is tested at its boundary 0, so the p-value is too large; {text}."
     ]
 
 

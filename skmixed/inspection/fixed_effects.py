@@ -13,6 +13,9 @@ from skmixed.inspection.attributes import from_centre
 
 TESTS = ("z", "t")
 
+SEPARATED = "separated"
+"""Note of a coefficient that grows without bound."""
+
 
 def fixed_effects_table(
     model: Any, level: float, test: str | None, uncertainty: VarianceUncertainty | None
@@ -33,7 +36,8 @@ def fixed_effects_table(
     -------
     DataFrame
         Columns estimate, std_error, lower, upper and, with a test, statistic and
-        p_value, for "t" with df before them.
+        p_value, for "t" with df before them. Where columns separate responses their interval,
+        statistic and p-value are NaN, and a column note says "separated".
     """
     std_error = np.sqrt(np.maximum(np.diagonal(model.coef_cov_), 0.0))
     names = list(model.design_encoder_.fixed.names)
@@ -56,7 +60,17 @@ def fixed_effects_table(
         if test == "t":
             columns["df"] = df
         columns |= {"statistic": statistic, "p_value": 2.0 * _lower_tail(-np.abs(statistic), df)}
-    return pd.DataFrame(columns, index=names[len(names) - len(estimates) :])
+    table = pd.DataFrame(columns, index=names[len(names) - len(estimates) :])
+    return _without_separated(table, [names[j] for j in model.fit_result_.doubts.separated])
+
+
+def _without_separated(table: pd.DataFrame, separated: list[str]) -> pd.DataFrame:
+    """The table with no test and no interval of coefficients that have no finite estimate."""
+    if not separated:
+        return table
+    unknown = [column for column in table if column not in ("estimate", "std_error")]
+    table.loc[table.index.isin(separated), unknown] = np.nan
+    return table.assign(note=np.where(table.index.isin(separated), SEPARATED, ""))
 
 
 def refuse_t_test(model: Any, X: Any, y: Any) -> None:
@@ -89,8 +103,8 @@ def refuse_t_test(model: Any, X: Any, y: Any) -> None:
         )
     if model.fit_result_.interpolates:
         raise ValueError(
-            "test='t' has no noise to judge by: the fixed effects reproduce the response. Check "
-            "that the response is not among the columns of X."
+            "test='t' has no noise to judge by: the effects reproduce the response. Check that "
+            "the response is not among the columns of X, and not constant within groups."
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+_NOT_SEEN = "they are not seen to be nested"
+
 _SHOWN = 8
 """Fixed effects that a description names."""
 
@@ -17,6 +19,8 @@ class ModelStructure:
     ----------
     fixed_names : tuple of str
         Fixed effects that were estimated, the intercept included, in order.
+    spanned : frozenset of tuple of str
+        All fixed effects, those included that others determine, by the parts of their names.
     blocks : tuple of (str, frozenset of str, tuple of str)
         Covariance blocks: the group, its columns, and the effects that share a covariance.
     noise_scale : float or None
@@ -26,6 +30,7 @@ class ModelStructure:
     """
 
     fixed_names: tuple[str, ...]
+    spanned: frozenset[tuple[str, ...]]
     blocks: tuple[tuple[str, frozenset[Any], tuple[str, ...]], ...]
     noise_scale: float | None
     settings: tuple[tuple[str, Any], ...]
@@ -40,24 +45,30 @@ class ModelStructure:
         """Variances of random effects."""
         return sum(len(effects) for _, _, effects in self.blocks)
 
-    def not_nested_in(self, larger: ModelStructure) -> str:
-        """Why this model is not seen to be a special case of `larger`; empty if it is."""
+    def differs_from(self, larger: ModelStructure) -> str:
+        """Why this model is no special case of `larger` whatever their terms; empty if none."""
         for (name, mine), (_, yours) in zip(self.settings, larger.settings, strict=True):
             if mine != yours:
                 return f"{name} is {mine!r} in the one and {yours!r} in the other"
         if larger.noise_scale not in (None, self.noise_scale):
             return "the model of more parameters has its noise_scale held"
-        missing = [name for name in self.fixed_names if name not in larger.fixed]
+        return ""
+
+    def not_nested_in(self, larger: ModelStructure) -> str:
+        """Why this model is not seen to be a special case of `larger`; empty if it is."""
+        missing = [name for name in self.fixed_names if _parts(name) not in larger.spanned]
         if missing:
             named = ", ".join(map(repr, missing))
-            return f"they are not nested, only the smaller one has the fixed effects {named}"
+            return f"by their names {_NOT_SEEN}, only the smaller one has the fixed effects {named}"
         for group, columns, effects in self.blocks:
             if not any(
-                columns == theirs and set(effects) <= set(others)
+                columns == theirs and set(map(_parts, effects)) <= set(map(_parts, others))
                 for _, theirs, others in larger.blocks
             ):
                 term = f"({' + '.join(effects)} | {group})"
-                return f"they are not nested, only the smaller one has the random term {term}"
+                return (
+                    f"by their names {_NOT_SEEN}, only the smaller one has the random term {term}"
+                )
         return ""
 
     def describe(self) -> str:
@@ -110,6 +121,11 @@ def what_is_modelled(model: Any) -> str:
     return f"{formula_of(model)}{f'; modelled: {chosen}' if chosen else ''}"
 
 
+def _parts(name: str) -> tuple[str, ...]:
+    """The parts of an interaction in one order: a[p]:b[u] is b[u]:a[p]."""
+    return tuple(sorted(name.split(":")))
+
+
 def structure_of(model: Any) -> ModelStructure:
     """Read the structure of a fitted estimator.
 
@@ -130,6 +146,7 @@ def structure_of(model: Any) -> ModelStructure:
     )
     return ModelStructure(
         fixed_names=tuple(name for j, name in enumerate(encoder.fixed.names) if j not in dropped),
+        spanned=frozenset(map(_parts, encoder.fixed.names)),
         blocks=blocks,
         noise_scale=None if model.noise_scale is None else float(model.noise_scale),
         settings=(

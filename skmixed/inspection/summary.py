@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from skmixed.inspection.criteria import information_criteria
+from skmixed.inspection.fixed_effects import SEPARATED
 from skmixed.inspection.singular import singular_note, singular_terms
 from skmixed.inspection.structure import formula_of, modelled_class
 from skmixed.inspection.tables import facts_html
@@ -32,8 +33,9 @@ class Summary:
     groups : DataFrame
         Levels and terms of every grouping factor.
     notes : tuple of str
-        What the columns of the fixed effects are, and what to know of the estimates: a
-        singular fit, an approximation, roles of columns that were found by their type.
+        What the columns of the fixed effects are, why some have no test, and what to know of
+        the estimates: a singular fit, an approximation, roles of columns that were found by
+        their type.
 
     Examples
     --------
@@ -61,7 +63,8 @@ class Summary:
         -------
         DataFrame
             Columns estimate, std_error, lower and upper; with a test also statistic and
-            p_value, with ``test="t"`` df before them.
+            p_value, with ``test="t"`` df before them. Where a column separates responses
+            also note, and its interval and test are NaN: see `notes`.
         """
         return self.fixed_effects.copy()
 
@@ -158,7 +161,14 @@ def _what_the_elbo_is(criteria: Any) -> str:
 
 
 def _convergence(model: Any) -> str:
-    reached = f"scaled gradient {model.gradient_path_[-1]:.1e}, tol {model.tol:g}"
+    gradient = float(model.gradient_path_[-1])
+    reached = f"scaled gradient {gradient:.1e}, tol {model.tol:g}"
+    if model.converged_ and gradient > model.tol:
+        # see `converged_`: steps ended because they gained no more than rounding
+        return (
+            f"{model.n_iter_} (converged within rounding: scaled gradient {gradient:.1e} is above "
+            f"tol {model.tol:g}, but further steps gain nothing)"
+        )
     state = "converged" if model.converged_ else "NOT converged"
     return f"{model.n_iter_} ({state}: {reached})"
 
@@ -174,6 +184,15 @@ def _notes(model: Any, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
         notes.append("df: degrees of freedom by Satterthwaite's method; statistic: t.")
     elif "statistic" in fixed_effects:
         notes.append("statistic: z; the variances are taken for known.")
+    if "note" in fixed_effects:
+        names = ", ".join(map(repr, fixed_effects.index[fixed_effects["note"] == SEPARATED]))
+        notes.append(
+            f"{SEPARATED}: the columns {names} predict a part of the responses without error, so "
+            "that their coefficients grow without bound. Only their sign means something; size and "
+            "standard error depend on where the iterations stopped, and there is no interval and "
+            "no test of this kind. For a test, leave the column out and compare with "
+            "compare_models."
+        )
     if singular := singular_terms(model.fit_result_, model.design_encoder_):
         notes.append(singular_note(singular))
     if model.random_effects == "from_dtype" and model.formula is None:

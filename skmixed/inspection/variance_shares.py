@@ -57,7 +57,7 @@ def variance_parts(model: Any) -> VarianceParts:
         factor.name: float(np.einsum("jk,kj->", fitted.covariance, fitted.moments))
         for factor, fitted in zip(model.design_encoder_.factors, result.factors, strict=True)
     }
-    # mean of a log-normal variable, over random effects and rows
+    # mean response over the rows: that of a log-normal variable, and what rows add to it
     spread = sum(groups.values()) + result.fixed_variance
     log_mean = result.fixed_mean + result.log_exposure + 0.5 * spread
     own = result.residual_variance if model.family == "gaussian" else result.parameters
@@ -109,7 +109,10 @@ def icc(model: Any) -> pd.DataFrame:
     and the residual is the variance that the response distribution adds to it [1]_:
     :math:`\pi^2 / 3` (logit) or 1 (probit) for classes, with or without an order;
     :math:`\ln(1 + 1/\lambda + d)` for counts, d = 0 with "poisson", at the mean count
-    :math:`\lambda` of the fitted model, random effects, fixed effects and offset included;
+    :math:`\lambda` of the fitted model: the mean over the rows of :math:`E[e^{\eta}]`, with their
+    fixed effects and offset and averaged over random effects. The R package performance takes
+    :math:`\lambda` from a model without fixed effects (intercept and variances, as if the
+    predictor were normal), so that its shares of counts differ;
     :math:`\psi_1(1/d)`, the trigamma function, for "gamma".
 
     References

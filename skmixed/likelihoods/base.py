@@ -64,6 +64,9 @@ class Likelihood(Protocol):
     is_classifier: ClassVar[bool]
     """Whether responses are numbers of classes, 0 to K - 1."""
 
+    limits: ClassVar[tuple[str, ...]]
+    """Families that this one becomes where its dispersion is 0, the end of its range."""
+
     def refuse_targets(self, y: np.ndarray) -> None:
         """Raise ValueError for responses outside the distribution's support."""
         ...

@@ -32,6 +32,7 @@ class Bernoulli:
     aliases: ClassVar[tuple[str, ...]] = ("binomial", "binary", "logistic")
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
+    limits: ClassVar[tuple[str, ...]] = ()
 
     link: str = "logit"
 

@@ -34,6 +34,7 @@ class Gamma:
     aliases: ClassVar[tuple[str, ...]] = ()
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ()
     is_discrete: ClassVar[bool] = False
 
     link: str = "log"

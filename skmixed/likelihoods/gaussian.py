@@ -20,6 +20,7 @@ class Gaussian:
     aliases: ClassVar[tuple[str, ...]] = ("normal", "norm")
     links: ClassVar[tuple[str, ...]] = ("identity",)
     is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ()
     is_discrete: ClassVar[bool] = False
 
     @staticmethod

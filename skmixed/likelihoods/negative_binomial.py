@@ -37,6 +37,7 @@ class NegativeBinomial:
     aliases: ClassVar[tuple[str, ...]] = ("nb", "nb2", "negbin", "nbinom", "nbinom2")
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ("poisson",)
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"

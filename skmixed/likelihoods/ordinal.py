@@ -35,6 +35,7 @@ class Ordinal:
     aliases: ClassVar[tuple[str, ...]] = ("cumulative", "ordered")
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
+    limits: ClassVar[tuple[str, ...]] = ()
 
     link: str = "logit"
     n_classes: int | None = None

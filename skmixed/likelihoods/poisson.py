@@ -33,6 +33,7 @@ class Poisson:
     aliases: ClassVar[tuple[str, ...]] = ("pois",)
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ()
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"

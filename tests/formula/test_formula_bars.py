@@ -50,6 +50,8 @@ BARS = [
     ("(1 | a/(b:c))", "(1 | a) (1 | a:b:c)"),
     ("(1 | a*b)", "(1 | a) (1 | b) (1 | a:b)"),
     ("(1 | C(g))", "(1 | g)"),
+    ("(0 + c || g:c)", "(0 + c || g:c)"),
+    ("(x:c | g/c)", "(1 + x:c | g) (1 + x:c | g:c)"),
     ("(1 | C(a):b)", "(1 | a:b)"),
     ("(1 | C(a)/C(b))", "(1 | a) (1 | a:b)"),
     # More than one.
@@ -155,8 +157,8 @@ REFUSED = [
     ("y ~ (log(x) | x)", "column 'x' is both"),
     ("y ~ (C(x) | x)", "column 'x' is both"),
     ("y ~ (z:x | x)", "column 'x' is both"),
-    ("y ~ (x | x:g)", "column 'x' is both"),
-    ("y ~ (b | a/b)", "column 'b' is both"),
+    ("y ~ (g + x | x:g)", "column 'x' is both"),
+    ("y ~ (a | a/b)", "column 'a' is both"),
     # The same bar twice.
     ("y ~ (1 | g) + (1 | g)", "'(1 | g)' occurs twice"),
     ("y ~ (1 | g) + (1 || g)", "'(1 || g)' occurs twice"),

@@ -373,3 +373,58 @@ def test_errors_of_the_statistic_are_the_callers(small):
 
     with pytest.raises(ValueError, match=r"^mine$"):
         parametric_bootstrap(model, statistic, X, n_resamples=3, random_state=0)
+
+
+# Other rows ----------------------------------------------------------------------------------
+
+
+def test_other_rows_and_weights_are_refused():
+    X, y, _ = make_mixed_regression(200, 1, (12,), random_state=0)
+    model = MixedEffectsVIRegressor("g0").fit(X, y)
+    with pytest.raises(ValueError, match=r"fitted on 200 rows .* and these are 50"):
+        parametric_bootstrap(model, coefficients, X[:50], n_resamples=2)
+    with pytest.raises(ValueError, match="a level of grouping factor number 0 that"):
+        parametric_bootstrap(model, coefficients, X.assign(g0=99), n_resamples=2)
+    with pytest.raises(ValueError, match=r"fixed part of these rows has mean .* not the rows of"):
+        parametric_bootstrap(model, coefficients, X.assign(x0=X["x0"][::-1] * 2), n_resamples=2)
+    weighted = MixedEffectsVIRegressor("g0").fit(X, y, sample_weight=np.full(200, 4))
+    with pytest.raises(ValueError, match=r"fitted on 800 rows .* and these are 200"):
+        parametric_bootstrap(weighted, coefficients, X, n_resamples=2)
+    with pytest.raises(ValueError, match=r"fitted on 800 rows .* and these are 200"):
+        parametric_bootstrap(model, lambda m, w: m.coef_, X, others=[weighted], n_resamples=2)
+
+
+def test_rows_that_mixed_left_out_are_refused():
+    X, y, _ = make_mixed_regression(200, 1, (12,), random_state=0)
+    frame = X.assign(y=np.where(np.arange(200) < 40, np.nan, y))
+    model = mixed("y ~ x0 + (1 | g0)", frame, missing="drop")
+    with pytest.raises(ValueError, match=r"160 rows .* 200.*missing='drop'\) only the rows that"):
+        parametric_bootstrap(model, coefficients, frame, n_resamples=2)
+    result = parametric_bootstrap(
+        model, coefficients, frame.dropna(), n_resamples=2, random_state=0
+    )
+    assert len(result.values) == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_rows_of_the_fit_are_known_whatever_the_model(order):
+    """Precision weights, offsets, dropped columns, no intercept, counts, columns far from 0."""
+    X, y, _ = make_mixed_regression(200, 1, (12,), random_state=0)
+    X = X.assign(w=1.0 + X["x0"] ** 2, far=1e6 + X["x0"] ** 3, copy=2.0 * X["x0"])
+    counts = np.random.default_rng(0).poisson(2.0, 200)
+    models = [
+        MixedEffectsVIRegressor(formula="x0 + (1 | g0)", precision_weights="w").fit(X, y),
+        MixedEffectsVIRegressor(formula="0 + far + (1 | g0)", offset="x0").fit(X, y),
+        MixedEffectsVIRegressor(formula="far + x0 + (1 + x0 | g0)", family="poisson").fit(
+            X, counts
+        ),
+        MixedEffectsVIRegressor(formula="x0 + (1 | g0)")
+        .partial_fit(X[:90], y[:90])
+        .partial_fit(X[90:], y[90:]),
+    ]
+    with pytest.warns(UserWarning, match="left out: 'copy'"):
+        models.append(MixedEffectsVIRegressor(formula="x0 + copy + (1 | g0)").fit(X, y))
+    for model in models:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parametric_bootstrap(model, coefficients, X[::order], n_resamples=2, random_state=0)

@@ -1,5 +1,8 @@
 """Comparisons of models, against lme4's `anova` and the mixtures of Stram and Lee."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -261,3 +264,163 @@ def test_long_models_are_shortened():
     text = str(compare_models(small, large))
     assert "more)" in text
     assert "x14" not in text
+
+
+# What models are of --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def formulas():
+    """Maximum-likelihood fits of one frame by formula; the base level of b is q or p."""
+    rng = np.random.default_rng(1)
+    n = 300
+    frame = pd.DataFrame(
+        {
+            "x": rng.standard_normal(n),
+            "z": rng.standard_normal(n),
+            "i": rng.integers(0, 3, n),
+            "a": rng.choice(list("pq"), n),
+            "b": rng.choice(list("uvw"), n),
+            "g": rng.integers(0, 15, n),
+        }
+    ).assign(
+        a_from_q=lambda d: pd.Categorical(d["a"], categories=["q", "p"]),
+        g_by_name=lambda d: "g" + d["g"].astype(str),
+        y=lambda d: np.exp(0.3 * d["x"] + 0.5 * rng.standard_normal(15)[d["g"]] + 1.0),
+    )
+    frame["y"] += rng.exponential(size=n)
+    frame["k"] = rng.negative_binomial(2.0, 2.0 / (2.0 + frame["y"]))
+
+    def fit(formula, **parameters):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a:b is more than has full rank
+            return mixed(formula, parameters.pop("data", frame), method="ml", **parameters)
+
+    return fit, frame
+
+
+@pytest.mark.parametrize("transformed", ["log(y)", "y2"])
+def test_other_responses_are_refused(formulas, transformed):
+    fit, frame = formulas
+    one = fit("y ~ x + (1 | g)")
+    other = fit(f"{transformed} ~ x + z + (1 | g)", data=frame.assign(y2=3.0 * frame["y"]))
+    with pytest.raises(ValueError, match=r"response of mean .* to one of .* log\(y\)"):
+        compare_models(one, other)
+
+
+def test_other_weights_of_the_same_sum_are_refused(formulas):
+    fit, frame = formulas
+    ascending = frame["y"].rank().to_numpy()
+    models = [
+        fit(f"y ~ {terms} + (1 | g)", sample_weight=weights)
+        for terms, weights in (("x", ascending), ("x + z", ascending[::-1].copy()))
+    ]
+    with pytest.raises(ValueError, match="other sample_weight"):
+        compare_models(*models)
+
+
+def test_parts_do_not_tell_their_response(formulas):
+    fit, frame = formulas
+    parts = MixedEffectsVIRegressor(formula="x + z + (1 | g)", method="ml")
+    parts.partial_fit(frame, frame["y"])
+    assert not hasattr(parts, "response_moments_")
+    assert compare_models(fit("y ~ x + (1 | g)"), parts).to_frame()["df"].iloc[1] == 1
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_larger_model_of_lower_likelihood_gets_no_test(formulas, nested):
+    fit, frame = formulas
+    # the same values of y in other rows have the same moments
+    other = frame.assign(y=np.random.default_rng(0).permutation(frame["y"]))
+    small, large = fit("y ~ x + (1 | g)"), fit("y ~ x + z + (1 | g)", data=other)
+    chi_square = 2.0 * (large.elbo_ - small.elbo_)
+    assert chi_square < -20.0
+    with pytest.warns(UserWarning, match="most likely the models were fitted on other rows"):
+        comparison = compare_models(small, large, nested=nested)
+    row = comparison.to_frame().iloc[1]
+    assert row[["chi_square", "df", "p_value", "p_corrected"]].isna().all()
+    assert f"(chi-square {chi_square:.4g})" in str(comparison)
+
+
+# Nesting by column spaces ----------------------------------------------------------------------
+
+SAME_SPACES = [
+    ("x", "scale(x) + z"),
+    ("i", "C(i)"),
+    ("a", "a_from_q + z"),
+    ("a * b", "a_from_q * b + z"),
+]
+
+
+@pytest.mark.parametrize(("small", "large"), SAME_SPACES)
+def test_column_spaces_decide_where_rows_are_at_hand(formulas, small, large):
+    fit, frame = formulas
+    one, other = fit(f"y ~ {small} + (1 | g)"), fit(f"y ~ {large} + (1 | g)")
+    by_name = compare_models(one, other)
+    assert by_name.to_frame()["p_value"].isna().all()
+    assert "not seen to be nested" in str(by_name)
+    assert "pass X" in str(by_name)
+    row = compare_models(one, other, X=frame).to_frame().iloc[1]
+    chi_square = 2.0 * (other.elbo_ - one.elbo_)
+    assert row["chi_square"] == pytest.approx(chi_square)
+    assert row["p_value"] == pytest.approx(chi2.sf(chi_square, row["df"]))
+    insisted = compare_models(one, other, nested=True)
+    assert insisted.to_frame().iloc[1].equals(row)
+    assert "as you said" in str(insisted)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "reason"),
+    [
+        ("x + (1 | g)", "z + C(i) + (1 | g)", "fixed effects 'x'"),
+        ("x + (0 + x | g)", "x + z + (1 | g)", r"\(x \| g\)"),
+        ("x + (1 | g)", "x + z + (1 | b)", r"\(Intercept \| g\)"),
+        ("x + (x | g)", "x + z + i + (x || g)", r"\(Intercept \+ x \| g\)"),
+    ],
+)
+def test_other_column_spaces_are_not_nested(formulas, small, large, reason):
+    fit, frame = formulas
+    comparison = compare_models(fit(f"y ~ {small}"), fit(f"y ~ {large}"), X=frame)
+    assert comparison.to_frame()["p_value"].isna().all()
+    assert re.search(f"not nested, the larger one has no .*{reason}", str(comparison))
+
+
+def test_random_terms_are_compared_by_their_columns_too(formulas):
+    fit, frame = formulas
+    small, large = fit("y ~ x + (1 | g)"), fit("y ~ x + (scale(x) | g_by_name)")
+    assert compare_models(small, large, X=frame).to_frame()["df"].iloc[1] == 2
+    smaller, larger = fit("y ~ x + (0 + x | g)"), fit("y ~ x + (scale(x) | g)")
+    assert compare_models(smaller, larger, X=frame).to_frame()["df"].iloc[1] == 2
+
+
+def test_interactions_are_the_same_in_any_order(formulas):
+    fit, _ = formulas
+    one, other = fit("y ~ a:b + (1 | g)"), fit("y ~ b:a + x + (1 | g)")
+    assert compare_models(one, other).to_frame()["df"].iloc[1] == 1
+
+
+# Families ------------------------------------------------------------------------------------
+
+
+def test_poisson_is_the_boundary_of_negative_binomial(formulas):
+    fit, _ = formulas
+    poisson = fit("k ~ x + (1 | g)", family="poisson")
+    binomial = fit("k ~ x + (1 | g)", family="negative_binomial")
+    comparison = compare_models(poisson, binomial)
+    row = comparison.to_frame().iloc[1]
+    chi_square = 2.0 * (binomial.elbo_ - poisson.elbo_)
+    assert row["df"] == 1
+    assert row["p_value"] == pytest.approx(chi2.sf(chi_square, 1))
+    assert row["p_corrected"] == pytest.approx(0.5 * chi2.sf(chi_square, 1))
+    assert "the dispersion is tested at its boundary 0" in str(comparison)
+    both = compare_models(fit("k ~ x", family="poisson"), binomial)
+    assert both.to_frame()["p_corrected"].isna().iloc[1]
+    assert "2 variances and dispersions are tested" in str(both)
+
+
+def test_families_of_one_kind_of_response_have_comparable_aic(formulas):
+    fit, _ = formulas
+    models = fit("y ~ x + (1 | g)"), fit("y ~ x + z + (1 | g)", family="gamma")
+    comparison = compare_models(*models)
+    assert comparison.to_frame()["p_value"].isna().all()
+    assert "family is 'gaussian' in the one and 'gamma' in the other" in str(comparison)

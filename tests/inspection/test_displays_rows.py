@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
-from scipy.stats import gamma, kstest, nbinom, norm, poisson
+from scipy.stats import binom, gamma, kstest, nbinom, norm, poisson
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
 from skmixed.datasets import make_mixed_classification, make_mixed_regression
@@ -248,12 +249,28 @@ def test_residuals_of_ordered_classes():
 def test_residuals_of_a_true_model_are_standard_normal(counts):
     model, X, y = counts
     used = X["g0"] != 3
-    display = ResidualsDisplay.from_estimator(model, X[used], y[used], kind="quantile")
+    with pytest.warns(UserWarning, match="spread='prediction'"):
+        display = ResidualsDisplay.from_estimator(model, X[used], y[used], kind="quantile")
     assert kstest(display.residuals, "norm").pvalue > 0.01
     points = display.ax_.collections[0].get_offsets()
     n = len(display.residuals)
     np.testing.assert_allclose(points[:, 0], norm.ppf((np.arange(n) + 0.5) / n), atol=1e-9)
     np.testing.assert_array_equal(points[:, 1], np.sort(display.residuals))
+
+
+def test_residuals_of_other_rows_and_weights_are_told_of(counts):
+    model, X, y = counts
+    n = len(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ResidualsDisplay.from_estimator(model, X, y, subsample=10)
+        ResidualsDisplay.from_estimator(model, X[:20], y[:20], spread="prediction")
+    with pytest.warns(UserWarning, match=rf"fitted on {n} rows .* these are 20\. Residuals"):
+        ResidualsDisplay.from_estimator(model, X[:20], y[:20])
+    with pytest.warns(UserWarning, match=rf"fitted on {n} rows .* these are {2 * n}"):
+        ResidualsDisplay.from_estimator(model, X, y, sample_weight=np.full(n, 2))
+    with pytest.warns(UserWarning, match="has a level of grouping factor number 0"):
+        ResidualsDisplay.from_estimator(model, X.assign(g0=-1), y)
 
 
 def test_residuals_far_out_are_finite(counts):
@@ -336,3 +353,74 @@ def test_a_model_without_noise_has_no_residuals():
     model = MixedEffectsVIRegressor(["g"]).fit(X, 2.0 * X["x"])
     with pytest.raises(ValueError, match=r"noise variance of the model is 0"):
         ResidualsDisplay.from_estimator(model, X, 2.0 * X["x"])
+
+
+# Successes out of trials -----------------------------------------------------------------------
+
+
+def aggregated(extra, seed=0):
+    """A fit of 300 sets of 10 to 39 trials, two rows each; `extra` is what the model misses."""
+    rng = np.random.default_rng(seed)
+    sets = pd.DataFrame({"x": rng.standard_normal(300), "g": rng.integers(0, 20, 300)})
+    size = rng.integers(10, 40, 300)
+    eta = 0.5 * sets["x"] + 0.5 * rng.standard_normal(20)[sets["g"]] + extra * rng.normal(size=300)
+    successes = rng.binomial(size, expit(eta))
+    X = pd.concat([sets, sets], ignore_index=True)
+    y, weights = np.repeat([1, 0], 300), np.concatenate([successes, size - successes])
+    model = MixedEffectsVIClassifier(formula="x + (1 | g)").fit(X, y, sample_weight=weights)
+    return model, X, y, weights
+
+
+def pearson_ratio(model, X, weights):
+    """Sum of squared Pearson residuals of the sets, over their number."""
+    successes, size = weights[:300], weights[:300] + weights[300:]
+    eta = model.intercept_ + model.coef_[0] * X["x"] + effect_of(model, X, "g")
+    p = expit(np.asarray(eta)[:300])
+    return np.mean((successes - size * p) ** 2 / (size * p * (1 - p)))
+
+
+@pytest.mark.parametrize("extra", [0.0, 1.0])
+def test_trial_sets_show_overdispersion(extra):
+    model, X, y, weights = aggregated(extra)
+    display = ResidualsDisplay.from_estimator(model, X, y, sample_weight=weights)
+    assert len(display.residuals) == 300
+    squares = np.mean(display.residuals**2)
+    # four and more where sets differ by more than x and g say
+    assert (pearson_ratio(model, X, weights) > 3.5) == (extra > 0)
+    assert squares == pytest.approx(pearson_ratio(model, X, weights), rel=0.1)
+    u = norm.cdf(display.residuals)
+    # in order of appearance: a set without success appears with its failures
+    order = np.argsort(weights[:300] == 0, kind="stable")
+    successes, size = weights[:300][order], (weights[:300] + weights[300:])[order]
+    eta = model.intercept_ + model.coef_[0] * X["x"] + effect_of(model, X, "g")
+    p = expit(np.asarray(eta)[:300])[order]
+    below, upto = (binom.cdf(successes - k, size, p) for k in (1, 0))
+    assert ((u >= below - 1e-9) & (u <= upto + 1e-9)).all()
+
+
+def test_trial_sets_of_other_levels_are_averaged_over_the_predictor():
+    model, X, y, weights = aggregated(0.0)
+    new, far = X.assign(g=99), norm.cdf(-8.0)
+    display = ResidualsDisplay.from_estimator(
+        model, new, y, sample_weight=weights, spread="prediction"
+    )
+    assert 0.7 < np.mean(display.residuals**2) < 1.5
+    assert (norm.cdf(display.residuals) > far).all()
+
+
+def test_trial_sets_whole_or_in_part():
+    model, X, y, weights = aggregated(0.5)
+    few = ResidualsDisplay.from_estimator(model, X, y, sample_weight=weights, subsample=50)
+    assert len(few.residuals) == 50
+    assert few.weights is None
+    one = np.ones(600)
+    single = MixedEffectsVIClassifier(formula="x + (1 | g)").fit(X, y)
+    assert len(ResidualsDisplay.from_estimator(single, X, y, sample_weight=one).residuals) == 600
+
+
+def test_weights_that_are_no_trials_are_told_of():
+    model, X, y, weights = aggregated(0.0)
+    with pytest.warns(UserWarning, match="cannot show overdispersion"):
+        ResidualsDisplay.from_estimator(
+            model, X, y, sample_weight=weights + 0.5, spread="prediction"
+        )

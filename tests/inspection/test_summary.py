@@ -1,5 +1,6 @@
 """What `summary` says, in tables, text and HTML."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.datasets import make_mixed_classification, make_mixed_regression
+from skmixed.inspection import ConvergenceDisplay
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,24 @@ def test_an_estimated_elbo_has_an_error():
     assert f"standard error {model.elbo_std_:.2g}" in model.summary().facts["ELBO"]
 
 
+def test_convergence_within_rounding_is_said(data):
+    # no gradient of sums in double precision is as small as this
+    model = MixedEffectsVIRegressor(["(1 + x0 + x1 | g0)", "g1"], tol=1e-300).fit(*data)
+    gradient = model.gradient_path_[-1]
+    assert model.converged_
+    assert 0.0 < gradient < 1e-4
+    said = model.summary().facts["Iterations"]
+    assert f"(converged within rounding: scaled gradient {gradient:.1e} is above" in said
+    display = ConvergenceDisplay(model.elbo_path_, model.gradient_path_, tol=model.tol).plot()
+    assert display.ax_[0].get_title().startswith("converged within rounding")
+    plt.close(display.figure_)
+
+
+def test_convergence_by_the_gradient_is_said(model):
+    assert model.gradient_path_[-1] <= model.tol
+    assert "(converged: scaled gradient" in model.summary().facts["Iterations"]
+
+
 def test_no_convergence_is_said(data):
     with pytest.warns(ConvergenceWarning):
         model = MixedEffectsVIRegressor(["g0", "g1"], max_iter=1).fit(*data)
@@ -131,3 +151,47 @@ def test_tables_are_copies(model):
     frame.loc[:] = 0.0
     assert isinstance(frame, pd.DataFrame)
     assert (model.summary().fixed_effects["std_error"] > 0).all()
+
+
+@pytest.fixture(scope="module")
+def separated_rows():
+    """600 rows; no row with t = 1 is of class 1."""
+    rng = np.random.default_rng(0)
+    t = rng.integers(0, 2, 600).astype(float)
+    x = rng.standard_normal(600)
+    X = pd.DataFrame({"x": x, "t": t, "g": rng.integers(0, 30, 600).astype(str)})
+    return X, rng
+
+
+def of_kind(kind, X, rng):
+    """A model whose column t is separated, and its response."""
+    on = X["t"] == 1
+    if kind == "bernoulli":
+        return MixedEffectsVIClassifier(["g"]), ((rng.random(600) < 0.5) & ~on).astype(int)
+    if kind == "ordinal":
+        return MixedEffectsVIClassifier(["g"], family=kind), np.where(
+            on, 2, rng.integers(0, 3, 600)
+        )
+    return MixedEffectsVIRegressor(["g"], family=kind), np.where(on, 0, rng.poisson(2.0, 600))
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "ordinal", "poisson"])
+def test_a_separated_column_has_no_test(separated_rows, kind):
+    X, rng = separated_rows
+    model, y = of_kind(kind, X, rng)
+    with pytest.warns(UserWarning, match="without error: 't'"):
+        model.fit(X, y)
+    summary = model.summary(test="z")
+    table = summary.to_frame()
+    assert abs(table.loc["t", "estimate"]) > 5.0
+    assert table.loc["t", ["lower", "upper", "statistic", "p_value"]].isna().all()
+    assert table["note"].to_dict() == {name: "separated" * (name == "t") for name in table.index}
+    assert table.drop(index="t").notna().all(axis=None)
+    assert "'t' predict a part of the responses without error" in summary.notes[-1]
+    assert "separated" in str(summary)
+    assert "separated" in summary._repr_html_()
+    assert model.summary().to_frame().columns[-1] == "note"
+
+
+def test_no_note_without_separation(model):
+    assert "note" not in model.summary(test="z").to_frame()

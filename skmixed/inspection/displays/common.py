@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,10 @@ from skmixed.design import Design, take_rows
 from skmixed.validation import check_case_weights
 
 _LONGEST_LABEL = 30
+
+NODES = np.linspace(-6.0, 6.0, 121)
+SHARES = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
+"""Points of the trapezoidal rule for a standard normal variable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +33,35 @@ class Rows:
         Numbers; of classes their number.
     weights : ndarray (n,)
         Case weights.
+    total_weight : float
+        Sum of the case weights of all rows, those included that a subsample leaves out.
     """
 
     design: Design
     positions: list[int]
     response: np.ndarray
     weights: np.ndarray
+    total_weight: float
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Some of the rows; `total_weight` stays that of all."""
+        design = self.design
+        offset, precision = design.offset, design.precision_weights
+        part = replace(
+            design,
+            fixed=design.fixed[rows],
+            factors=tuple(
+                replace(
+                    factor,
+                    codes=factor.codes[rows],
+                    basis=None if factor.basis is None else factor.basis[rows],
+                )
+                for factor in design.factors
+            ),
+            offset=None if offset is None else offset[rows],
+            precision_weights=None if precision is None else precision[rows],
+        )
+        return replace(self, design=part, response=self.response[rows], weights=self.weights[rows])
 
 
 def fitted_model(estimator: Any) -> Any:
@@ -86,7 +113,7 @@ def rows_of(
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     design, positions = model._design(X, "all", with_weights=True)
-    return Rows(design, positions, response, weights[used])
+    return Rows(design, positions, response, weights[used], float(weights.sum()))
 
 
 def check_group(model: Any, group: Any) -> None:

@@ -146,9 +146,16 @@ class ConvergenceDisplay:
         lower.set(ylabel="scaled gradient", xlabel="iteration")
         upper.tick_params(labelbottom=False)
         final = f"final ELBO {self.elbo_path[-1]:,.3f}"
-        upper.set_title(final if self.converged else f"not converged, {final}", fontsize="medium")
+        upper.set_title(f"{self._reservation()}{final}", fontsize="medium")
         lower.xaxis.get_major_locator().set_params(integer=True)
         return self
+
+    def _reservation(self) -> str:
+        """What the end of the paths does not show by itself."""
+        if not self.converged:
+            return "not converged, "
+        above = self.tol is not None and self.gradient_path[-1] > self.tol
+        return "converged within rounding, " if above else ""
 
 
 def _two_axes(ax: Any) -> tuple[np.ndarray, Any]:

@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import gamma, ndtri
 from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import _num_samples
 
+from skmixed.exceptions import warn_user
 from skmixed.inference.prediction import predict_mean, predict_variance
-from skmixed.inspection.displays.common import Rows, fitted_model, rows_of
+from skmixed.inference.same_data import other_rows
+from skmixed.inspection.displays.common import NODES, SHARES, Rows, fitted_model, rows_of
 from skmixed.inspection.displays.drawing import (
     MANY_POINTS,
     axes_and_figure,
@@ -21,14 +24,11 @@ from skmixed.inspection.displays.drawing import (
     reference_style,
     styled,
 )
-from skmixed.validation import check_choice
+from skmixed.inspection.displays.trials import TrialSets, are_trials
+from skmixed.validation import check_case_weights, check_choice
 
 _KINDS = ("residual_vs_fitted", "scale_location", "quantile")
 _SPREADS = ("noise", "prediction")
-
-_NODES = np.linspace(-6.0, 6.0, 121)
-_SHARES = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
-"""Points of the trapezoidal rule for a standard normal variable."""
 
 _CHUNK = 8_192
 
@@ -75,6 +75,12 @@ class ResidualsDisplay:
     :math:`F(y_i)`, and the residual is :math:`\Phi^{-1}(u)`. Where the model holds it is
     standard normal, for discrete responses too; the draw takes away the stripes that
     other residuals of counts and classes have. Classes count in the order of `ordered_classes_`.
+
+    A residual of a single binary row cannot show overdispersion. Where `sample_weight` holds
+    whole numbers other than 1 (successes out of trials), rows of two classes with equal
+    covariates, offset and groups are pooled to one trial set, whose residual is that of a
+    binomial number of successes. Trials that were written out row by row are not pooled; pass
+    them as weights.
 
     ``spread="noise"`` takes :math:`\eta_i` as known, at its posterior mean. Residuals of
     rows of the fit then spread a little less than a standard normal variable, since the
@@ -149,7 +155,7 @@ class ResidualsDisplay:
             What a residual is measured against: the noise alone, or that of a new
             observation, for rows that were not in the fit. See the notes.
         subsample : int or None, default=50_000
-            Most rows, drawn at random; None takes all.
+            Most rows or trial sets, drawn at random; None takes all.
         random_state : int, RandomState instance or None, default=None
             Source of the subsample and of the draws of randomised residuals; None is a
             fixed seed, so that equal data give equal pictures.
@@ -167,6 +173,12 @@ class ResidualsDisplay:
             When the estimator is not fitted.
         ValueError
             When rows do not suit the model, or it leaves no noise.
+
+        Warns
+        -----
+        UserWarning
+            With ``spread="noise"``, when rows or weights are not those of the fit; when weights
+            of classes cannot be pooled to trials.
         """
         check_choice("kind", kind, _KINDS)
         check_choice("spread", spread, _SPREADS)
@@ -175,7 +187,16 @@ class ResidualsDisplay:
         seed = 0 if random_state is None else random_state
         rng = np.random.default_rng(check_random_state(seed).randint(2**31 - 1, size=4))
         model = fitted_model(estimator)
-        rows = rows_of(estimator, X, y, sample_weight, subsample, rng)
+        weights = check_case_weights(sample_weight, _num_samples(X))
+        trials = None
+        if are_trials(model, weights[weights > 0]):
+            # sets are pooled before a part of them is drawn
+            rows, trials = _pooled(rows_of(estimator, X, y, sample_weight), subsample, rng)
+        else:
+            rows = rows_of(estimator, X, y, sample_weight, subsample, rng)
+            _warn_of_weights_of_classes(model, rows)
+        if spread == "noise":
+            _warn_of_other_rows(model, rows)
         mean = predict_mean(model.fit_result_, rows.design, rows.positions)
         variance = np.zeros_like(mean)
         if spread == "prediction":
@@ -183,10 +204,10 @@ class ResidualsDisplay:
         if model.family == "gaussian":
             residuals = _scaled_residuals(model, rows, mean, variance)
         else:
-            residuals = _quantile_residuals(model, rows.response, mean, variance, rng)
+            residuals = _quantile_residuals(model, rows.response, mean, variance, rng, trials)
         label = "fitted value" if model.family == "gaussian" else "linear predictor"
-        weights = None if sample_weight is None else rows.weights
-        return cls(mean - _location(model), residuals, weights=weights, fitted_label=label).plot(
+        shown = None if sample_weight is None or trials is not None else rows.weights
+        return cls(mean - _location(model), residuals, weights=shown, fitted_label=label).plot(
             ax,
             kind=kind,
             scatter_kwargs=scatter_kwargs,
@@ -319,6 +340,39 @@ def _trend(
     return sums["fitted"].to_numpy() / weight, sums["value"].to_numpy() / weight
 
 
+def _pooled(rows: Rows, subsample: int | None, rng: np.random.Generator) -> tuple[Rows, TrialSets]:
+    """A row for every trial set, or for a random part of them, and the sets."""
+    trials = TrialSets.of(rows)
+    if subsample is not None and subsample < len(trials.first):
+        trials = trials.sample(subsample, rng)
+    return rows.take(trials.first), trials
+
+
+def _warn_of_weights_of_classes(model: Any, rows: Rows) -> None:
+    """Warn where weighted rows of classes cannot be put together to trials."""
+    if not model.fit_result_.likelihood.is_classifier or (rows.weights == 1.0).all():
+        return
+    warn_user(
+        "sample_weight stands for several observations per row here, and each row has one "
+        "residual: residuals of these rows cannot show overdispersion between sets of trials. "
+        "They can for two classes and whole weights, where rows of equal covariates and groups "
+        "are pooled.",
+        UserWarning,
+    )
+
+
+def _warn_of_other_rows(model: Any, rows: Rows) -> None:
+    """Warn where residuals of other rows would be taken for those of the fit."""
+    difference = other_rows(rows.design, rows.total_weight, model.fit_result_)
+    if difference:
+        warn_user(
+            f"{difference}. Residuals of other rows spread more than the noise: use "
+            "spread='prediction' for them. For those of the fit pass all its rows, with their "
+            "sample_weight.",
+            UserWarning,
+        )
+
+
 def _location(model: Any) -> float:
     """What thresholds and linear predictor of an ordinal model have in common."""
     return float(model._location) if model.family == "ordinal" else 0.0
@@ -341,12 +395,16 @@ def _quantile_residuals(
     mean: np.ndarray,
     variance: np.ndarray,
     rng: np.random.Generator,
+    trials: TrialSets | None = None,
 ) -> np.ndarray:
     """Randomised quantile residuals, finite also beyond what probabilities can tell from 1."""
     result = model.fit_result_
-    interval = _class_interval if result.likelihood.is_classifier else _response_interval
-    below, upto = interval(result.likelihood, response, mean, variance, result.parameters)
-    drawn = below + (upto - below) * rng.random(len(response))
+    if trials is not None:
+        below, upto = trials.interval(result.likelihood, mean, variance, result.parameters)
+    else:
+        interval = _class_interval if result.likelihood.is_classifier else _response_interval
+        below, upto = interval(result.likelihood, response, mean, variance, result.parameters)
+    drawn = below + (upto - below) * rng.random(len(mean))
     limits = np.finfo(float)
     return ndtri(np.clip(drawn, limits.tiny, 1.0 - limits.epsneg))
 
@@ -391,6 +449,6 @@ def _averaged_cdf(
     out = np.empty(len(mean))
     for begin in range(0, len(mean), _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        predictors = mean[part, None] + np.sqrt(variance[part, None]) * _NODES
-        out[part] = likelihood.cdf(response[part, None], predictors, parameters) @ _SHARES
+        predictors = mean[part, None] + np.sqrt(variance[part, None]) * NODES
+        out[part] = likelihood.cdf(response[part, None], predictors, parameters) @ SHARES
     return out

@@ -1,0 +1,66 @@
+"""Whether one model is nested in another, from the columns that they make of the same rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skmixed.design import Factor
+
+_IN_SPAN = 1e-8
+"""Part of a column, relative to it, that rounding may leave outside a space that holds it."""
+
+
+def outside_column_space(smaller: Any, larger: Any, X: Any) -> str:
+    """What of the smaller model the larger one cannot express; empty if nothing.
+
+    Parameters
+    ----------
+    smaller, larger : estimator
+        Fitted.
+    X : DataFrame or array-like of shape (n_rows, n_features)
+        The rows of the fits, with the columns of both.
+    """
+    mine, _ = smaller._design(X, "all", with_weights=False)
+    yours, _ = larger._design(X, "all", with_weights=False)
+    outside = [
+        name
+        for name, column in zip(mine.fixed_names, mine.fixed.T, strict=True)
+        if not _in_span(column[:, None], yours.fixed)
+    ]
+    if outside:
+        named = ", ".join(map(repr, outside))
+        return f"the larger one has no combination of columns for the fixed effects {named}"
+    for factor, encoder in zip(mine.factors, smaller.design_encoder_.factors, strict=True):
+        for begin, stop in encoder.blocks:
+            columns = _basis(factor)[:, begin:stop]
+            if not any(
+                _same_partition(factor, theirs) and _in_span(columns, _basis(theirs)[:, b:s])
+                for theirs, other in zip(yours.factors, larger.design_encoder_.factors, strict=True)
+                for b, s in other.blocks
+            ):
+                terms = " + ".join(encoder.term_names[begin:stop])
+                return f"the larger one has no random term that holds ({terms} | {encoder.name})"
+    return ""
+
+
+def _in_span(columns: np.ndarray, space: np.ndarray) -> bool:
+    """Whether all columns are combinations of those of `space`."""
+    sizes = np.linalg.norm(space, axis=0)
+    scaled = space / np.where(sizes > 0.0, sizes, 1.0)
+    left = columns - scaled @ np.linalg.lstsq(scaled, columns, rcond=1e-12)[0]
+    return bool((np.linalg.norm(left, axis=0) <= _IN_SPAN * np.linalg.norm(columns, axis=0)).all())
+
+
+def _basis(factor: Factor) -> np.ndarray:
+    return np.ones((len(factor.codes), 1)) if factor.basis is None else factor.basis
+
+
+def _same_partition(one: Factor, other: Factor) -> bool:
+    """Whether two factors group the rows alike, whatever their labels."""
+    n_one, n_other = len(np.unique(one.codes)), len(np.unique(other.codes))
+    if n_one != n_other:
+        return False
+    pairs = one.codes.astype(np.int64) * (int(other.codes.max()) + 2) + other.codes
+    return len(np.unique(pairs)) == n_one
