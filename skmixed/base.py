@@ -9,6 +9,7 @@ from html import escape
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
@@ -79,6 +80,29 @@ _MODEL_PARAMETERS = (
 _UNNAMED = Response(Variable("y"))
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What `fit` was called with.
+
+    Attributes
+    ----------
+    X : DataFrame or array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    sample_weight : array-like of shape (n_samples,) or None
+    """
+
+    X: Any
+    y: Any
+    sample_weight: Any = None
+
+    @property
+    def rows(self) -> pd.Index:
+        """Rows of positive weight, by their labels in a pandas data frame, else by position."""
+        n_rows = _num_samples(self.X)
+        index = self.X.index if isinstance(self.X, pd.DataFrame) else pd.RangeIndex(n_rows)
+        return index[check_case_weights(self.sample_weight, n_rows) > 0]
+
+
 @dataclass(frozen=True)
 class Target:
     """What the engine is to model.
@@ -142,6 +166,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                 )
         self._publish(attributes(result))
         self._keep_ranges(design, target.response, weights)
+        self._keep(X, y, sample_weight)
         callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
@@ -160,11 +185,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                         "their sums are those of one model; call fit, or partial_fit of a clone."
                     )
         elif hasattr(self, "fit_result_"):
-            raise ValueError(
-                "partial_fit cannot go on from `fit`, which keeps no sums of its rows that "
-                "further rows could be added to. Pass all rows to partial_fit, in as many calls "
-                "as you like, from sklearn.base.clone(model) on."
-            )
+            seen = self._kept_as_part()
         rows = self._rows(X, y, sample_weight)
         validate_data(self, X, reset=seen is None, skip_check_array=True)
         reference = self._reference(*rows) if seen is None else seen.reference
@@ -172,6 +193,55 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if seen is not None:
             _warn_of_new_levels(seen.encoder, part.encoder)
         return self._fit_accumulation(part if seen is None else seen.merge(part))
+
+    def _keep(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Keep the training data, or forget those of an earlier fit."""
+        self.__dict__.pop("_kept", None)
+        if self.keep_data:
+            self._kept = TrainingData(X, y, sample_weight)
+
+    def _training_data(self, X: Any, y: Any, sample_weight: Any, asks: str) -> TrainingData:
+        """The data that were passed, else those that the fit kept.
+
+        `asks` is the call that needs them, for the error.
+        """
+        if X is not None and y is not None:
+            return TrainingData(X, y, sample_weight)
+        kept: TrainingData | None = getattr(self, "_kept", None)
+        if kept is None:
+            raise ValueError(
+                f"{asks} needs the training data, which this model did not keep: pass the X, y "
+                "(and sample_weight) of fit, or fit with keep_data=True. Pickles do not hold "
+                "the data."
+            )
+        if X is not None or y is not None:
+            raise ValueError(f"{asks} was given X or y alone; pass both, or neither.")
+        return kept
+
+    def _kept_as_part(self) -> Accumulation:
+        """The rows of `fit` as a first part, for `partial_fit` to go on from."""
+        kept: TrainingData | None = getattr(self, "_kept", None)
+        if kept is None:
+            raise ValueError(
+                "partial_fit cannot go on from `fit`, which keeps no sums of its rows that "
+                "further rows could be added to. Fit with keep_data=True, or pass all rows to "
+                "partial_fit, in as many calls as you like, from sklearn.base.clone(model) on."
+            )
+        rows = self._rows(kept.X, kept.y, kept.sample_weight)
+        return self._reference(*rows).part(*rows, available_threads(self.n_jobs))
+
+    @property
+    def rows_(self) -> pd.Index:
+        """The rows that the fit used, by the index of the data frame or by position.
+
+        Rows of weight 0, and those that ``mixed(..., missing="drop")`` left out, are not among
+        them. Only with ``keep_data=True``.
+        """
+        check_is_fitted(self)
+        kept: TrainingData | None = getattr(self, "_kept", None)
+        if kept is None:
+            raise AttributeError("rows_ is known to models that keep their data: keep_data=True.")
+        return kept.rows
 
     def _model(self) -> dict[str, str]:
         """The parameters that chunks of data have to agree on."""
@@ -207,6 +277,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
+        self.__dict__.pop("_kept", None)
         for name in _RANGES:
             self.__dict__.pop(name, None)
         self._publish(self._attributes(encoder, result) | {"response_": _UNNAMED})
@@ -300,6 +371,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
+        check_flag("keep_data", self.keep_data)
         check_integer("max_iter", self.max_iter, 1)
         check_positive("tol", self.tol)
         if self.n_probes != "auto":
@@ -411,14 +483,16 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     ) -> Diagnosis:
         check_is_fitted(self)
         check_integer("n_draws", n_draws, 100)
-        rows, options = self._rows_of_fit(X, y, sample_weight)
+        data = self._training_data(X, y, sample_weight, "diagnose()")
+        rows, options = self._rows_of_fit(data.X, data.y, data.sample_weight)
         rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
         with restrained_blas(options.n_threads):
             found = examine(*rows, self.fit_result_, options, n_draws, rng)
         return diagnosis_of(found, self)
 
     def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
-        rows, options = self._rows_of_fit(X, y, sample_weight)
+        data = self._training_data(X, y, sample_weight, "test='t'")
+        rows, options = self._rows_of_fit(data.X, data.y, data.sample_weight)
         with restrained_blas(options.n_threads):
             return variance_uncertainty(*rows, self.fit_result_, options)
 

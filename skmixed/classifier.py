@@ -125,6 +125,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         library takes half as many.
     verbose : int, default=0
         1 prints a line an iteration: ELBO, scaled gradient and seconds.
+    keep_data : bool, default=False
+        Whether `fit` keeps X, y and the case weights, so that `diagnose`,
+        ``summary(test="t")``, displays and the bootstrap need not be given them again.
+        They are not copied, and not stored in pickles. `skmixed.mixed` keeps them.
 
     Attributes
     ----------
@@ -209,7 +213,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     All expectations of a row are one-dimensional and computed to rounding error.
     `coef_`, `random_effects_` and all other attributes are in the units of X. The
-    training data are not kept.
+    training data are not kept unless `keep_data` says so.
 
     References
     ----------
@@ -263,6 +267,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        keep_data: bool = False,
     ) -> None:
         self.random_effects = random_effects
         self.fixed_effects = fixed_effects
@@ -284,6 +289,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.keep_data = keep_data
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIClassifier:

@@ -83,7 +83,8 @@ def mixed(
             used.append(parameters[key])
     columns = list(dict.fromkeys(table.label(name) for name in used))
     frame = pd.DataFrame({column: table.ids(column) for column in columns})
-    frame.index = pd.RangeIndex(table.n_rows)
+    # rows_ names the rows that were used as the user's frame does
+    frame.index = data.index if isinstance(data, pd.DataFrame) else pd.RangeIndex(table.n_rows)
     if "family" in parameters:
         parameters["family"] = known_as(parameters["family"]) or parameters["family"]
     classes = parameters.get("family") in family_names(is_classifier=True)
@@ -102,6 +103,7 @@ def mixed(
         frame, response = frame[complete], response[complete]
         if sample_weight is not None:
             sample_weight = check_case_weights(sample_weight, table.n_rows)[complete]
+    parameters.setdefault("keep_data", True)
     estimator = MixedEffectsVIClassifier if classes else MixedEffectsVIRegressor
     # without its function the model of a clone would silently be one of another response
     transformed = bool(spec.response.functions) and not classes

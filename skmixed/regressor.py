@@ -139,6 +139,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         library takes half as many.
     verbose : int, default=0
         1 prints a line an iteration: ELBO, scaled gradient and seconds.
+    keep_data : bool, default=False
+        Whether `fit` keeps X, y and the case weights, so that `diagnose`,
+        ``summary(test="t")``, displays and the bootstrap need not be given them again.
+        They are not copied, and not stored in pickles. `skmixed.mixed` keeps them.
 
     Attributes
     ----------
@@ -213,7 +217,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     their rows in every iteration: `partial_fit` and Dask are for normal responses.
 
     `coef_`, `random_effects_` and all other attributes are in the units of X and
-    y. The training data are not kept.
+    y. The training data are not kept unless `keep_data` says so.
 
     References
     ----------
@@ -262,6 +266,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        keep_data: bool = False,
     ) -> None:
         self.random_effects = random_effects
         self.fixed_effects = fixed_effects
@@ -282,6 +287,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.keep_data = keep_data
 
     def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
         likelihood = make_family(self.family)

@@ -32,7 +32,7 @@ _FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
 def parametric_bootstrap(
     model: Any,
     statistic: Callable[..., Any],
-    X: Any,
+    X: Any = None,
     *,
     others: Sequence[Any] = (),
     n_resamples: int = 200,
@@ -56,8 +56,9 @@ def parametric_bootstrap(
         one-dimensional array, a dict or a Series of numbers, of the same length or keys
         each time.
     X : DataFrame or array-like of shape (n_samples, n_features)
-        The rows that `fit` was called with; they are not kept. Of
-        ``mixed(..., missing="drop")`` only the rows that it kept.
+        The rows that `fit` was called with. None: those that the model kept with their
+        weights, with ``keep_data=True``. Of ``mixed(..., missing="drop")`` only the rows that
+        it kept.
     others : sequence of fitted models, default=()
         Further models, of the same X, to fit to the responses that `model` draws: for
         statistics that compare models, such as a likelihood ratio.
@@ -140,6 +141,9 @@ def parametric_bootstrap(
     """
     _check((model, *others), statistic, n_resamples)
     labels, observed = labelled(statistic(model, *others))
+    if X is None:
+        kept = model._training_data(None, None, None, "parametric_bootstrap()")
+        X, sample_weight = kept.X, kept.sample_weight
     X = _repeated(X, sample_weight)
     for each in (model, *others):
         _refuse_other_rows(each, X)
@@ -230,9 +234,13 @@ def _refit(
 def _starting_point(model: Any, one_thread: bool) -> Any:
     """A copy of the model that fits from where it stands, and reports nothing."""
     start = copy.copy(model)
-    for name in ("_seen", "_skl_callbacks"):
+    for name in ("_seen", "_kept", "_skl_callbacks"):
         start.__dict__.pop(name, None)
+    if start.response_.is_transformed:
+        # what is drawn is the response of the model, log(y) itself
+        start.formula = start.formula.split("~", 1)[1]
     start.warm_start = True
+    start.keep_data = False
     start.verbose = 0
     if one_thread:
         start.n_jobs = 1

@@ -73,14 +73,12 @@ def _without_separated(table: pd.DataFrame, separated: list[str]) -> pd.DataFram
     return table.assign(note=np.where(table.index.isin(separated), SEPARATED, ""))
 
 
-def refuse_t_test(model: Any, X: Any, y: Any) -> None:
-    """Raise where Satterthwaite's degrees of freedom are not defined or have no data.
+def refuse_t_test(model: Any) -> None:
+    """Raise where Satterthwaite's degrees of freedom are not defined.
 
     Parameters
     ----------
     model : estimator
-    X, y : object
-        Training data, or None.
 
     Raises
     ------
@@ -95,11 +93,6 @@ def refuse_t_test(model: Any, X: Any, y: Any) -> None:
         raise ValueError(
             f"test='t' needs posterior='full'; the standard errors of {model.posterior!r} are "
             "known to be too small. Fit with posterior='full', or use test='z'."
-        )
-    if X is None or y is None:
-        raise ValueError(
-            "test='t' needs the training data, which are not kept: call summary(X, y, test='t') "
-            "with the X, y (and sample_weight) of fit, or use test='z'."
         )
     if model.fit_result_.interpolates:
         raise ValueError(

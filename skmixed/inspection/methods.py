@@ -45,8 +45,8 @@ class InspectionMixin(ABC):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features), default=None
-            The rows that `fit` was called with, which are not kept. Only for
-            ``test="t"``.
+            The rows that `fit` was called with. Only for ``test="t"``, and only where
+            the model did not keep them (``keep_data=True``).
         y : array-like of shape (n_samples,), default=None
             Their response.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -93,14 +93,14 @@ class InspectionMixin(ABC):
             check_choice("test", test, TESTS)
         uncertainty = None
         if test == "t":
-            refuse_t_test(self, X, y)
+            refuse_t_test(self)
             uncertainty = self._variance_uncertainty(X, y, sample_weight)
         return summarise(self, fixed_effects_table(self, level, test, uncertainty))
 
     def diagnose(
         self,
-        X: Any,
-        y: Any,
+        X: Any = None,
+        y: Any = None,
         sample_weight: Any = None,
         n_draws: int = 1000,
         random_state: Any = None,
@@ -115,7 +115,8 @@ class InspectionMixin(ABC):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            The rows that `fit` was called with; they are not kept.
+            The rows that `fit` was called with. None: those that it kept, with
+            ``keep_data=True``.
         y : array-like of shape (n_samples,)
             Their response, or labels.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -43,8 +43,11 @@ class PersistentMixin(ABC):
     _private_state: ClassVar[tuple[str, ...]] = ()
     """Attributes that a fit sets and whose names do not end with an underscore."""
 
+    _not_stored: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are lost on the way."""
+
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(vars(self))
+        state = {name: value for name, value in vars(self).items() if name not in self._not_stored}
         if self._fitted_marker in state:
             for name in self._derived:
                 state.pop(name, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,6 +84,19 @@ def fitted_model(estimator: Any) -> Any:
     return model
 
 
+def with_training_data(
+    estimator: Any, X: Any, y: Any, sample_weight: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Estimator and rows to show: those that were passed, else those that the fit kept.
+
+    Rows that the fit kept have gone through the steps of a pipeline before the model, so
+    the model alone is returned with them.
+    """
+    model = fitted_model(estimator)
+    data = model._training_data(X, y, sample_weight, "This display")
+    return (model if X is None else estimator), data.X, data.y, data.sample_weight
+
+
 def rows_of(
     estimator: Any,
     X: Any,
@@ -91,6 +104,7 @@ def rows_of(
     sample_weight: Any,
     subsample: int | None = None,
     rng: np.random.Generator | None = None,
+    include: str | Sequence[str] = "all",
 ) -> Rows:
     """Check rows and encode them, a random part of them where `subsample` says so.
 
@@ -112,7 +126,7 @@ def rows_of(
         X = take_rows(X, used)
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
-    design, positions = model._design(X, "all", with_weights=True)
+    design, positions = model._design(X, include, with_weights=True)
     return Rows(design, positions, response, weights[used], float(weights.sum()))
 
 

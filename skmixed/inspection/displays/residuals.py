@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -15,7 +15,14 @@ from sklearn.utils.validation import _num_samples
 from skmixed.exceptions import warn_user
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.same_data import other_rows
-from skmixed.inspection.displays.common import NODES, SHARES, Rows, fitted_model, rows_of
+from skmixed.inspection.displays.common import (
+    NODES,
+    SHARES,
+    Rows,
+    fitted_model,
+    rows_of,
+    with_training_data,
+)
 from skmixed.inspection.displays.drawing import (
     MANY_POINTS,
     axes_and_figure,
@@ -122,10 +129,11 @@ class ResidualsDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
-        y: Any,
+        X: Any = None,
+        y: Any = None,
         *,
         sample_weight: Any = None,
+        include: str | Sequence[str] = "all",
         kind: str = "residual_vs_fitted",
         spread: str = "noise",
         subsample: int | None = 50_000,
@@ -143,11 +151,14 @@ class ResidualsDisplay:
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows of the fit, or others.
+            Rows of the fit, or others. None: the rows that the model kept, with
+            ``keep_data=True``.
         y : array-like of shape (n_samples,)
             Their response, or labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights; rows of weight 0 are left out.
+        include : "all", "none" or list of str, default="all"
+            Groups whose effects are taken off. "none": residuals around the population.
         kind : {"residual_vs_fitted", "scale_location", "quantile"}, \
                 default="residual_vs_fitted"
             As for :meth:`plot`.
@@ -186,14 +197,17 @@ class ResidualsDisplay:
             check_scalar(subsample, "subsample", Integral, min_val=1)
         seed = 0 if random_state is None else random_state
         rng = np.random.default_rng(check_random_state(seed).randint(2**31 - 1, size=4))
+        estimator, X, y, sample_weight = with_training_data(estimator, X, y, sample_weight)
         model = fitted_model(estimator)
         weights = check_case_weights(sample_weight, _num_samples(X))
         trials = None
         if are_trials(model, weights[weights > 0]):
             # sets are pooled before a part of them is drawn
-            rows, trials = _pooled(rows_of(estimator, X, y, sample_weight), subsample, rng)
+            rows, trials = _pooled(
+                rows_of(estimator, X, y, sample_weight, include=include), subsample, rng
+            )
         else:
-            rows = rows_of(estimator, X, y, sample_weight, subsample, rng)
+            rows = rows_of(estimator, X, y, sample_weight, subsample, rng, include)
             _warn_of_weights_of_classes(model, rows)
         if spread == "noise":
             _warn_of_other_rows(model, rows)

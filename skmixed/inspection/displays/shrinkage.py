@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from skmixed.inference.prediction import predict_mean, predict_variance
-from skmixed.inspection.displays.common import Rows, check_group, fitted_model, rows_of
+from skmixed.inspection.displays.common import (
+    Rows,
+    check_group,
+    fitted_model,
+    rows_of,
+    with_training_data,
+)
 from skmixed.inspection.displays.drawing import (
     axes_and_figure,
     ink,
@@ -158,9 +164,9 @@ class ShrinkageDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
-        y: Any,
-        group: Any,
+        X: Any = None,
+        y: Any = None,
+        group: Any = None,
         *,
         sample_weight: Any = None,
         ax: Any = None,
@@ -174,7 +180,8 @@ class ShrinkageDisplay:
         estimator : estimator
             Fitted regressor, or a pipeline that ends in one.
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows, as a rule those of the fit.
+            Rows, as a rule those of the fit. None: the rows that the model kept, with
+            ``keep_data=True``.
         y : array-like of shape (n_samples,)
             Their response.
         group : str
@@ -197,6 +204,7 @@ class ShrinkageDisplay:
             When the model has no such group, its response is a class, or none of the rows
             has a level of the fit.
         """
+        estimator, X, y, sample_weight = with_training_data(estimator, X, y, sample_weight)
         model = fitted_model(estimator)
         check_group(model, group)
         if model.family not in _RAW:
