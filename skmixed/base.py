@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
+from skmixed.adapter import PredictorAdapter
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, progress_reporter
 from skmixed.design import (
     FEWEST_UNKNOWN,
@@ -21,8 +22,8 @@ from skmixed.design import (
     DesignEncoder,
     Response,
     Table,
+    add_spare_columns,
     kind_of_labels,
-    mostly_unknown,
     name_of,
     number_unknown_levels,
     pick_columns,
@@ -30,6 +31,7 @@ from skmixed.design import (
     refuse_unknown_levels,
     resolve_spec,
     take_rows,
+    unknown_labels,
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
 from skmixed.inference.examination import examine
@@ -368,7 +370,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
         check_choice("solver", self.solver, SOLVERS)
-        check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
+        check_choice("handle_unknown", self.handle_unknown, ("population", "warn", "error"))
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
         check_flag("keep_data", self.keep_data)
@@ -429,19 +431,15 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         With `number_unknown` every level that is not in the fit has a code of its own.
         """
         check_is_fitted(self)
-        X = readable(X)
-        if self.formula is not None and hasattr(self, "feature_names_in_"):
-            X = pick_columns(X, self.feature_names_in_)
-        table = Table.from_input(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
         encoder = self.design_encoder_
         names = check_include(include, encoder.factor_names)
-        design = encoder.transform(table, factors=names, with_weights=with_weights)
+        table, design = self._encoded(X, names, with_weights)
         if self.family != "gaussian" and design.offset is not None:
             warn_about_offset(self.offset, design.offset, getattr(self, "offset_range_", None))
         if self.handle_unknown == "error":
             refuse_unknown_levels(design, table, encoder)
-        for sentence in mostly_unknown(design, table, encoder):
+        every = self.handle_unknown == "warn"
+        for sentence in unknown_labels(design, table, encoder, every=every):
             warn_user(
                 f"{sentence}. They are predicted for the population, which is right for new "
                 "groups. If they should be known, give the column the type it had in fit.",
@@ -450,6 +448,21 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if number_unknown:
             design = number_unknown_levels(design, table, encoder)
         return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
+
+    def _encoded(
+        self, X: Any, factors: tuple[str, ...], with_weights: bool
+    ) -> tuple[Table, Design]:
+        """Columns and design of rows, with some of the grouping factors."""
+        encoder = self.design_encoder_
+        X = readable(X)
+        if hasattr(self, "feature_names_in_"):
+            if self.formula is not None:
+                X = pick_columns(X, self.feature_names_in_)
+            spare = encoder.spare_columns(factors, with_weights=with_weights)
+            X = add_spare_columns(X, self.feature_names_in_, spare)
+        table = Table.from_input(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return table, encoder.transform(table, factors=factors, with_weights=with_weights)
 
     def _own_parameters(self, design: Design) -> np.ndarray | float:
         """The likelihood's own parameters; for a Gaussian the noise variance of the rows."""
@@ -534,6 +547,52 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                 "columns (a fit of an earlier version, or sums of parts without an intercept)."
             )
         return found
+
+    def known_levels(self, X: Any) -> pd.DataFrame:
+        """Which rows have levels that the model was fitted on.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows, as for `predict`.
+
+        Returns
+        -------
+        known : DataFrame of bool, of shape (n_samples, n_groups)
+            A column per group; its mean is the share of known rows, to be watched in
+            production.
+
+        Examples
+        --------
+        >>> from skmixed import MixedEffectsVIRegressor
+        >>> from skmixed.datasets import make_mixed_regression
+        >>> X, y, _ = make_mixed_regression(n_samples=200, groups=(10,), random_state=0)
+        >>> model = MixedEffectsVIRegressor(["g0"]).fit(X, y)
+        >>> bool(model.known_levels(X.assign(g0=-1))["g0"].any())
+        False
+        """
+        check_is_fitted(self)
+        _, design = self._encoded(X, self.design_encoder_.factor_names, False)
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        known = {factor.name: factor.codes >= 0 for factor in design.factors}
+        return pd.DataFrame(known, index=index)
+
+    def as_predictor(self, method: str = "predict_interval", **options: Any) -> PredictorAdapter:
+        """An estimator whose `predict` is another method of this model.
+
+        Parameters
+        ----------
+        method : str, default="predict_interval"
+            The method; another example is "predict_quantile".
+        **options
+            Its keyword arguments.
+
+        Returns
+        -------
+        predictor : PredictorAdapter
+            To be fitted like this model: in a pipeline, by `cross_val_predict`.
+        """
+        return PredictorAdapter(self, method, options or None)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)

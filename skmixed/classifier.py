@@ -100,9 +100,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         estimates variances and determinants from random vectors: see `n_probes`.
         "auto" takes "direct" up to 2,500 such levels, where memory allows, and
         says what it took in `solver_`.
-    handle_unknown : {"population", "error"}, default="population"
+    handle_unknown : {"population", "warn", "error"}, default="population"
         What predictions do with a level that `fit` has not seen, a missing label
-        included: average over the prior distribution of its effect, or raise.
+        included: average over the prior distribution of its effect, do so and warn of every
+        unknown label, or raise.
     max_iter : int, default=100
         Most steps on variances and posterior.
     tol : float, default=1e-6

@@ -148,7 +148,7 @@ def _merge(parts: list[Accumulation | None]) -> Accumulation | None:
 def predict_distributed(
     estimator: BaseMixedEffects,
     X: Any,
-    return_std: bool,
+    return_std: bool | str,
     include: str | Sequence[str],
     type: str | None,
 ) -> Any:
@@ -178,7 +178,7 @@ def predict_distributed(
 def _predict_part(
     X: pd.DataFrame,
     estimator: Any,
-    return_std: bool,
+    return_std: bool | str,
     include: str | Sequence[str],
     type: str | None,
 ) -> pd.DataFrame:

@@ -114,10 +114,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         estimates traces and determinants from random vectors: see `n_probes`.
         "auto" takes "direct" up to 2,500 such levels, where memory allows, and
         says what it took in `solver_`.
-    handle_unknown : {"population", "error"}, default="population"
+    handle_unknown : {"population", "warn", "error"}, default="population"
         What `predict` does with a level that `fit` has not seen, a missing label
         included: predict for the population (an effect of mean 0 and the variance
-        between levels) or raise.
+        between levels), do so and warn of every unknown label, or raise.
     max_iter : int, default=100
         Most Newton steps on the variance parameters.
     tol : float, default=1e-6
@@ -406,7 +406,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     def predict(
         self,
         X: Any,
-        return_std: bool = False,
+        return_std: bool | str = False,
         include: str | Sequence[str] = "all",
         type: str | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -418,10 +418,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             Rows to predict. A level that `fit` has not seen, or a missing label, has
             an effect of mean 0 (see `handle_unknown`). With a Dask data frame the
             results are Dask series.
-        return_std : bool, default=False
+        return_std : bool or "mean", default=False
             Whether to return the standard deviation of a new observation: noise, or
             the spread of the counts or amounts at their mean; posterior variance of the
-            effects; and for unseen levels their prior variance.
+            effects; and for unseen levels their prior variance. "mean": the standard error
+            of the mean alone, without noise.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out of the mean
             and the standard deviation alike.
@@ -450,9 +451,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """
         if type is not None:
             check_choice("type", type, TYPES)
+        if isinstance(return_std, str):
+            check_choice("return_std", return_std, ("mean",))
         if is_distributed(X):
             return predict_distributed(self, X, return_std, include, type)
-        design, positions = self._design(X, include, with_weights=return_std or type == "response")
+        design, positions = self._design(
+            X, include, with_weights=bool(return_std) or type == "response"
+        )
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
         if not return_std and (type == "link" or self._is_plain(type)):
@@ -460,12 +465,22 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         variance = predict_variance(result, design, positions)
         if type == "link":
             return mean, np.sqrt(variance)
+        if return_std == "mean":
+            self._refuse_mean_of_function(type)
+            return result.likelihood.mean_moments(mean, variance)
         mean, std = result.likelihood.predictive_moments(
             mean, variance, self._own_parameters(design)
         )
         if type == "response" and self.response_.is_transformed:
             mean, std = self.response_.moments(mean, std**2)
         return (mean, std) if return_std else mean
+
+    def _refuse_mean_of_function(self, type: str | None) -> None:
+        if type == "response" and self.response_.is_transformed:
+            raise ValueError(
+                f"return_std='mean' is the standard error of the mean of {self.response_.label}; "
+                "leave type='response' out."
+            )
 
     def _is_plain(self, type: str | None) -> bool:
         """Whether the prediction is the mean of the linear predictor."""
@@ -494,7 +509,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             y = self.response_.transform(check_response(y, _num_samples(X)))
         return super().score(X, y, sample_weight)
 
-    def predict_interval(self, X: Any, level: float = 0.95, type: str | None = None) -> np.ndarray:
+    def predict_interval(
+        self,
+        X: Any,
+        level: float = 0.95,
+        type: str | None = None,
+        include: str | Sequence[str] = "all",
+    ) -> np.ndarray:
         """Predict a central interval for a new observation of every row.
 
         For counts and amounts its ends are quantiles of the predictive distribution:
@@ -509,6 +530,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             Probability of the interval, between 0 and 1.
         type : {None, "response"}, default=None
             None: of what is modelled; "response": of the column itself, see `predict`.
+        include : "all", "none" or list of str, default="all"
+            Groups whose random effects enter, as for `predict`.
 
         Returns
         -------
@@ -516,23 +539,67 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             Lower and upper end.
         """
         check_level(level)
+        tail = 0.5 * (1.0 - level)
+        return self.predict_quantile(X, [tail, 1.0 - tail], type, include)
+
+    def predict_quantile(
+        self,
+        X: Any,
+        q: float | Sequence[float],
+        type: str | None = None,
+        include: str | Sequence[str] = "all",
+    ) -> np.ndarray:
+        """Predict quantiles of a new observation of every row.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        q : float or sequence of float
+            Probabilities, between 0 and 1.
+        type : {None, "response"}, default=None
+            None: of what is modelled; "response": of the column itself, see `predict`.
+        include : "all", "none" or list of str, default="all"
+            Groups whose random effects enter, as for `predict`.
+
+        Returns
+        -------
+        quantiles : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
+            A column per entry of a sequence.
+
+        Examples
+        --------
+        >>> from skmixed import MixedEffectsVIRegressor
+        >>> from skmixed.datasets import make_mixed_regression
+        >>> X, y, _ = make_mixed_regression(n_samples=200, groups=(10,), random_state=0)
+        >>> model = MixedEffectsVIRegressor(["g0"]).fit(X, y)
+        >>> model.predict_quantile(X, [0.1, 0.5, 0.9]).shape
+        (200, 3)
+        """
+        shares = np.atleast_1d(np.asarray(q, dtype=np.float64))
+        if shares.ndim != 1 or not ((shares > 0.0) & (shares < 1.0)).all():
+            raise ValueError(f"q={q!r} must hold probabilities between 0 and 1, as in q=0.5.")
         if type is not None:
             check_choice("type", type, ("response",))
-        if self.family == "gaussian":
-            mean, std = self.predict(X, return_std=True)
-            half = ndtri(0.5 + 0.5 * level) * std
-            interval = np.column_stack([mean - half, mean + half])
-            return self.response_.quantiles(interval) if type == "response" else interval
-        design, positions = self._design(X, "all", with_weights=False)
+        design, positions = self._design(X, include, with_weights=True)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
         variance = predict_variance(result, design, positions)
-        tail = 0.5 * (1.0 - level)
-        ends = [
-            mixture_quantiles(result.likelihood, share, mean, variance, result.parameters)
-            for share in (tail, 1.0 - tail)
-        ]
-        return np.column_stack(ends)
+        if self.family == "gaussian":
+            _, std = result.likelihood.predictive_moments(
+                mean, variance, self._own_parameters(design)
+            )
+            quantiles = mean[:, None] + std[:, None] * ndtri(shares)
+        else:
+            quantiles = np.column_stack(
+                [
+                    mixture_quantiles(result.likelihood, share, mean, variance, result.parameters)
+                    for share in shares.tolist()
+                ]
+            )
+        if type == "response":
+            quantiles = self.response_.quantiles(quantiles)
+        return quantiles if np.ndim(q) else quantiles[:, 0]
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw responses from the posterior predictive distribution.

@@ -211,6 +211,8 @@ def check_include(include: str | Sequence[str], names: tuple[str, ...]) -> tuple
         if include == "none":
             return ()
         include = [include]
+    if include is None or include is False:
+        raise TypeError(f"include={include!r}: write include='none' to leave all groups out.")
     if isinstance(include, (Set, Mapping)) or not isinstance(include, Iterable):
         raise TypeError(
             f"include={include!r} must be 'all', 'none' or a list of groups"

@@ -7,14 +7,20 @@ from skmixed.design.functions import learnt_functions
 from skmixed.design.levels import LevelEncoder
 from skmixed.design.resolve import resolve_spec
 from skmixed.design.response import Response, name_of
-from skmixed.design.sources import as_vector, pick_columns, readable, take_rows
+from skmixed.design.sources import (
+    add_spare_columns,
+    as_vector,
+    pick_columns,
+    readable,
+    take_rows,
+)
 from skmixed.design.table import Table
 from skmixed.design.unknown import (
     FEWEST_UNKNOWN,
     kind_of_labels,
-    mostly_unknown,
     number_unknown_levels,
     refuse_unknown_levels,
+    unknown_labels,
 )
 
 __all__ = [
@@ -25,10 +31,10 @@ __all__ = [
     "LevelEncoder",
     "Response",
     "Table",
+    "add_spare_columns",
     "as_vector",
     "kind_of_labels",
     "learnt_functions",
-    "mostly_unknown",
     "name_of",
     "number_unknown_levels",
     "pick_columns",
@@ -37,4 +43,5 @@ __all__ = [
     "require_finite",
     "resolve_spec",
     "take_rows",
+    "unknown_labels",
 ]

@@ -166,6 +166,31 @@ class DesignEncoder:
         """Name of each grouping factor."""
         return tuple(factor.name for factor in self.factors)
 
+    def spare_columns(
+        self, factors: Collection[str], *, with_weights: bool
+    ) -> frozenset[ColumnKey]:
+        """Columns that a prediction with some of the grouping factors does not look at.
+
+        Parameters
+        ----------
+        factors : collection of str
+            Names of the factors that enter.
+        with_weights : bool
+            Whether the column of precision weights is read.
+        """
+        needed = {self.offset, self.precision_weights if with_weights else None}
+        needed |= {variable.column for variable in self.fixed.variables}
+        others = set() if with_weights else {self.precision_weights}
+        for factor in self.factors:
+            columns = {*factor.levels.columns} | {
+                variable.column for basis in factor.bases for variable in basis.variables
+            }
+            if factor.name in factors:
+                needed |= columns
+            else:
+                others |= columns
+        return frozenset(column for column in others - needed if column is not None)
+
     @property
     def sizes(self) -> list[tuple[str, int, int]]:
         """Name, number of levels and effects per level of each grouping factor."""

@@ -277,3 +277,35 @@ def pick_columns(X: Any, names: np.ndarray) -> Any:
     if columns is None or list(columns) == list(names):
         return X
     return X[list(names)] if set(names) <= set(columns) else X
+
+
+def add_spare_columns(X: Any, names: npt.NDArray[Any], spare: frozenset[Any]) -> Any:
+    """X with empty columns in the place of absent ones that a prediction does not look at.
+
+    Parameters
+    ----------
+    X : object
+        What the user passed.
+    names : ndarray of str
+        Columns of the fit, in order.
+    spare : frozenset
+        Those of them that are not looked at.
+
+    Returns
+    -------
+    object
+        X as it is where no such column is absent; else a pandas data frame.
+    """
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return X
+    absent = [name for name in names if name not in set(columns)]
+    if not absent or not spare.issuperset(absent):
+        return X
+    frame = (
+        X
+        if isinstance(X, pd.DataFrame)
+        else pd.DataFrame({name: foreign_column(X[name]) for name in columns})
+    )
+    frame = frame.assign(**dict.fromkeys(absent, None))
+    return frame[list(names)] if set(columns) <= set(names) else frame

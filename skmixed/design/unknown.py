@@ -60,8 +60,10 @@ def _numbers_of_unknown(table: Table, levels: LevelEncoder, unknown: np.ndarray)
     return number.fillna(-1).to_numpy(dtype=np.int64, copy=True)
 
 
-def mostly_unknown(design: Design, table: Table, encoder: DesignEncoder) -> list[str]:
-    """Say of which factors most labels were not there during fit.
+def unknown_labels(
+    design: Design, table: Table, encoder: DesignEncoder, *, every: bool
+) -> list[str]:
+    """Say of which factors most labels, or some, were not there during fit.
 
     Parameters
     ----------
@@ -71,6 +73,8 @@ def mostly_unknown(design: Design, table: Table, encoder: DesignEncoder) -> list
         What it was made from.
     encoder : DesignEncoder
         The encoder that made it.
+    every : bool
+        Whether a single unknown label is worth a sentence.
 
     Returns
     -------
@@ -80,19 +84,19 @@ def mostly_unknown(design: Design, table: Table, encoder: DesignEncoder) -> list
     sentences = []
     for factor in design.factors:
         unknown = np.flatnonzero(factor.codes < 0)
-        if len(unknown) < FEWEST_UNKNOWN:
+        if len(unknown) < (1 if every else FEWEST_UNKNOWN):
             continue
         fitted = encoder.factors[encoder.factor_names.index(factor.name)].levels
         n_unknown = int(_numbers_of_unknown(table, fitted, unknown).max()) + 1
         n_known = _n_known(factor)
-        if n_unknown >= max(FEWEST_UNKNOWN, n_known + 1):
+        if n_unknown >= (1 if every else max(FEWEST_UNKNOWN, n_known + 1)):
             row = unknown[0]
             first = ", ".join(repr(_plain(table.ids(column)[row])) for column in fitted.columns)
             which = "all" if n_known == 0 else f"{n_unknown} of"
-            sentences.append(
-                f"{which} {n_known + n_unknown} labels of {factor.name!r} are unknown, such as "
-                f"{first}; fit saw {kind_of_labels(fitted)}"
-            )
+            labels = f"{which} {n_known + n_unknown} labels of {factor.name!r} are unknown, such as"
+            if n_unknown == 1:
+                labels = f"a label of {factor.name!r} is unknown:"
+            sentences.append(f"{labels} {first}; fit saw {kind_of_labels(fitted)}")
     return sentences
 
 

@@ -121,6 +121,10 @@ class Likelihood(Protocol):
 class ResponseLikelihood(Likelihood, Protocol):
     """A family of numbers: counts, positive amounts."""
 
+    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of the mean response, given those of the linear predictor."""
+        ...
+
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

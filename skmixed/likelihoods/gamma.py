@@ -107,6 +107,10 @@ class Gamma:
         """What multiplies the squared mean in the variance, mean^2 * dispersion."""
         return float(np.exp(-parameters[0]))
 
+    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of exp(eta), a log-normal variable."""
+        return log_normal_moments(mean, variance)
+
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,11 @@ class Gaussian:
         """Any number can be normal."""
 
     @staticmethod
+    def mean_moments(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of the linear predictor, which is the mean of a response."""
+        return mean, np.sqrt(variance)
+
+    @staticmethod
     def predictive_moments(
         mean: np.ndarray, variance: np.ndarray, noise_variance: np.ndarray | float
     ) -> tuple[np.ndarray, np.ndarray]:
