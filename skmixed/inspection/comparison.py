@@ -118,7 +118,8 @@ def compare_models(
     Parameters
     ----------
     *models : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Two fitted models or more, of the same rows and the same response.
+        Fitted models of the same rows and the same response; of a single one the criteria
+        are shown.
     names : sequence of str, default=None
         What to call them, in the order they are passed; None: "model 1", "model 2", ...
     X : DataFrame or array-like of shape (n_samples, n_features), default=None
@@ -228,10 +229,10 @@ def compare_models(
 
 def _candidates(models: Sequence[Any], names: Sequence[str] | None) -> list[_Candidate]:
     """Models with their names, checked."""
-    if len(models) < 2:
+    if not models:
         raise ValueError(
-            f"There is nothing to compare: {len(models)} model was passed. Pass two fitted models "
-            "or more, compare_models(small, large)."
+            "There is nothing to compare: no model was passed. Pass fitted models, "
+            "compare_models(small, large)."
         )
     if names is None:
         names = [f"model {position}" for position in range(1, len(models) + 1)]

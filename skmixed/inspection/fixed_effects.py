@@ -13,12 +13,19 @@ from skmixed.inspection.attributes import from_centre
 
 TESTS = ("z", "t")
 
+DROPPED = "dropped"
+"""Note of a coefficient whose column others determine."""
+
 SEPARATED = "separated"
 """Note of a coefficient that grows without bound."""
 
 
 def fixed_effects_table(
-    model: Any, level: float, test: str | None, uncertainty: VarianceUncertainty | None
+    model: Any,
+    level: float,
+    test: str | None,
+    uncertainty: VarianceUncertainty | None,
+    exponentiate: bool = False,
 ) -> pd.DataFrame:
     """One row a fixed effect, the intercept first.
 
@@ -31,13 +38,15 @@ def fixed_effects_table(
     test : {None, "z", "t"}
     uncertainty : VarianceUncertainty or None
         For "t".
+    exponentiate : bool, default=False
+        Whether estimates and ends of intervals are exponentials.
 
     Returns
     -------
     DataFrame
         Columns estimate, std_error, lower, upper and, with a test, statistic and
-        p_value, for "t" with df before them. Where columns separate responses their interval,
-        statistic and p-value are NaN, and a column note says "separated".
+        p_value, for "t" with df before them. Where columns separate responses or were
+        dropped, interval, statistic and p-value are NaN, and a column note says so.
     """
     std_error = np.sqrt(np.maximum(np.diagonal(model.coef_cov_), 0.0))
     names = list(model.design_encoder_.fixed.names)
@@ -61,16 +70,31 @@ def fixed_effects_table(
             columns["df"] = df
         columns |= {"statistic": statistic, "p_value": 2.0 * _lower_tail(-np.abs(statistic), df)}
     table = pd.DataFrame(columns, index=names[len(names) - len(estimates) :])
-    return _without_separated(table, [names[j] for j in model.fit_result_.doubts.separated])
+    result = model.fit_result_
+    table = _with_notes(
+        table,
+        {
+            **{names[j]: DROPPED for j in result.dropped.tolist()},
+            **{names[j]: SEPARATED for j in result.doubts.separated},
+        },
+    )
+    if exponentiate:
+        ends = ["estimate", "lower", "upper"]
+        with np.errstate(over="ignore"):
+            table[ends] = np.exp(table[ends])
+        table.attrs["exponentiated"] = True
+    return table
 
 
-def _without_separated(table: pd.DataFrame, separated: list[str]) -> pd.DataFrame:
+def _with_notes(table: pd.DataFrame, notes: dict[str, str]) -> pd.DataFrame:
     """The table with no test and no interval of coefficients that have no finite estimate."""
-    if not separated:
+    noted = [name for name in table.index if name in notes]
+    if not noted:
         return table
     unknown = [column for column in table if column not in ("estimate", "std_error")]
-    table.loc[table.index.isin(separated), unknown] = np.nan
-    return table.assign(note=np.where(table.index.isin(separated), SEPARATED, ""))
+    table.loc[noted, unknown] = np.nan
+    table.loc[[name for name in noted if notes[name] == DROPPED], "std_error"] = np.nan
+    return table.assign(note=[notes.get(name, "") for name in table.index])
 
 
 def refuse_t_test(model: Any) -> None:

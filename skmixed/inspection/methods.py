@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmixed.inference.satterthwaite import VarianceUncertainty
+from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.diagnosis import Diagnosis
 from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, refuse_t_test
 from skmixed.inspection.summary import Summary, summarise
@@ -16,6 +19,8 @@ from skmixed.validation import check_choice, check_level
 
 class InspectionMixin(ABC):
     """`summary` and `diagnose`, of an estimator that can examine its training data."""
+
+    coef_cov_: np.ndarray
 
     @abstractmethod
     def _diagnose(
@@ -35,6 +40,7 @@ class InspectionMixin(ABC):
         *,
         test: str | None = None,
         level: float = 0.95,
+        exponentiate: bool = False,
     ) -> Summary:
         """Describe the fitted model in tables.
 
@@ -58,6 +64,10 @@ class InspectionMixin(ABC):
             same distribution.
         level : float, default=0.95
             Probability of the intervals, between 0 and 1.
+        exponentiate : bool, default=False
+            Whether coefficients and their intervals are shown as exponentials: odds ratios
+            of "logit", rate ratios of a logarithmic link, ratios after
+            ``mixed("log(y) ~ ...")``.
 
         Returns
         -------
@@ -95,7 +105,86 @@ class InspectionMixin(ABC):
         if test == "t":
             refuse_t_test(self)
             uncertainty = self._variance_uncertainty(X, y, sample_weight)
-        return summarise(self, fixed_effects_table(self, level, test, uncertainty))
+        table = fixed_effects_table(self, level, test, uncertainty, exponentiate)
+        return summarise(self, table, level)
+
+    @property
+    def loglik_(self) -> float:
+        """What the fit maximised: `elbo_`, for normal responses the log likelihood."""
+        return information_criteria(self).log_likelihood
+
+    @property
+    def aic_(self) -> float:
+        """Akaike's information criterion, -2 `loglik_` + 2 `n_parameters_`."""
+        return information_criteria(self).aic
+
+    @property
+    def bic_(self) -> float:
+        """Schwarz's criterion, -2 `loglik_` + log(rows) `n_parameters_`."""
+        return information_criteria(self).bic
+
+    @property
+    def n_parameters_(self) -> int:
+        """How many numbers were estimated: coefficients, variances, noise and the like."""
+        return information_criteria(self).n_parameters
+
+    def coef_table(
+        self, test: str | None = "z", level: float = 0.95, exponentiate: bool = False
+    ) -> pd.DataFrame:
+        """Coefficients by name, the intercept first.
+
+        Parameters
+        ----------
+        test, level, exponentiate
+            As for `summary`; ``test="t"`` needs ``keep_data=True``.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns estimate, std_error, lower, upper, df, statistic, p_value, as far as
+            they apply.
+        """
+        return self.summary(test=test, level=level, exponentiate=exponentiate).to_frame()
+
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients by name, the intercept first, as statsmodels calls them."""
+        return self.coef_table(None)["estimate"].rename(None)
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors by name, as statsmodels calls them."""
+        return self.coef_table(None)["std_error"].rename(None)
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """P-values of the tests of every coefficient against 0 (z), by name."""
+        return self.coef_table("z")["p_value"].rename(None)
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Intervals of the coefficients by name.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Probability of the intervals.
+
+        Returns
+        -------
+        intervals : DataFrame
+            Columns lower and upper.
+        """
+        return self.coef_table(None, level)[["lower", "upper"]]
+
+    def cov_params(self) -> pd.DataFrame:
+        """`coef_cov_` with names, the intercept first.
+
+        Returns
+        -------
+        covariance : DataFrame of shape (n_coefficients, n_coefficients)
+        """
+        names = self.coef_table(None).index
+        return pd.DataFrame(self.coef_cov_, index=names, columns=names)
 
     def diagnose(
         self,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import pandas as pd
 
 from skmixed.inspection.criteria import information_criteria
-from skmixed.inspection.fixed_effects import SEPARATED
+from skmixed.inspection.fixed_effects import DROPPED, SEPARATED
+from skmixed.inspection.rounding import rounded_to_errors
 from skmixed.inspection.singular import singular_note, singular_terms
 from skmixed.inspection.structure import formula_of, modelled_class
 from skmixed.inspection.tables import facts_html
@@ -36,6 +37,11 @@ class Summary:
         What the columns of the fixed effects are, why some have no test, and what to know of
         the estimates: a singular fit, an approximation, roles of columns that were found by
         their type.
+    numbers : dict of {str: float}
+        The numbers behind `facts`: rows, log_likelihood, aic, bic, n_parameters, iterations,
+        scaled_gradient, and where there is one dispersion.
+    level : float
+        Probability of the intervals.
 
     Examples
     --------
@@ -55,6 +61,8 @@ class Summary:
     variance_components: pd.DataFrame
     groups: pd.DataFrame
     notes: tuple[str, ...] = ()
+    numbers: dict[str, float] = field(default_factory=dict)
+    level: float = 0.95
 
     def to_frame(self) -> pd.DataFrame:
         """The fixed effects by name.
@@ -64,16 +72,50 @@ class Summary:
         DataFrame
             Columns estimate, std_error, lower and upper; with a test also statistic and
             p_value, with ``test="t"`` df before them. Where a column separates responses
-            also note, and its interval and test are NaN: see `notes`.
+            or was dropped also note, and its interval and test are NaN: see `notes`.
         """
         return self.fixed_effects.copy()
+
+    def to_latex(self, **options: Any) -> str:
+        """The fixed effects as they are printed, as a LaTeX table.
+
+        Parameters
+        ----------
+        **options
+            Of `pandas.DataFrame.to_latex`, which needs the package jinja2.
+
+        Returns
+        -------
+        str
+        """
+        return str(self._fixed_effects_shown().to_latex(**({"escape": True} | options)))
+
+    def to_markdown(self, **options: Any) -> str:
+        """The fixed effects as they are printed, as a Markdown table.
+
+        Parameters
+        ----------
+        **options
+            Of `pandas.DataFrame.to_markdown`, which needs the package tabulate.
+
+        Returns
+        -------
+        str
+        """
+        return str(
+            self._fixed_effects_shown().to_markdown(**({"disable_numparse": True} | options))
+        )
+
+    def _fixed_effects_shown(self) -> pd.DataFrame:
+        return rounded_to_errors(self.fixed_effects).map(str.strip)
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.facts) + 1
         lines = [self.title, "=" * len(self.title)]
         lines += [f"{name + ':':<{width}} {value}" for name, value in self.facts.items()]
         for heading, frame in self._tables():
-            lines += ["", heading, "-" * len(heading), _text(frame)]
+            lines += ["", heading, "-" * len(heading)]
+            lines.append("(none)" if frame.empty else frame.to_string())
         return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
 
     def __repr__(self) -> str:
@@ -81,20 +123,25 @@ class Summary:
 
     def _repr_html_(self) -> str:
         tables = "".join(
-            f"<h4>{escape(heading)}</h4>{_html(frame)}" for heading, frame in self._tables()
+            f"<h4>{escape(heading)}</h4>"
+            f"{'<p>(none)</p>' if frame.empty else frame.to_html(border=0)}"
+            for heading, frame in self._tables()
         )
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         return f"<div><h3>{escape(self.title)}</h3>{facts_html(self.facts)}{tables}{notes}</div>"
 
     def _tables(self) -> list[tuple[str, pd.DataFrame]]:
         return [
-            ("Fixed effects", self.fixed_effects),
-            ("Variance components", self.variance_components),
-            ("Groups", self.groups),
+            (
+                f"Fixed effects ({100 * self.level:g} % intervals)",
+                rounded_to_errors(self.fixed_effects),
+            ),
+            ("Variance components", _shown(self.variance_components)),
+            ("Groups", _shown(self.groups)),
         ]
 
 
-def summarise(model: Any, fixed_effects: pd.DataFrame) -> Summary:
+def summarise(model: Any, fixed_effects: pd.DataFrame, level: float = 0.95) -> Summary:
     """Describe a fitted estimator.
 
     Parameters
@@ -102,6 +149,8 @@ def summarise(model: Any, fixed_effects: pd.DataFrame) -> Summary:
     model : estimator
     fixed_effects : DataFrame
         Of `skmixed.inspection.fixed_effects.fixed_effects_table`.
+    level : float, default=0.95
+        Probability of its intervals.
     """
     groups = pd.DataFrame(
         [
@@ -118,6 +167,8 @@ def summarise(model: Any, fixed_effects: pd.DataFrame) -> Summary:
         _by_term(model.variance_components_),
         groups,
         _notes(model, fixed_effects),
+        _numbers(model),
+        level,
     )
 
 
@@ -142,6 +193,22 @@ def _facts(model: Any) -> dict[str, str]:
         "Solver": model.solver_,
         "Iterations": _convergence(model),
     }
+
+
+def _numbers(model: Any) -> dict[str, float]:
+    criteria = information_criteria(model)
+    numbers = {
+        "rows": float(model.n_observations_),
+        "log_likelihood": criteria.log_likelihood,
+        "aic": criteria.aic,
+        "bic": criteria.bic,
+        "n_parameters": float(criteria.n_parameters),
+        "iterations": float(model.n_iter_),
+        "scaled_gradient": float(model.gradient_path_[-1]),
+    }
+    if hasattr(model, "dispersion_"):
+        numbers["dispersion"] = float(model.dispersion_)
+    return numbers
 
 
 def _family_facts(model: Any) -> dict[str, str]:
@@ -184,8 +251,17 @@ def _notes(model: Any, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
         notes.append("df: degrees of freedom by Satterthwaite's method; statistic: t.")
     elif "statistic" in fixed_effects:
         notes.append("statistic: z; the variances are taken for known.")
-    if "note" in fixed_effects:
-        names = ", ".join(map(repr, fixed_effects.index[fixed_effects["note"] == SEPARATED]))
+    noted = fixed_effects.get("note", pd.Series("", index=fixed_effects.index))
+    if "exponentiated" in fixed_effects.attrs:
+        notes.append(
+            "estimate, lower, upper: exponentials of the coefficients (odds ratios, rate ratios); "
+            "std_error, statistic and p_value are those of the coefficients."
+        )
+    if (noted == DROPPED).any():
+        names = ", ".join(map(repr, fixed_effects.index[noted == DROPPED]))
+        notes.append(f"{DROPPED}: other columns determine {names}.")
+    if (noted == SEPARATED).any():
+        names = ", ".join(map(repr, fixed_effects.index[noted == SEPARATED]))
         notes.append(
             f"{SEPARATED}: the columns {names} predict a part of the responses without error, so "
             "that their coefficients grow without bound. Only their sign means something; size and "
@@ -255,7 +331,7 @@ def _by_term(components: pd.DataFrame) -> pd.DataFrame:
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers in six digits, nothing for what does not apply."""
-    shown = frame.map(
+    return frame.map(
         lambda value: (
             ""
             if value is None or (isinstance(value, float) and value != value)
@@ -264,16 +340,3 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
             else str(value)
         )
     )
-    if "p_value" in frame:
-        shown["p_value"] = [
-            "" if p != p else "<1e-16" if p < 1e-16 else f"{p:.3g}" for p in frame["p_value"]
-        ]
-    return shown
-
-
-def _text(frame: pd.DataFrame) -> str:
-    return "(none)" if frame.empty else _shown(frame).to_string()
-
-
-def _html(frame: pd.DataFrame) -> str:
-    return "<p>(none)</p>" if frame.empty else _shown(frame).to_html(border=0)
