@@ -59,6 +59,7 @@ from skmixed.spec import ModelSpec, Variable
 from skmixed.validation import (
     check_case_weights,
     check_choice,
+    check_column,
     check_flag,
     check_include,
     check_integer,
@@ -151,6 +152,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             offset=self.offset,
             precision_weights=self.precision_weights,
         )
+        if formula is None and self.formula is None:
+            refuse_response_as_column(table, y, target.response, encoder)
         if design.precision_weights is not None:
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
@@ -382,6 +385,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_integer("n_jobs", self.n_jobs, -(2**31))
             if self.n_jobs == 0:
                 raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
+        for name in ("offset", "precision_weights"):
+            check_column(name, getattr(self, name))
         if self.noise_scale is not None:
             check_scale("noise_scale", self.noise_scale)
         if self.family != "gaussian":
@@ -577,6 +582,25 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         known = {factor.name: factor.codes >= 0 for factor in design.factors}
         return pd.DataFrame(known, index=index)
 
+    def design_matrix(self, X: Any) -> pd.DataFrame:
+        """The columns of the fixed effects, by name.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows; columns of groups are not needed.
+
+        Returns
+        -------
+        matrix : DataFrame of shape (n_samples, n_coefficients)
+            The intercept first, where there is one; its product with `params` is the fixed
+            part of the linear predictor, less the offset.
+        """
+        check_is_fitted(self)
+        _, design = self._encoded(X, (), with_weights=False)
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame(design.fixed, columns=list(design.fixed_names), index=index)
+
     def as_predictor(self, method: str = "predict_interval", **options: Any) -> PredictorAdapter:
         """An estimator whose `predict` is another method of this model.
 
@@ -612,6 +636,21 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+
+def refuse_response_as_column(
+    table: Table, y: Any, response: np.ndarray, encoder: DesignEncoder
+) -> None:
+    """Raise where the response itself is among the fixed effects."""
+    name = getattr(y, "name", None)
+    fixed = {variable.column for variable in encoder.fixed.variables}
+    if name is None or name not in fixed or table.is_categorical(name):
+        return
+    if np.array_equal(table.numeric(name), response):
+        raise ValueError(
+            f"X holds the response {name!r} itself as a fixed effect, which explains it without "
+            f"error. Take it out: X.drop(columns={name!r})."
+        )
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:

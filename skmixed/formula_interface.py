@@ -11,9 +11,16 @@ from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
 from skmixed.formula import FormulaError, parse_formula
 from skmixed.likelihoods import family_names, known_as
+from skmixed.mixed_arguments import (
+    BY_ROW,
+    by_row,
+    check_order,
+    refuse_foreign,
+    weights_by_row,
+)
 from skmixed.persistence import unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
-from skmixed.validation import check_case_weights, check_choice
+from skmixed.validation import check_choice
 
 
 def mixed(
@@ -37,10 +44,11 @@ def mixed(
     missing : {"raise", "drop"}, default="raise"
         What to do with rows that miss a value the model needs: raise an error,
         or fit without them, as lme4 does.
-    sample_weight : array-like of shape (n_rows,) or None, default=None
-        Case weights.
+    sample_weight : str, array-like of shape (n_rows,) or None, default=None
+        Case weights, or the column that holds them.
     **parameters
-        Parameters of the estimator, such as ``method="ml"``. ``family`` decides which
+        Parameters of the estimator, such as ``method="ml"``; ``offset`` and
+        ``precision_weights`` are columns or arrays. ``family`` decides which
         one it is: "bernoulli" and "ordinal" are families of the classifier. Names from
         elsewhere are understood: "binomial", "nb", "normal".
 
@@ -66,6 +74,8 @@ def mixed(
     >>> model.coef_names_
     ['x0']
     """
+    check_order(formula, data)
+    refuse_foreign(parameters)
     check_choice("missing", missing, ("raise", "drop"))
     spec = parse_formula(formula)
     if spec.response is None:
@@ -76,13 +86,18 @@ def mixed(
     variables += [v for bar in spec.random for term in bar.effects.terms for v in term]
     used = [variable.name for variable in variables]
     used += [column for bar in spec.random for column in bar.group]
-    for key in ("offset", "precision_weights"):
+    arrays = {}
+    for key in BY_ROW:
         if parameters.get(key) is not None:
             # the estimator sees other columns, where a position would mean another one
-            parameters[key] = table.label(parameters[key])
-            used.append(parameters[key])
+            parameters[key], values = by_row(table, key, parameters[key])
+            if values is None:
+                used.append(parameters[key])
+            else:
+                arrays[parameters[key]] = values
+    sample_weight = weights_by_row(table, sample_weight)
     columns = list(dict.fromkeys(table.label(name) for name in used))
-    frame = pd.DataFrame({column: table.ids(column) for column in columns})
+    frame = pd.DataFrame({column: table.ids(column) for column in columns} | arrays)
     # rows_ names the rows that were used as the user's frame does
     frame.index = data.index if isinstance(data, pd.DataFrame) else pd.RangeIndex(table.n_rows)
     if "family" in parameters:
@@ -102,7 +117,7 @@ def mixed(
             )
         frame, response = frame[complete], response[complete]
         if sample_weight is not None:
-            sample_weight = check_case_weights(sample_weight, table.n_rows)[complete]
+            sample_weight = sample_weight[complete]
     parameters.setdefault("keep_data", True)
     estimator = MixedEffectsVIClassifier if classes else MixedEffectsVIRegressor
     # without its function the model of a clone would silently be one of another response

@@ -22,6 +22,16 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}={value!r} is not known; choose one of {known}.")
 
 
+def check_column(name: str, value: Any) -> None:
+    """Raise unless `value` can name a column: text, a position or None."""
+    if value is None or (isinstance(value, (str, Integral)) and not isinstance(value, bool)):
+        return
+    raise TypeError(
+        f"{name} names a column of X and cannot hold values (a {type(value).__name__} was "
+        f"passed): add them to X, X.assign(column=...), and write {name}='column'."
+    )
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raise unless `value` is True or False."""
     if not isinstance(value, (bool, np.bool_)):
@@ -125,10 +135,25 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
         )
     if labels.dtype.kind == "O":
         _refuse_without_order(labels)
+    _refuse_proportions(labels, ordered)
     recurring = labels.dtype.kind == "f" and 2 * len(np.unique(labels)) <= len(labels)
     if not (ordered and recurring):
         check_classification_targets(labels)
     return labels
+
+
+def _refuse_proportions(labels: np.ndarray, ordered: bool) -> None:
+    """Raise for shares of successes, which are no classes."""
+    if ordered or labels.dtype.kind != "f" or len(labels) == 0:
+        return
+    if labels.min() >= 0.0 and labels.max() <= 1.0 and (labels % 1.0).any():
+        row = int(np.argmax(labels % 1.0 > 0.0))
+        raise ValueError(
+            f"Unknown label type: y is the share {labels[row]:.4g} in row {row}, not a class. For "
+            "successes out of trials use mixed('cbind(successes, failures) ~ ...', data, "
+            "family='binomial'), or pass two rows, a 1 with sample_weight=successes and a 0 with "
+            "sample_weight=failures."
+        )
 
 
 def _refuse_without_order(labels: np.ndarray) -> None:

@@ -219,6 +219,11 @@ def _terms_of_entry(table: Table, entry: Any) -> list[RandomTerm]:
         return [entry.to_term()]
     if isinstance(entry, RandomTerm):
         return [entry]
+    if isinstance(entry, str) and "~" in entry and entry not in table.names:
+        raise ValueError(
+            f"random_effects={shortened(entry)} is a formula: pass its right-hand side as "
+            "formula=, or use skmixed.mixed(formula, data)."
+        )
     if isinstance(entry, str) and "|" in entry and entry not in table.names:
         return list(parse_random_terms(entry))
     if isinstance(entry, str) or (hasattr(entry, "__index__") and not isinstance(entry, bool)):

@@ -79,7 +79,8 @@ class Expander:
                 node.position,
                 "random effects are bar terms and nothing else",
                 "Write for example (1 | g) or (1 | a) + (x | b); a plain grouping column is given "
-                "by its name, fixed effects are the other columns.",
+                "by its name, fixed effects are the other columns. A whole right-hand side goes "
+                "into formula=.",
             )
         return self._random(part.bars)
 

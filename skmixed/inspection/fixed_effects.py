@@ -56,19 +56,11 @@ def fixed_effects_table(
     df = np.full(len(estimates), np.inf)
     if uncertainty is not None:
         df = uncertainty.degrees_of_freedom(from_centre(model.design_encoder_, model.fit_result_))
-    half = _quantile(0.5 + 0.5 * level, df) * std_error
-    columns = {
-        "estimate": estimates,
-        "std_error": std_error,
-        "lower": estimates - half,
-        "upper": estimates + half,
-    }
-    if test is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = np.where(std_error > 0.0, estimates / std_error, np.nan)
-        if test == "t":
-            columns["df"] = df
-        columns |= {"statistic": statistic, "p_value": 2.0 * _lower_tail(-np.abs(statistic), df)}
+    columns = interval_and_test(estimates, std_error, df, level)
+    if test is None:
+        columns = {name: columns[name] for name in ("estimate", "std_error", "lower", "upper")}
+    elif test == "z":
+        del columns["df"]
     table = pd.DataFrame(columns, index=names[len(names) - len(estimates) :])
     result = model.fit_result_
     table = _with_notes(
@@ -84,6 +76,32 @@ def fixed_effects_table(
             table[ends] = np.exp(table[ends])
         table.attrs["exponentiated"] = True
     return table
+
+
+def interval_and_test(
+    estimates: np.ndarray, std_error: np.ndarray, df: np.ndarray, level: float
+) -> dict[str, np.ndarray]:
+    """Columns estimate, std_error, lower, upper, df, statistic, p_value, each (k,).
+
+    Parameters
+    ----------
+    estimates, std_error, df : ndarray (k,)
+        Infinite degrees of freedom: the normal distribution.
+    level : float
+        Probability of the intervals.
+    """
+    half = _quantile(0.5 + 0.5 * level, df) * std_error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(std_error > 0.0, estimates / std_error, np.nan)
+    return {
+        "estimate": estimates,
+        "std_error": std_error,
+        "lower": estimates - half,
+        "upper": estimates + half,
+        "df": df,
+        "statistic": statistic,
+        "p_value": 2.0 * _lower_tail(-np.abs(statistic), df),
+    }
 
 
 def _with_notes(table: pd.DataFrame, notes: dict[str, str]) -> pd.DataFrame:

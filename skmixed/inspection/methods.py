@@ -13,7 +13,9 @@ from skmixed.inference.satterthwaite import VarianceUncertainty
 from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.diagnosis import Diagnosis
 from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, refuse_t_test
+from skmixed.inspection.linear_functions import contrast_table
 from skmixed.inspection.summary import Summary, summarise
+from skmixed.inspection.tables import effects_in_rows
 from skmixed.validation import check_choice, check_level
 
 
@@ -21,6 +23,8 @@ class InspectionMixin(ABC):
     """`summary` and `diagnose`, of an estimator that can examine its training data."""
 
     coef_cov_: np.ndarray
+    random_effects_: dict[str, pd.DataFrame]
+    random_effects_std_: dict[str, pd.DataFrame]
 
     @abstractmethod
     def _diagnose(
@@ -175,6 +179,85 @@ class InspectionMixin(ABC):
             Columns lower and upper.
         """
         return self.coef_table(None, level)[["lower", "upper"]]
+
+    def contrast(
+        self,
+        L: Any,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        test: str = "auto",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Estimate and test linear functions of the coefficients.
+
+        Parameters
+        ----------
+        L : mapping, DataFrame or array-like of shape (k, n_coefficients)
+            Weights by name, ``{"Intercept": 1, "Days": 9}``, a mapping of such mappings, or
+            numbers in the order of the intercept and `coef_`.
+        X, y, sample_weight : array-like, default=None
+            The data of the fit, for ``test="t"`` where the model did not keep them.
+        test : {"auto", "t", "z"}, default="auto"
+            "t": Satterthwaite's degrees of freedom. "auto": "t" where it is defined and the
+            data are at hand, else "z".
+        level : float, default=0.95
+            Probability of the intervals.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns estimate, std_error, lower, upper, df, statistic, p_value, a row per
+            function.
+
+        Examples
+        --------
+        >>> from skmixed import mixed
+        >>> from skmixed.datasets import load_sleepstudy
+        >>> model = mixed("reaction ~ days + (days | subject)", load_sleepstudy().frame)
+        >>> table = model.contrast({"day 9": {"Intercept": 1, "days": 9}})
+        >>> round(float(table.loc["day 9", "estimate"]), 2)
+        345.61
+        """
+        check_is_fitted(self)
+        check_level(level)
+        check_choice("test", test, ("auto", *TESTS))
+        if test == "auto":
+            test = "t" if self._has_t_test(X) else "z"
+        uncertainty = None
+        if test == "t":
+            refuse_t_test(self)
+            uncertainty = self._variance_uncertainty(X, y, sample_weight)
+        return contrast_table(self, L, level, uncertainty)
+
+    def _has_t_test(self, X: Any) -> bool:
+        """Whether Satterthwaite's degrees of freedom are defined and the data are at hand."""
+        if X is None and getattr(self, "_kept", None) is None:
+            return False
+        try:
+            refuse_t_test(self)
+        except ValueError:
+            return False
+        return True
+
+    def effects_table(self, level: float = 0.95) -> pd.DataFrame:
+        """All random effects in one long table.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Probability of the intervals.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns group, level, term, estimate, std, lower and upper; a row per level and
+            term. Levels of an interaction are tuples.
+        """
+        check_is_fitted(self)
+        check_level(level)
+        return effects_in_rows(self.random_effects_, self.random_effects_std_, level)
 
     def cov_params(self) -> pd.DataFrame:
         """`coef_cov_` with names, the intercept first.

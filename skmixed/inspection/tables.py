@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from skmixed.inference.result import FactorResult
 
@@ -14,6 +15,25 @@ from skmixed.inference.result import FactorResult
 def effects_frame(labels: pd.Index, terms: Sequence[str], values: np.ndarray) -> pd.DataFrame:
     """Levels x terms; the index carries the labels as the user wrote them."""
     return pd.DataFrame(values, index=labels, columns=list(terms))
+
+
+def effects_in_rows(
+    means: Mapping[str, pd.DataFrame], stds: Mapping[str, pd.DataFrame], level: float
+) -> pd.DataFrame:
+    """Random effects of all groups, a row per level and term, with normal intervals."""
+    half = float(ndtri(0.5 + 0.5 * level))
+    parts = []
+    for group, frame in means.items():
+        labels = frame.index.to_flat_index()
+        for term in frame.columns:
+            estimate, std = frame[term].to_numpy(), stds[group][term].to_numpy()
+            columns = {
+                "group": group, "level": labels, "term": term, "estimate": estimate, "std": std,
+                "lower": estimate - half * std, "upper": estimate + half * std,
+            }  # fmt: skip
+            parts.append(pd.DataFrame(columns))
+    names = ["group", "level", "term", "estimate", "std", "lower", "upper"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
 
 
 def covariance_frame(terms: Sequence[str], covariance: np.ndarray) -> pd.DataFrame:

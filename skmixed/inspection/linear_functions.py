@@ -1,0 +1,78 @@
+"""Linear functions of the coefficients: estimates, standard errors and tests by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmixed.inference.satterthwaite import VarianceUncertainty
+from skmixed.inspection.attributes import from_centre
+from skmixed.inspection.fixed_effects import interval_and_test
+
+
+def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
+    """Weights of the coefficients, a row per function.
+
+    Parameters
+    ----------
+    L : mapping, DataFrame, or array-like of shape (n_coefficients,) or (k, n_coefficients)
+        Weights by name (the others are 0), a frame with names as columns, or numbers in the
+        order of `names`. A mapping of mappings has labelled rows.
+    names : sequence of str
+        Coefficients, the intercept first.
+
+    Raises
+    ------
+    ValueError
+        When a name is no coefficient, or the number of columns is another one.
+    """
+    if isinstance(L, pd.Series):
+        L = L.to_dict()
+    if isinstance(L, Mapping):
+        rows = L if all(isinstance(row, Mapping) for row in L.values()) else {"contrast": L}
+        L = pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
+    if isinstance(L, pd.DataFrame):
+        unknown = [name for name in L.columns if name not in names]
+        if unknown:
+            known = ", ".join(map(repr, names))
+            raise ValueError(f"contrast names {unknown[0]!r}, which is none of {known}.")
+        return L.reindex(columns=list(names), fill_value=0.0).astype(float)
+    matrix = np.atleast_2d(np.asarray(L, dtype=float))
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):
+        raise ValueError(
+            f"contrast needs {len(names)} numbers per row, one per coefficient "
+            f"({', '.join(map(repr, names))}), and has the shape {np.shape(L)}."
+        )
+    return pd.DataFrame(matrix, columns=list(names))
+
+
+def contrast_table(
+    model: Any, L: Any, level: float, uncertainty: VarianceUncertainty | None
+) -> pd.DataFrame:
+    """Estimates and tests of linear functions of the coefficients, a row each.
+
+    Parameters
+    ----------
+    model : estimator
+    L : object
+        See `as_matrix`.
+    level : float
+        Probability of the intervals.
+    uncertainty : VarianceUncertainty or None
+        For Satterthwaite's degrees of freedom.
+    """
+    coefficients = model.params
+    weights = as_matrix(L, coefficients.index.tolist())
+    matrix = weights.to_numpy()
+    estimates = matrix @ coefficients.to_numpy()
+    variances = np.einsum("kp,pq,kq->k", matrix, model.coef_cov_, matrix)
+    df = np.full(len(matrix), np.inf)
+    if uncertainty is not None:
+        df = uncertainty.degrees_of_freedom(
+            matrix @ from_centre(model.design_encoder_, model.fit_result_)
+        )
+    columns = interval_and_test(estimates, np.sqrt(np.maximum(variances, 0.0)), df, level)
+    return pd.DataFrame(columns, index=weights.index)
