@@ -32,8 +32,9 @@ def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
     if isinstance(L, pd.Series):
         L = L.to_dict()
     if isinstance(L, Mapping):
-        rows = L if all(isinstance(row, Mapping) for row in L.values()) else {"contrast": L}
-        L = pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
+        nested = all(isinstance(row, Mapping) for row in L.values())
+        rows: dict[str, Any] = dict(L) if nested else {"contrast": L}
+        L = pd.DataFrame(list(rows.values()), index=list(rows)).fillna(0.0)
     if isinstance(L, pd.DataFrame):
         unknown = [name for name in L.columns if name not in names]
         if unknown:
