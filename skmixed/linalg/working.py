@@ -234,7 +234,7 @@ class WorkingRows:
         def add(first: int, last: int) -> None:
             rows = slice(first, last)
             for f, codes in enumerate(self.codes):
-                basis = self._basis(f, rows)
+                basis = self.basis(f, rows)
                 add_level_variances(codes[rows], basis, loadings.own[f], priors[f], out[rows])
             add_squared_norms(self._loaded(rows, loadings.fixed, loadings.levels), out[rows])
 
@@ -260,6 +260,24 @@ class WorkingRows:
         self._run_chunks(fill)
         return out
 
+    def loaded(self, fixed: np.ndarray, levels: Sequence[np.ndarray]) -> np.ndarray:
+        """Linear predictors (n, J) of J vectors of all coefficients.
+
+        Parameters
+        ----------
+        fixed : ndarray (p, J)
+        levels : sequence of ndarray (L, Q, J)
+            Effects of every factor.
+        """
+        out = np.empty((self.n_rows, fixed.shape[1]))
+
+        def fill(first: int, last: int) -> None:
+            rows = slice(first, last)
+            out[rows] = self._loaded(rows, fixed, levels)
+
+        self._run_chunks(fill)
+        return out
+
     def _loaded(
         self, rows: slice, fixed: np.ndarray, levels: Sequence[np.ndarray | None]
     ) -> np.ndarray:
@@ -267,10 +285,11 @@ class WorkingRows:
         out = self.fixed[rows] @ fixed
         for f, columns in enumerate(levels):
             if columns is not None:
-                add_coupled(self.codes[f][rows], self._basis(f, rows), columns, out)
+                add_coupled(self.codes[f][rows], self.basis(f, rows), columns, out)
         return out
 
-    def _basis(self, f: int, rows: slice) -> np.ndarray:
+    def basis(self, f: int, rows: slice = slice(None)) -> np.ndarray:
+        """What the effects of a factor are multiplied with, a column of ones for an intercept."""
         basis = self.bases[f]
         return np.ones((len(self.codes[f][rows]), 1)) if basis is None else basis[rows]
 
