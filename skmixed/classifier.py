@@ -127,8 +127,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         What each entry of `coef_` multiplies.
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
         Covariance of the intercept and the coefficients, the intercept first:
-        posterior for "reml", sampling for "ml". Without the row and column of the
-        intercept when there is none, and for classes in an order.
+        posterior for "reml", sampling for "ml", knowing that variances and thresholds
+        are estimates too (see the user guide, "Standard errors"). Without the row and
+        column of the intercept when there is none, and for classes in an order.
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.
@@ -312,7 +313,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         design, positions = self._design(X, include, with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions)
+        variance = predict_variance(result, design, positions, further=False)
         return result.likelihood.probabilities(mean, variance, result.parameters)
 
     def predict(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:

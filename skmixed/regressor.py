@@ -142,7 +142,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
         Covariance of the intercept and the coefficients, the intercept first
         (without its row and column when there is none): posterior for "reml",
-        sampling for "ml".
+        sampling for "ml". For families other than normal it knows that variances and
+        dispersions are estimates too; see the user guide, "Standard errors".
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.
@@ -386,7 +387,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         return_std : bool, default=False
             Whether to return the standard deviation of a new observation: noise, or
             the spread of the counts or amounts at their mean; posterior variance of the
-            effects; and for unseen levels their prior variance.
+            effects; uncertainty of what the posterior holds fixed, coefficients with
+            ``method="ml"``; and for unseen levels their prior variance.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out of the mean
             and the standard deviation alike.
@@ -395,8 +397,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         -------
         mean : ndarray of shape (n_samples,)
             Posterior predictive mean of the response. For counts and amounts that is
-            E[exp(eta)], which is above exp(E[eta]); for unseen levels eta has the
-            variance of the prior as well.
+            E[exp(eta)] over the posterior, which is above exp(E[eta]); for unseen levels
+            eta has the variance of the prior as well.
         std : ndarray of shape (n_samples,)
             Only with ``return_std=True``.
 
@@ -414,12 +416,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         mean = predict_mean(self.fit_result_, design, positions)
         if self.family == "gaussian" and not return_std:
             return mean
-        mean, std = self.fit_result_.likelihood.predictive_moments(
-            mean,
-            predict_variance(self.fit_result_, design, positions),
-            self._own_parameters(design),
-        )
-        return (mean, std) if return_std else mean
+        result, own = self.fit_result_, self._own_parameters(design)
+        moments = result.likelihood.predictive_moments
+        variance = predict_variance(result, design, positions, further=False)
+        expected, _ = moments(mean, variance, own)
+        if not return_std:
+            return expected
+        variance = predict_variance(result, design, positions, further=True)
+        return expected, moments(mean, variance, own)[1]
 
     def predict_interval(self, X: Any, level: float = 0.95) -> np.ndarray:
         """Predict a central interval for a new observation of every row.
@@ -448,7 +452,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         design, positions = self._design(X, "all", with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions)
+        variance = predict_variance(result, design, positions, further=True)
         tail = 0.5 * (1.0 - level)
         ends = [
             mixture_quantiles(result.likelihood, share, mean, variance, result.parameters)

@@ -58,8 +58,8 @@ _MEAN_STEP = 1e-5
 _VARIANCE_STEP = 1e-4
 """Relative change of a row's variance that tells one."""
 
-_TOLERANCE = 1e-5
-"""Change of E, over the curvature that it belongs to, that is small enough."""
+_TOLERANCE = 5e-4
+"""Change of E by a further power, over the curvature that it belongs to, that is small enough."""
 
 _MOST_POWERS = 6
 """Powers of R L."""
@@ -67,11 +67,15 @@ _MOST_POWERS = 6
 _DEPENDENT = 1e-9
 """Eigenvalue of a scaled basis below which a direction adds nothing."""
 
-_MOST_NUMBERS = 20_000_000
+_MOST_NUMBERS = 5_000_000
 """Rows times parameters from which on row variances are held: memory, and time."""
 
 _MOST_SECONDS = 0.15
-"""Estimated time of solutions by differences from which on row variances are held."""
+"""Estimated time of solutions by differences, beyond some passes over the rows, from which on
+row variances are held."""
+
+_PASSES = 3
+"""Such passes, of the many that a fit takes."""
 
 
 def uncertainty_at(
@@ -155,7 +159,7 @@ class _Implicit:
         for entries in objective.parameters.entries_by_factor:
             used = np.unique(entries.columns[theta[entries.positions] != 0.0])
             free[entries.positions] = np.isin(entries.columns, used)
-        self.entries = np.flatnonzero(free)
+        self.entries: list[int] = np.flatnonzero(free).tolist()
         self.with_effects = point.system.fixed_with_effects()
         self.p = len(self.with_effects)
 
@@ -164,88 +168,94 @@ class _Implicit:
         closed = is_level_by_level(self.objective, self.point)
         n = self.objective.responses.rows.n_rows
         n_causes = len(self.entries) + self.n_own + self.p
-        if n * n_causes > _MOST_NUMBERS or not (closed or self._seconds() < _MOST_SECONDS):
+        if n * n_causes > _MOST_NUMBERS or not (closed or self._is_quick()):
             return self._held()
         response = (LevelResponse if closed else PosteriorResponse)(self.objective, self.point)
         return self._followed(response)
 
-    def _seconds(self) -> float:
-        """Rough time of all solutions by differences."""
+    def _is_quick(self) -> bool:
+        """Whether solutions by differences take little time, or little of that of the fit."""
         rows, system = self.objective.responses.rows, self.point.system
         if not isinstance(system, DirectSystem):
-            return np.inf
+            return False
         n_causes = len(self.entries) + self.n_own
         n_solutions = 2 * n_causes + (0 if self.objective.integrate_fixed else self.p)
-        tail = system.cross.n_tail + self.p
-        one = 1e-7 * rows.n_rows * (1 + len(rows.codes)) + 2e-10 * tail**3
-        return n_solutions * one
+        over_rows = 1e-7 * rows.n_rows * (1 + len(rows.codes))
+        seconds = n_solutions * (over_rows + 2e-10 * (system.cross.n_tail + self.p) ** 3)
+        return seconds < _MOST_SECONDS + _PASSES * over_rows
 
     # Row variances follow ----------------------------------------------------------------
 
     def _followed(self, response: PosteriorResponse) -> _Curvatures:
+        p, integrated = self.p, self.objective.integrate_fixed
+        tilted = self._tilted()
+        causes, held = self._weights_held(response)
+        begin = 0 if integrated else p
+        followed = causes.rows if integrated else np.concatenate([tilted, causes.rows], axis=2)
+        sizes = np.abs(np.diagonal(held))[p - begin :]
+        powers = self._powers(response, followed, sizes)
+        missing = powers.missing
+        by_parameters = held[:, p:].copy()
+        by_parameters[p - begin :] += missing[:, begin:]
+        given = self.with_effects[:, :p]
+        if integrated:
+            by_parameters[:p] += self._missing(powers, self._bend(tilted), followed)
+        else:
+            given = given + 0.5 * (missing[:p, :p] + missing[:p, :p].T)
+        moves = causes.means + powers.means[:, begin:]
+        moves[:p] = by_parameters[:p]
+        curvature = -0.5 * (by_parameters[p:] + by_parameters[p:].T)
+        return _Curvatures(given, self.with_effects, curvature, moves)
+
+    def _weights_held(self, response: PosteriorResponse) -> tuple[Answer, np.ndarray]:
+        """Answers to phi while weights stay, and second derivatives by (lambda, phi)."""
+        p, n_entries = self.p, len(self.entries)
         own_changes, own_hessian = self._own()
         by_entry = [response.to_entry(j) for j in self.entries]
-        nothing = response.to_rows(own_changes[:, :, :0])
-        answers = Answer.join(
-            [nothing, *(answer for answer, _ in by_entry), response.to_rows(own_changes)]
-        )
-        tilted = self._tilted()
-        k, p = answers.rows.shape[2], self.p
-        n_entries = len(self.entries)
-
-        # 1. Weights held.
-        hessian = np.zeros((p + k, p + k))
-        hessian[:p, :p] = self.with_effects[:, :p]
-        hessian[:p, p:] = answers.means[:p]
-        own = _inner(answers.rows, own_changes)
-        hessian[p:, p + n_entries :] = own
-        hessian[p + n_entries :, p:] = own.T
-        hessian[p + n_entries :, p + n_entries :] += own_hessian
+        causes = Answer.join([*(answer for answer, _ in by_entry), response.to_rows(own_changes)])
+        k = causes.rows.shape[2]
+        by_parameters = np.zeros((k, k))
         for j, (_, gradient) in enumerate(by_entry):
-            hessian[p + j, p : p + n_entries] = -0.5 * gradient[self.entries]
-        hessian = 0.5 * (hessian + hessian.T)
-        hessian[:p, p:] = answers.means[:p]
-        hessian[p:, :p] = answers.means[:p].T
+            by_parameters[j, :n_entries] = -0.5 * gradient[self.entries]
+        across = self._inner(causes.rows, own_changes)
+        by_parameters[:, n_entries:] = across
+        by_parameters[n_entries:, :n_entries] = across[:n_entries].T
+        by_parameters[n_entries:, n_entries:] += own_hessian
+        held = np.zeros((p + k, p + k))
+        held[:p, :p] = self.with_effects[:, :p]
+        held[:p, p:] = causes.means[:p]
+        held[p:, :p] = causes.means[:p].T
+        held[p:, p:] = 0.5 * (by_parameters + by_parameters.T)
+        return causes, held
 
-        # 2. Weights follow.
-        causes = answers.rows
-        if not self.objective.integrate_fixed:
-            causes = np.concatenate([tilted, causes], axis=2)
-        rows, means = self._follow(response, causes, np.abs(np.diagonal(hessian)))
-        everything = np.concatenate([tilted, answers.rows], axis=2)
-        correction = _inner(everything, self._bend(rows))
-        begin = p if not self.objective.integrate_fixed else 0
-        hessian[:, p:] += correction[:, begin:]
-        given = self.with_effects[:, :p]
-        if begin:
-            extra = correction[:p, :p]
-            given = given + 0.5 * (extra + extra.T)
-        moves = answers.means + means[:, begin:]
-        moves[:p] = hessian[:p, p:]
-        own_block = -hessian[p:, p:]
-        return _Curvatures(given, self.with_effects, 0.5 * (own_block + own_block.T), moves)
-
-    def _follow(
+    def _powers(
         self, response: PosteriorResponse, causes: np.ndarray, sizes: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Answers to causes when weights follow, and what that adds to the means."""
-        sizes = sizes[len(sizes) - causes.shape[2] :]
-        first = self._bend(causes)
-        basis, image = first, response.to_rows(first)
-        correction = _inner(causes, first)
-        for power in range(_MOST_POWERS):
-            products = _inner(basis, image.rows)
-            inside = products - _inner(image.rows, self._bend(image.rows))
-            shares = _solve(products, inside, _inner(image.rows, first))
-            rows = causes + _combine(image.rows, shares)
-            before, correction = correction, _inner(first, rows)
-            change = np.abs(correction - before) / np.sqrt(np.outer(sizes, sizes) + 1e-300)
-            if change.max(initial=0.0) < _TOLERANCE or power == _MOST_POWERS - 1:
-                break
-            newest = self._bend(image.rows[:, :, -causes.shape[2] :])
-            basis = np.concatenate([basis, newest], axis=2)
-            image = Answer.join([image, response.to_rows(newest)])
-        return rows, image.means @ shares
+    ) -> _Powers:
+        """As many powers of R L times causes as E needs, whose curvatures are `sizes`."""
+        first = newest = self._bend(causes)
+        images: list[Answer] = []
+        moments: list[np.ndarray] = []
+        missing = start = self._inner(causes, first)
+        scale = np.sqrt(np.outer(sizes, sizes)) + 1e-300
+        while True:
+            images.append(response.to_rows(newest))
+            bent = self._bend(images[-1].rows)
+            moments += [self._inner(newest, images[-1].rows), self._inner(images[-1].rows, bent)]
+            shares = _galerkin(moments)
+            # `first` is the adjoint of what the moments begin with
+            before, missing = missing, start + _sum_of_products(moments, shares)
+            change = float((np.abs(missing - before) / scale).max(initial=0.0))
+            # NaN ends it too
+            if not change > _TOLERANCE or len(images) == _MOST_POWERS:
+                return _Powers(images, shares, missing)
+            newest = bent
+
+    def _missing(self, powers: _Powers, left: np.ndarray, causes: np.ndarray) -> np.ndarray:
+        """E for other causes on the left, of which `left` is L times, and U the `causes`."""
+        out = self._inner(left, causes)
+        for image, shares in zip(powers.images, powers.shares, strict=True):
+            out += self._inner(left, image.rows) @ shares
+        return out
 
     def _tilted(self) -> np.ndarray:
         """Answers of rows to a tilt of beta at held weights, (2, n, p)."""
@@ -258,8 +268,24 @@ class _Implicit:
     def _bend(self, answers: np.ndarray) -> np.ndarray:
         """L times changes of means and variances of the rows."""
         skew, bent = self._third_and_fourth
-        mean, variance = answers
-        return np.stack([skew * variance, skew * mean + bent * variance])
+        out = np.empty(answers.shape)
+
+        def fill(rows: slice) -> None:
+            mean, variance = answers[:, rows]
+            np.multiply(skew[rows], variance, out=out[0, rows])
+            np.multiply(bent[rows], variance, out=out[1, rows])
+            out[1, rows] += skew[rows] * mean
+
+        self.objective.responses.rows.for_chunks(fill)
+        return out
+
+    def _inner(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Inner products of columns over means and variances of all rows."""
+
+        def products(rows: slice) -> np.ndarray:
+            return left[0, rows].T @ right[0, rows] + left[1, rows].T @ right[1, rows]
+
+        return np.sum(self.objective.responses.rows.by_chunks(products), axis=0)
 
     @cached_property
     def _third_and_fourth(self) -> tuple[np.ndarray, np.ndarray]:
@@ -358,6 +384,31 @@ class _Implicit:
 
 
 @dataclass(frozen=True)
+class _Powers:
+    """(I - R L)^-1 U in the span of powers.
+
+    Attributes
+    ----------
+    images : list of Answer
+        R (L R)^i L U.
+    shares : ndarray (powers, m, m)
+        Of the images in (I - R L)^-1 U - U.
+    missing : ndarray (m, m)
+        E.
+    """
+
+    images: list[Answer]
+    shares: np.ndarray
+    missing: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """What following weights add to the answers of the means."""
+        pairs = zip(self.images, self.shares, strict=True)
+        return np.sum([image.means @ shares for image, shares in pairs], axis=0)
+
+
+@dataclass(frozen=True)
 class _MeanResponse:
     """Changes of posterior means, of means of rows, and of the gradient by the entries of T."""
 
@@ -366,20 +417,24 @@ class _MeanResponse:
     gradient: np.ndarray
 
 
-def _inner(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Inner products of columns over means and variances of all rows."""
-    return left[0].T @ right[0] + left[1].T @ right[1]
+def _sum_of_products(moments: list[np.ndarray], shares: np.ndarray) -> np.ndarray:
+    return np.sum([moment @ share for moment, share in zip(moments, shares, strict=False)], axis=0)
 
 
-def _combine(columns: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    return np.stack([columns[0] @ shares, columns[1] @ shares])
+def _galerkin(moments: list[np.ndarray]) -> np.ndarray:
+    """Shares of the powers in (I - L R)^-1 L U, (powers, m, m).
 
-
-def _solve(products: np.ndarray, inside: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solutions of inside @ shares = right, in directions that are not dependent."""
+    With Y = L U and the moments M_k = Y' R (L R)^k Y, the basis (L R)^i Y has the products
+    M_{i+j} in the metric R, and M_{i+j+1} with L R between.
+    """
+    n, m = len(moments) // 2, len(moments[0])
+    symmetric = [0.5 * (moment + moment.T) for moment in moments]
+    products = np.block([[symmetric[i + j] for j in range(n)] for i in range(n)])
+    inside = products - np.block([[symmetric[i + j + 1] for j in range(n)] for i in range(n)])
     diagonal = np.maximum(np.diagonal(products), 0.0)
     scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
-    values, vectors = np.linalg.eigh(0.5 * (inside + inside.T) * np.outer(scale, scale))
+    values, vectors = np.linalg.eigh(inside * np.outer(scale, scale))
     used = values > _DEPENDENT * values.max(initial=0.0)
     basis = scale[:, None] * vectors[:, used]
-    return basis @ ((basis.T @ right) / values[used][:, None])
+    shares = basis @ ((basis.T @ products[:, :m]) / values[used][:, None])
+    return shares.reshape(n, m, m)

@@ -57,19 +57,35 @@ def predict_mean(result: FitResult, design: Design, positions: Collection[int]) 
     return mean
 
 
-def predict_variance(result: FitResult, design: Design, positions: Collection[int]) -> np.ndarray:
-    """Posterior variance of the linear predictor, (n,); unknown levels have their prior's."""
+def predict_variance(
+    result: FitResult, design: Design, positions: Collection[int], *, further: bool
+) -> np.ndarray:
+    """Variance of the linear predictor, (n,); unknown levels have their prior's.
+
+    Parameters
+    ----------
+    result : FitResult
+    design : Design
+    positions : collection of int
+        As for `predict_mean`.
+    further : bool
+        Whether what the posterior holds fixed is uncertain too. Means of responses average
+        over the posterior alone: those of a regression without random effects are then at its
+        maximum likelihood estimates.
+    """
     n = len(design.fixed)
     p = len(result.coefficients)
     coupling = _by_factor(result, result.coupling)
-    further = _further(result)
-    beyond = _by_factor(result, further)
+    columns = _further(result)
+    if not further:
+        columns = columns[:, :0]
+    beyond = _by_factor(result, columns)
     rest = [_uncoupled(result, coupling, position) for position in positions]
     variance = np.zeros(n)
     for begin in range(0, n, _CHUNK):
         rows = slice(begin, begin + _CHUNK)
         centred = design.fixed[rows] - result.center
-        shared, moved = centred @ result.coupling[:p], centred @ further[:p]
+        shared, moved = centred @ result.coupling[:p], centred @ columns[:p]
         for factor, position, own in zip(design.factors, positions, rest, strict=True):
             codes, basis = factor.codes[rows], _basis(factor, rows)
             prior = result.factors[position].covariance

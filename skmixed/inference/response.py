@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skmixed._kernels.response import add_level_forms, add_level_moments, add_level_sums
 from skmixed.inference.sites import LEAST_PRECISION, VariationalPoint
 from skmixed.linalg.direct import DirectSystem
 from skmixed.linalg.system import System
@@ -146,38 +147,23 @@ class LevelResponse(PosteriorResponse):
         cross, covariance = system.cross, system.levels.omega_shrunk
         assert cross.eliminated is not None
         with_fixed = cross.with_dense[:, :, : cross.n_fixed]
-        basis = rows.basis(0)
-        given = np.matmul(covariance, self._sums(basis, by_mean))
+        codes, basis, m = rows.codes[0], rows.basis(0), by_mean.shape[1]
+        sums = np.zeros((*covariance.shape[:2], m))
+        moments = np.zeros((*covariance.shape, m))
+        add_level_sums(codes, basis, by_mean, sums)
+        add_level_moments(codes, basis, by_variance, moments)
+        given = np.matmul(covariance, sums)
         right = right - np.einsum("lqp,lqm->pm", with_fixed, given)
         beta = system.fixed_covariance() @ right
         effects = given - np.matmul(covariance, np.matmul(with_fixed, beta))
-        mean = rows.loaded(beta, [np.ascontiguousarray(effects)])
-        variance = self._variances(basis, covariance, by_variance)
-        means = np.concatenate([beta, effects.reshape(cross.eliminated.size, by_mean.shape[1])])
-        return Answer(np.stack([mean, variance]), means)
-
-    def _variances(
-        self, basis: np.ndarray, covariance: np.ndarray, changes: np.ndarray
-    ) -> np.ndarray:
-        """2 z' S (sum of h z z') S z, (n, m)."""
-        codes, q = self.objective.responses.rows.codes[0], basis.shape[1]
-        inner = np.stack([self._sums(basis, basis[:, [s]] * changes) for s in range(q)], axis=1)
-        outer = np.einsum("lqr,lrsm,lst->lqtm", covariance, inner, covariance, optimize=True)
-        out = np.zeros_like(changes)
-        for r in range(q):
-            for s in range(q):
-                out += (2.0 * basis[:, r] * basis[:, s])[:, None] * outer[codes, r, s]
-        return out
-
-    def _sums(self, basis: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Sums over the rows of every level of basis times values, (L, Q, m)."""
-        codes = self.objective.responses.rows.codes[0]
-        starts = np.flatnonzero(np.diff(codes, prepend=-1))
-        shape = (len(self.point.system.cross.own), basis.shape[1], values.shape[1])
-        out = np.zeros(shape)
-        for r in range(basis.shape[1]):
-            out[codes[starts], r] = np.add.reduceat(basis[:, [r]] * values, starts, axis=0)
-        return out
+        # 2 z' S (sum of h z z') S z
+        forms = 2.0 * np.einsum(
+            "lqr,lrsm,lst->lqtm", covariance, moments, covariance, optimize=True
+        )
+        out = np.zeros(changes.shape)
+        out[0] = rows.loaded(beta, [effects])
+        add_level_forms(codes, basis, forms, out[1])
+        return Answer(out, np.concatenate([beta, effects.reshape(cross.eliminated.size, m)]))
 
 
 def is_level_by_level(objective: VariationalObjective, point: VariationalPoint) -> bool:

@@ -333,7 +333,7 @@ class VariationalObjective:
         expectation does not vanish.
         """
         responses, rows = self.responses, self.responses.rows
-        variances, own = self.split(point.theta)
+        _, own = self.split(point.theta)
         place = self.place(point.system, point.theta)
         squares = self.posterior.row_variance_errors(place, rows)
         if not squares.any():

@@ -297,11 +297,15 @@ class WorkingRows:
         """Results of a function of consecutive rows, in their order; run on threads."""
         out: list[np.ndarray] = [np.empty(0)] * -(-self.n_rows // _CHUNK)
 
-        def work(first: int, last: int) -> None:
-            out[first // _CHUNK] = function(slice(first, last))
+        def work(rows: slice) -> None:
+            out[rows.start // _CHUNK] = function(rows)
 
-        self._run_chunks(work)
+        self.for_chunks(work)
         return out
+
+    def for_chunks(self, function: Callable[[slice], None]) -> None:
+        """Call a function for consecutive rows, on threads."""
+        self._run_chunks(lambda first, last: function(slice(first, last)))
 
     def _run_chunks(self, work: Callable[[int, int], None]) -> None:
         bounds = [*range(0, self.n_rows, _CHUNK), self.n_rows]

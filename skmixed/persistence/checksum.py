@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 
-def checksum_of(state: dict[str, Any]) -> str:
+def checksum_of(state: dict[str, Any], number: int | None = None) -> str:
     """Checksum of parameters, encoder, estimates and sums.
 
     It is the same before and after a way through any format of files, and on any supported
@@ -22,6 +22,8 @@ def checksum_of(state: dict[str, Any]) -> str:
     ----------
     state : dict
         Attributes by name.
+    number : int, optional
+        Format of the state: fields that came later do not count. By default all do.
 
     Returns
     -------
@@ -39,13 +41,13 @@ def checksum_of(state: dict[str, Any]) -> str:
     False
     """
     digest = blake2b(digest_size=16)
-    for piece in _pieces(state):
+    for piece in _pieces(state, np.inf if number is None else number):
         digest.update(len(piece).to_bytes(8, "little"))
         digest.update(piece)
     return digest.hexdigest()
 
 
-def _pieces(value: Any) -> Iterator[bytes | memoryview]:
+def _pieces(value: Any, number: float) -> Iterator[bytes | memoryview]:
     """All that counts, in an order that depends on nothing but the content."""
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
         yield f"{value.dtype.str} {value.shape}".encode()
@@ -55,15 +57,17 @@ def _pieces(value: Any) -> Iterator[bytes | memoryview]:
     elif isinstance(value, dict):
         for key in sorted(value, key=str):
             yield str(key).encode("utf-8", "surrogatepass")
-            yield from _pieces(value[key])
+            yield from _pieces(value[key], number)
     elif isinstance(value, (list, tuple)):
         yield str(len(value)).encode()
         for entry in value:
-            yield from _pieces(entry)
+            yield from _pieces(entry, number)
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
+            if field.metadata.get("since", 0) > number:
+                continue
             yield field.name.encode()
-            yield from _pieces(getattr(value, field.name, None))
+            yield from _pieces(getattr(value, field.name, None), number)
     elif value is None or isinstance(value, str):
         yield str(value).encode("utf-8", "surrogatepass")
     elif isinstance(value, Integral):

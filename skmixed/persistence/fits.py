@@ -86,6 +86,8 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
         require_array(f"{name}: covariances", fitted.covariances, (levels, q, q))
         n_effects += levels * q
     require_array("coupling", result.coupling, (p + n_effects, None))
+    if result.further is not None:
+        require_array("further", result.further, (p + n_effects, None))
 
 
 def check_accumulation(seen: Accumulation) -> None:

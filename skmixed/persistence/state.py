@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 from skmixed.persistence.checksum import checksum_of
 
-FORMAT = 2
+FORMAT = 3
 """Number of the layout of the state; to be raised when an older version could not read it.
 
-Format 1 had no checksum.
+Format 1 had no checksum, and format 2 no `FitResult.further`: fields of dataclasses say in their
+metadata since which format they are stored.
 """
 
 _FORMAT_KEY = "_skmixed_format"
@@ -50,7 +51,7 @@ class PersistentMixin(ABC):
         state = dict(state)
         number, checksum = state.pop(_FORMAT_KEY, None), state.pop(_CHECKSUM_KEY, None)
         _refuse_format(type(self).__name__, number)
-        if number > 1 and checksum != checksum_of(state):
+        if number > 1 and checksum != checksum_of(state, number):
             raise self._damaged("its content does not have its checksum")
         super().__setstate__(state)  # type: ignore[misc]
         try:
