@@ -37,7 +37,7 @@ from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.methods import InspectionMixin
-from skmixed.likelihoods import family_names
+from skmixed.likelihoods import FAMILIES, family_names
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
@@ -55,7 +55,7 @@ from skmixed.validation import (
     check_weight_range,
 )
 
-METHODS = ("reml", "ml")
+METHODS = ("auto", "reml", "ml")
 
 _MODEL_PARAMETERS = (
     "random_effects", "formula", "offset", "precision_weights", "fit_intercept", "family"
@@ -228,7 +228,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     def _options(self, encoder: DesignEncoder, report: Callable[..., bool]) -> FitOptions:
         return FitOptions(
             posterior=POSTERIORS[self.posterior],
-            integrate_fixed=self.method == "reml",
+            integrate_fixed=self._chosen_method() == "reml",
             noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
             max_iter=self.max_iter,
             tol=self.tol,
@@ -240,6 +240,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             report=report,
         )
 
+    def _chosen_method(self) -> str:
+        """The method that is asked for, or that of the family."""
+        return FAMILIES[self.family].default_method if self.method == "auto" else self.method
+
     def _publish(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
             setattr(self, name, value)
@@ -248,7 +252,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
     ) -> dict[str, Any]:
         """All attributes that a fit sets, by name."""
-        return fitted_attributes(encoder, result)
+        return fitted_attributes(encoder, result) | {"method_": self._chosen_method()}
 
     def _check_parameters(self) -> None:
         check_choice("family", self.family, family_names(is_classifier(self)))

@@ -69,10 +69,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
         or nested factors to zero and its standard deviations are too small.
-    method : {"reml", "ml"}, default="reml"
+    method : {"auto", "reml", "ml"}, default="auto"
         Whether the fixed effects have a flat prior and belong to the posterior
-        ("reml") or are a point that maximises the ELBO ("ml"). Thresholds are points
-        with either.
+        ("reml") or are a point that maximises the ELBO ("ml"). "auto" is "ml", as in
+        other programs. Thresholds are points with either.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
     fit_intercept : bool, default=True
@@ -153,6 +153,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Whether the scaled gradient fell below `tol`.
     n_observations_ : float
         Sum of the case weights.
+    method_ : {"reml", "ml"}
+        The method that was used.
     solver_ : str
         The solver that was used.
     n_features_in_ : int
@@ -218,7 +220,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         family: str = "bernoulli",
         link: str = "logit",
         posterior: str = "full",
-        method: str = "reml",
+        method: str = "auto",
         offset: str | int | None = None,
         fit_intercept: bool = True,
         solver: str = "auto",
@@ -297,7 +299,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             Rows to predict.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out, their mean
-            and their variance alike.
+            and their variance alike. "none" leaves the fixed part, averaged over the
+            coefficients where they have a posterior (``method="reml"``), else at them.
 
         Returns
         -------

@@ -84,9 +84,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
         or nested factors to zero and its standard deviations are too small.
-    method : {"reml", "ml"}, default="reml"
+    method : {"auto", "reml", "ml"}, default="auto"
         Whether the fixed effects are integrated out under a flat prior ("reml")
-        or are a point that maximises the ELBO ("ml").
+        or are a point that maximises the ELBO ("ml"). "auto" is "reml" for normal
+        responses and "ml" for counts and amounts, as in other programs; `method_`
+        tells.
     noise_scale : float or None, default=None
         Standard deviation of the noise. None: estimated. Normal responses only.
     offset : str, int or None, default=None
@@ -170,6 +172,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Newton steps taken; 1 where none was needed.
     converged_ : bool
         Whether the scaled gradient fell below `tol`.
+    method_ : {"reml", "ml"}
+        The method that was used.
     solver_ : str
         The solver that was used.
     n_features_in_ : int
@@ -226,7 +230,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         formula: str | None = None,
         family: str = "gaussian",
         posterior: str = "full",
-        method: str = "reml",
+        method: str = "auto",
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
@@ -391,7 +395,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             ``method="ml"``; and for unseen levels their prior variance.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out of the mean
-            and the standard deviation alike.
+            and the standard deviation alike. "none" leaves the fixed part, for counts
+            and amounts averaged over the coefficients where they have a posterior
+            (``method="reml"``), else at them.
 
         Returns
         -------

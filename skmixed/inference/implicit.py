@@ -67,6 +67,10 @@ _MOST_POWERS = 6
 _DEPENDENT = 1e-9
 """Eigenvalue of a scaled basis below which a direction adds nothing."""
 
+_LEAST_INFORMATION = 1e-4
+"""Curvature by an own parameter, a logarithm, below which it is on its way to zero or infinity:
+coefficients move with it as little as the bound does."""
+
 _MOST_NUMBERS = 5_000_000
 """Rows times parameters from which on row variances are held: memory, and time."""
 
@@ -101,8 +105,12 @@ def uncertainty_at(
             curvatures = None
     if curvatures is None or not curvatures.is_finite:
         return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
-    of_parameters = inverse_of_rising(curvatures.parameters)
-    moved = curvatures.moves @ root_of(of_parameters)
+    curvature = curvatures.parameters
+    known = np.ones(len(curvature), bool)
+    n_entries = len(curvature) - len(objective.split(point.theta)[1])
+    known[n_entries:] = np.diagonal(curvature)[n_entries:] > _LEAST_INFORMATION
+    of_parameters = inverse_of_rising(curvature[np.ix_(known, known)])
+    moved = curvatures.moves[:, known] @ root_of(of_parameters)
     given, further = posterior_fixed, [moved]
     if not objective.integrate_fixed:
         given = curvatures.given

@@ -127,7 +127,7 @@ def _facts(model: Any) -> dict[str, str]:
     aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
     bound = " (of the bound)" if criteria.is_bound else ""
     return facts | {
-        "Method": f"{model.method}, posterior {model.posterior}",
+        "Method": f"{model.method_}, posterior {model.posterior}",
         "ELBO": f"{model.elbo_:.4f}{aside}{_what_the_elbo_is(criteria)}",
         "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
         "BIC": f"{criteria.bic:.4f}{bound}",

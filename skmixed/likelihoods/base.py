@@ -61,6 +61,9 @@ class Likelihood(Protocol):
     is_classifier: ClassVar[bool]
     """Whether responses are numbers of classes, 0 to K - 1."""
 
+    default_method: ClassVar[str]
+    """What the estimators' ``method="auto"`` is: "reml" or "ml"."""
+
     def refuse_targets(self, y: np.ndarray) -> None:
         """Raise ValueError for responses outside the distribution's support."""
         ...

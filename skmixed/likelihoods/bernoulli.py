@@ -31,6 +31,7 @@ class Bernoulli:
     name: ClassVar[str] = "bernoulli"
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
+    default_method: ClassVar[str] = "ml"
 
     link: str = "logit"
 

@@ -33,6 +33,7 @@ class Gamma:
     name: ClassVar[str] = "gamma"
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = False
 
     link: str = "log"

@@ -19,6 +19,7 @@ class Gaussian:
     name: ClassVar[str] = "gaussian"
     links: ClassVar[tuple[str, ...]] = ("identity",)
     is_classifier: ClassVar[bool] = False
+    default_method: ClassVar[str] = "reml"
     is_discrete: ClassVar[bool] = False
 
     @staticmethod

@@ -36,6 +36,7 @@ class NegativeBinomial:
     name: ClassVar[str] = "negative_binomial"
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"

@@ -34,6 +34,7 @@ class Ordinal:
     name: ClassVar[str] = "ordinal"
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
+    default_method: ClassVar[str] = "ml"
 
     link: str = "logit"
     n_classes: int | None = None

@@ -32,6 +32,7 @@ class Poisson:
     name: ClassVar[str] = "poisson"
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
+    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"

@@ -38,6 +38,8 @@ class PersistentFitMixin(PersistentMixin):
             check_fit(encoder, result)
             attributes = self._attributes(encoder, result, state.get("classes_"))
             state.update({name: attributes[name] for name in self._derived})
+            # fits that were stored before "auto" say by their parameter what they are
+            state.setdefault("method_", attributes["method_"])
 
     @abstractmethod
     def _attributes(
