@@ -37,6 +37,7 @@ def simulate(family, n=300):
     return frame.assign(y=draws.get(family, counts)())
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("family", FAMILIES)
 def test_default_of_every_family(family):
     frame = simulate(family)

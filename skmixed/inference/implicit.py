@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skmixed.inference.galerkin import Powers, galerkin, sum_of_products
 from skmixed.inference.response import (
     Answer,
     LevelResponse,
@@ -63,9 +64,6 @@ _TOLERANCE = 5e-4
 
 _MOST_POWERS = 6
 """Powers of R L."""
-
-_DEPENDENT = 1e-9
-"""Eigenvalue of a scaled basis below which a direction adds nothing."""
 
 _LEAST_INFORMATION = 1e-4
 """Curvature by an own parameter, a logarithm, below which it is on its way to zero or infinity:
@@ -236,9 +234,7 @@ class _Implicit:
         held[p:, p:] = 0.5 * (by_parameters + by_parameters.T)
         return causes, held
 
-    def _powers(
-        self, response: PosteriorResponse, causes: np.ndarray, sizes: np.ndarray
-    ) -> _Powers:
+    def _powers(self, response: PosteriorResponse, causes: np.ndarray, sizes: np.ndarray) -> Powers:
         """As many powers of R L times causes as E needs, whose curvatures are `sizes`."""
         first = newest = self._bend(causes)
         images: list[Answer] = []
@@ -249,16 +245,16 @@ class _Implicit:
             images.append(response.to_rows(newest))
             bent = self._bend(images[-1].rows)
             moments += [self._inner(newest, images[-1].rows), self._inner(images[-1].rows, bent)]
-            shares = _galerkin(moments)
+            shares = galerkin(moments)
             # `first` is the adjoint of what the moments begin with
-            before, missing = missing, start + _sum_of_products(moments, shares)
+            before, missing = missing, start + sum_of_products(moments, shares)
             change = float((np.abs(missing - before) / scale).max(initial=0.0))
             # NaN ends it too
             if not change > _TOLERANCE or len(images) == _MOST_POWERS:
-                return _Powers(images, shares, missing)
+                return Powers(images, shares, missing)
             newest = bent
 
-    def _missing(self, powers: _Powers, left: np.ndarray, causes: np.ndarray) -> np.ndarray:
+    def _missing(self, powers: Powers, left: np.ndarray, causes: np.ndarray) -> np.ndarray:
         """E for other causes on the left, of which `left` is L times, and U the `causes`."""
         out = self._inner(left, causes)
         for image, shares in zip(powers.images, powers.shares, strict=True):
@@ -392,57 +388,9 @@ class _Implicit:
 
 
 @dataclass(frozen=True)
-class _Powers:
-    """(I - R L)^-1 U in the span of powers.
-
-    Attributes
-    ----------
-    images : list of Answer
-        R (L R)^i L U.
-    shares : ndarray (powers, m, m)
-        Of the images in (I - R L)^-1 U - U.
-    missing : ndarray (m, m)
-        E.
-    """
-
-    images: list[Answer]
-    shares: np.ndarray
-    missing: np.ndarray
-
-    @property
-    def means(self) -> np.ndarray:
-        """What following weights add to the answers of the means."""
-        pairs = zip(self.images, self.shares, strict=True)
-        return np.sum([image.means @ shares for image, shares in pairs], axis=0)
-
-
-@dataclass(frozen=True)
 class _MeanResponse:
     """Changes of posterior means, of means of rows, and of the gradient by the entries of T."""
 
     means: np.ndarray
     mean: np.ndarray
     gradient: np.ndarray
-
-
-def _sum_of_products(moments: list[np.ndarray], shares: np.ndarray) -> np.ndarray:
-    return np.sum([moment @ share for moment, share in zip(moments, shares, strict=False)], axis=0)
-
-
-def _galerkin(moments: list[np.ndarray]) -> np.ndarray:
-    """Shares of the powers in (I - L R)^-1 L U, (powers, m, m).
-
-    With Y = L U and the moments M_k = Y' R (L R)^k Y, the basis (L R)^i Y has the products
-    M_{i+j} in the metric R, and M_{i+j+1} with L R between.
-    """
-    n, m = len(moments) // 2, len(moments[0])
-    symmetric = [0.5 * (moment + moment.T) for moment in moments]
-    products = np.block([[symmetric[i + j] for j in range(n)] for i in range(n)])
-    inside = products - np.block([[symmetric[i + j + 1] for j in range(n)] for i in range(n)])
-    diagonal = np.maximum(np.diagonal(products), 0.0)
-    scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
-    values, vectors = np.linalg.eigh(inside * np.outer(scale, scale))
-    used = values > _DEPENDENT * values.max(initial=0.0)
-    basis = scale[:, None] * vectors[:, used]
-    shares = basis @ ((basis.T @ products[:, :m]) / values[used][:, None])
-    return shares.reshape(n, m, m)

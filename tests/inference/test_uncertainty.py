@@ -78,6 +78,7 @@ def test_thresholds_are_estimates(method):
     assert found == pytest.approx(expected, rel=1e-4 if method == "ml" else 5e-3)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("family", ["bernoulli", "ordinal", "negative_binomial"])
 def test_weights_are_repetitions(family):
     frame = simulate(family)
@@ -168,6 +169,7 @@ def test_answers_are_those_of_the_dense_posterior(posterior, integrate_fixed):
     np.testing.assert_allclose(found.rows[1], expected, rtol=0, atol=3e-4 * np.abs(expected).max())
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("method", ["ml", "reml"])
 @pytest.mark.parametrize("family", ["poisson", "negative_binomial", "ordinal"])
 def test_row_variances_held(family, method, monkeypatch):
@@ -180,6 +182,7 @@ def test_row_variances_held(family, method, monkeypatch):
     assert not np.array_equal(held.coef_cov_, exact.coef_cov_)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("method", ["ml", "reml"])
 def test_of_an_iterative_fit(method):
     frame = simulate("ordinal", n_levels=15, n_rows=80).assign(h=np.tile(np.arange(12), 100))
@@ -203,6 +206,7 @@ def test_few_powers_are_enough(power, monkeypatch):
 # Predictions -------------------------------------------------------------------------------------
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("posterior", ["full", "mean_field"])
 @pytest.mark.parametrize("method", ["ml", "reml"])
 @pytest.mark.parametrize("family", ["bernoulli", "ordinal", "poisson", "gamma", "gaussian"])
