@@ -171,35 +171,39 @@ class _Implicit:
 
     def curvatures(self) -> _Curvatures:
         """All second derivatives that the covariance needs."""
-        closed = is_level_by_level(self.objective, self.point)
         n = self.objective.responses.rows.n_rows
         n_causes = len(self.entries) + self.n_own + self.p
-        if n * n_causes > _MOST_NUMBERS or not (closed or self._is_quick()):
+        if n * n_causes > _MOST_NUMBERS:
             return self._held()
-        response = (LevelResponse if closed else PosteriorResponse)(self.objective, self.point)
-        return self._followed(response)
+        if is_level_by_level(self.objective, self.point):
+            return self._followed(LevelResponse(self.objective, self.point), _MOST_POWERS)
+        most_powers = self._powers_in_time()
+        if not most_powers:
+            return self._held()
+        return self._followed(PosteriorResponse(self.objective, self.point), most_powers)
 
-    def _is_quick(self) -> bool:
-        """Whether solutions by differences take little time, or little of that of the fit."""
+    def _powers_in_time(self) -> int:
+        """Powers for which solutions by differences take little time, or little of the fit's."""
         rows, system = self.objective.responses.rows, self.point.system
         if not isinstance(system, DirectSystem):
-            return False
-        n_causes = len(self.entries) + self.n_own
-        n_solutions = 2 * n_causes + (0 if self.objective.integrate_fixed else self.p)
-        over_rows = 1e-7 * rows.n_rows * (1 + len(rows.codes))
-        seconds = n_solutions * (over_rows + 2e-10 * (system.cross.n_tail + self.p) ** 3)
-        return seconds < _MOST_SECONDS + _PASSES * over_rows
+            return 0
+        n_parameters = len(self.entries) + self.n_own
+        n_causes = n_parameters + (0 if self.objective.integrate_fixed else self.p)
+        over_rows = rows.n_rows * (4e-7 * (1 + len(rows.codes)) + 1.5e-9 * self.p**2)
+        one = over_rows + 2e-10 * (system.cross.n_tail + self.p) ** 3
+        n_solutions = (_MOST_SECONDS + _PASSES * over_rows) / one
+        return min(int((n_solutions - n_parameters) / max(n_causes, 1)), _MOST_POWERS)
 
     # Row variances follow ----------------------------------------------------------------
 
-    def _followed(self, response: PosteriorResponse) -> _Curvatures:
+    def _followed(self, response: PosteriorResponse, most_powers: int) -> _Curvatures:
         p, integrated = self.p, self.objective.integrate_fixed
         tilted = self._tilted()
         causes, held = self._weights_held(response)
         begin = 0 if integrated else p
         followed = causes.rows if integrated else np.concatenate([tilted, causes.rows], axis=2)
         sizes = np.abs(np.diagonal(held))[p - begin :]
-        powers = self._powers(response, followed, sizes)
+        powers = self._powers(response, followed, sizes, most_powers)
         missing = powers.missing
         by_parameters = held[:, p:].copy()
         by_parameters[p - begin :] += missing[:, begin:]
@@ -234,7 +238,9 @@ class _Implicit:
         held[p:, p:] = 0.5 * (by_parameters + by_parameters.T)
         return causes, held
 
-    def _powers(self, response: PosteriorResponse, causes: np.ndarray, sizes: np.ndarray) -> Powers:
+    def _powers(
+        self, response: PosteriorResponse, causes: np.ndarray, sizes: np.ndarray, most: int
+    ) -> Powers:
         """As many powers of R L times causes as E needs, whose curvatures are `sizes`."""
         first = newest = self._bend(causes)
         images: list[Answer] = []
@@ -250,7 +256,7 @@ class _Implicit:
             before, missing = missing, start + sum_of_products(moments, shares)
             change = float((np.abs(missing - before) / scale).max(initial=0.0))
             # NaN ends it too
-            if not change > _TOLERANCE or len(images) == _MOST_POWERS:
+            if not change > _TOLERANCE or len(images) >= most:
                 return Powers(images, shares, missing)
             newest = bent
 
