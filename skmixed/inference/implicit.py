@@ -47,7 +47,6 @@ from skmixed.inference.uncertainty import (
     of_held_variances,
     root_of,
 )
-from skmixed.linalg.direct import DirectSystem
 from skmixed.linalg.system import SingularSystemError
 
 if TYPE_CHECKING:
@@ -185,7 +184,8 @@ class _Implicit:
     def _powers_in_time(self) -> int:
         """Powers for which solutions by differences take little time, or little of the fit's."""
         rows, system = self.objective.responses.rows, self.point.system
-        if not isinstance(system, DirectSystem):
+        if system.n_products or self.point.is_estimated:
+            # differences would be those of what iterations and random vectors left open
             return 0
         n_parameters = len(self.entries) + self.n_own
         n_causes = n_parameters + (0 if self.objective.integrate_fixed else self.p)

@@ -19,6 +19,7 @@ import numpy as np
 from skmixed._kernels.response import add_level_forms, add_level_moments, add_level_sums
 from skmixed.inference.sites import LEAST_PRECISION, VariationalPoint
 from skmixed.linalg.direct import DirectSystem
+from skmixed.linalg.iterative import IterativeSystem
 from skmixed.linalg.system import System
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class LevelResponse(PosteriorResponse):
     def to_rows(self, changes: np.ndarray) -> Answer:
         """To linear functionals (e, h) of the rows, (2, n, m)."""
         rows, system = self.objective.responses.rows, self.point.system
-        assert isinstance(system, DirectSystem)
+        assert isinstance(system, DirectSystem | IterativeSystem)
         by_mean, by_variance = changes
         right = rows.fixed.T @ by_mean
         if not rows.codes:
@@ -169,8 +170,7 @@ class LevelResponse(PosteriorResponse):
 def is_level_by_level(objective: VariationalObjective, point: VariationalPoint) -> bool:
     """Whether `LevelResponse` knows the posterior."""
     return (
-        isinstance(point.system, DirectSystem)
-        and not objective.integrate_fixed
+        not objective.integrate_fixed
         and objective.posterior.needs_determinant
         and not point.system.cross.tail_factors
     )
