@@ -60,19 +60,18 @@ print(model.summary())
 # Coefficients are differences in log odds from the first period. That of the fourth,
 # about -1.6, divides the odds by five.
 #
-# For maximum likelihood the exact answer is known, since one random intercept can be
-# integrated out by quadrature: a standard deviation between herds of 0.6475. The
-# variational fit finds the normal distribution that is nearest to the posterior. With a
-# few dozen animals a herd that is near enough:
+# The fit maximises the likelihood, as is the default for classes. The exact maximum is known,
+# since one random intercept can be integrated out by quadrature: a standard deviation between
+# herds of 0.6475. The variational fit finds the normal distribution that is nearest to the
+# posterior. With a few dozen animals a herd that is near enough:
 
-ml = mixed(formula, animals, family="bernoulli", method="ml", sample_weight=animals["animals"])
-print(ml.variance_components_[["group", "sd"]])
+print(model.variance_components_[["group", "sd"]])
 
 # %%
 # How near it is can be measured without knowing the exact answer. `diagnose` wants the
 # data again, since a fitted model does not keep them.
 
-print(ml.diagnose(animals, animals["ill"], sample_weight=animals["animals"]))
+print(model.diagnose(animals, animals["ill"], sample_weight=animals["animals"]))
 
 # %%
 # Herds

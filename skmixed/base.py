@@ -49,7 +49,7 @@ from skmixed.inspection.importances import column_importances
 from skmixed.inspection.messages import warn_about_fit, warn_about_offset
 from skmixed.inspection.methods import InspectionMixin
 from skmixed.inspection.structure import what_is_modelled
-from skmixed.likelihoods import check_family
+from skmixed.likelihoods import FAMILIES, check_family
 from skmixed.linalg.solvers import SOLVERS
 from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
@@ -68,7 +68,7 @@ from skmixed.validation import (
     check_weight_range,
 )
 
-METHODS = ("reml", "ml")
+METHODS = ("auto", "reml", "ml")
 
 _RANGES = ("response_moments_", "offset_range_")
 """Attributes that only fits of rows have."""
@@ -339,7 +339,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     def _options(self, encoder: DesignEncoder, report: Callable[..., bool]) -> FitOptions:
         return FitOptions(
             posterior=POSTERIORS[self.posterior],
-            integrate_fixed=self.method == "reml",
+            integrate_fixed=self._chosen_method() == "reml",
             noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
             max_iter=self.max_iter,
             tol=self.tol,
@@ -358,6 +358,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if design.offset is not None:
             self.offset_range_ = np.array([design.offset.min(), design.offset.max()])
 
+    def _chosen_method(self) -> str:
+        """The method that is asked for, or that of the family."""
+        return FAMILIES[self.family].default_method if self.method == "auto" else self.method
+
     def _publish(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
             setattr(self, name, value)
@@ -366,7 +370,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
     ) -> dict[str, Any]:
         """All attributes that a fit sets, by name."""
-        return fitted_attributes(encoder, result)
+        return fitted_attributes(encoder, result) | {"method_": self._chosen_method()}
 
     def _check_parameters(self) -> None:
         check_family(self.family, is_classifier(self))

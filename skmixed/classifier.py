@@ -84,10 +84,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
         or nested factors to zero and its standard deviations are too small.
-    method : {"reml", "ml"}, default="reml"
+    method : {"auto", "reml", "ml"}, default="auto"
         Whether the fixed effects have a flat prior and belong to the posterior
-        ("reml") or are a point that maximises the ELBO ("ml"). Thresholds are points
-        with either.
+        ("reml") or are a point that maximises the ELBO ("ml"). "auto" is "ml", as in
+        other programs. Thresholds are points with either.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
     fit_intercept : bool, default=True
@@ -152,8 +152,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         What each entry of `coef_` multiplies.
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
         Covariance of the intercept and the coefficients, the intercept first:
-        posterior for "reml", sampling for "ml". Without the row and column of the
-        intercept when there is none, and for classes in an order.
+        posterior for "reml", sampling for "ml", knowing that variances and thresholds
+        are estimates too (see the user guide, "Standard errors"). Without the row and
+        column of the intercept when there is none, and for classes in an order.
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.
@@ -188,6 +189,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         `compare_models` tells responses apart.
     offset_range_ : ndarray of shape (2,)
         Least and largest offset of the fit, where there is one; `predict_proba` warns of others.
+    method_ : {"reml", "ml"}
+        The method that was used.
     solver_ : str
         The solver that was used.
     n_features_in_ : int
@@ -256,7 +259,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         positive_class: Any = None,
         class_order: Any = None,
         posterior: str = "full",
-        method: str = "reml",
+        method: str = "auto",
         offset: str | int | None = None,
         fit_intercept: bool = True,
         solver: str = "auto",
@@ -340,7 +343,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             Rows to predict.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out, their mean
-            and their variance alike.
+            and their variance alike. "none" leaves the fixed part, averaged over the
+            coefficients where they have a posterior (``method="reml"``), else at them.
 
         Returns
         -------
@@ -356,7 +360,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         design, positions = self._design(X, include, with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions)
+        variance = predict_variance(result, design, positions, further=False)
         probabilities = result.likelihood.probabilities(mean, variance, result.parameters)
         return probabilities[:, codes_of(self.ordered_classes_, self.classes_)]
 

@@ -93,9 +93,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
         or nested factors to zero and its standard deviations are too small.
-    method : {"reml", "ml"}, default="reml"
+    method : {"auto", "reml", "ml"}, default="auto"
         Whether the fixed effects are integrated out under a flat prior ("reml")
-        or are a point that maximises the ELBO ("ml").
+        or are a point that maximises the ELBO ("ml"). "auto" is "reml" for normal
+        responses and "ml" for counts and amounts, as in other programs; `method_`
+        tells.
     noise_scale : float or None, default=None
         Standard deviation of the noise. None: estimated. Normal responses only.
     offset : str, int or None, default=None
@@ -157,7 +159,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
         Covariance of the intercept and the coefficients, the intercept first
         (without its row and column when there is none): posterior for "reml",
-        sampling for "ml".
+        sampling for "ml". For families other than normal it knows that variances and
+        dispersions are estimates too; see the user guide, "Standard errors".
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.
@@ -195,6 +198,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         which `compare_models` tells responses apart. Not there after sums of parts.
     offset_range_ : ndarray of shape (2,)
         Least and largest offset of the fit, where there is one; `predict` warns of others.
+    method_ : {"reml", "ml"}
+        The method that was used.
     solver_ : str
         The solver that was used.
     n_features_in_ : int
@@ -252,7 +257,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         formula: str | None = None,
         family: str = "gaussian",
         posterior: str = "full",
-        method: str = "reml",
+        method: str = "auto",
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
@@ -421,11 +426,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         return_std : bool or "mean", default=False
             Whether to return the standard deviation of a new observation: noise, or
             the spread of the counts or amounts at their mean; posterior variance of the
-            effects; and for unseen levels their prior variance. "mean": the standard error
-            of the mean alone, without noise.
+            effects; uncertainty of what the posterior holds fixed, coefficients with
+            ``method="ml"``; and for unseen levels their prior variance. "mean": the standard
+            error of the mean alone, without noise.
         include : "all", "none" or list of str, default="all"
             Groups whose random effects enter; the others are left out of the mean
-            and the standard deviation alike.
+            and the standard deviation alike. "none" leaves the fixed part, for counts
+            and amounts averaged over the coefficients where they have a posterior
+            (``method="reml"``), else at them.
         type : {None, "link", "response"}, default=None
             None: what is modelled, which after ``mixed("log(y) ~ ...")`` is log(y).
             "response": the column itself, where what is modelled is a function of it;
@@ -436,8 +444,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         -------
         mean : ndarray of shape (n_samples,)
             Posterior predictive mean of the response. For counts and amounts that is
-            E[exp(eta)], which is above exp(E[eta]); for unseen levels eta has the
-            variance of the prior as well.
+            E[exp(eta)] over the posterior, which is above exp(E[eta]); for unseen levels
+            eta has the variance of the prior as well.
         std : ndarray of shape (n_samples,)
             Only with ``return_std=True``.
 
@@ -458,22 +466,25 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         design, positions = self._design(
             X, include, with_weights=bool(return_std) or type == "response"
         )
-        result = self.fit_result_
+        result, own = self.fit_result_, self._own_parameters(design)
         mean = predict_mean(result, design, positions)
         if not return_std and (type == "link" or self._is_plain(type)):
             return mean
-        variance = predict_variance(result, design, positions)
+        variance = predict_variance(result, design, positions, further=True)
         if type == "link":
             return mean, np.sqrt(variance)
+        likelihood = result.likelihood
         if return_std == "mean":
             self._refuse_mean_of_function(type)
-            return result.likelihood.mean_moments(mean, variance)
-        mean, std = result.likelihood.predictive_moments(
-            mean, variance, self._own_parameters(design)
-        )
+            std = likelihood.mean_moments(mean, variance)[1]
+        else:
+            std = likelihood.predictive_moments(mean, variance, own)[1]
         if type == "response" and self.response_.is_transformed:
-            mean, std = self.response_.moments(mean, std**2)
-        return (mean, std) if return_std else mean
+            expected, std = self.response_.moments(mean, std**2)
+        else:
+            within = predict_variance(result, design, positions, further=False)
+            expected = likelihood.mean_moments(mean, within)[0]
+        return (expected, std) if return_std else expected
 
     def _refuse_mean_of_function(self, type: str | None) -> None:
         if type == "response" and self.response_.is_transformed:
@@ -584,7 +595,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         design, positions = self._design(X, include, with_weights=True)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions)
+        variance = predict_variance(result, design, positions, further=True)
         if self.family == "gaussian":
             _, std = result.likelihood.predictive_moments(
                 mean, variance, self._own_parameters(design)

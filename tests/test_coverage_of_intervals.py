@@ -56,7 +56,7 @@ def standardised_errors(family):
         rng = np.random.default_rng([1, repetition])
         y = draw(draw_predictor(X, rng), rng)
         for posterior in POSTERIORS:
-            model = make(["g0", "g1"], family=family, posterior=posterior)
+            model = make(["g0", "g1"], family=family, posterior=posterior, method="reml")
             with warnings.catch_warnings():
                 # independent normals can collapse a variance, and say so
                 warnings.filterwarnings("ignore", "The mean-field posterior", UserWarning)

@@ -139,7 +139,7 @@ def test_crossed_against_nested_quadrature(posterior):
 
 def test_crossed_with_integrated_fixed_effects():
     X, y = small_crossed()
-    model = MixedEffectsVIClassifier(["g", "h"]).fit(X, y)
+    model = MixedEffectsVIClassifier(["g", "h"], method="reml").fit(X, y)
     sds = [float(np.sqrt(model.random_effects_cov_[g].iloc[0, 0])) for g in ("g", "h")]
     diagnosis = model.diagnose(X, y, n_draws=2000, random_state=0)
     # a flat prior on intercept and slope: a product rule around their posterior

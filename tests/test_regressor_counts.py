@@ -65,7 +65,7 @@ def test_predictions_average_over_the_posterior(family, fitted):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_unseen_levels_have_the_prior_variance(family):
-    """E exp(eta) = exp(m + v / 2); fixed effects are points here, so v is the prior's."""
+    """E exp(eta) = exp(m + v / 2): v is the prior's, and coefficients add to the spread."""
     X, y = simulate(family)
     X = X.drop(columns="g1")
     model = MixedEffectsVIRegressor(["g0"], family=family, method="ml").fit(X, y)
@@ -75,7 +75,10 @@ def test_unseen_levels_have_the_prior_variance(family):
     mean, std = model.predict(rows, return_std=True)
     expected = np.exp(fixed + prior / 2)
     np.testing.assert_allclose(mean, expected, rtol=1e-10)
-    between = expected**2 * np.expm1(prior)
+    columns = np.column_stack([np.ones(10), rows[["x0", "x1"]]])
+    variance = prior + np.einsum("ij,jk,ik->i", columns, model.coef_cov_, columns)
+    expected = np.exp(fixed + variance / 2)
+    between = expected**2 * np.expm1(variance)
     squares = expected**2 + between
     within = {
         "poisson": lambda: expected,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from skmixed.inference.standardise import Units
+from skmixed.inference.uncertainty import Uncertainty, of_held_variances
 from skmixed.likelihoods import Gaussian
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
@@ -129,6 +130,10 @@ class OuterObjective(Protocol):
         """The covariance of the posterior at a point."""
         ...
 
+    def uncertainty(self, point: Any, posterior_fixed: np.ndarray) -> Uncertainty:
+        """The covariance of the coefficients, and what it adds to that of all effects."""
+        ...
+
     def deviance_error(self, point: Any) -> float:
         """Root mean square error of the objective at a point; 0 where it is exact."""
         ...
@@ -236,6 +241,10 @@ class Objective:
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
+
+    def uncertainty(self, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
+        """That of the coefficients at the variances found."""
+        return of_held_variances(point.system, posterior_fixed, self.integrate_fixed)
 
     def deviance_error(self, point: Point) -> float:
         """That of the log determinant; all else is exact."""

@@ -7,7 +7,8 @@ Given those, levels of different large factors are taken as independent:
 
     var(a' coefficients) = |B' a|^2 + sum_levels a_l' (C_ll - B_l B_l') a_l,
 
-which is exact wherever all factors are small, and positive always.
+which is exact wherever all factors are small, and positive always. To it comes |F' a|^2 for
+what the posterior holds fixed, with F `FitResult.further`.
 """
 
 from __future__ import annotations
@@ -56,22 +57,43 @@ def predict_mean(result: FitResult, design: Design, positions: Collection[int]) 
     return mean
 
 
-def predict_variance(result: FitResult, design: Design, positions: Collection[int]) -> np.ndarray:
-    """Posterior variance of the linear predictor, (n,); unknown levels have their prior's."""
+def predict_variance(
+    result: FitResult, design: Design, positions: Collection[int], *, further: bool
+) -> np.ndarray:
+    """Variance of the linear predictor, (n,); unknown levels have their prior's.
+
+    Parameters
+    ----------
+    result : FitResult
+    design : Design
+    positions : collection of int
+        As for `predict_mean`.
+    further : bool
+        Whether what the posterior holds fixed is uncertain too. Means of responses average
+        over the posterior alone: those of a regression without random effects are then at its
+        maximum likelihood estimates.
+    """
     n = len(design.fixed)
     p = len(result.coefficients)
-    coupling = _coupling_by_factor(result)
+    coupling = _by_factor(result, result.coupling)
+    columns = _further(result)
+    if not further:
+        columns = columns[:, :0]
+    beyond = _by_factor(result, columns)
     rest = [_uncoupled(result, coupling, position) for position in positions]
     variance = np.zeros(n)
     for begin in range(0, n, _CHUNK):
         rows = slice(begin, begin + _CHUNK)
-        shared = (design.fixed[rows] - result.center) @ result.coupling[:p]
+        centred = design.fixed[rows] - result.center
+        shared, moved = centred @ result.coupling[:p], centred @ columns[:p]
         for factor, position, own in zip(design.factors, positions, rest, strict=True):
             codes, basis = factor.codes[rows], _basis(factor, rows)
             prior = result.factors[position].covariance
             add_level_variances(codes, basis, own, prior, variance[rows])
             add_coupled(codes, basis, coupling[position], shared)
+            add_coupled(codes, basis, beyond[position], moved)
         add_squared_norms(shared, variance[rows])
+        add_squared_norms(moved, variance[rows])
     return np.maximum(variance, 0.0)
 
 
@@ -91,13 +113,18 @@ def _uncoupled(result: FitResult, coupling: list[np.ndarray], position: int) -> 
     return covariances - own @ own.transpose(0, 2, 1)
 
 
-def _coupling_by_factor(result: FitResult) -> list[np.ndarray]:
-    """The rows of B of each factor, (levels, q, j)."""
+def _further(result: FitResult) -> np.ndarray:
+    """`FitResult.further`, of which earlier versions had none."""
+    return np.zeros((len(result.coupling), 0)) if result.further is None else result.further
+
+
+def _by_factor(result: FitResult, columns: np.ndarray) -> list[np.ndarray]:
+    """The rows of B, or of another matrix over all coefficients, by factor, (levels, q, j)."""
     parts = []
     offset = len(result.coefficients)
     for factor in result.factors:
         size = factor.means.size
-        part = result.coupling[offset : offset + size]
+        part = columns[offset : offset + size]
         parts.append(np.ascontiguousarray(part).reshape(*factor.means.shape, part.shape[1]))
         offset += size
     return parts
@@ -112,7 +139,10 @@ def draw_predictors(
     each draws its effects from the prior.
     """
     p = len(result.coefficients)
-    coupling = _coupling_by_factor(result)
+    further = _further(result)
+    everything = np.hstack([result.coupling, further])
+    coupling = _by_factor(result, result.coupling)
+    moving = _by_factor(result, everything)
     centred = design.fixed - result.center
     parts = []
     for factor, position in zip(design.factors, positions, strict=True):
@@ -122,10 +152,10 @@ def draw_predictors(
         own = None
         if not result.coupled[position]:
             own = _roots(_uncoupled(result, coupling, position))
-        parts.append((factor.codes, _basis(factor), fitted, coupling[position], own, _roots(prior)))
+        parts.append((factor.codes, _basis(factor), fitted, moving[position], own, _roots(prior)))
     while True:
-        shared = rng.standard_normal(result.coupling.shape[1])
-        predictor = centred @ (result.coefficients + result.coupling[:p] @ shared)
+        shared = rng.standard_normal(everything.shape[1])
+        predictor = centred @ (result.coefficients + everything[:p] @ shared)
         if design.offset is not None:
             predictor += design.offset
         for codes, basis, fitted, coupled, own, prior in parts:

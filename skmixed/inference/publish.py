@@ -8,6 +8,7 @@ import numpy as np
 
 from skmixed.inference.newton import NewtonState
 from skmixed.inference.objective import OuterObjective
+from skmixed.inference.response import effects_by_factor
 from skmixed.inference.result import Doubts, FactorResult, FitResult
 from skmixed.inference.standardise import FixedTransform, Units
 from skmixed.linalg.system import System
@@ -32,6 +33,7 @@ def publish(
     noise = point.noise_variance * units.noise
     unit = point.noise_variance * units.response_scale**2
     posterior = objective.posterior_covariance(point, JOINT_LIMIT)
+    uncertainty = objective.uncertainty(point, posterior.fixed)
     to_centred = units.fixed.to_centred()
     standard = units.least_squares + units.response_scale * system.fixed_effects
     coefficients = to_centred @ standard
@@ -55,7 +57,7 @@ def publish(
     return FitResult(
         coefficients=coefficients,
         center=_center(units.fixed),
-        coefficient_covariance=unit * (to_centred @ posterior.fixed @ to_centred.T),
+        coefficient_covariance=unit * (to_centred @ uncertainty.fixed @ to_centred.T),
         dropped=_dropped(units.fixed),
         factors=tuple(factors),
         noise_variance=noise,
@@ -65,6 +67,7 @@ def publish(
         fixed_covariance=units.fixed.column_covariance(),
         log_exposure=0.0,
         coupling=_coupling(system, posterior, units, to_centred, unit),
+        further=_further(system, uncertainty.further, units, to_centred, unit),
         coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
         elbo=units.elbo(point.deviance),
         elbo_std=0.5 * objective.deviance_error(point),
@@ -129,6 +132,18 @@ def _coupling(
     return np.sqrt(unit) * (np.concatenate(columns) @ root)
 
 
+def _further(
+    system: System, columns: np.ndarray, units: Units, to_centred: np.ndarray, unit: float
+) -> np.ndarray:
+    """Columns over all coefficients in the units and the order of the data."""
+    parts = [to_centred @ columns[: system.cross.n_fixed]]
+    levels = effects_by_factor(columns, system)
+    for effects, basis, ranks in zip(levels, units.bases, _ranks(system), strict=True):
+        moved = np.matmul(basis, effects)[ranks]
+        parts.append(moved.reshape(moved.shape[0] * moved.shape[1], columns.shape[1]))
+    return np.sqrt(unit) * np.concatenate(parts)
+
+
 def _center(fixed: FixedTransform) -> np.ndarray:
     return np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center])
 
@@ -169,6 +184,7 @@ def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
         fixed_covariance=units.fixed.column_covariance(),
         log_exposure=0.0,
         coupling=np.zeros((size, 0)),
+        further=np.zeros((size, 0)),
         coupled=(False,) * len(factors),
         elbo=np.inf,
         elbo_std=0.0,

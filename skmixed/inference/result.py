@@ -95,6 +95,10 @@ class FitResult:
         Matrix B such that the posterior covariance of any two coefficients
         (centred fixed effects, then all random effects) of different levels is
         the product of their rows; see `skmixed.inference.prediction`.
+    further : ndarray (p + n_effects, e) or None
+        Columns whose outer products add to the posterior covariance of all coefficients, for
+        what the posterior holds fixed; see `skmixed.inference.uncertainty`. None in fits that
+        earlier versions stored.
     coupled : tuple of bool
         Factors whose whole covariance is in `coupling`.
     elbo : float
@@ -144,3 +148,4 @@ class FitResult:
     parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
     doubts: Doubts = Doubts()
     interpolates: bool = False
+    further: np.ndarray | None = None

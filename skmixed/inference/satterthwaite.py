@@ -12,6 +12,7 @@ from skmixed.inference.objective import Objective
 from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.result import FitResult
 from skmixed.inference.same_data import refuse_other_elbo, refuse_other_rows
+from skmixed.inference.uncertainty import inverse_of_rising
 from skmixed.linalg.system import SingularSystemError
 
 _STEP = 1e-4
@@ -19,9 +20,6 @@ _STEP = 1e-4
 
 _LEAST_STEP = 1e-5
 """Absolute step, for parameters near zero."""
-
-_FLAT = 1e-8
-"""Eigenvalue of the scaled Hessian below which a direction says nothing."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def variance_uncertainty(
     return VarianceUncertainty(
         result.coefficient_covariance,
         np.reshape(derivatives, (len(place), p, p)),
-        2.0 * _pseudo_inverse(0.5 * (hessian + hessian.T)),
+        2.0 * inverse_of_rising(0.5 * (hessian + hessian.T)),
     )
 
 
@@ -159,13 +157,3 @@ def _slope(objective: Objective, place: np.ndarray, n_theta: int) -> _Slope:
 def _deviance_at(objective: Objective, theta: np.ndarray) -> float:
     point = objective.at(theta)
     return np.inf if point is None else point.deviance
-
-
-def _pseudo_inverse(hessian: np.ndarray) -> np.ndarray:
-    """Inverse in the directions in which the deviance rises; others say nothing."""
-    diagonal = np.diagonal(hessian)
-    scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
-    values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
-    rising = values > _FLAT
-    root = scale[:, None] * vectors[:, rising] / np.sqrt(values[rising])
-    return root @ root.T

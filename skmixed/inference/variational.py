@@ -19,13 +19,16 @@ from typing import ClassVar
 import numpy as np
 
 from skmixed.inference.identification import runs_away, separated_columns
+from skmixed.inference.implicit import uncertainty_at
 from skmixed.inference.objective import Derivatives, Point, derivatives_at
 from skmixed.inference.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
 from skmixed.inference.standardise import Units
+from skmixed.inference.uncertainty import Uncertainty
 from skmixed.likelihoods.base import Likelihood
 from skmixed.linalg.covariance import CovarianceParameters
+from skmixed.linalg.crossproducts import CrossProducts
 from skmixed.linalg.solvers import SolverOptions, make_solver
-from skmixed.linalg.system import SingularSystemError, System
+from skmixed.linalg.system import SingularSystemError, Solver, System
 from skmixed.posteriors import Place, Posterior, PosteriorCovariance
 
 _MANY_ROWS = 2_000_000
@@ -225,11 +228,10 @@ class VariationalObjective:
         """The ELBO of the posterior that solves a working model."""
         responses, rows = self.responses, self.responses.rows
         variances, own = self.split(theta)
-        cross = rows.cross_products(*self._working_model(sites))
-        solver = make_solver(cross, self.solver_options)
+        cross = rows.cross_products(*self.working_model(sites))
         try:
-            system = solver.system(self.parameters.to_scale_factors(variances))
-            place = self._place(system, variances)
+            system = self.solver(cross).system(self.parameters.to_scale_factors(variances))
+            place = self.place(system, theta)
             variance = self.posterior.row_variances(place, rows, coarse)
         except SingularSystemError:
             return None
@@ -271,7 +273,7 @@ class VariationalObjective:
             rounding=float(8.0 * np.finfo(float).eps * np.sqrt(size)),
         )
 
-    def _working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
+    def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""
         weights = np.maximum(sites.precision, LEAST_PRECISION)
         weights *= self.responses.weights
@@ -284,8 +286,7 @@ class VariationalObjective:
     ) -> Derivatives:
         """Gradient at the point's posterior, and a Hessian for the working model held."""
         variances, own = self.split(point.theta)
-        place = self._place(point.system, variances)
-        found = derivatives_at(place, self.posterior, 1.0, None, point.is_coarse, information)
+        found = self.working_derivatives(point, information)
         if not len(own):
             return found
         responses = self.responses
@@ -304,14 +305,24 @@ class VariationalObjective:
             found.average_information,
         )
 
+    def working_derivatives(
+        self, point: Point, information: np.ndarray | None = None
+    ) -> Derivatives:
+        """By the entries of all T, for the working model held."""
+        place = self.place(point.system, point.theta)
+        return derivatives_at(place, self.posterior, 1.0, None, point.is_coarse, information)
+
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same: steps are extrapolated instead."""
         return derivatives
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
-        variances, _ = self.split(point.theta)
-        return self.posterior.covariance(self._place(point.system, variances), joint_limit)
+        return self.posterior.covariance(self.place(point.system, point.theta), joint_limit)
+
+    def uncertainty(self, point: VariationalPoint, posterior_fixed: np.ndarray) -> Uncertainty:
+        """The covariance of the coefficients, with all parameters uncertain."""
+        return uncertainty_at(self, point, posterior_fixed)
 
     def deviance_error(self, point: VariationalPoint) -> float:
         """That of the log determinant, and what errors of the row variances do on average.
@@ -322,8 +333,8 @@ class VariationalObjective:
         expectation does not vanish.
         """
         responses, rows = self.responses, self.responses.rows
-        variances, own = self.split(point.theta)
-        place = self._place(point.system, variances)
+        _, own = self.split(point.theta)
+        place = self.place(point.system, point.theta)
         squares = self.posterior.row_variance_errors(place, rows)
         if not squares.any():
             return point.log_det_error
@@ -345,8 +356,13 @@ class VariationalObjective:
         """Fixed-effect columns that predict a part of the responses without error."""
         return separated_columns(point, self.responses.steps, units.fixed.has_intercept)
 
-    def _place(self, system: System, variances: np.ndarray) -> Place:
-        return Place(system, self.parameters, variances, self.integrate_fixed)
+    def place(self, system: System, theta: np.ndarray) -> Place:
+        """Where the posterior that solves a working model is asked about itself."""
+        return Place(system, self.parameters, self.split(theta)[0], self.integrate_fixed)
+
+    def solver(self, cross: CrossProducts) -> Solver:
+        """The solver of a working model."""
+        return make_solver(cross, self.solver_options)
 
 
 def _slack(point: Point, other: Point) -> float:

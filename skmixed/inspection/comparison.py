@@ -301,10 +301,10 @@ def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
 def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
     first = candidates[0]
     for other in candidates[1:]:
-        if first.model.method != other.model.method:
+        if first.model.method_ != other.model.method_:
             raise ValueError(
-                f"{first.name!r} was fitted with method={first.model.method!r} and "
-                f"{other.name!r} with method={other.model.method!r}: a restricted likelihood and "
+                f"{first.name!r} was fitted with method={first.model.method_!r} and "
+                f"{other.name!r} with method={other.model.method_!r}: a restricted likelihood and "
                 "a likelihood cannot be compared. Refit both with method='ml'."
             )
         if first.criteria.restricted and first.structure.fixed != other.structure.fixed:

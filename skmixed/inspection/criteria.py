@@ -85,7 +85,7 @@ def information_criteria(model: Any) -> InformationCriteria:
         aic=-2.0 * log_likelihood + 2.0 * n_parameters,
         bic=-2.0 * log_likelihood + float(np.log(model.n_observations_)) * n_parameters,
         is_bound=elbo_is_bound(model),
-        restricted=model.method == "reml",
+        restricted=model.method_ == "reml",
     )
 
 
@@ -123,5 +123,5 @@ def elbo_is_bound(model: Any) -> bool:
     """
     has_random = bool(model.design_encoder_.factors)
     if model.family != "gaussian":
-        return has_random or model.method == "reml"
+        return has_random or model.method_ == "reml"
     return has_random and model.posterior != "full"

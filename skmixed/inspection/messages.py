@@ -58,7 +58,7 @@ def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estim
     loose = _loose_bound(result, encoder)
     if loose:
         warn_user(loose, ApproximationWarning)
-    alone = estimator.method == "ml" and [len(f.term_names) for f in encoder.factors] == [1]
+    alone = estimator.method_ == "ml" and [len(f.term_names) for f in encoder.factors] == [1]
     if estimator.posterior == "mean_field" and not alone:
         # the effects of one factor are independent: the posterior is exact
         _warn_of_collapse(result, encoder)

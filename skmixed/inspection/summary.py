@@ -186,7 +186,7 @@ def _facts(model: Any) -> dict[str, str]:
     aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
     bound = " (of the bound)" if criteria.is_bound else ""
     return facts | {
-        "Method": f"{model.method}, posterior {model.posterior}",
+        "Method": f"{model.method_}, posterior {model.posterior}",
         "ELBO": f"{model.elbo_:.4f}{aside}{_what_the_elbo_is(criteria)}",
         "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
         "BIC": f"{criteria.bic:.4f}{bound}",
@@ -293,7 +293,7 @@ def _approximation(model: Any) -> str:
         "Estimates maximise a lower bound of the likelihood (a Gaussian posterior); glmer and "
         "glmmTMB maximise Laplace's approximation of it."
     )
-    if model.method == "reml":
+    if model.method_ == "reml":
         text += (
             " The fixed effects are integrated out (method='reml'), which they do not do: compare "
             "with method='ml'."

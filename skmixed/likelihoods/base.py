@@ -67,6 +67,9 @@ class Likelihood(Protocol):
     limits: ClassVar[tuple[str, ...]]
     """Families that this one becomes where its dispersion is 0, the end of its range."""
 
+    default_method: ClassVar[str]
+    """What the estimators' ``method="auto"`` is: "reml" or "ml"."""
+
     def refuse_targets(self, y: np.ndarray) -> None:
         """Raise ValueError for responses outside the distribution's support."""
         ...

@@ -33,6 +33,7 @@ class Bernoulli:
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
     limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
 
     link: str = "logit"
 

@@ -35,6 +35,7 @@ class Gamma:
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
     limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = False
 
     link: str = "log"

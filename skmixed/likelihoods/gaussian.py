@@ -21,6 +21,7 @@ class Gaussian:
     links: ClassVar[tuple[str, ...]] = ("identity",)
     is_classifier: ClassVar[bool] = False
     limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "reml"
     is_discrete: ClassVar[bool] = False
 
     @staticmethod

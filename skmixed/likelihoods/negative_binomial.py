@@ -38,6 +38,7 @@ class NegativeBinomial:
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
     limits: ClassVar[tuple[str, ...]] = ("poisson",)
+    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"

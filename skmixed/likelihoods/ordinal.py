@@ -36,6 +36,7 @@ class Ordinal:
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
     limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
 
     link: str = "logit"
     n_classes: int | None = None

@@ -34,6 +34,7 @@ class Poisson:
     links: ClassVar[tuple[str, ...]] = ("log",)
     is_classifier: ClassVar[bool] = False
     limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = True
 
     link: str = "log"

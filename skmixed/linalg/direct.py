@@ -325,3 +325,24 @@ class DirectSystem:
         half = np.triu(self.upper[n_tail : n_tail + p, n_tail : n_tail + p])
         inverse = np.linalg.solve(half, np.eye(p)) if p else np.zeros((0, 0))
         return inverse @ inverse.T
+
+    def fixed_with_effects(self) -> np.ndarray:
+        """Rows of beta of the inverse of the mixed-model equations, (p, p + n_effects)."""
+        cross = self.cross
+        p, size = cross.n_fixed, self._n - 1
+        columns = np.zeros((self._n, p))
+        columns[cross.n_tail : size] = np.eye(p)
+        if p:
+            half = self.forward_solve(columns[:size])
+            columns[:size] = blas.dtrsm(1.0, self.upper, half, lower=0)
+        with_tail = self._apply_by_level(columns, self.scale_factors)
+        parts = [with_tail[cross.n_tail : size]]
+        for factor in cross.factors:
+            if factor is not cross.eliminated:
+                parts.append(with_tail[factor.columns])
+                continue
+            # given the tail, their mean is Omega reduced_l (data - tail)
+            scale = self.scale_factors[factor.position]
+            effects = np.matmul(scale @ scale.T, self.gather(with_tail))
+            parts.append(-effects.reshape(factor.size, p))
+        return np.concatenate(parts).T

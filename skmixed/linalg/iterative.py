@@ -416,6 +416,37 @@ class IterativeSystem:
         rest = right.T @ solution
         return root @ root.T + 0.5 * (rest + rest.T)
 
+    def fixed_with_effects(self) -> np.ndarray:
+        """Rows of beta of the inverse of the mixed-model equations, (p, p + n_effects)."""
+        root = self.part.root[self.tail.n_small :]
+        large = -self.coordinates.to_effects(self.fixed_solution)
+        dense = self.part.root @ (root.T - self.part.half.T @ large)
+        return self.effects_by_factor(large, dense)
+
+    def effects_by_factor(self, large: np.ndarray, dense: np.ndarray) -> np.ndarray:
+        """Vectors of all coefficients from their tail parts, (m, p + n_effects).
+
+        Parameters
+        ----------
+        large : ndarray (N, m)
+            Effects of the large factors.
+        dense : ndarray (P, m)
+            Effects of the small factors and fixed effects.
+        """
+        m = large.shape[1]
+        out = [dense[self.tail.n_small :].T]
+        for factor in self.cross.factors:
+            if factor is self.cross.eliminated:
+                gathered = self.gather(large, dense)
+                scale = self.scale_factors[factor.position]
+                effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
+                out.append(-effects.reshape(m, factor.size))
+            elif factor in self.tail.large:
+                out.append(large[factor.columns].T)
+            else:
+                out.append(dense[self.tail.dense_columns(factor)].T)
+        return np.concatenate(out, axis=1)
+
     @cached_property
     def _fixed_right(self) -> np.ndarray:
         """Right-hand sides that stand for the fixed effects, (N, p)."""

@@ -323,15 +323,4 @@ class ProbedCovariance:
             solution = system.fixed_solution
         large = -coordinates.to_effects(solution)
         dense = self._root @ (root.T - self._half.T @ large)
-        out = [dense[fixed].T]
-        for factor in cross.factors:
-            if factor is cross.eliminated:
-                gathered = system.gather(large, dense)
-                scale = system.scale_factors[factor.position]
-                effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
-                out.append(-effects.reshape(len(rows), factor.size))
-            elif factor in tail.large:
-                out.append(large[factor.columns].T)
-            else:
-                out.append(dense[tail.dense_columns(factor)].T)
-        return np.concatenate(out, axis=1)
+        return system.effects_by_factor(large, dense)

@@ -103,6 +103,14 @@ class System(Protocol):
         """(X' V^-1 X)^-1, (p, p)."""
         ...
 
+    def fixed_with_effects(self) -> np.ndarray:
+        """Rows of beta of the inverse of the mixed-model equations, (p, p + n_effects).
+
+        Columns: beta, then the effects of all factors in design order. The covariance of beta
+        with everything where it has a flat prior, whether or not it is integrated out.
+        """
+        ...
+
 
 class Solver(Protocol):
     """Makes systems of one set of cross-products."""

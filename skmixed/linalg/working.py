@@ -234,7 +234,7 @@ class WorkingRows:
         def add(first: int, last: int) -> None:
             rows = slice(first, last)
             for f, codes in enumerate(self.codes):
-                basis = self._basis(f, rows)
+                basis = self.basis(f, rows)
                 add_level_variances(codes[rows], basis, loadings.own[f], priors[f], out[rows])
             add_squared_norms(self._loaded(rows, loadings.fixed, loadings.levels), out[rows])
 
@@ -260,6 +260,24 @@ class WorkingRows:
         self._run_chunks(fill)
         return out
 
+    def loaded(self, fixed: np.ndarray, levels: Sequence[np.ndarray]) -> np.ndarray:
+        """Linear predictors (n, J) of J vectors of all coefficients.
+
+        Parameters
+        ----------
+        fixed : ndarray (p, J)
+        levels : sequence of ndarray (L, Q, J)
+            Effects of every factor.
+        """
+        out = np.empty((self.n_rows, fixed.shape[1]))
+
+        def fill(first: int, last: int) -> None:
+            rows = slice(first, last)
+            out[rows] = self._loaded(rows, fixed, levels)
+
+        self._run_chunks(fill)
+        return out
+
     def _loaded(
         self, rows: slice, fixed: np.ndarray, levels: Sequence[np.ndarray | None]
     ) -> np.ndarray:
@@ -267,10 +285,11 @@ class WorkingRows:
         out = self.fixed[rows] @ fixed
         for f, columns in enumerate(levels):
             if columns is not None:
-                add_coupled(self.codes[f][rows], self._basis(f, rows), columns, out)
+                add_coupled(self.codes[f][rows], self.basis(f, rows), columns, out)
         return out
 
-    def _basis(self, f: int, rows: slice) -> np.ndarray:
+    def basis(self, f: int, rows: slice = slice(None)) -> np.ndarray:
+        """What the effects of a factor are multiplied with, a column of ones for an intercept."""
         basis = self.bases[f]
         return np.ones((len(self.codes[f][rows]), 1)) if basis is None else basis[rows]
 
@@ -278,11 +297,15 @@ class WorkingRows:
         """Results of a function of consecutive rows, in their order; run on threads."""
         out: list[np.ndarray] = [np.empty(0)] * -(-self.n_rows // _CHUNK)
 
-        def work(first: int, last: int) -> None:
-            out[first // _CHUNK] = function(slice(first, last))
+        def work(rows: slice) -> None:
+            out[rows.start // _CHUNK] = function(rows)
 
-        self._run_chunks(work)
+        self.for_chunks(work)
         return out
+
+    def for_chunks(self, function: Callable[[slice], None]) -> None:
+        """Call a function for consecutive rows, on threads."""
+        self._run_chunks(lambda first, last: function(slice(first, last)))
 
     def _run_chunks(self, work: Callable[[int, int], None]) -> None:
         bounds = [*range(0, self.n_rows, _CHUNK), self.n_rows]

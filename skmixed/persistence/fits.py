@@ -41,6 +41,8 @@ class PersistentFitMixin(PersistentMixin):
             _complete(state)
             attributes = self._attributes(encoder, result, state.get("ordered_classes_"))
             state.update({name: attributes[name] for name in self._derived})
+            # fits that were stored before "auto" say by their parameter what they are
+            state.setdefault("method_", attributes["method_"])
 
     @abstractmethod
     def _attributes(
@@ -100,6 +102,8 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
         require_array(f"{name}: covariances", fitted.covariances, (levels, q, q))
         n_effects += levels * q
     require_array("coupling", result.coupling, (p + n_effects, None))
+    if result.further is not None:
+        require_array("further", result.further, (p + n_effects, None))
 
 
 def check_accumulation(seen: Accumulation) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 
 from skmixed.persistence.checksum import checksum_of
 
-FORMAT = 2
+FORMAT = 3
 """Number of the layout of the state; to be raised when an older version could not read it.
 
-Format 1 had no checksum.
+Format 1 had no checksum; format 2 had arrays of objects where 3 has lists, and fewer fields of
+`FitResult`: a field that came later has a default, and does not count in checksums of older files.
 """
 
 _OBJECTS_KEY = "_skmixed_objects"

@@ -73,14 +73,15 @@ class DensePosterior:
         p = X.shape[1]
         size = p + len(self.u)
         self.covariance = np.zeros((size, size))
-        if model.method == "ml":
-            self.covariance[p:, p:] = self.omega - ZO.T @ V_inverse @ ZO
-            return
         P = V_inverse - V_inverse @ X @ C @ X.T @ V_inverse
         self.covariance[p:, p:] = self.omega - ZO.T @ P @ ZO
         self.covariance[:p, :p] = C
         self.covariance[:p, p:] = -C @ X.T @ V_inverse @ ZO
         self.covariance[p:, :p] = self.covariance[:p, p:].T
+        self.effect_covariance = self.covariance[p:, p:]
+        if model.method == "ml":
+            # given the coefficients; what is predicted knows that they are estimates
+            self.effect_covariance = self.omega - ZO.T @ V_inverse @ ZO
 
     def fixed(self, frame):
         return np.column_stack(
@@ -134,8 +135,7 @@ def test_estimates(random_part, method):
     effects = [frame.to_numpy().ravel() for frame in model.random_effects_.values()]
     np.testing.assert_allclose(np.concatenate(effects), dense.u, rtol=1e-6, atol=1e-7)
     stds = [frame.to_numpy().ravel() for frame in model.random_effects_std_.values()]
-    p = len(dense.beta)
-    expected = np.sqrt(np.diagonal(dense.covariance)[p:])
+    expected = np.sqrt(np.diagonal(dense.effect_covariance))
     np.testing.assert_allclose(np.concatenate(stds), expected, rtol=1e-6, atol=1e-8)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import binom, gamma, kstest, nbinom, norm, poisson
 
@@ -208,10 +209,15 @@ def test_predictive_residuals_average_over_the_predictor(counts):
     model, X, y = counts
     new = X.assign(g0=-1)
     display = ResidualsDisplay.from_estimator(model, new, y, spread="prediction", random_state=3)
-    rate, std = model.predict(new, return_std=True)
-    # a Poisson rate exp(eta) has the mean exp(m + v / 2) and the variance mean^2 (exp(v) - 1)
-    variance = np.log1p((std**2 - rate) / rate**2)
-    mean = np.log(rate) - 0.5 * variance
+    _, std = model.predict(new, return_std=True)
+    mean = fixed_part(model, X) + effect_of(model, X, "g1")
+
+    def surplus(variance, row):
+        # a Poisson rate exp(eta) has the mean exp(m + v / 2) and the variance mean^2 (exp(v) - 1)
+        rate = np.exp(mean[row] + 0.5 * variance)
+        return rate + rate**2 * np.expm1(variance) - std[row] ** 2
+
+    variance = np.array([brentq(surplus, 0.0, 20.0, args=(row,)) for row in range(len(std))])
     nodes, weights = hermegauss(60)
     predictors = np.exp(mean[:, None] + np.sqrt(variance)[:, None] * nodes)
     weights = weights / weights.sum()

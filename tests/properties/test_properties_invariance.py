@@ -114,7 +114,7 @@ def test_units_of_a_normal_response(problem: Problem, scale: float, shift: float
     model = problem.fit()
     other = replace(problem, frame=frame, y=y, options=options).refit()
     before, found = estimates(model), estimates(other)
-    df = problem.n - (model.method == "reml") * len(before.coefficients)
+    df = problem.n - (model.method_ == "reml") * len(before.coefficients)
     shifted = before.coefficients.copy()
     if options["fit_intercept"]:
         shifted["Intercept"] += shift

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_data import examples
 
-from skmixed._kernels import cells, expectations, normal_links, prediction, working
+from skmixed._kernels import cells, expectations, normal_links, prediction, response, working
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -305,6 +305,25 @@ def test_effects_of_rows(data: Rows, seed: int, read_only: bool):
     out = data.linear.copy()
     prediction.add_squared_norms(shared, out)
     same(out, data.linear + (shared**2).sum(axis=1))
+
+
+@given(data=rows(), seed=SEEDS)
+@examples(30)
+def test_columns_by_level(data: Rows, seed: int):
+    rng = np.random.default_rng(seed)
+    L, Q, J, n = data.n_levels[0], len(data.effects[0]), 3, len(data.weights)
+    codes, basis, levels = data.codes[0], data.basis(0), np.eye(L)[data.codes[0]]
+    values = rng.standard_normal((n, J))
+    sums, start = rng.standard_normal((L, Q, J)), rng.standard_normal((L, Q, Q, J))
+    out = sums.copy()
+    response.add_level_sums(codes, basis, values, out)
+    same(out, sums + np.einsum("il,iq,ij->lqj", levels, basis, values))
+    out = start.copy()
+    response.add_level_moments(codes, basis, values, out)
+    same(out, start + np.einsum("il,iq,is,ij->lqsj", levels, basis, basis, values))
+    out = values.copy()
+    response.add_level_forms(codes, basis, start, out)
+    same(out, values + np.einsum("iq,iqsj,is->ij", basis, start[codes], basis))
 
 
 # Expectations by rows ----------------------------------------------------------------------------

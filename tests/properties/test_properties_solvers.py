@@ -54,7 +54,7 @@ def objective(problem: Problem, solver: str, n_probes: int = 16, seed: int = 0) 
     )  # fmt: skip
     options = FitOptions(
         posterior=POSTERIORS[estimator.posterior],
-        integrate_fixed=estimator.method == "reml",
+        integrate_fixed=estimator._chosen_method() == "reml",
         noise_variance=None if estimator.noise_scale is None else estimator.noise_scale**2,
         max_iter=100, tol=1e-6, solver=solver, n_probes=n_probes, seed=seed,
     )  # fmt: skip

@@ -131,6 +131,7 @@ class Optimum:
     max_gradient: float
     coefficients: np.ndarray
     coefficient_covariance: np.ndarray
+    coefficient_uncertainty: np.ndarray
     own: np.ndarray
     covariances: list[np.ndarray]
     means: list[np.ndarray]
@@ -297,6 +298,27 @@ class DenseModel:
                          options={**options, "gtol": 1e-9, "maxls": 60}).x  # fmt: skip
         return self._optimum(x)
 
+    def _uncertainty(self, x: np.ndarray) -> np.ndarray:
+        """Covariance of the fixed effects, from the curvature by all that is maximised over.
+
+        The block of the inverse is the inverse curvature of the maximised bound. Where the
+        fixed effects are integrated out, only what their mean owes to variances and own
+        parameters is taken from it: what the inverse has more than that at given ones.
+        """
+        step = 1e-4
+        unit = step * np.eye(len(x))
+        rows = [self.elbo(x + e)[1] - self.elbo(x - e)[1] for e in unit]
+        curvature = -np.array(rows) / (2.0 * step)
+        curvature = 0.5 * (curvature + curvature.T)
+        p = self.n_fixed
+        inverse = np.linalg.inv(curvature)[:p, :p]
+        if not self.integrate_fixed:
+            return inverse
+        n_state = self.rows.shape[1] + int(self.is_free.sum())
+        at_given = np.linalg.inv(curvature[:n_state, :n_state])[:p, :p]
+        factor = self.unpack(x)[1]
+        return (factor @ factor.T)[:p, :p] + inverse - at_given
+
     def _optimum(self, x: np.ndarray) -> Optimum:
         elbo, gradient = self.elbo(x)
         means, factor, roots, own = self.unpack(x)
@@ -313,7 +335,8 @@ class DenseModel:
 
         return Optimum(
             elbo, float(np.abs(gradient).max()), to_coefficients @ means[:p],
-            to_coefficients @ covariance[:p, :p] @ to_coefficients.T, own,
+            to_coefficients @ covariance[:p, :p] @ to_coefficients.T,
+            to_coefficients @ self._uncertainty(x) @ to_coefficients.T, own,
             [root @ root.T for root in roots], by_term(means), by_term(deviations),
         )  # fmt: skip
 

@@ -214,7 +214,9 @@ class ResidualsDisplay:
         mean = predict_mean(model.fit_result_, rows.design, rows.positions)
         variance = np.zeros_like(mean)
         if spread == "prediction":
-            variance = predict_variance(model.fit_result_, rows.design, rows.positions)
+            variance = predict_variance(
+                model.fit_result_, rows.design, rows.positions, further=True
+            )
         if model.family == "gaussian":
             residuals = _scaled_residuals(model, rows, mean, variance)
         else:

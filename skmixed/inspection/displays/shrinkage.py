@@ -321,7 +321,7 @@ def _without_group(model: Any, rows: Rows, group: Any) -> _WithoutGroup:
         case_weights=rows.weights[known],
         weights=weights[known],
         mean=mean[known],
-        variance=predict_variance(result, others, positions)[known],
+        variance=predict_variance(result, others, positions, further=False)[known],
         codes=factor.codes[known],
         effect=(predict_mean(result, design, rows.positions) - mean)[known],
     )
