@@ -41,6 +41,7 @@ from skmixed.inference.outer import FitOptions, Start
 from skmixed.inference.partial import Accumulation, Reference
 from skmixed.inference.prediction import draw_predictors
 from skmixed.inference.result import FitResult
+from skmixed.inference.rows import RowSums
 from skmixed.inference.same_data import response_moments
 from skmixed.inference.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.inspection.attributes import fitted_attributes
@@ -69,6 +70,9 @@ from skmixed.validation import (
 )
 
 METHODS = ("auto", "reml", "ml")
+
+_SUMS_KEPT = 64_000_000
+"""Bytes of sums that a fit keeps for `partial_fit` to go on from."""
 
 _RANGES = ("response_moments_", "offset_range_")
 """Attributes that only fits of rows have."""
@@ -162,16 +166,17 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
+        sums: RowSums | None = None
         with restrained_blas(options.n_threads):
             if self.family == "gaussian":
-                result = fit_gaussian(design, target.response, weights, options)
+                result, sums = fit_gaussian(design, target.response, weights, options)
             else:
                 result = fit_generalized(
                     design, target.response, weights, target.likelihood, options
                 )
         self._publish(attributes(result))
         self._keep_ranges(design, target.response, weights)
-        self._keep(X, y, sample_weight)
+        self._keep(X, y, sample_weight, sums)
         callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
@@ -181,16 +186,14 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._check_parameters()
         X = readable(X)
         seen: Accumulation | None = None
-        if hasattr(self, "_seen"):
-            seen, model = self._seen
+        if hasattr(self, "_seen") or hasattr(self, "fit_result_"):
+            seen, model = self._seen if hasattr(self, "_seen") else self._fit_as_part()
             for name, value in self._model().items():
                 if value != model[name]:
                     raise ValueError(
                         f"{name} was {model[name]} for the chunks so far and is {value} now, but "
                         "their sums are those of one model; call fit, or partial_fit of a clone."
                     )
-        elif hasattr(self, "fit_result_"):
-            seen = self._kept_as_part()
         rows = self._rows(X, y, sample_weight)
         validate_data(self, X, reset=seen is None, skip_check_array=True)
         reference = self._reference(*rows) if seen is None else seen.reference
@@ -199,11 +202,14 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             _warn_of_new_levels(seen.encoder, part.encoder)
         return self._fit_accumulation(part if seen is None else seen.merge(part))
 
-    def _keep(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Keep the training data, or forget those of an earlier fit."""
-        self.__dict__.pop("_kept", None)
+    def _keep(self, X: Any, y: Any, sample_weight: Any, sums: RowSums | None) -> None:
+        """Keep training data and sums that are small, and forget those of an earlier fit."""
+        for name in ("_kept", "_sums"):
+            self.__dict__.pop(name, None)
         if self.keep_data:
             self._kept = TrainingData(X, y, sample_weight)
+        if sums is not None and sums.n_bytes <= _SUMS_KEPT:
+            self._sums = sums, self._model()
 
     def _training_data(self, X: Any, y: Any, sample_weight: Any, asks: str) -> TrainingData:
         """The data that were passed, else those that the fit kept.
@@ -223,17 +229,24 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             raise ValueError(f"{asks} was given X or y alone; pass both, or neither.")
         return kept
 
-    def _kept_as_part(self) -> Accumulation:
-        """The rows of `fit` as a first part, for `partial_fit` to go on from."""
+    def _fit_as_part(self) -> tuple[Accumulation, dict[str, str]]:
+        """The rows of `fit` as a first part, for `partial_fit` to go on from, and their model."""
+        if hasattr(self, "_sums"):
+            sums, model = self._sums
+            part = Accumulation.of_fit(self.design_encoder_, sums)
+            if part is not None:
+                return part, model
         kept: TrainingData | None = getattr(self, "_kept", None)
         if kept is None:
             raise ValueError(
-                "partial_fit cannot go on from `fit`, which keeps no sums of its rows that "
-                "further rows could be added to. Fit with keep_data=True, or pass all rows to "
-                "partial_fit, in as many calls as you like, from sklearn.base.clone(model) on."
+                "partial_fit cannot go on from this fit, which kept no sums of its rows that "
+                "further rows could be added to: they were too large or have left out dependent "
+                "columns, or the model was loaded from a file. Fit with keep_data=True, or pass "
+                "all rows to partial_fit, from sklearn.base.clone(model) on."
             )
         rows = self._rows(kept.X, kept.y, kept.sample_weight)
-        return self._reference(*rows).part(*rows, available_threads(self.n_jobs))
+        part = self._reference(*rows).part(*rows, available_threads(self.n_jobs))
+        return part, self._model()
 
     @property
     def rows_(self) -> pd.Index:
@@ -282,8 +295,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
-        self.__dict__.pop("_kept", None)
-        for name in _RANGES:
+        for name in ("_kept", "_sums", *_RANGES):
             self.__dict__.pop(name, None)
         self._publish(self._attributes(encoder, result) | {"response_": _UNNAMED})
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)

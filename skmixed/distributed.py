@@ -167,7 +167,8 @@ def predict_distributed(
     columns = ["mean", "std"] if return_std else ["mean"]
     meta = pd.DataFrame({name: np.empty(0) for name in columns}, index=X._meta.index)
     fitted = copy(estimator)
-    fitted.__dict__.pop("_seen", None)
+    for name in ("_seen", "_kept", "_sums"):
+        fitted.__dict__.pop(name, None)
     model = dask.delayed(fitted)
     frame = X.map_partitions(_predict_part, model, return_std, include, type, meta=meta)
     if return_std:

@@ -23,6 +23,12 @@ class ColumnRoleWarning(UserWarning):
     """A column was read as a group or as a fixed effect by its type, perhaps wrongly.
 
     The message names the column and the parameter that settles its role.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skmixed.exceptions import ColumnRoleWarning
+    >>> warnings.simplefilter("ignore", ColumnRoleWarning)
     """
 
 
@@ -31,15 +37,35 @@ class UnknownLevelsWarning(UserWarning):
 
     Right where new groups are predicted on purpose, as in cross-validation by group; a
     sign of labels of another type or table elsewhere.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skmixed.exceptions import UnknownLevelsWarning
+    >>> warnings.simplefilter("ignore", UnknownLevelsWarning)
     """
 
 
 class ClassOrderWarning(UserWarning):
-    """Classes in an order were numbered by another program, perhaps not in that order."""
+    """Classes in an order were numbered by another program, perhaps not in that order.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skmixed.exceptions import ClassOrderWarning
+    >>> warnings.simplefilter("ignore", ClassOrderWarning)
+    """
 
 
 class SingularFitWarning(UserWarning):
-    """A variance is estimated as 0, or a correlation as 1 or -1."""
+    """A variance is estimated as 0, or a correlation as 1 or -1.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skmixed.exceptions import SingularFitWarning
+    >>> warnings.simplefilter("ignore", SingularFitWarning)
+    """
 
 
 class ApproximationWarning(UserWarning):

@@ -389,9 +389,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
         Notes
         -----
-        A call of `fit` forgets the chunks, and keeps no sums of its own rows: after
-        it, `partial_fit` starts anew, with a warning. Every call costs one fit on the
-        sums so far, which does not depend on the number of rows.
+        A call of `fit` forgets the chunks; `partial_fit` after it goes on from the rows of
+        `fit`, whose sums are kept up to 64 MB (not in pickles), or says that it cannot.
+        Every call costs one fit on the sums so far, which does not depend on the number of
+        rows.
 
         Examples
         --------

@@ -193,9 +193,52 @@ def test_fit_forgets_the_chunks(data):
     model.fit(X[:200], y[:200])
     expected = MixedEffectsVIRegressor(["g0", "g1"]).fit(X[:200], y[:200])
     assert_same_fit(model, expected)
-    with pytest.raises(ValueError, match="partial_fit cannot go on from `fit`"):
-        feed(model, X, y, [np.arange(200, N)])
-    assert_same_fit(model, expected)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"random_effects": ["g0", "g1"]},
+        {"random_effects": ["g0"], "method": "ml", "offset": "o", "precision_weights": "w"},
+        {"formula": "0 + x0 + (1 + x0 | g0) + (1 | g1)"},
+        {"formula": "x0 + (x0 || g0)", "posterior": "mean_field"},
+        {"random_effects": ["g0"], "noise_scale": 1.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_after_a_fit_it_goes_on(data, parameters, weighted):
+    """The sums of `fit` are those of its rows as a chunk."""
+    X, y = data
+    w = np.random.default_rng(0).uniform(0.5, 2.0, N) if weighted else None
+    part = (lambda rows: None) if w is None else (lambda rows: w[rows])
+    model = MixedEffectsVIRegressor(**parameters)
+    model.fit(X[:200], y[:200], part(slice(200)))
+    for rows in (slice(200, 300), slice(300, N)):
+        model.partial_fit(X[rows], y[rows], part(rows))
+    assert_same_fit(model, MixedEffectsVIRegressor(**parameters).fit(X, y, w))
+
+
+def test_after_a_fit_without_sums_it_says_so(data):
+    X, y = data
+    model = MixedEffectsVIRegressor(["g0"]).fit(X, y)
+    loaded = pickle.loads(pickle.dumps(model))
+    with pytest.raises(ValueError, match=r"cannot go on from this fit.*keep_data=True"):
+        loaded.partial_fit(X, y)
+    dependent = X.assign(twice=2.0 * X["x0"])
+    for keep_data in (False, True):
+        model = MixedEffectsVIRegressor(formula="x0 + twice + (1 | g0)", keep_data=keep_data)
+        with pytest.warns(UserWarning, match="left out"):
+            model.fit(dependent[:200], y[:200])
+        rest = dependent[200:].assign(twice=0.0)
+        if keep_data:
+            model.partial_fit(rest, y[200:])
+            whole = pd.concat([dependent[:200], rest])
+            expected = MixedEffectsVIRegressor(formula=model.formula).fit(whole, y)
+            assert_same_fit(model, expected)
+        else:
+            with pytest.raises(ValueError, match="cannot go on from this fit"):
+                model.partial_fit(rest, y[200:])
 
 
 def test_pickled_between_chunks(data):

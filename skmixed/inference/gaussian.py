@@ -27,8 +27,8 @@ _HELD_NOISE = 1e-6
 
 def fit_gaussian(
     design: Design, response: np.ndarray, case_weights: np.ndarray, options: FitOptions
-) -> FitResult:
-    """Maximise the ELBO of a Gaussian mixed model.
+) -> tuple[FitResult, RowSums]:
+    """Maximise the ELBO of a Gaussian mixed model; return the fit and the sums it was made of.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def fit_gaussian(
     """
     # 1. Bring everything to unit scale and let the rows vanish into sums.
     rows = sums_of(design, response, case_weights, options)
-    return fit_sums(rows, tuple(factor.n_levels for factor in design.factors), options)
+    return fit_sums(rows, tuple(factor.n_levels for factor in design.factors), options), rows
 
 
 def sums_of(

@@ -14,6 +14,7 @@ import numpy as np
 from skmixed.design import Design, DesignEncoder, Table
 from skmixed.inference.rows import (
     PERFECT,
+    Extent,
     RowSums,
     combine_weights,
     factor_shapes,
@@ -288,6 +289,7 @@ class PartialSums:
                 alike and effects == (True,) and shape.n_levels == self.n_rows
                 for shape, effects in zip(self.sums.factors, intercepts, strict=True)
             ),
+            Extent(self.n_rows, self.spread, self.size, self.precisions),
         )
 
 
@@ -368,6 +370,57 @@ class Accumulation:
 
     encoder: DesignEncoder
     sums: PartialSums
+
+    @classmethod
+    def of_fit(cls, encoder: DesignEncoder, rows: RowSums) -> Accumulation | None:
+        """The sums that a fit was made of, as a first part for others to be added to.
+
+        Their units are those of the fit but for the fixed effects, whose columns are only
+        centred: orthonormal ones belong to the rows of the fit alone.
+
+        Parameters
+        ----------
+        encoder : DesignEncoder
+        rows : RowSums
+
+        Returns
+        -------
+        Accumulation or None
+            None where the sums have left out what other rows may tell: dependent columns or
+            effects, or functions that learn from all rows.
+        """
+        units, fixed = rows.units, rows.units.fixed
+        p = fixed.has_intercept + len(fixed.center)
+        if rows.sums is None or fixed.rank < p or any(rows.dependent) or encoder.learnt_functions:
+            return None
+        to_centred = fixed.to_centred()
+        dense = np.eye(p + 1)
+        dense[:p, :p] = np.linalg.inv(to_centred)
+        sums = rows.sums
+        if sums.ranks is not None:
+            n_levels = tuple(factor.n_levels for factor in sums.factors)
+            sums = sums.relabelled(n_levels, tuple(np.argsort(rank) for rank in sums.ranks))
+        working = WorkingUnits(
+            np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center]),
+            np.ones(p),
+            units.response_center,
+            units.response_scale,
+            to_centred @ units.least_squares,
+            units.bases,
+            units.weight_scale,
+        )
+        partial = PartialSums(
+            working,
+            sums.transformed(dense, tuple(np.eye(len(basis)) for basis in units.bases)),
+            rows.extent.n_rows,
+            units.n_observations,
+            units.n_observations,
+            units.log_weights,
+            rows.extent.spread,
+            rows.extent.size,
+            rows.extent.precisions,
+        )
+        return cls(encoder, partial)
 
     @property
     def reference(self) -> Reference:

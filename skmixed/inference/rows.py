@@ -23,6 +23,25 @@ PERFECT = 1e-12
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How many rows were summed, and how far they reach.
+
+    Attributes
+    ----------
+    n_rows : int
+    spread, size : float
+        Largest distance of the response from its center, and from 0.
+    precisions : tuple of (float, float)
+        Smallest and largest precision weight, in their unit.
+    """
+
+    n_rows: int
+    spread: float
+    size: float
+    precisions: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class RowSums:
     """All that a fit needs of the rows.
 
@@ -37,12 +56,24 @@ class RowSums:
     rows_alone : tuple of bool
         Factors that give every row a level of its own, where all rows have the
         same precision: their intercept is the noise again.
+    extent : Extent
     """
 
     sums: CellSums | None
     units: Units
     dependent: tuple[tuple[int, ...], ...]
     rows_alone: tuple[bool, ...]
+    extent: Extent
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the sums."""
+        if self.sums is None:
+            return 0
+        arrays = [self.sums.dense, *self.sums.own, *self.sums.with_dense]
+        for pair in self.sums.pairs:
+            arrays += [pair.start, pair.levels, pair.values]
+        return sum(array.nbytes for array in arrays)
 
 
 def sum_rows(
@@ -118,7 +149,10 @@ def sum_rows(
             ranked=True,
         )
     precision = design.precision_weights
-    alike = precision is None or precision.min() == precision.max()
+    precisions = (1.0, 1.0)
+    if precision is not None:
+        precisions = float(precision.min()) / weight_scale, float(precision.max()) / weight_scale
+    alike = precisions[0] == precisions[1]
     # a row of another case weight than 1 is several, or a part of one
     alike = alike and bool((case_weights == 1.0).all())
     return RowSums(
@@ -126,6 +160,7 @@ def sum_rows(
         units,
         tuple(transform.dependent for transform in transforms),
         tuple(alike and f.basis is None and f.n_levels == len(rest) for f in design.factors),
+        Extent(len(rest), spread, size, precisions),
     )
 
 

@@ -234,7 +234,7 @@ def _refit(
 def _starting_point(model: Any, one_thread: bool) -> Any:
     """A copy of the model that fits from where it stands, and reports nothing."""
     start = copy.copy(model)
-    for name in ("_seen", "_kept", "_skl_callbacks"):
+    for name in ("_seen", "_kept", "_sums", "_skl_callbacks"):
         start.__dict__.pop(name, None)
     if start.response_.is_transformed:
         # what is drawn is the response of the model, log(y) itself

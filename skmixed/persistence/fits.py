@@ -28,8 +28,8 @@ class PersistentFitMixin(PersistentMixin):
         "random_effects_", "random_effects_std_", "random_effects_cov_", "variance_components_"
     )  # fmt: skip
     _fitted_marker = "fit_result_"
-    _private_state = ("_seen", "_kept")
-    _not_stored = ("_kept",)
+    _private_state = ("_seen", "_kept", "_sums")
+    _not_stored = ("_kept", "_sums")
 
     def _restore(self) -> None:
         state = vars(self)

@@ -234,7 +234,7 @@ def test_refuses_what_cannot_be_compared(sleep, rows):
     X, y = rows
     small, large = sleep("Days + (1|Subject)"), sleep("Days + (Days|Subject)")
     with pytest.raises(ValueError, match="nothing to compare"):
-        compare_models(small)
+        compare_models()
     with pytest.raises(ValueError, match="2 different names"):
         compare_models(small, large, names=["a", "a"])
     with pytest.raises(NotFittedError):

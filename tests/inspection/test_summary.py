@@ -141,8 +141,8 @@ def test_html_is_well_formed(model, data):
 
     summary = model.summary(*data, test="t")
     tree = ElementTree.fromstring(summary._repr_html_())
-    cells = ["".join(cell.itertext()) for cell in tree.iter("td")]
-    assert f"{summary.fixed_effects['df'].iloc[1]:.6g}" in cells
+    cells = ["".join(cell.itertext()).strip() for cell in tree.iter("td")]
+    assert f"{summary.fixed_effects['df'].iloc[1]:.2f}" in cells
     assert "Satterthwaite" in str(summary)
 
 
@@ -187,7 +187,7 @@ def test_a_separated_column_has_no_test(separated_rows, kind):
     assert table.loc["t", ["lower", "upper", "statistic", "p_value"]].isna().all()
     assert table["note"].to_dict() == {name: "separated" * (name == "t") for name in table.index}
     assert table.drop(index="t").notna().all(axis=None)
-    assert "'t' predict a part of the responses without error" in summary.notes[-1]
+    assert "'t' predict a part of the responses without error" in " ".join(summary.notes)
     assert "separated" in str(summary)
     assert "separated" in summary._repr_html_()
     assert model.summary().to_frame().columns[-1] == "note"

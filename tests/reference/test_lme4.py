@@ -38,7 +38,7 @@ def fitted():
     return get
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::skmixed.exceptions.SingularFitWarning")
 @pytest.mark.parametrize("name", FITS)
 def test_same_fit(name, fitted):
     target = FITS[name]
