@@ -487,6 +487,15 @@ def test_a_correlation_of_one_is_told():
         mixed("Reaction ~ Days + (Days | Subject)", SLEEP)
 
 
+def test_absent_terms_are_none_in_every_table():
+    for effects in (["Subject"], ["(Days | Subject)"], None):
+        model = MixedEffectsVIRegressor(effects, fixed_effects=["Days"])
+        table = model.fit(SLEEP[["Days", "Subject"]], SLEEP["Reaction"]).variance_components_
+        absent = [v for name in ("term_1", "term_2") for v in table[name] if v != v or v is None]
+        assert absent
+        assert all(v is None for v in absent)
+
+
 # 9 to 12. Parameters -----------------------------------------------------------------------------
 
 

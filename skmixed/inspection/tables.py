@@ -70,7 +70,11 @@ def variance_components(
         sd = float(np.sqrt(noise_variance))
         rows.append(("Residual", None, None, noise_variance, sd, np.nan))
     columns = ["group", "term_1", "term_2", "variance", "sd", "corr"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    for position, name in ((1, "term_1"), (2, "term_2")):
+        # a column of text alone would have NaN for None, one of None alone would not
+        table[name] = pd.Series([row[position] for row in rows], dtype=object)
+    return table
 
 
 def facts_html(facts: Mapping[str, str]) -> str:
