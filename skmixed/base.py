@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from skmixed.design import (
     readable,
     refuse_unknown_levels,
     resolve_spec,
+    spread,
     take_rows,
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
@@ -85,8 +86,8 @@ class Target:
 
     Attributes
     ----------
-    response : ndarray (n,)
-        Numbers; of classes their number.
+    response : ndarray (n,) or (n, 2)
+        Numbers; of classes their number; of trials successes and failures.
     likelihood : Likelihood
     classes : ndarray (K,) or None
         What the numbers of classes stand for, in the order in which the model has them.
@@ -114,8 +115,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """Fit on rows in memory; `formula` is one that was read already, with its response."""
         self._check_parameters()
         X = readable(X)
-        variable = None if formula is None else formula.response
-        table, target, weights = self._data(X, y, sample_weight, variable, at_least=2)
+        asked = None
+        if formula is not None and formula.response is not None:
+            asked = Response(formula.response, is_trials=formula.is_trials)
+        table, target, weights = self._data(X, y, sample_weight, asked, at_least=2)
         validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
@@ -129,19 +132,19 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
         def attributes(result: FitResult) -> dict[str, Any]:
-            return self._attributes(encoder, result, target.classes) | {"response_": target.meaning}
+            found = self._attributes(encoder, result, target.classes)
+            return found | _of_response(target.meaning, result)
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
+        design, response, weights = spread(design, target.response, weights)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
         with restrained_blas(options.n_threads):
             if self.family == "gaussian":
-                result = fit_gaussian(design, target.response, weights, options)
+                result = fit_gaussian(design, response, weights, options)
             else:
-                result = fit_generalized(
-                    design, target.response, weights, target.likelihood, options
-                )
+                result = fit_generalized(design, response, weights, target.likelihood, options)
         self._publish(attributes(result))
-        self._keep_ranges(design, target.response, weights)
+        self._keep_ranges(design, response, weights)
         callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
         return self
@@ -223,7 +226,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         X: Any,
         y: Any,
         sample_weight: Any,
-        variable: Variable | None = None,
+        asked: Response | None = None,
         at_least: int = 1,
     ) -> tuple[Table, Target, np.ndarray]:
         """Columns, target and case weights of the rows that count."""
@@ -238,13 +241,18 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if not weights.all():
             used = np.flatnonzero(weights)
             table = Table.from_input(take_rows(X, used))
-        if variable is None:
-            variable = Variable(name_of(y))
-        return table, self._target(y, len(weights), used, variable), weights[used]
+        if asked is None:
+            asked = Response(Variable(name_of(y)))
+        return table, self._target(y, weights, used, asked), weights[used]
 
     @abstractmethod
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
-        """The response of the rows that are used, checked; `variable` says what it is."""
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
+        """The response of the rows that are used, checked; `asked` says what it is.
+
+        The weights are those of all rows.
+        """
 
     def _spec(
         self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
@@ -366,7 +374,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         names = check_include(include, encoder.factor_names)
         design = encoder.transform(table, factors=names, with_weights=with_weights)
         if self.family != "gaussian" and design.offset is not None:
-            warn_about_offset(self.offset, design.offset, getattr(self, "offset_range_", None))
+            warn_about_offset(
+                encoder.offset_label, design.offset, getattr(self, "offset_range_", None)
+            )
         if self.handle_unknown == "error":
             refuse_unknown_levels(design, table, encoder)
         for sentence in mostly_unknown(design, table, encoder):
@@ -415,6 +425,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
         with restrained_blas(options.n_threads):
             found = examine(*rows, self.fit_result_, options, n_draws, rng)
+        constant = self.response_.log_coefficients
+        found = replace(
+            found, elbo=found.elbo + constant, log_likelihood=found.log_likelihood + constant
+        )
         return diagnosis_of(found, self)
 
     def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
@@ -437,11 +451,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             X = take_rows(X, used)
         design, _ = self._design(X, "all", with_weights=True)
         options = self._options(self.design_encoder_, lambda *progress: False)
-        return (design, response, weights[used]), options
+        return spread(design, response, weights[used]), options
 
     @abstractmethod
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
-        """The response of rows of the fit, as the engine wants it; the estimator stays as it is."""
+        """The response of rows of the fit, checked as by `fit`; the estimator stays as it is."""
 
     @property
     def feature_importances_(self) -> np.ndarray:
@@ -479,6 +493,16 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+
+def _of_response(meaning: Response, result: FitResult) -> dict[str, Any]:
+    """Attributes that depend on what the response is."""
+    found: dict[str, Any] = {"response_": meaning}
+    if meaning.is_trials:
+        # constants of the data, which the engine has no use for
+        constant = meaning.log_coefficients
+        found |= {"elbo_": result.elbo + constant, "elbo_path_": result.elbo_path + constant}
+    return found
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.class_scale import ClassScale, codes_of
-from skmixed.design import DesignEncoder, Response, Table, as_vector
+from skmixed.design import (
+    DesignEncoder,
+    Response,
+    Table,
+    as_vector,
+    check_counts,
+    log_coefficients,
+)
 from skmixed.distributed import refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
 from skmixed.persistence import unchanged_on_error
-from skmixed.spec import ModelSpec, Variable
+from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels
 
 
@@ -372,7 +381,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         classes : ndarray of shape (n_samples,)
-            Elements of `classes_`; numbers with ``type="link"``.
+            Elements of `classes_`; numbers with ``type="link"``. After `mixed` with a response
+            of successes out of trials the probability of a success.
         """
         if type is not None:
             check_choice("type", type, ("link",))
@@ -380,7 +390,35 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             mean = predict_mean(self.fit_result_, design, positions)
             return mean - self._location if self.family == "ordinal" else mean
         probabilities = self.predict_proba(X, include)
+        if self.response_.is_trials:
+            return probabilities[:, 1]
         return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Accuracy.
+        """
+        check_is_fitted(self)
+        if self.response_.is_trials:
+            raise ValueError(
+                f"The model is of successes out of trials, {self.response_.label}, and predicts "
+                "probabilities, which have no accuracy. Compare predict(X) with the shares, or "
+                "models by compare_models."
+            )
+        return float(super().score(X, y, sample_weight))
 
     def decision_function(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
         """Score the rows, as scikit-learn's tools expect it.
@@ -428,8 +466,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     # What makes classes of labels --------------------------------------------------
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
-        y = as_vector(y)
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
+        if asked.is_trials:
+            return self._trials(y, weights, used, asked)
+        y, n_rows = as_vector(y), len(weights)
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
         found = ClassScale.of(y, labels)
         self._refuse_classes(found)
@@ -439,9 +481,34 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             classes = found.with_last(self.positive_class)
         response = codes_of(classes, labels).astype(np.float64)
         likelihood = make_family(self.family, self.link, len(classes))
-        return Target(response, likelihood, classes, Response(variable))
+        return Target(response, likelihood, classes, asked)
+
+    def _trials(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
+        """The response where rows are successes out of trials."""
+        if self.positive_class is not None:
+            raise ValueError(
+                f"positive_class={self.positive_class!r}: {asked.label} counts successes already; "
+                "leave it at None."
+            )
+        counts = check_counts(y, len(weights), asked.label)[used]
+        for column, what in ((0, "no successes"), (1, "no failures")):
+            if not counts[:, column].any():
+                raise ValueError(
+                    f"{asked.label} has {what} in any row, which leaves nothing to learn. Check "
+                    "how the numbers were made."
+                )
+        meaning = replace(
+            asked,
+            n_sets=float(weights[used][counts.any(axis=1)].sum()),
+            log_coefficients=log_coefficients(counts, weights[used]),
+        )
+        return Target(counts, make_family(self.family, self.link, 2), np.array([0, 1]), meaning)
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
+        if self.response_.is_trials:
+            return check_counts(y, n_rows, self.response_.label)[used]
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
         codes = codes_of(self.ordered_classes_, labels)
         if (codes < 0).any():

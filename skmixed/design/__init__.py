@@ -1,6 +1,7 @@
 """From data frames to arrays; the only place that knows data frames."""
 
 from skmixed.design.checks import require_finite
+from skmixed.design.computation import ComputedVariable
 from skmixed.design.design import Design, DesignEncoder
 from skmixed.design.factors import Factor
 from skmixed.design.functions import learnt_functions
@@ -9,6 +10,7 @@ from skmixed.design.resolve import resolve_spec
 from skmixed.design.response import Response, name_of
 from skmixed.design.sources import as_vector, pick_columns, readable, take_rows
 from skmixed.design.table import Table
+from skmixed.design.trials import check_counts, log_coefficients, spread
 from skmixed.design.unknown import (
     FEWEST_UNKNOWN,
     kind_of_labels,
@@ -16,9 +18,11 @@ from skmixed.design.unknown import (
     number_unknown_levels,
     refuse_unknown_levels,
 )
+from skmixed.design.variables import learn_variable
 
 __all__ = [
     "FEWEST_UNKNOWN",
+    "ComputedVariable",
     "Design",
     "DesignEncoder",
     "Factor",
@@ -26,8 +30,11 @@ __all__ = [
     "Response",
     "Table",
     "as_vector",
+    "check_counts",
     "kind_of_labels",
+    "learn_variable",
     "learnt_functions",
+    "log_coefficients",
     "mostly_unknown",
     "name_of",
     "number_unknown_levels",
@@ -36,5 +43,6 @@ __all__ = [
     "refuse_unknown_levels",
     "require_finite",
     "resolve_spec",
+    "spread",
     "take_rows",
 ]

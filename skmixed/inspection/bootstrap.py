@@ -261,6 +261,13 @@ def _batches(
 def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
     for model in models:
         check_fitted_model(model)
+        if model.response_.is_trials:
+            raise ValueError(
+                f"parametric_bootstrap cannot draw {model.response_.label}: a fitted model keeps "
+                "no numbers of trials. Fit the same model to two rows a set, of class 1 with the "
+                "successes as sample_weight and of class 0 with the failures, and pass it with "
+                "these weights."
+            )
     if not callable(statistic):
         raise TypeError(
             f"statistic={statistic!r} must be a function of a fitted model, such as "

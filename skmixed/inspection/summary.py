@@ -130,6 +130,8 @@ def _facts(model: Any) -> dict[str, str]:
     if chosen := modelled_class(model):
         facts["Modelled"] = chosen
     facts["Rows"] = f"{model.n_observations_:.10g}"
+    if model.response_.is_trials:
+        facts["Rows"] = f"{model.response_.n_sets:.10g}, {model.n_observations_:.10g} trials"
     if model.family != "gaussian":
         facts |= _family_facts(model)
     aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
