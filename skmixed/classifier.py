@@ -22,6 +22,7 @@ from skmixed.design import (
     log_coefficients,
 )
 from skmixed.distributed import refuse_distributed
+from skmixed.formula.errors import quoted
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
@@ -414,7 +415,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         check_is_fitted(self)
         if self.response_.is_trials:
             raise ValueError(
-                f"The model is of successes out of trials, {self.response_.label}, and predicts "
+                f"The model is of successes out of trials, {quoted(self.response_.label)}, and predicts "
                 "probabilities, which have no accuracy. Compare predict(X) with the shares, or "
                 "models by compare_models."
             )
@@ -489,15 +490,15 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         """The response where rows are successes out of trials."""
         if self.positive_class is not None:
             raise ValueError(
-                f"positive_class={self.positive_class!r}: {asked.label} counts successes already; "
+                f"positive_class={self.positive_class!r}: {quoted(asked.label)} counts successes already; "
                 "leave it at None."
             )
         counts = check_counts(y, len(weights), asked.label)[used]
         for column, what in ((0, "no successes"), (1, "no failures")):
             if not counts[:, column].any():
                 raise ValueError(
-                    f"{asked.label} has {what} in any row, which leaves nothing to learn. Check "
-                    "how the numbers were made."
+                    f"{quoted(asked.label)} has {what} in any row, which leaves nothing to learn. "
+                    "Check how the numbers were made."
                 )
         meaning = replace(
             asked,

@@ -11,6 +11,7 @@ import pandas as pd
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
 from skmixed.formula import FormulaError, parse_formula
+from skmixed.formula.errors import quoted
 from skmixed.likelihoods import family_names, known_as
 from skmixed.persistence import unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
@@ -188,20 +189,20 @@ def _trials_of(
             )
         if last == "cbind":
             raise ValueError(
-                f"The response {variable.label} is of successes and failures; write "
+                f"The response {quoted(variable.label)} is of successes and failures; write "
                 "family='binomial' for it, or name one column before '~'."
             )
         return None
     if weights is not None:
         if last == "cbind":
             raise ValueError(
-                f"The response {variable.label} has the numbers of trials already; leave out "
-                "weights=. Rows that stand for several go into sample_weight."
+                f"The response {quoted(variable.label)} has the numbers of trials already; leave "
+                "out weights=. Rows that stand for several go into sample_weight."
             )
         values = _proportions(table, variable, weights > 0.0)
         if bool(((values < 0.0) | (values > 1.0)).any()):
             raise ValueError(
-                f"With weights= the response {variable.label} is a proportion of successes, "
+                f"With weights= the response {quoted(variable.label)} is a share of successes, "
                 f"but it reaches from {values.min():.6g} to {values.max():.6g}. Write "
                 "cbind(successes, failures) ~ ... for numbers of successes."
             )

@@ -6,6 +6,7 @@ up as one `ModelSpec`; everything after this point reads only that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import pi
@@ -128,6 +129,7 @@ class Variable:
 _COMPARISONS = ("<", ">", "<=", ">=", "==", "!=")
 _BINDING = dict.fromkeys(_COMPARISONS, 1) | {"+": 2, "-": 2, "*": 3, "/": 3, "^": 5}
 _SIGN, _WHOLE = 4, 6
+_LIKE_A_NUMBER = re.compile(r"\.[0-9]")
 
 
 def written(steps: tuple[Step, ...]) -> str:
@@ -185,9 +187,12 @@ def _number(value: Any) -> str:
 
 
 def _name(column: ColumnKey | float | None) -> str:
-    """A column, in backticks where its name is no word."""
+    """A column, in backticks where its name alone would be read as something else."""
     text = str(column)
-    return text if text.replace(".", "_").isidentifier() else f"`{text.replace('`', '``')}`"
+    is_word = text.replace(".", "_").isidentifier() and not _LIKE_A_NUMBER.match(text)
+    if is_word and text.strip(".") and ".__" not in text and text not in ("lambda", "pi"):
+        return text
+    return f"`{text.replace('`', '``')}`"
 
 
 def _within(operand: tuple[str, int], binding: int) -> str:

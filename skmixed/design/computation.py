@@ -16,6 +16,7 @@ from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.polynomial import Polynomial
 from skmixed.design.same_value import refuse_rounded
 from skmixed.design.table import Table
+from skmixed.formula.errors import quoted
 from skmixed.spec import ColumnKey, Step, Variable, written
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,6 +35,9 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "pmin": lambda *values: reduce(np.minimum, values),
     "pmax": lambda *values: reduce(np.maximum, values),
 }
+
+_COLUMNS_SHOWN = 5
+_WITHOUT_STATE = ("column", "number", "cbind", "I", "poly_raw", "-", *_OPERATORS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,18 +157,25 @@ class ComputedVariable:
         return _run(self.variable.steps[:stop], table, lambda i, taken: self.learnt[i])
 
 
+def learnt_kind(name: str) -> type:
+    """What kind of object a step learns; the type of None where it learns nothing."""
+    if name in _WITHOUT_STATE:
+        return type(None)
+    return {"ave": GroupMeans, "poly": Polynomial}.get(name, FittedFunction)
+
+
 def _learn(steps: tuple[Step, ...], i: int, taken: list[FloatArray], table: Table) -> Learnt:
     """What a step learns from its arguments."""
     step = steps[i]
-    if step.name in ("column", "number", "cbind", "I", "poly_raw", "-", *_OPERATORS):
+    if step.name in _WITHOUT_STATE:
         return None
     if step.name == "ave":
         assert step.column is not None
         return GroupMeans.learn(taken[0], table, step.column)
     if step.name == "poly":
-        return Polynomial.learn(taken[0], int(step.value or 0), written(steps[: i + 1]))
+        return Polynomial.learn(taken[0], int(step.value or 0), quoted(written(steps[: i + 1])))
     inside = written(steps[: i + 1]).removeprefix(f"{step.name}(").removesuffix(")")
-    return learn_function(step.name, taken[0], inside)
+    return learn_function(step.name, taken[0], quoted(inside)[1:-1])
 
 
 def _run(
@@ -216,10 +227,11 @@ def _require_finite(values: FloatArray, steps: tuple[Step, ...], table: Table) -
         return
     row = int(bad.argmax())
     columns = dict.fromkeys(step.value for step in steps if step.name == "column")
-    given = ", ".join(f"{column} is {table.numeric(column)[row]:.15g}" for column in columns)
+    shown = [f"{column!r} is {table.numeric(column)[row]:.15g}" for column in columns]
+    given = ", ".join(shown[:_COLUMNS_SHOWN]) + (", ..." if len(shown) > _COLUMNS_SHOWN else "")
     raise ValueError(
-        f"{written(steps)} is {values[row]:.15g} in row {table.first_row + row}, where {given}; "
-        "correct or drop such rows, or compute something else."
+        f"{quoted(written(steps))} is {values[row]:.15g} in row {table.first_row + row}, where "
+        f"{given}; correct or drop such rows, or compute something else."
     )
 
 

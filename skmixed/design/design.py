@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.basis import Basis
-from skmixed.design.checks import LARGEST, require_finite, require_range
+from skmixed.design.checks import LARGEST, require_finite, require_range, shortened
 from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.design.functions import learnt_functions
 from skmixed.design.integers import CodeArray
@@ -363,7 +363,7 @@ class DesignEncoder:
         )
         _refuse_range(design)
         if design.offset is not None:
-            require_range(design.offset[:, None], [str(self.offset_label)])
+            require_range(design.offset[:, None], [shortened(self.offset_label)])
         return design
 
     def _offset(self, table: Table) -> FloatArray | None:
@@ -376,7 +376,7 @@ class DesignEncoder:
 def _learn_offset(variable: Variable, table: Table) -> LearntVariable:
     if not variable.steps and table.is_categorical(variable.name):
         raise ValueError(
-            f"offset({variable.label}): column {variable.name!r} holds labels, and an offset is a "
+            f"offset of labels: column {variable.name!r} holds labels, and an offset() is a "
             "number that is added to the linear predictor."
         )
     return learn_variable(variable, table)

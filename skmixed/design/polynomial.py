@@ -28,7 +28,7 @@ class Polynomial:
     >>> import numpy as np
     >>> from skmixed.design.polynomial import Polynomial
     >>> x = np.array([1.0, 2.0, 3.0])
-    >>> Polynomial.learn(x, 2, "poly(x, 2)").columns(x)[0].round(4).tolist()
+    >>> Polynomial.learn(x, 2, "'poly(x, 2)'").columns(x)[0].round(4).tolist()
     [-0.7071, 0.0, 0.7071]
     """
 

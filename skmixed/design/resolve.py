@@ -151,7 +151,7 @@ def _right_side(formula: str) -> ModelSpec:
         return spec
     names = f"formula={shortened(formula)} names the response {shortened(spec.response.label)}"
     if spec.response.functions or spec.response.steps:
-        column = " and ".join(repr(name) for name in spec.response.columns)
+        column = " and ".join(map(shortened, spec.response.columns[:3]))
         raise ValueError(
             f"{names}, and fit takes y as it is: whoever scores predictions would compare them "
             f"with {column} itself. Drop the left side and pass the transformed y, "

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import gammaln
 
 from skmixed.design.design import Design
+from skmixed.formula.errors import quoted
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,7 +36,7 @@ def check_counts(y: Any, n_rows: int, label: str) -> FloatArray:
     ValueError
         When y has another shape, or an entry is no number of trials.
     """
-    counts = np.asarray(y)
+    label, counts = quoted(label), np.asarray(y)
     if counts.shape != (n_rows, 2) or counts.dtype.kind not in "iufb":
         raise ValueError(
             f"The model is of successes out of trials, {label}: y must have two columns of "

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skmixed.design.checks import require_finite
+from skmixed.design.checks import require_finite, shortened
 from skmixed.design.computation import ComputedVariable
 from skmixed.design.functions import FittedFunction, learn_function
 from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.same_value import number_with_typos, refuse_rounded
 from skmixed.design.table import Table
+from skmixed.formula.errors import quoted
 from skmixed.spec import ColumnKey, Variable
 
 FloatArray = npt.NDArray[np.float64]
@@ -337,8 +338,8 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
     if contrast is not None and level_position(labels.index, contrast.reference) is None:
         levels = ", ".join(map(repr, labels.index[:_LEVELS_SHOWN].tolist()))
         raise ValueError(
-            f"{variable.label}: column {variable.name!r} has no level {contrast.reference!r} to "
-            f"compare the others with; its levels are {levels}."
+            f"{quoted(variable.label)}: column {variable.name!r} has no level "
+            f"{shortened(contrast.reference)} to compare the others with; its levels are {levels}."
         )
     return CategoricalVariable(variable, labels)
 

@@ -77,22 +77,22 @@ class ArithmeticParser(Cursor):
         while self._token.kind in ("+", "-"):
             n_minus += self._advance().kind == "-"
         self._raised(steps)
-        steps.extend([Step("-", 1)] * (n_minus % 2))
+        steps.extend([Step("-", 1)] * n_minus)
 
     def _raised(self, steps: Steps) -> None:
         """Read ``a^b^c``, which is ``a^(b^c)``; an exponent may have a sign."""
-        signs = []
+        signs: list[int] = []
         self._atom(steps)
         while self._token.kind in ("^", "**"):
             self._advance()
-            is_negative = False
+            n_minus = 0
             while self._token.kind in ("+", "-"):
-                is_negative ^= self._advance().kind == "-"
+                n_minus += self._advance().kind == "-"
             self._atom(steps)
-            signs.append(is_negative)
+            signs.append(n_minus)
         # the sign binds looser than the powers to its right: a^-b^c is a^(-(b^c))
-        for is_negative in reversed(signs):
-            steps.extend([Step("-", 1)] * is_negative)
+        for n_minus in reversed(signs):
+            steps.extend([Step("-", 1)] * n_minus)
             steps.append(Step("^", 2))
 
     def _atom(self, steps: Steps) -> None:
