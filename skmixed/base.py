@@ -501,7 +501,7 @@ def _of_response(meaning: Response, result: FitResult) -> dict[str, Any]:
     if meaning.is_trials:
         # constants of the data, which the engine has no use for
         constant = meaning.log_coefficients
-        found |= {"elbo_": result.elbo + constant, "elbo_path_": result.elbo_path + constant}
+        found |= {"elbo_": float(result.elbo + constant), "elbo_path_": result.elbo_path + constant}
     return found
 
 

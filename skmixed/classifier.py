@@ -214,8 +214,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     above, and variances are those that maximise the bound. They come out too small where
     levels have few rows and differ much; where levels have some dozens of rows, or
     variances are moderate, the gap is negligible. ``model.diagnose(X, y)`` measures it on
-    the data at hand. The ELBO does not contain the binomial coefficients of successes
-    out of trials.
+    the data at hand. The ELBO contains the binomial coefficients of successes
+    out of trials where `mixed` was given them as such, ``cbind(k, n - k) ~ ...``; that of rows
+    with case weights does not.
 
     All expectations of a row are one-dimensional and computed to rounding error.
     `coef_`, `random_effects_` and all other attributes are in the units of X. The
@@ -415,9 +416,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         check_is_fitted(self)
         if self.response_.is_trials:
             raise ValueError(
-                f"The model is of successes out of trials, {quoted(self.response_.label)}, and predicts "
-                "probabilities, which have no accuracy. Compare predict(X) with the shares, or "
-                "models by compare_models."
+                f"The response {quoted(self.response_.label)} is of successes out of trials, and "
+                "the model predicts probabilities, which have no accuracy. Compare predict(X) with "
+                "the shares, or models by compare_models."
             )
         return float(super().score(X, y, sample_weight))
 
@@ -490,8 +491,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         """The response where rows are successes out of trials."""
         if self.positive_class is not None:
             raise ValueError(
-                f"positive_class={self.positive_class!r}: {quoted(asked.label)} counts successes already; "
-                "leave it at None."
+                f"positive_class={self.positive_class!r}: {quoted(asked.label)} counts successes "
+                "already; leave it at None."
             )
         counts = check_counts(y, len(weights), asked.label)[used]
         for column, what in ((0, "no successes"), (1, "no failures")):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skmixed.design.checks import require_finite, shortened
+from skmixed.design.checks import plain, require_finite, shortened
 from skmixed.design.computation import ComputedVariable
 from skmixed.design.functions import FittedFunction, learn_function
 from skmixed.design.labels import ColumnLabels, learn_labels
@@ -243,9 +243,8 @@ class CategoricalVariable:
             shown = ", ".join(repr(level) for level in self.labels.index[:_LEVELS_SHOWN].tolist())
             more = len(self.labels) - _LEVELS_SHOWN
             shown += f" and {more} more" if more > 0 else ""
-            value = np.asarray(values[row : row + 1], dtype=object).tolist()[0]
             place = (
-                f"Categorical column {self.column!r} holds {_plain(value)!r} in row "
+                f"Categorical column {self.column!r} holds {plain(values[row])!r} in row "
                 f"{table.first_row + row}"
             )
             raise UnknownLabel(place, shown)
@@ -265,11 +264,6 @@ def level_position(levels: pd.Index, reference: str | float | None) -> int | Non
         if level == reference or str(level) == str(reference):
             return position
     return None
-
-
-def _plain(value: Any) -> Any:
-    """A value as Python writes it, not as NumPy does."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -> LearntVariable:
@@ -331,7 +325,7 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
             "" if complete else "declare it as a pandas categorical with all its categories, or "
         )
         raise ValueError(
-            f"Categorical column {variable.name!r} has the single level {labels.index[0]!r}"
+            f"Categorical column {variable.name!r} has the single level {plain(labels.index[0])!r}"
             f"{so_far}, so it has no effect to estimate; {declare}remove it from the model."
         )
     contrast = variable.contrast

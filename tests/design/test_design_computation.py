@@ -225,3 +225,25 @@ def test_parts_agree_where_nothing_is_learnt() -> None:
     other = resolve_spec(first, formula="I(a^2) + offset(log(b + 1)) + (1 | g)")
     with pytest.raises(ValueError, match="different models"):
         encoder.merge(DesignEncoder.learn(other, first, complete=False)[0])
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("C(k)", "single level 3,"),
+        ("a + (1 | k)", r"single level \(3\)"),
+        ("log(c)", "row 0 holds 1;"),
+        ("log(d)", "row 0 holds '2020-01-01T"),
+        ("C(n, Treatment(9))", r"no level 9\.0 .* its levels are 1, 2, 3, 4\."),
+    ],
+)
+def test_values_in_messages_are_written_as_python_does(formula: str, message: str) -> None:
+    frame = FRAME.assign(k=3, c=pd.Categorical(np.arange(40) % 3 + 1), d=pd.Timestamp("2020-01-01"))
+    with pytest.raises(ValueError, match=message):
+        learn(formula, frame)
+
+
+def test_an_unknown_number_is_written_as_python_does() -> None:
+    encoder, _ = learn("C(n)")
+    with pytest.raises(ValueError, match="'n' holds 9 in row 0"):
+        encoder.transform(Table.from_input(FRAME.assign(n=9)))
