@@ -51,6 +51,10 @@ animals[["herd", "period", "ill", "animals"]].sort_values(["herd", "period"]).he
 #
 #    \mathrm{logit}\, P(\mathrm{ill}) = \beta_0 + \beta_{\mathrm{period}}
 #    + u_{\mathrm{herd}}, \qquad u \sim N(0, \sigma^2).
+#
+# `mixed` makes these rows by itself for a response that is written as in R,
+# ``cbind(incidence, size - incidence) ~ period + (1 | herd)``. Here the rows are needed later on,
+# for an estimator in a pipeline.
 
 formula = "ill ~ period + (1 | herd)"
 model = mixed(formula, animals, family="bernoulli", sample_weight=animals["animals"])

@@ -152,7 +152,7 @@ def _resolved(spec: ModelSpec, labels: dict[str, Any]) -> ModelSpec:
         return replace(
             before,
             terms=tuple(
-                tuple(replace(variable, name=labels[variable.name]) for variable in term)
+                tuple(variable.relabelled(labels.__getitem__) for variable in term)
                 for term in before.terms
             ),
         )
@@ -161,7 +161,8 @@ def _resolved(spec: ModelSpec, labels: dict[str, Any]) -> ModelSpec:
         replace(bar, effects=terms(bar.effects), group=tuple(labels[name] for name in bar.group))
         for bar in spec.random
     )
-    return replace(spec, fixed=terms(spec.fixed), random=random)
+    offsets = tuple(variable.relabelled(labels.__getitem__) for variable in spec.offsets)
+    return replace(spec, fixed=terms(spec.fixed), random=random, offsets=offsets)
 
 
 def _build(spec: ModelSpec, labels: dict[str, Any], table: Table) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from skmixed.design import (
     readable,
     refuse_unknown_levels,
     resolve_spec,
+    spread,
     take_rows,
     unknown_labels,
 )
@@ -116,8 +117,8 @@ class Target:
 
     Attributes
     ----------
-    response : ndarray (n,)
-        Numbers; of classes their number.
+    response : ndarray (n,) or (n, 2)
+        Numbers; of classes their number; of trials successes and failures.
     likelihood : Likelihood
     classes : ndarray (K,) or None
         What the numbers of classes stand for, in the order in which the model has them.
@@ -145,8 +146,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """Fit on rows in memory; `formula` is one that was read already, with its response."""
         self._check_parameters()
         X = readable(X)
-        variable = None if formula is None else formula.response
-        table, target, weights = self._data(X, y, sample_weight, variable, at_least=2)
+        asked = None
+        if formula is not None and formula.response is not None:
+            asked = Response(formula.response, is_trials=formula.is_trials)
+        table, target, weights = self._data(X, y, sample_weight, asked, at_least=2)
         validate_data(self, X, skip_check_array=True)
         self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
@@ -162,20 +165,20 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
         def attributes(result: FitResult) -> dict[str, Any]:
-            return self._attributes(encoder, result, target.classes) | {"response_": target.meaning}
+            found = self._attributes(encoder, result, target.classes)
+            return found | _of_response(target.meaning, result)
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
+        design, response, weights = spread(design, target.response, weights)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
         sums: RowSums | None = None
         with restrained_blas(options.n_threads):
             if self.family == "gaussian":
-                result, sums = fit_gaussian(design, target.response, weights, options)
+                result, sums = fit_gaussian(design, response, weights, options)
             else:
-                result = fit_generalized(
-                    design, target.response, weights, target.likelihood, options
-                )
+                result = fit_generalized(design, response, weights, target.likelihood, options)
         self._publish(attributes(result))
-        self._keep_ranges(design, target.response, weights)
+        self._keep_ranges(design, response, weights)
         self._keep(X, y, sample_weight, sums)
         callbacks.fit_done(lambda: attributes(result))
         warn_about_fit(result, encoder, table.n_rows, self)
@@ -311,7 +314,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         X: Any,
         y: Any,
         sample_weight: Any,
-        variable: Variable | None = None,
+        asked: Response | None = None,
         at_least: int = 1,
     ) -> tuple[Table, Target, np.ndarray]:
         """Columns, target and case weights of the rows that count."""
@@ -326,13 +329,18 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if not weights.all():
             used = np.flatnonzero(weights)
             table = Table.from_input(take_rows(X, used))
-        if variable is None:
-            variable = Variable(name_of(y))
-        return table, self._target(y, len(weights), used, variable), weights[used]
+        if asked is None:
+            asked = Response(Variable(name_of(y)))
+        return table, self._target(y, weights, used, asked), weights[used]
 
     @abstractmethod
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
-        """The response of the rows that are used, checked; `variable` says what it is."""
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
+        """The response of the rows that are used, checked; `asked` says what it is.
+
+        The weights are those of all rows.
+        """
 
     def _spec(
         self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
@@ -456,7 +464,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         names = check_include(include, encoder.factor_names)
         table, design = self._encoded(X, names, with_weights)
         if self.family != "gaussian" and design.offset is not None:
-            warn_about_offset(self.offset, design.offset, getattr(self, "offset_range_", None))
+            warn_about_offset(
+                encoder.offset_label, design.offset, getattr(self, "offset_range_", None)
+            )
         if self.handle_unknown == "error":
             refuse_unknown_levels(design, table, encoder)
         every = self.handle_unknown == "warn"
@@ -522,6 +532,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
         with restrained_blas(options.n_threads):
             found = examine(*rows, self.fit_result_, options, n_draws, rng)
+        constant = self.response_.log_coefficients
+        found = replace(
+            found, elbo=found.elbo + constant, log_likelihood=found.log_likelihood + constant
+        )
         return diagnosis_of(found, self)
 
     def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
@@ -545,11 +559,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             X = take_rows(X, used)
         design, _ = self._design(X, "all", with_weights=True)
         options = self._options(self.design_encoder_, lambda *progress: False)
-        return (design, response, weights[used]), options
+        return spread(design, response, weights[used]), options
 
     @abstractmethod
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
-        """The response of rows of the fit, as the engine wants it; the estimator stays as it is."""
+        """The response of rows of the fit, checked as by `fit`; the estimator stays as it is."""
 
     @property
     def feature_importances_(self) -> np.ndarray:
@@ -659,7 +673,7 @@ def refuse_response_as_column(
 ) -> None:
     """Raise where the response itself is among the fixed effects."""
     name = getattr(y, "name", None)
-    fixed = {variable.column for variable in encoder.fixed.variables}
+    fixed = {learnt.variable.name for learnt in encoder.fixed.variables}
     if name is None or name not in fixed or table.is_categorical(name):
         return
     if np.array_equal(table.numeric(name), response):
@@ -667,6 +681,16 @@ def refuse_response_as_column(
             f"X holds the response {name!r} itself as a fixed effect, which explains it without "
             f"error. Take it out: X.drop(columns={name!r})."
         )
+
+
+def _of_response(meaning: Response, result: FitResult) -> dict[str, Any]:
+    """Attributes that depend on what the response is."""
+    found: dict[str, Any] = {"response_": meaning}
+    if meaning.is_trials:
+        # constants of the data, which the engine has no use for
+        constant = meaning.log_coefficients
+        found |= {"elbo_": float(result.elbo + constant), "elbo_path_": result.elbo_path + constant}
+    return found
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.class_scale import ClassScale, codes_of
-from skmixed.design import DesignEncoder, Response, Table, as_vector
+from skmixed.design import (
+    DesignEncoder,
+    Response,
+    Table,
+    as_vector,
+    check_counts,
+    log_coefficients,
+)
 from skmixed.distributed import refuse_distributed
+from skmixed.formula.errors import quoted
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
 from skmixed.persistence import unchanged_on_error
-from skmixed.spec import ModelSpec, Variable
+from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels
 
 
@@ -212,8 +222,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     above, and variances are those that maximise the bound. They come out too small where
     levels have few rows and differ much; where levels have some dozens of rows, or
     variances are moderate, the gap is negligible. ``model.diagnose(X, y)`` measures it on
-    the data at hand. The ELBO does not contain the binomial coefficients of successes
-    out of trials.
+    the data at hand. The ELBO contains the binomial coefficients of successes
+    out of trials where `mixed` was given them as such, ``cbind(k, n - k) ~ ...``; that of rows
+    with case weights does not.
 
     All expectations of a row are one-dimensional and computed to rounding error.
     `coef_`, `random_effects_` and all other attributes are in the units of X. The
@@ -383,7 +394,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         classes : ndarray of shape (n_samples,)
-            Elements of `classes_`; numbers with ``type="link"``.
+            Elements of `classes_`; numbers with ``type="link"``. After `mixed` with a response
+            of successes out of trials the probability of a success.
         """
         if type is not None:
             check_choice("type", type, ("link",))
@@ -391,7 +403,35 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             mean = predict_mean(self.fit_result_, design, positions)
             return mean - self._location if self.family == "ordinal" else mean
         probabilities = self.predict_proba(X, include)
+        if self.response_.is_trials:
+            return probabilities[:, 1]
         return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Accuracy.
+        """
+        check_is_fitted(self)
+        if self.response_.is_trials:
+            raise ValueError(
+                f"The response {quoted(self.response_.label)} is of successes out of trials, and "
+                "the model predicts probabilities, which have no accuracy. Compare predict(X) with "
+                "the shares, or models by compare_models."
+            )
+        return float(super().score(X, y, sample_weight))
 
     def decision_function(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
         """Score the rows, as scikit-learn's tools expect it.
@@ -439,8 +479,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     # What makes classes of labels --------------------------------------------------
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
-        y = as_vector(y)
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
+        if asked.is_trials:
+            return self._trials(y, weights, used, asked)
+        y, n_rows = as_vector(y), len(weights)
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
         found = ClassScale.of(y, labels)
         self._refuse_classes(found)
@@ -450,9 +494,34 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             classes = found.with_last(self.positive_class)
         response = codes_of(classes, labels).astype(np.float64)
         likelihood = make_family(self.family, self.link, len(classes))
-        return Target(response, likelihood, classes, Response(variable))
+        return Target(response, likelihood, classes, asked)
+
+    def _trials(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
+        """The response where rows are successes out of trials."""
+        if self.positive_class is not None:
+            raise ValueError(
+                f"positive_class={self.positive_class!r}: {quoted(asked.label)} counts successes "
+                "already; leave it at None."
+            )
+        counts = check_counts(y, len(weights), asked.label)[used]
+        for column, what in ((0, "no successes"), (1, "no failures")):
+            if not counts[:, column].any():
+                raise ValueError(
+                    f"{quoted(asked.label)} has {what} in any row, which leaves nothing to learn. "
+                    "Check how the numbers were made."
+                )
+        meaning = replace(
+            asked,
+            n_sets=float(weights[used][counts.any(axis=1)].sum()),
+            log_coefficients=log_coefficients(counts, weights[used]),
+        )
+        return Target(counts, make_family(self.family, self.link, 2), np.array([0, 1]), meaning)
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
+        if self.response_.is_trials:
+            return check_counts(y, n_rows, self.response_.label)[used]
         labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
         codes = codes_of(self.ordered_classes_, labels)
         if (codes < 0).any():

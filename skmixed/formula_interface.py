@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skmixed.classifier import MixedEffectsVIClassifier
-from skmixed.design import Table
+from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
 from skmixed.formula import FormulaError, parse_formula
+from skmixed.formula.errors import quoted
 from skmixed.likelihoods import family_names, known_as
 from skmixed.mixed_arguments import (
     BY_ROW,
@@ -20,6 +22,7 @@ from skmixed.mixed_arguments import (
 )
 from skmixed.persistence import unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
+from skmixed.spec import ColumnKey, ModelSpec, Step, Variable
 from skmixed.validation import check_choice
 
 
@@ -29,6 +32,7 @@ def mixed(
     *,
     missing: str = "raise",
     sample_weight: Any = None,
+    weights: Any = None,
     **parameters: Any,
 ) -> MixedEffectsVIRegressor | MixedEffectsVIClassifier:
     """Fit a mixed-effects model given as a formula.
@@ -38,7 +42,8 @@ def mixed(
     formula : str
         Response, ``~`` and right-hand side in lme4's notation:
         ``"y ~ 1 + service + (1 | s) + (1 | d)"``. It is parsed, never evaluated;
-        a name that is not a plain word goes into backticks.
+        a name that is not a plain word goes into backticks. With ``family="binomial"``
+        the response may be ``cbind(successes, failures)`` or ``successes/trials``.
     data : DataFrame
         Has the columns that the formula names.
     missing : {"raise", "drop"}, default="raise"
@@ -46,6 +51,9 @@ def mixed(
         or fit without them, as lme4 does.
     sample_weight : str, array-like of shape (n_rows,) or None, default=None
         Case weights, or the column that holds them.
+    weights : str, array-like of shape (n_rows,) or None, default=None
+        Of a binomial response that is a proportion: the numbers of trials, as in R. A column
+        of `data` or an array.
     **parameters
         Parameters of the estimator, such as ``method="ml"``; ``offset`` and
         ``precision_weights`` are columns or arrays. ``family`` decides which
@@ -65,6 +73,12 @@ def mixed(
     ValueError
         When a column is not in `data` or cannot be used.
 
+    Notes
+    -----
+    Successes out of trials are modelled as that many rows of two classes. `predict` of such a
+    model has the probability of a success, and its log likelihood the binomial coefficients.
+    Methods that take y, such as `diagnose`, take two columns, successes and failures.
+
     Examples
     --------
     >>> from skmixed import mixed
@@ -77,14 +91,78 @@ def mixed(
     check_order(formula, data)
     refuse_foreign(parameters)
     check_choice("missing", missing, ("raise", "drop"))
-    spec = parse_formula(formula)
-    if spec.response is None:
+    try:
+        spec = parse_formula(formula)
+    except FormulaError as error:
+        # without the frames of the parser: the message shows the place
+        raise error.with_traceback(None) from None
+    asked = spec.response
+    if asked is None:
         raise FormulaError("the formula names no response; write it as 'y ~ ...'", formula, 0)
     table = Table.from_input(data)
-    response_column = table.label(spec.response.name)
+    if "family" in parameters:
+        parameters["family"] = known_as(parameters["family"]) or parameters["family"]
+    frame = _columns_of_model(table, spec, parameters)
+    if isinstance(data, pd.DataFrame):
+        # rows_ names the rows that were used as the user's frame does
+        frame.index = data.index
+    sample_weight = weights_by_row(table, sample_weight)
+    weights = _numbers_of_trials(table, weights)
+    if missing == "drop":
+        kept = _complete_rows(table, frame, asked, weights)
+        if not kept.all():
+            frame, table = frame[kept], Table.from_input(take_rows(data, np.flatnonzero(kept)))
+            weights = None if weights is None else weights[kept]
+            sample_weight = None if sample_weight is None else sample_weight[kept]
+    classes = parameters.get("family") in family_names(is_classifier=True)
+    is_bernoulli = parameters.get("family") == "bernoulli"
+    trials = _trials_of(table, asked, weights, is_bernoulli=is_bernoulli)
+    response = _response_of(table, asked, classes) if trials is None else trials
+    if trials is not None:
+        spec = replace(spec, is_trials=True)
+        # a set without trials says nothing
+        kept = np.asarray(trials.any(axis=1))
+        if not kept.all():
+            frame, response = frame[kept], trials[kept]
+            sample_weight = None if sample_weight is None else sample_weight[kept]
+    estimator = MixedEffectsVIClassifier if classes else MixedEffectsVIRegressor
+    # without its left side the model of a clone would silently be one of another response
+    is_column = not (asked.functions or asked.steps or trials is not None)
+    right = formula.split("~", 1)[1] if is_column else formula
+    parameters.setdefault("keep_data", True)
+    model = estimator(formula=right.strip(), **parameters)
+    with unchanged_on_error(model):
+        return model._fit(frame, response, sample_weight, spec)
+
+
+def _complete_rows(
+    table: Table, frame: pd.DataFrame, response: Variable, weights: np.ndarray | None
+) -> np.ndarray:
+    """Rows that miss nothing the model needs."""
+    absent: dict[ColumnKey, np.ndarray] = {
+        column: frame[column].isna().to_numpy() for column in frame.columns
+    }
+    for column in map(table.label, response.columns):
+        absent[column] = np.asarray(pd.isna(table.ids(column)))
+    if weights is not None:
+        absent["weights"] = np.isnan(weights)
+    complete = ~np.logical_or.reduce(list(absent.values()))
+    if not complete.any():
+        column = max(absent, key=lambda name: absent[name].sum())
+        raise ValueError(
+            f"missing='drop' leaves no row (0 non-NA cases): column {column!r} misses "
+            f"{int(absent[column].sum())} of {table.n_rows} values; fill it or take it out of the "
+            "formula."
+        )
+    return np.asarray(complete)
+
+
+def _columns_of_model(table: Table, spec: ModelSpec, parameters: dict[str, Any]) -> pd.DataFrame:
+    """The columns of the right side, of offset and of precision weights."""
     variables = [v for term in spec.fixed.terms for v in term]
     variables += [v for bar in spec.random for term in bar.effects.terms for v in term]
-    used = [variable.name for variable in variables]
+    variables += spec.offsets
+    used = [column for variable in variables for column in variable.columns]
     used += [column for bar in spec.random for column in bar.group]
     arrays = {}
     for key in BY_ROW:
@@ -95,34 +173,95 @@ def mixed(
                 used.append(parameters[key])
             else:
                 arrays[parameters[key]] = values
-    sample_weight = weights_by_row(table, sample_weight)
     columns = list(dict.fromkeys(table.label(name) for name in used))
     frame = pd.DataFrame({column: table.ids(column) for column in columns} | arrays)
-    # rows_ names the rows that were used as the user's frame does
-    frame.index = data.index if isinstance(data, pd.DataFrame) else pd.RangeIndex(table.n_rows)
-    if "family" in parameters:
-        parameters["family"] = known_as(parameters["family"]) or parameters["family"]
-    classes = parameters.get("family") in family_names(is_classifier=True)
-    response = table.ids(response_column) if classes else table.numeric(response_column)
-    if missing == "drop":
-        absent = np.asarray(pd.isna(response))
-        complete = ~(frame.isna().any(axis=1).to_numpy() | absent)
-        if not complete.any():
-            emptiest = frame.isna().sum().to_dict() | {response_column: absent.sum()}
-            column = max(emptiest, key=lambda name: emptiest[name])
+    frame.index = pd.RangeIndex(table.n_rows)
+    return frame
+
+
+def _response_of(table: Table, variable: Variable, classes: bool) -> Any:
+    """What `fit` takes as y: a column, classes, or a frame of the columns that are computed."""
+    if not classes:
+        values = [table.numeric(column) for column in variable.columns]
+        if len(values) == 1:
+            return values[0]
+        labels = [table.label(column) for column in variable.columns]
+        return pd.DataFrame(dict(zip(labels, values, strict=True)))
+    if variable.functions or variable.steps:
+        return _computed(table, variable)
+    return table.ids(table.label(variable.name))
+
+
+def _trials_of(
+    table: Table, variable: Variable, weights: np.ndarray | None, *, is_bernoulli: bool
+) -> np.ndarray | None:
+    """Successes and failures (n_rows, 2); None for other responses."""
+    last = next((step.name for step in variable.steps[::-1] if step.name != "I"), "")
+    if not is_bernoulli:
+        if weights is not None:
             raise ValueError(
-                f"missing='drop' leaves no row (0 non-NA cases): column {column!r} misses "
-                f"{emptiest[column]} of {table.n_rows} values; fill it or take it out of the "
-                "formula."
+                "weights= are numbers of trials here, of proportions with family='binomial'. Write "
+                "precision_weights='w' for weights that divide the noise variance (those of lmer), "
+                "or sample_weight= for rows that stand for several."
             )
-        frame, response = frame[complete], response[complete]
-        if sample_weight is not None:
-            sample_weight = sample_weight[complete]
-    parameters.setdefault("keep_data", True)
-    estimator = MixedEffectsVIClassifier if classes else MixedEffectsVIRegressor
-    # without its function the model of a clone would silently be one of another response
-    transformed = bool(spec.response.functions) and not classes
-    right = formula if transformed else formula.split("~", 1)[1]
-    model = estimator(formula=right.strip(), **parameters)
-    with unchanged_on_error(model):
-        return model._fit(frame, response, sample_weight, spec)
+        if last == "cbind":
+            raise ValueError(
+                f"The response {quoted(variable.label)} is of successes and failures; write "
+                "family='binomial' for it, or name one column before '~'."
+            )
+        return None
+    if weights is not None:
+        if last == "cbind":
+            raise ValueError(
+                f"The response {quoted(variable.label)} has the numbers of trials already; leave "
+                "out weights=. Rows that stand for several go into sample_weight."
+            )
+        values = _proportions(table, variable, weights > 0.0)
+        if bool(((values < 0.0) | (values > 1.0)).any()):
+            raise ValueError(
+                f"With weights= the response {quoted(variable.label)} is a share of successes, "
+                f"but it reaches from {values.min():.6g} to {values.max():.6g}. Write "
+                "cbind(successes, failures) ~ ... for numbers of successes."
+            )
+        return np.column_stack([values * weights, (1.0 - values) * weights])
+    if last == "cbind":
+        return np.column_stack(_stack(table, variable.steps)[-1])
+    if last != "/":
+        return None
+    stop = max(i for i, step in enumerate(variable.steps) if step.name == "/")
+    (successes,), (trials,) = _stack(table, variable.steps[:stop])
+    return np.column_stack([successes, trials - successes])
+
+
+def _stack(table: Table, steps: tuple[Step, ...]) -> list[list[np.ndarray]]:
+    """What a computation leaves on the stack."""
+    return ComputedVariable.learn(Variable("", steps=steps), table).stack(table)
+
+
+def _computed(table: Table, variable: Variable) -> np.ndarray:
+    """Values of a variable that is a number."""
+    return learn_variable(variable, table).columns(table, full=False)[0]
+
+
+def _proportions(table: Table, variable: Variable, has_trials: np.ndarray) -> np.ndarray:
+    """Shares of successes; 0 where there are no trials."""
+    columns = {name: table.numeric(name)[has_trials] for name in variable.columns}
+    shares = np.zeros(len(has_trials))
+    if has_trials.any():
+        shares[has_trials] = _computed(Table.from_input(pd.DataFrame(columns)), variable)
+    return shares
+
+
+def _numbers_of_trials(table: Table, weights: Any) -> np.ndarray | None:
+    """What `weights` names or holds, as numbers (n_rows,)."""
+    if weights is None:
+        return None
+    if isinstance(weights, (str, int)):
+        return table.numeric(weights)
+    numbers = np.asarray(weights)
+    if numbers.shape != (table.n_rows,) or numbers.dtype.kind not in "iuf":
+        raise ValueError(
+            f"weights must be the name of a column or {table.n_rows} numbers, one a row; it has "
+            f"the shape {numbers.shape} and the type {numbers.dtype}."
+        )
+    return numbers.astype(np.float64)

@@ -12,8 +12,6 @@ from skmixed.validation import check_case_weights
 _ELSEWHERE = {
     "REML": "method='ml' for REML=False, method='reml' for REML=True",
     "reml": "method='ml' or method='reml'",
-    "weights": "precision_weights='column' for lmer's weights, which divide the noise variance, "
-    "or sample_weight='column' for the number of times that a row counts",
     "groups": "the groups as bar terms of the formula, '(1 | g)'",
     "re_formula": "the effects that vary as bar terms of the formula, '(1 + x | g)'",
     "vc_formula": "every variance as a bar term of the formula, '(1 | a) + (1 | a:b)'",

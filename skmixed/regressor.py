@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
-from skmixed.design import DesignEncoder, Response
+from skmixed.design import DesignEncoder, Response, readable, take_rows
 from skmixed.distributed import (
     fit_distributed,
     is_distributed,
@@ -29,6 +29,18 @@ from skmixed.spec import Variable
 from skmixed.validation import check_choice, check_level, check_response
 
 TYPES = ("link", "response")
+
+
+def _columns_of_response(y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Any:
+    """The column of the response, checked, or a frame of those that it is computed from."""
+    if not (variable.steps and hasattr(readable(y), "columns")):
+        return check_response(y, n_rows)[used]
+    if _num_samples(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
+            f"{_num_samples(y)}]; X and y must have a row each."
+        )
+    return take_rows(y, np.arange(n_rows)[used])
 
 
 def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
@@ -294,14 +306,20 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.verbose = verbose
         self.keep_data = keep_data
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
+    ) -> Target:
         likelihood = make_family(self.family)
-        meaning, response = Response.learn(variable, check_response(y, n_rows)[used])
+        columns = _columns_of_response(y, len(weights), used, asked.variable)
+        meaning, response = Response.learn(asked.variable, columns)
+        if meaning.computed is not None:
+            response = check_response(response, len(response))
         likelihood.refuse_targets(response)
         return Target(response, likelihood, meaning=meaning)
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
-        response = self.response_.transform(check_response(y, n_rows)[used])
+        columns = _columns_of_response(y, n_rows, used, self.response_.variable)
+        response = self.response_.transform(columns)
         self.fit_result_.likelihood.refuse_targets(response)
         return response
 
@@ -518,7 +536,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """
         check_is_fitted(self)
         if self.response_.is_transformed:
-            y = self.response_.transform(check_response(y, _num_samples(X)))
+            y = self._fitted_target(y, _num_samples(X), np.arange(_num_samples(X)))
         return super().score(X, y, sample_weight)
 
     def predict_interval(

@@ -1,6 +1,7 @@
 """From data frames to arrays; the only place that knows data frames."""
 
 from skmixed.design.checks import require_finite
+from skmixed.design.computation import ComputedVariable
 from skmixed.design.design import Design, DesignEncoder
 from skmixed.design.factors import Factor
 from skmixed.design.functions import learnt_functions
@@ -15,6 +16,7 @@ from skmixed.design.sources import (
     take_rows,
 )
 from skmixed.design.table import Table
+from skmixed.design.trials import check_counts, log_coefficients, spread
 from skmixed.design.unknown import (
     FEWEST_UNKNOWN,
     kind_of_labels,
@@ -22,9 +24,11 @@ from skmixed.design.unknown import (
     refuse_unknown_levels,
     unknown_labels,
 )
+from skmixed.design.variables import learn_variable
 
 __all__ = [
     "FEWEST_UNKNOWN",
+    "ComputedVariable",
     "Design",
     "DesignEncoder",
     "Factor",
@@ -33,8 +37,11 @@ __all__ = [
     "Table",
     "add_spare_columns",
     "as_vector",
+    "check_counts",
     "kind_of_labels",
+    "learn_variable",
     "learnt_functions",
+    "log_coefficients",
     "name_of",
     "number_unknown_levels",
     "pick_columns",
@@ -42,6 +49,7 @@ __all__ = [
     "refuse_unknown_levels",
     "require_finite",
     "resolve_spec",
+    "spread",
     "take_rows",
     "unknown_labels",
 ]

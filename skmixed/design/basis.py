@@ -285,7 +285,7 @@ def _refuse_same_names(names: list[str]) -> None:
     for name in names:
         if name in seen:
             raise ValueError(
-                f"Two columns of the model would both be called {name!r}; rename a column of X "
-                "or write each term once."
+                f"Two columns of the model would both be called {shortened(name)}; rename a "
+                "column of X or write each term once."
             )
         seen.add(name)

@@ -37,6 +37,31 @@ def shortened(name: Any) -> str:
     return text if len(text) <= LETTERS_SHOWN else f"{text[:LETTERS_SHOWN]}..."
 
 
+def plain(value: Any) -> Any:
+    """A value for a message, as Python writes it and not as NumPy does.
+
+    Parameters
+    ----------
+    value : object
+        An entry of a column.
+
+    Returns
+    -------
+    object
+        A number or text of Python; of a date its text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmixed.design.checks import plain
+    >>> plain(np.int64(3)), plain(np.datetime64("2020-01-01"))
+    (3, '2020-01-01')
+    """
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int = 0) -> None:
     """Refuse missing and infinite values in a column that is used.
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.basis import Basis
-from skmixed.design.checks import LARGEST, require_finite, require_range
+from skmixed.design.checks import LARGEST, require_finite, require_range, shortened
 from skmixed.design.factors import Factor, FactorEncoder
+from skmixed.design.functions import learnt_functions
 from skmixed.design.integers import CodeArray
 from skmixed.design.table import Table
-from skmixed.design.variables import UnknownLabel
-from skmixed.spec import ColumnKey, ModelSpec, RandomTerm
+from skmixed.design.variables import LearntVariable, UnknownLabel, learn_variable
+from skmixed.spec import ColumnKey, ModelSpec, RandomTerm, Variable
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -46,6 +48,34 @@ class Design:
     factors: tuple[Factor, ...]
     offset: FloatArray | None = None
     precision_weights: FloatArray | None = None
+
+    def take(self, rows: npt.NDArray[Any]) -> Design:
+        """Copy rows by their position, in any order and any number of times.
+
+        Parameters
+        ----------
+        rows : ndarray of int or bool
+
+        Returns
+        -------
+        Design
+            The same columns and levels.
+        """
+        offset, weights = self.offset, self.precision_weights
+        return replace(
+            self,
+            fixed=self.fixed[rows],
+            factors=tuple(
+                replace(
+                    factor,
+                    codes=factor.codes[rows],
+                    basis=None if factor.basis is None else factor.basis[rows],
+                )
+                for factor in self.factors
+            ),
+            offset=None if offset is None else offset[rows],
+            precision_weights=None if weights is None else weights[rows],
+        )
 
     def rows(self, start: int, stop: int) -> Design:
         """View the rows from `start` up to, not including, `stop`.
@@ -82,6 +112,8 @@ class DesignEncoder:
         Grouping factors in order of first appearance.
     offset, precision_weights : str, int or None
         The columns.
+    offset_terms : tuple of LearntVariable
+        Added to the linear predictor beside the column.
 
     Examples
     --------
@@ -102,6 +134,7 @@ class DesignEncoder:
     factors: tuple[FactorEncoder, ...]
     offset: ColumnKey | None
     precision_weights: ColumnKey | None
+    offset_terms: tuple[LearntVariable, ...] = ()
 
     @classmethod
     def learn(
@@ -155,6 +188,7 @@ class DesignEncoder:
             tuple(encoders),
             None if offset is None else table.label(offset),
             None if precision_weights is None else table.label(precision_weights),
+            tuple(_learn_offset(variable, table) for variable in spec.offsets),
         )
         design = learnt._design(table, tuple(factors), with_weights=True)
         if complete:
@@ -179,12 +213,13 @@ class DesignEncoder:
             Whether the column of precision weights is read.
         """
         needed = {self.offset, self.precision_weights if with_weights else None}
-        needed |= {variable.column for variable in self.fixed.variables}
+        for learnt in (*self.fixed.variables, *self.offset_terms):
+            needed |= {*learnt.variable.columns}
         others = set() if with_weights else {self.precision_weights}
         for factor in self.factors:
-            columns = {*factor.levels.columns} | {
-                variable.column for basis in factor.bases for variable in basis.variables
-            }
+            columns = {*factor.levels.columns}
+            for learnt in (v for basis in factor.bases for v in basis.variables):
+                columns |= {*learnt.variable.columns}
             if factor.name in factors:
                 needed |= columns
             else:
@@ -203,7 +238,16 @@ class DesignEncoder:
         A part of the data does not know what they would learn from all of it.
         """
         bases = (self.fixed, *(basis for factor in self.factors for basis in factor.bases))
-        return tuple(dict.fromkeys(label for basis in bases for label in basis.learnt_functions))
+        labels = [label for basis in bases for label in basis.learnt_functions]
+        labels += [label for v in self.offset_terms for label in learnt_functions(v.variable)]
+        return tuple(dict.fromkeys(labels))
+
+    @property
+    def offset_label(self) -> str | None:
+        """All that is added to the linear predictor as it is; None for nothing."""
+        labels = [] if self.offset is None else [str(self.offset)]
+        labels += [variable.variable.label for variable in self.offset_terms]
+        return " + ".join(labels) or None
 
     def learn_part(self, table: Table) -> tuple[DesignEncoder, Design]:
         """Learn the levels of the grouping factors in another part of the data.
@@ -267,13 +311,14 @@ class DesignEncoder:
         """
         mine = (self.factor_names, self.offset, self.precision_weights)
         yours = (other.factor_names, other.offset, other.precision_weights)
-        if mine != yours or not self.fixed.agrees_with(other.fixed):
+        same_offsets = [v.state for v in self.offset_terms] == [v.state for v in other.offset_terms]
+        if mine != yours or not same_offsets or not self.fixed.agrees_with(other.fixed):
             raise ValueError(
                 "Two parts of the data were read as different models: fixed effects "
                 f"{self.fixed.names} and {other.fixed.names}, groups {mine[0]} and {yours[0]}, "
-                f"offset {mine[1]!r} and {yours[1]!r}, precision_weights {mine[2]!r} and "
-                f"{yours[2]!r}; learn the first part with DesignEncoder.learn and the others "
-                "with its learn_part."
+                f"offset {self.offset_label} and {other.offset_label}, precision_weights "
+                f"{mine[2]!r} and {yours[2]!r}; learn the first part with DesignEncoder.learn and "
+                "the others with its learn_part."
             )
         merged = [a.merge(b) for a, b in zip(self.factors, other.factors, strict=True)]
         encoder = replace(self, factors=tuple(factor for factor, _ in merged))
@@ -339,13 +384,28 @@ class DesignEncoder:
             fixed_names=self.fixed.names,
             has_intercept=self.fixed.intercept,
             factors=factors,
-            offset=None if self.offset is None else _finite(table, self.offset),
+            offset=self._offset(table),
             precision_weights=weights,
         )
         _refuse_range(design)
         if design.offset is not None:
-            require_range(design.offset[:, None], [str(self.offset)])
+            require_range(design.offset[:, None], [shortened(self.offset_label)])
         return design
+
+    def _offset(self, table: Table) -> FloatArray | None:
+        """Sum of the column and the terms that are added as they are."""
+        parts = [] if self.offset is None else [_finite(table, self.offset)]
+        parts += [variable.columns(table, full=False)[0] for variable in self.offset_terms]
+        return sum(parts[1:], parts[0]) if parts else None
+
+
+def _learn_offset(variable: Variable, table: Table) -> LearntVariable:
+    if not variable.steps and table.is_categorical(variable.name):
+        raise ValueError(
+            f"offset of labels: column {variable.name!r} holds labels, and an offset() is a "
+            "number that is added to the linear predictor."
+        )
+    return learn_variable(variable, table)
 
 
 def _refuse_range(design: Design, smallest: float = 0.0) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmixed.spec import Variable
+from skmixed.spec import Variable, written
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -19,8 +19,20 @@ _PLAIN: dict[str, Callable[[FloatArray], FloatArray]] = {
     "exp": np.exp,
     "sqrt": np.sqrt,
     "abs": np.abs,
+    "log10": np.log10,
+    "log2": np.log2,
+    "expm1": np.expm1,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "tanh": np.tanh,
+    "round": np.round,
+    "floor": np.floor,
+    "ceiling": np.ceil,
+    "sign": np.sign,
 }
 _LEARNING = ("scale", "center")
+_LEARNING_STEPS = (*_LEARNING, "ave", "poly")
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,13 @@ class FittedFunction:
     name: str
     shift: float = 0.0
     divisor: float = 1.0
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """The values of the function, finite or not."""
+        with np.errstate(all="ignore"):
+            if self.name in _PLAIN:
+                return np.asarray(_PLAIN[self.name](values))
+            return (values - self.shift) / self.divisor
 
     def apply(self, values: FloatArray, column: Any, *, first_row: int = 0) -> FloatArray:
         """Transform values of the column.
@@ -62,11 +81,7 @@ class FittedFunction:
         ValueError
             When a result is not finite, naming the column, the function and the value.
         """
-        with np.errstate(all="ignore"):
-            if self.name in _PLAIN:
-                result = _PLAIN[self.name](values)
-            else:
-                result = (values - self.shift) / self.divisor
+        result = self(values)
         bad = ~np.isfinite(result)
         if bad.any():
             row = int(bad.argmax())
@@ -84,7 +99,7 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
     Parameters
     ----------
     name : str
-        One of log, log1p, exp, sqrt, abs, scale, center.
+        One of the table.
     values : ndarray of shape (n_rows,)
         Finite training values.
     column : str or int
@@ -150,10 +165,16 @@ def learnt_functions(variable: Variable) -> tuple[str, ...]:
     Examples
     --------
     >>> from skmixed.design.functions import learnt_functions
-    >>> from skmixed.spec import Variable
+    >>> from skmixed.spec import Variable, written
     >>> learnt_functions(Variable("x", ("log", "scale", "abs")))
     ('scale(log(x))',)
     """
+    if variable.steps:
+        return tuple(
+            written(variable.steps[: position + 1])
+            for position, step in enumerate(variable.steps)
+            if step.name in _LEARNING_STEPS
+        )
     return tuple(
         replace(variable, functions=variable.functions[: position + 1]).label
         for position, name in enumerate(variable.functions)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skmixed.design.checks import plain
 from skmixed.design.integers import CodeArray
 from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.merging import merge_labels, unique_ascending
@@ -226,8 +227,8 @@ class LevelEncoder:
         """
         if self.n_levels < 2:
             raise ValueError(
-                f"Grouping factor {self.name!r} has a single level ({self.labels[0]!r}) in all "
-                "rows, but its variance needs at least two levels; remove it from random_effects "
+                f"Grouping factor {self.name!r} has a single level ({plain(self.labels[0])!r}) in "
+                "all rows, but its variance needs at least two levels; remove it from random_effects "
                 "or formula, or check the column."
             )
 

@@ -140,6 +140,7 @@ def _from_formula(table: Table, formula: str | ModelSpec, fit_intercept: bool) -
     return ModelSpec(
         fixed if fit_intercept else replace(fixed, intercept=False),
         tuple(_with_labels(term, table) for term in spec.random),
+        offsets=tuple(variable.relabelled(table.label) for variable in spec.offsets),
     )
 
 
@@ -149,10 +150,11 @@ def _right_side(formula: str) -> ModelSpec:
     if spec.response is None:
         return spec
     names = f"formula={shortened(formula)} names the response {shortened(spec.response.label)}"
-    if spec.response.functions:
+    if spec.response.functions or spec.response.steps:
+        column = " and ".join(map(shortened, spec.response.columns[:3]))
         raise ValueError(
             f"{names}, and fit takes y as it is: whoever scores predictions would compare them "
-            f"with {spec.response.name!r} itself. Drop the left side and pass the transformed y, "
+            f"with {column} itself. Drop the left side and pass the transformed y, "
             "wrap the estimator in sklearn.compose.TransformedTargetRegressor, or use "
             "skmixed.mixed(formula, data)."
         )
@@ -258,8 +260,7 @@ def _terms_with_labels(terms: TermList, table: Table) -> TermList:
     return replace(
         terms,
         terms=tuple(
-            tuple(replace(variable, name=table.label(variable.name)) for variable in term)
-            for term in terms.terms
+            tuple(variable.relabelled(table.label) for variable in term) for term in terms.terms
         ),
     )
 

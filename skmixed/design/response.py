@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from skmixed.design.computation import ComputedVariable
 from skmixed.design.functions import FittedFunction, learn_function
+from skmixed.design.table import Table
 from skmixed.spec import Variable
 
 FloatArray = npt.NDArray[np.float64]
 
 _LINEAR = ("scale", "center")
+_CURVED = ("log", "log1p", "sqrt")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class Response:
         The column and its functions, ``log(y)``.
     functions : tuple of FittedFunction
         The functions with what they learnt, innermost first.
+    computed : ComputedVariable or None
+        A response that is more than functions of one column, with what it learnt.
+    is_trials : bool
+        Whether rows are successes out of trials; y then has two columns, successes and failures.
+    n_sets : float
+        Number of sets of trials, by case weight.
+    log_coefficients : float
+        Logarithm of the product of their binomial coefficients.
 
     Examples
     --------
@@ -39,17 +51,21 @@ class Response:
 
     variable: Variable
     functions: tuple[FittedFunction, ...] = ()
+    computed: ComputedVariable | None = None
+    is_trials: bool = False
+    n_sets: float = 0.0
+    log_coefficients: float = 0.0
 
     @classmethod
-    def learn(cls, variable: Variable, values: FloatArray) -> tuple[Response, FloatArray]:
+    def learn(cls, variable: Variable, values: Any) -> tuple[Response, FloatArray]:
         """Learn the functions, and apply them.
 
         Parameters
         ----------
         variable : Variable
             As the formula has it.
-        values : ndarray (n,)
-            The column as it is, finite.
+        values : ndarray (n,) or DataFrame
+            The column as it is, finite; where there are several, a frame that has them.
 
         Returns
         -------
@@ -57,6 +73,10 @@ class Response:
         values : ndarray (n,)
             What is modelled.
         """
+        if variable.steps:
+            table = _table(variable, values)
+            computed = ComputedVariable.learn(variable, table)
+            return cls(variable, computed=computed), computed.columns(table, full=False)[0]
         functions = []
         for name in variable.functions:
             function = learn_function(name, values, variable.name)
@@ -72,10 +92,17 @@ class Response:
     @property
     def is_transformed(self) -> bool:
         """Whether what is modelled is a function of the column."""
-        return bool(self.functions)
+        return bool(self.functions) or self.computed is not None
 
-    def transform(self, values: FloatArray) -> FloatArray:
-        """Apply the functions to values of the column, (n,)."""
+    def transform(self, values: Any) -> FloatArray:
+        """Apply the functions to values of the column, (n,), or to a frame of several.
+
+        An array for a response of several columns is the response itself.
+        """
+        if self.computed is not None:
+            if isinstance(values, np.ndarray) and len(self.variable.columns) > 1:
+                return values
+            return self.computed.columns(_table(self.variable, values), full=False)[0]
         for function in self.functions:
             values = function.apply(values, self.variable.name)
         return values
@@ -131,13 +158,20 @@ class Response:
     def _back(self) -> tuple[FittedFunction, ...]:
         """The functions from the outermost to the innermost, if they can be inverted."""
         curved = [f.name for f in self.functions if f.name not in _LINEAR]
-        if len(curved) > 1 or set(curved) & {"exp", "abs"}:
+        if self.computed is not None or len(curved) > 1 or not set(curved) <= set(_CURVED):
             raise ValueError(
                 f"type='response' knows no inverse of {self.label!r} with its mean (log, log1p, "
                 "sqrt, scale and center have one); predict without it, and transform the "
                 "draws of sample_y."
             )
         return self.functions[::-1]
+
+
+def _table(variable: Variable, values: Any) -> Table:
+    """The columns of a response."""
+    if isinstance(values, np.ndarray):
+        values = pd.DataFrame({variable.name: values})
+    return Table.from_input(values)
 
 
 def name_of(y: Any) -> str:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import issparse
 
-from skmixed.design.checks import LETTERS_SHOWN, shortened
+from skmixed.design.checks import LETTERS_SHOWN, plain, shortened
 from skmixed.design.sources import (
     NUMERIC_KINDS,
     as_array,
@@ -270,8 +270,8 @@ class Table:
             row, value = self.first_non_number(position)
             raise ValueError(
                 f"Column {self.names[position]!r} cannot be read as numbers: row {row} holds "
-                f"{value!r}; convert the column to numbers, or use it as a grouping column in "
-                "random_effects or as a categorical column C(...) in formula."
+                f"{plain(value)!r}; convert the column to numbers, or use it as a grouping column "
+                "in random_effects or as a categorical column C(...) in formula."
             )
         missing = pd.isna(values)
         numbers = np.full(self.n_rows, np.nan)

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skmixed.design.checks import require_finite
+from skmixed.design.checks import plain, require_finite, shortened
+from skmixed.design.computation import ComputedVariable
 from skmixed.design.functions import FittedFunction, learn_function
 from skmixed.design.labels import ColumnLabels, learn_labels
 from skmixed.design.same_value import number_with_typos, refuse_rounded
 from skmixed.design.table import Table
+from skmixed.formula.errors import quoted
 from skmixed.spec import ColumnKey, Variable
 
 FloatArray = npt.NDArray[np.float64]
@@ -177,6 +179,18 @@ class CategoricalVariable:
         """The variable and its levels."""
         return (self.variable, tuple(self.labels.index))
 
+    @property
+    def _base(self) -> int:
+        """Position of the level without a contrast of its own."""
+        contrast = self.variable.contrast
+        if contrast is None:
+            return 0
+        if contrast.kind == "sum":
+            return len(self.labels) - 1
+        position = level_position(self.labels.index, contrast.reference)
+        assert position is not None
+        return position
+
     def names(self, full: bool) -> list[str]:
         """Name of each indicator.
 
@@ -190,12 +204,16 @@ class CategoricalVariable:
         list of str
             Names such as ``"lagoon[2]"``.
         """
+        contrast, stem, base = self.variable.contrast, self.variable.stem, self._base
+        is_sum = not full and contrast is not None and contrast.kind == "sum"
         return [
-            f"{self.variable.label}[{level}]" for level in self.labels.index[0 if full else 1 :]
+            f"{stem}[{'S.' if is_sum else ''}{level}]"
+            for position, level in enumerate(self.labels.index)
+            if full or position != base
         ]
 
     def columns(self, table: Table, full: bool) -> list[npt.NDArray[Any]]:
-        """Indicators of the levels.
+        """Indicators of the levels; of sum contrasts less that of the last level.
 
         Parameters
         ----------
@@ -206,8 +224,8 @@ class CategoricalVariable:
 
         Returns
         -------
-        list of ndarray of shape (n_rows,) and dtype bool
-            One array per level.
+        list of ndarray of shape (n_rows,)
+            One array per level, of bool or, for sum contrasts, of int8.
 
         Raises
         ------
@@ -226,12 +244,26 @@ class CategoricalVariable:
             more = len(self.labels) - _LEVELS_SHOWN
             shown += f" and {more} more" if more > 0 else ""
             place = (
-                f"Categorical column {self.column!r} holds {values[row]!r} in row "
+                f"Categorical column {self.column!r} holds {plain(values[row])!r} in row "
                 f"{table.first_row + row}"
             )
             raise UnknownLabel(place, shown)
-        first = 0 if full else 1
-        return [codes == level for level in range(first, len(self.labels))]
+        base, contrast = self._base, self.variable.contrast
+        found = [codes == level for level in range(len(self.labels)) if full or level != base]
+        if full or contrast is None or contrast.kind != "sum":
+            return found
+        last = (codes == base).astype(np.int8)
+        return [indicator.astype(np.int8) - last for indicator in found]
+
+
+def level_position(levels: pd.Index, reference: str | float | None) -> int | None:
+    """Which level a contrast names: by its text, or by its value; None where there is none."""
+    if reference is None:
+        return 0
+    for position, level in enumerate(levels.tolist()):
+        if level == reference or str(level) == str(reference):
+            return position
+    return None
 
 
 def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -> LearntVariable:
@@ -251,7 +283,7 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
     -------
     LearntVariable
         A `CategoricalVariable` where the column holds labels or the formula
-        wrote ``C(x)``, else a `NumericVariable`.
+        wrote ``C(x)``, a `ComputedVariable` of arithmetic, else a `NumericVariable`.
 
     Raises
     ------
@@ -263,6 +295,8 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
             f"{variable.label!r} applies a function to labels; apply functions to columns of "
             "numbers."
         )
+    if variable.steps:
+        return ComputedVariable.learn(variable, table)
     # asked of a marked column as well: containers are refused there
     holds_labels = not variable.functions and table.is_categorical(variable.name)
     if variable.categorical or holds_labels:
@@ -291,8 +325,15 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
             "" if complete else "declare it as a pandas categorical with all its categories, or "
         )
         raise ValueError(
-            f"Categorical column {variable.name!r} has the single level {labels.index[0]!r}"
+            f"Categorical column {variable.name!r} has the single level {plain(labels.index[0])!r}"
             f"{so_far}, so it has no effect to estimate; {declare}remove it from the model."
+        )
+    contrast = variable.contrast
+    if contrast is not None and level_position(labels.index, contrast.reference) is None:
+        levels = ", ".join(map(repr, labels.index[:_LEVELS_SHOWN].tolist()))
+        raise ValueError(
+            f"{quoted(variable.label)}: column {variable.name!r} has no level "
+            f"{shortened(contrast.reference)} to compare the others with; its levels are {levels}."
         )
     return CategoricalVariable(variable, labels)
 

@@ -7,14 +7,22 @@
 * ``+`` adds and ``-`` removes terms; ``1`` is the intercept (there unless ``0`` or ``-1``).
 * ``a:b`` is an interaction, ``a*b`` is ``a + b + a:b``, ``a/b`` is ``a + a:b``,
   ``(a + b + c)^2`` has all interactions of two.
-* ``C(x)`` makes a column categorical; ``log``, ``log1p``, ``exp``, ``sqrt``, ``abs``,
-  ``scale`` and ``center`` may be nested; nothing else can be called.
+* ``C(x)``, in R's words ``factor(x)``, makes a column categorical; ``C(x, Treatment("b"))``
+  names the reference level, ``C(x, Sum)`` compares with the mean of the levels.
+* ``I(...)`` computes with ``+ - * / ^``, comparisons and functions; so do the arguments of
+  functions, ``log(x + 1)``, and the left side of ``~``.
+* Functions are ``log``, ``exp``, ``sqrt`` and others of one argument (`functions`), ``pmin`` and
+  ``pmax``, and those that learn from the training data: ``scale``, ``center``, ``ave(x, g)``
+  (means of groups) and ``poly(x, 2)`` (orthogonal polynomials). Nothing else can be called.
+* ``offset(x)`` is added to the linear predictor as it is.
+* ``cbind(successes, failures)`` is a response.
 * ``(effects | group)`` varies between the levels of the group with any covariance,
   ``(effects || group)`` without correlations.
 * A name that is not made of letters, digits, dots and underscores goes in backticks; a
   backtick inside such a name is doubled.
 
-Text goes through `scanner` (tokens), `parser` (`syntax` tree) and `expand` (terms).
+Text goes through `scanner` (tokens), `parser` (`syntax` tree) and `expand` (terms). The parser
+has a layer for `arithmetic`, whose result is a flat list of steps, and one for `calls`.
 """
 
 from __future__ import annotations
@@ -60,8 +68,12 @@ def parse_formula(text: str) -> ModelSpec:
     >>> spec.response.label
     'log(y)'
     """
-    formula = Parser(text).formula()
-    return Expander(text).model(formula)
+    try:
+        formula = Parser(text).formula()
+        return Expander(text).model(formula)
+    except FormulaError as error:
+        # where the parser stood is of no interest to who wrote the formula
+        raise error.with_traceback(None) from None
 
 
 def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
@@ -89,5 +101,8 @@ def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
     >>> term.effects.intercept, term.group, term.correlated
     (True, ('subject',), False)
     """
-    node = Parser(text).random_terms()
-    return Expander(text).random_terms(node)
+    try:
+        node = Parser(text).random_terms()
+        return Expander(text).random_terms(node)
+    except FormulaError as error:
+        raise error.with_traceback(None) from None

@@ -26,7 +26,7 @@ class FormulaError(ValueError):
     --------
     >>> from skmixed.formula import FormulaError, parse_formula
     >>> try:
-    ...     parse_formula("y ~ poly(x)")
+    ...     parse_formula("y ~ bs(x)")
     ... except FormulaError as error:
     ...     print(error.position)
     4

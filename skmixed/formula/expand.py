@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from skmixed.formula.errors import FormulaError, formula_error, quoted
-from skmixed.formula.syntax import Bar, Chain, Column, Constant, Formula, Node, Power, Sum
-from skmixed.spec import ColumnKey, ModelSpec, RandomTerm, Term, TermList, Variable
+from skmixed.formula.errors import FormulaError, formula_error, printable, quoted
+from skmixed.formula.syntax import (
+    Bar,
+    Chain,
+    Column,
+    Constant,
+    Formula,
+    Node,
+    Offset,
+    Power,
+    Sum,
+)
+from skmixed.spec import ColumnKey, ModelSpec, RandomTerm, Step, Term, TermList, Variable, written
 
 MAX_TERMS = 1_000
 # Pairs of terms multiplied, and columns copied for it, in one formula: that is the work also
@@ -33,11 +43,13 @@ class _Part:
         Set of variables (as bits) -> their numbers in order of writing.
     bars : tuple of Bar
         Bar terms, not yet expanded.
+    offsets : tuple of Offset
     """
 
     intercept: bool | None = None
     terms: _Terms = field(default_factory=dict)
     bars: tuple[Bar, ...] = ()
+    offsets: tuple[Offset, ...] = ()
 
 
 class Expander:
@@ -60,7 +72,11 @@ class Expander:
     def model(self, formula: Formula) -> ModelSpec:
         """Expand a whole formula."""
         part = self._part(formula.right)
-        spec = ModelSpec(self._term_list(part, formula.right.position), self._random(part.bars))
+        spec = ModelSpec(
+            self._term_list(part, formula.right.position),
+            self._random(part.bars),
+            offsets=tuple(dict.fromkeys(offset.variable for offset in part.offsets)),
+        )
         if not (spec.fixed.intercept or spec.fixed.terms or spec.random):
             raise self._error(
                 formula.right.position,
@@ -74,7 +90,7 @@ class Expander:
     def random_terms(self, node: Node) -> tuple[RandomTerm, ...]:
         """Expand bar terms that stand without fixed effects."""
         part = self._part(node)
-        if part.terms or part.intercept is not None or not part.bars:
+        if part.terms or part.intercept is not None or part.offsets or not part.bars:
             raise self._error(
                 node.position,
                 "random effects are bar terms and nothing else",
@@ -97,6 +113,7 @@ class Expander:
                     "a bar term cannot stand inside another",
                     "Write nested groups as (1 | a/b), separate ones as (1 | a) + (1 | b).",
                 )
+            self._refuse_offsets(part, "vary between the levels of a group")
             effects = self._term_list(part, bar.position)
             if not (effects.intercept or effects.terms):
                 raise self._error(
@@ -104,7 +121,7 @@ class Expander:
                     "nothing varies in this bar term",
                     "Write (1 | g) for an intercept or (0 + x | g) for a slope alone.",
                 )
-            varying = {variable.name for effect in effects.terms for variable in effect}
+            varying = {v.name for effect in effects.terms for v in effect if not v.steps}
             effects_key = frozenset(part.terms)
             groups = self._groups(bar.group)
             self._keep(len(groups), bar.position)
@@ -132,7 +149,7 @@ class Expander:
     def _check_group(self, node: Node) -> None:
         match node:
             case Column(variable=variable):
-                if variable.functions:
+                if variable.functions or variable.steps:
                     raise self._error(
                         node.position,
                         f"{quoted(variable.label)} cannot group rows",
@@ -165,9 +182,15 @@ class Expander:
             )
 
     def _check_response(self, response: Variable) -> None:
-        """Refuse a response that is used to explain itself."""
+        """Refuse a response that is used to explain itself.
+
+        Where it is computed from several columns, one of them may explain: I(after - before)
+        depends on before.
+        """
+        if len(response.columns) > 1:
+            return
         for variable, position in zip(self._variables, self._first_positions, strict=True):
-            if variable.name == response.name:
+            if response.name in variable.columns:
                 raise self._error(
                     position,
                     f"the response {quoted(str(response.name))} also stands on the right of '~'",
@@ -187,6 +210,8 @@ class Expander:
                 return _Part(intercept=present)
             case Bar():
                 return _Part(bars=(node,))
+            case Offset():
+                return _Part(offsets=(node,))
             case Sum():
                 return self._sum(node)
             case Chain(first=first, rest=rest):
@@ -200,16 +225,32 @@ class Expander:
                     raise self._error(
                         node.position,
                         "'^' crosses terms; it does not raise a column to a power",
-                        "Compute the power of the column before and name it.",
+                        f"Write {self._power_inside(factor, exponent)} for the power of a column.",
                     )
                 for _ in range(exponent - 1):
                     terms = self._multiply(factor, terms, node.position)
                 return _Part(terms=terms)
 
+    def _power_inside(self, factor: _Terms, exponent: int) -> str:
+        """The power of a single term as arithmetic, of one column by its name."""
+        ((number, *more),) = factor.values()
+        variable = self._variables[number]
+        if more or variable.categorical:
+            return f"I(x^{exponent})"
+        if variable.steps[-1:] == (Step("I", 1),):
+            variable = replace(variable, steps=variable.steps[:-1])
+        steps = variable.steps or (
+            Step("column", value=variable.name),
+            *(Step(function, 1) for function in variable.functions),
+        )
+        power = (*steps, Step("number", value=exponent), Step("^", 2), Step("I", 1))
+        return printable(written(power))
+
     def _sum(self, node: Sum) -> _Part:
         intercept: bool | None = None
         terms: _Terms = {}
         bars: list[Bar] = []
+        offsets: list[Offset] = []
         for sign, item in node.items:
             part = self._part(item)
             self._add_work(len(part.terms), item.position)
@@ -218,17 +259,19 @@ class Expander:
                     terms.setdefault(columns, numbers)
                 intercept = part.intercept if part.intercept is not None else intercept
                 bars.extend(part.bars)
+                offsets.extend(part.offsets)
                 self._check_size(len(terms) + len(bars), item.position)
                 continue
             if part.bars:
                 raise self._error(
                     part.bars[0].position, "a bar term cannot be subtracted", "Leave it out."
                 )
+            self._refuse_offsets(part, "be subtracted")
             for columns in part.terms:
                 terms.pop(columns, None)
             # As in R, taking "no intercept" away brings the intercept back.
             intercept = not part.intercept if part.intercept is not None else intercept
-        return _Part(intercept, terms, tuple(bars))
+        return _Part(intercept, terms, tuple(bars), tuple(offsets))
 
     def _operand(self, node: Node) -> _Terms:
         """The terms of something that is about to be multiplied."""
@@ -239,6 +282,7 @@ class Expander:
                 "a bar term can only be added, not combined with ':', '*', '/' or '^'",
                 "Write y ~ x + (1 | g).",
             )
+        self._refuse_offsets(part, "be part of an interaction")
         if part.intercept is not None:
             raise self._error(
                 node.position,
@@ -250,6 +294,14 @@ class Expander:
                 node.position, "nothing is left of this operand", "Leave it out or name a column."
             )
         return part.terms
+
+    def _refuse_offsets(self, part: _Part, what: str) -> None:
+        if part.offsets:
+            raise self._error(
+                part.offsets[0].position,
+                f"an offset cannot {what}",
+                "Add it at the outside, as in y ~ x + offset(log(t)).",
+            )
 
     def _combine(self, operator: str, left: _Terms, right: _Terms, position: int) -> _Terms:
         if operator == ":":

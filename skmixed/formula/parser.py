@@ -1,4 +1,4 @@
-"""Tokens to syntax tree, by recursive descent.
+"""Tokens to syntax tree, by recursive descent: terms and how they are joined.
 
 The binding of operators is R's, tightest first: ``^``, ``:``, ``*`` and ``/``, ``+`` and
 ``-``, the bars, ``~``. Nothing is looked up and nothing is called: a name is only a name.
@@ -6,20 +6,17 @@ The binding of operators is R's, tightest first: ``^``, ``:``, ``*`` and ``/``, 
 
 from __future__ import annotations
 
-from skmixed.formula.errors import FormulaError, formula_error, quoted
-from skmixed.formula.functions import CATEGORICAL_MARK, FUNCTIONS, advice_for_call
-from skmixed.formula.scanner import END, NAME, NUMBER, QUOTED, STRAY, Token, scan, stray_explanation
-from skmixed.formula.syntax import Bar, Chain, Column, Constant, Formula, Node, Power, Sum
-from skmixed.spec import Variable
-
-MAX_LENGTH = 10_000
-MAX_DEPTH = 50
+from skmixed.formula.calls import CallParser
+from skmixed.formula.cursor import BARS
+from skmixed.formula.errors import quoted
+from skmixed.formula.scanner import END, NAME, NUMBER, QUOTED
+from skmixed.formula.syntax import Bar, Chain, Constant, Formula, Node, Power, Sum
 
 _EXPONENTS = tuple("123456789")
-_BARS = ("|", "||")
+_POWERS = ("^", "**")
 
 
-class Parser:
+class Parser(CallParser):
     """Reads one formula; a fresh object for each text.
 
     Parameters
@@ -32,23 +29,6 @@ class Parser:
     FormulaError
         When the text is no text, or too long.
     """
-
-    def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise FormulaError(
-                f"a formula is text, but got {type(text).__name__}. "
-                "Pass for example 'y ~ 1 + x + (1 | g)'."
-            )
-        self._text = text
-        if len(text) > MAX_LENGTH:
-            raise self._error(
-                MAX_LENGTH,
-                f"the formula has {len(text)} characters, more than the {MAX_LENGTH} allowed",
-                "Pass the columns as X and the grouping columns in random_effects instead.",
-            )
-        self._tokens = scan(text)
-        self._index = 0
-        self._depth = 0
 
     def formula(self) -> Formula:
         """Read ``response ~ right``, ``~ right`` or ``right``."""
@@ -64,30 +44,12 @@ class Parser:
     def random_terms(self) -> Node:
         """Read bar terms joined by ``+``, or a single bar without its parentheses."""
         node = self._sum()
-        if self._token.kind in _BARS:
+        if self._token.kind in BARS:
             node = self._bar(node)
         self._expect_end()
         return node
 
     # One method for each level of binding, loosest first.
-
-    def _response(self) -> Variable:
-        start = self._token
-        advice = "Name one column before '~', as in y ~ x or log(y) ~ x."
-        if start.kind not in (NAME, QUOTED, STRAY):
-            raise self._error(start.position, "the response must be one column", advice)
-        variable = self._column().variable
-        if variable.categorical:
-            raise self._error(
-                start.position,
-                "the response cannot be marked C()",
-                "Name the column alone; the classifier takes classes as they are.",
-            )
-        if self._token.kind == STRAY:
-            raise self._unexpected()
-        if self._token.kind != "~":
-            raise self._error(self._token.position, "the response must be one column", advice)
-        return variable
 
     def _sum(self) -> Node:
         start = self._token.position
@@ -124,7 +86,7 @@ class Parser:
     def _power(self) -> Node:
         start = self._token.position
         base = self._operand()
-        if self._token.kind != "^":
+        if self._token.kind not in _POWERS:
             return base
         self._advance()
         exponent = self._token
@@ -132,7 +94,7 @@ class Parser:
             raise self._error(
                 exponent.position,
                 "the exponent must be a whole number from 1 to 9",
-                "Write (a + b)^2 for all two-way interactions; compute powers of a column before.",
+                "Write (a + b)^2 for all two-way interactions, I(x^2) for the square of a column.",
             )
         self._advance()
         return Power(start, base, int(exponent.text))
@@ -140,7 +102,7 @@ class Parser:
     def _operand(self) -> Node:
         token = self._token
         if token.kind in (NAME, QUOTED):
-            return self._column()
+            return self._term()
         if token.kind == "(":
             return self._parenthesis()
         if token.kind == NUMBER:
@@ -157,14 +119,14 @@ class Parser:
     def _parenthesis(self) -> Node:
         opening = self._advance()
         self._deepen(opening)
-        if self._token.kind in _BARS:
+        if self._token.kind in BARS:
             raise self._error(
                 self._token.position,
                 "nothing stands before the bar",
                 "Write (1 | g) for a random intercept.",
             )
         node = self._sum()
-        if self._token.kind in _BARS:
+        if self._token.kind in BARS:
             node = self._bar(node)
         if self._token.kind == END:
             raise self._error(
@@ -190,142 +152,9 @@ class Parser:
         return Bar(bar.position, effects, group, correlated=bar.kind == "|")
 
     def _refuse_second_bar(self) -> None:
-        if self._token.kind in _BARS:
+        if self._token.kind in BARS:
             raise self._error(
                 self._token.position,
                 "a bar term has one bar",
                 "Write one term for each group, as in (1 | a) + (1 | b).",
             )
-
-    def _column(self) -> Column:
-        """A name, or functions of the table around a name."""
-        start = self._token
-        calls: list[Token] = []
-        while self._token.kind in (NAME, QUOTED) and self._peek.kind == "(":
-            calls.append(self._function_name())
-            self._deepen(self._advance())
-        name = self._column_name(calls)
-        for call in reversed(calls):
-            if self._token.kind != ")":
-                raise self._argument_error(call)
-            self._advance()
-            self._depth -= 1
-        functions = tuple(call.text for call in reversed(calls))
-        if CATEGORICAL_MARK not in functions:
-            return Column(start.position, Variable(name, functions))
-        if len(functions) > 1:
-            raise self._error(
-                start.position,
-                "C() marks a column and cannot be combined with functions",
-                "Write C(x); compute any other category before and name its column.",
-            )
-        return Column(start.position, Variable(name, categorical=True))
-
-    def _function_name(self) -> Token:
-        token = self._token
-        if token.kind == QUOTED or token.text not in (*FUNCTIONS, CATEGORICAL_MARK):
-            raise self._error(
-                token.position,
-                f"{quoted(token.text)} is followed by '(' but is not a function of formulas",
-                advice_for_call(token.text),
-            )
-        return self._advance()
-
-    def _column_name(self, calls: list[Token]) -> str:
-        token = self._token
-        if token.kind == QUOTED:
-            return self._advance().text
-        if token.kind != NAME:
-            raise self._argument_error(calls[-1]) if calls else self._unexpected()
-        if not token.text.strip("."):
-            raise self._error(
-                token.position,
-                f"{quoted(token.text)} does not stand for 'all columns' here",
-                "Name the columns; a column so named goes into backticks.",
-            )
-        # Both are letters a name may hold; a reader would take them for Python all the same.
-        if token.text == "lambda" or ".__" in token.text:
-            raise self._error(
-                token.position,
-                f"{quoted(token.text)} looks like Python code, which formulas never run",
-                "Compute the column before and name it; a column so named goes into backticks.",
-            )
-        return self._advance().text
-
-    # Moving along, and saying what is wrong.
-
-    @property
-    def _token(self) -> Token:
-        return self._tokens[self._index]
-
-    @property
-    def _peek(self) -> Token:
-        return self._tokens[min(self._index + 1, len(self._tokens) - 1)]
-
-    def _advance(self) -> Token:
-        token = self._token
-        self._index = min(self._index + 1, len(self._tokens) - 1)
-        return token
-
-    def _deepen(self, opening: Token) -> None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise self._error(
-                opening.position,
-                f"parentheses are nested more than {MAX_DEPTH} deep",
-                "Write the terms as a plain sum.",
-            )
-
-    def _expect_end(self) -> None:
-        if self._token.kind != END:
-            raise self._unexpected()
-
-    def _argument_error(self, call: Token) -> FormulaError:
-        return self._error(
-            self._token.position,
-            f"{quoted(call.text)} takes the name of one column",
-            f"Write {call.text}(x); compute anything else before and name its column.",
-        )
-
-    def _unexpected(self) -> FormulaError:
-        """The error for a token that cannot stand where it stands."""
-        token = self._token
-        if token.kind == STRAY:
-            return self._error(token.position, *stray_explanation(token))
-        follows_operand = self._index > 0 and self._tokens[self._index - 1].kind in (
-            NAME,
-            QUOTED,
-            NUMBER,
-            ")",
-        )
-        if token.kind == END:
-            problem = "the formula is empty" if self._index == 0 else "the formula stops too early"
-            return self._error(token.position, problem, "Write for example y ~ 1 + x + (1 | g).")
-        if token.kind in _BARS:
-            problem = f"{quoted(token.text)} cannot stand outside parentheses"
-            return self._error(token.position, problem, "Write bar terms as (1 + x | g).")
-        if token.kind == "~":
-            return self._error(
-                token.position,
-                "'~' cannot stand here",
-                "Write it once, between the response and the terms: y ~ x.",
-            )
-        if token.kind == ")":
-            problem = "')' comes where a column is expected"
-            if follows_operand:
-                problem = "this ')' closes nothing"
-            return self._error(token.position, problem, "Check the parentheses.")
-        if token.kind in (NAME, QUOTED, NUMBER, "(") and follows_operand:
-            return self._error(
-                token.position,
-                "an operator is missing here",
-                "Join terms with '+', ':' or '*'; put a name with blanks in backticks.",
-            )
-        return self._error(
-            token.position,
-            f"{quoted(token.text)} comes where a column is expected",
-            "Put a column, 0, 1 or a parenthesis there.",
-        )
-
-    def _error(self, position: int, problem: str, advice: str) -> FormulaError:
-        return formula_error(self._text, position, problem, advice)

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 NAME = "name"
 QUOTED = "quoted name"
 NUMBER = "number"
+TEXT = "text"
 STRAY = "stray"
 END = "end"
 
+COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
+
 # An operator's kind is its own text; the longer ones come first.
-_OPERATORS = ("||", "|", "+", "-", "*", ":", "/", "^", "(", ")", "~")
+_OPERATORS = (
+    "||", "|", "<=", ">=", "==", "!=", "**", "<", ">", "+", "-", "*", ":", "/", "^", "(", ")", "~",
+    ",", "=",
+)  # fmt: skip
+_NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+")
 
 _STRAY_ADVICE = {
-    "**": ("'**' is not an operator of formulas", "Write (a + b)^2 for all two-way interactions."),
     "%": ("'%' is not an operator of formulas", "Write a:b for b within a, or a/b for a + a:b."),
     "[": ("indexing is not part of formulas", "Compute the column before and name it."),
     "]": ("indexing is not part of formulas", "Compute the column before and name it."),
     "{": ("braces are not part of formulas", "Compute the column before and name it."),
     "}": ("braces are not part of formulas", "Compute the column before and name it."),
-    '"': ("text in quotes is not part of formulas", "Put an unusual column name in backticks."),
-    "'": ("text in quotes is not part of formulas", "Put an unusual column name in backticks."),
-    ",": ("functions of a formula take one column", "Compute the column before and name it."),
-    "=": ("'=' is not part of formulas", "Write y ~ x for 'y depends on x'."),
+    '"': ("this quote is never closed", "Put an unusual column name in backticks."),
+    "'": ("this quote is never closed", "Put an unusual column name in backticks."),
+    TEXT: (
+        "text in quotes cannot stand here",
+        'Put an unusual column name in backticks; a level is named in C(x, Treatment("a")).',
+    ),
+    ",": ("',' cannot stand here", "Join terms with '+'; arguments stand inside a function."),
+    "=": ("'=' cannot stand here", "Write y ~ x for 'y depends on x'."),
     "$": ("'$' is not part of formulas", "Name the column alone."),
     "`": ("this backtick is never closed", "Close the name with a second backtick."),
     "``": ("the name in backticks is empty", "Put a column name between the backticks."),
@@ -38,9 +49,9 @@ class Token:
     Attributes
     ----------
     kind : str
-        ``NAME``, ``QUOTED``, ``NUMBER``, ``STRAY``, ``END`` or the text of an operator.
+        ``NAME``, ``QUOTED``, ``NUMBER``, ``TEXT``, ``STRAY``, ``END`` or the text of an operator.
     text : str
-        The piece as a column name or as written.
+        The piece as a column name, as text without its quotes, or as written.
     position : int
         Index of its first character.
     """
@@ -76,12 +87,17 @@ def scan(text: str) -> tuple[Token, ...]:
 
 
 def stray_explanation(token: Token) -> tuple[str, str]:
-    """What is wrong with a stray token, and the next step."""
+    """What is wrong with a token that has no place among terms, and the next step."""
+    if token.kind in COMPARISONS:
+        return (
+            f"{token.text!r} compares columns, which formulas do inside I() alone",
+            "Write I(x > 2) for a column of 0 and 1.",
+        )
     fallback = (
         "this character is not part of formulas",
         "Put a column name that holds it in backticks, as in `a b`.",
     )
-    return _STRAY_ADVICE.get(token.text, fallback)
+    return _STRAY_ADVICE.get(TEXT if token.kind == TEXT else token.text, fallback)
 
 
 def _next_token(text: str, position: int) -> tuple[Token, int]:
@@ -90,12 +106,16 @@ def _next_token(text: str, position: int) -> tuple[Token, int]:
     if character == "`":
         return _quoted_name(text, position)
     if _is_digit(text, position) or (character == "." and _is_digit(text, position + 1)):
+        # 1e-3 is one number; all else that begins with a digit is one run
+        if (scientific := _NUMBER.match(text, position)) is not None:
+            return Token(NUMBER, scientific[0], position), scientific.end()
         return _run(NUMBER, text, position)
     if character == "." or character.isidentifier():
         return _run(NAME, text, position)
-    # One piece, so that the parser can refuse it by name.
-    if text.startswith("**", position):
-        return Token(STRAY, "**", position), position + 2
+    if character in "\"'":
+        stop = text.find(character, position + 1)
+        if stop >= 0:
+            return Token(TEXT, text[position + 1 : stop], position), stop + 1
     for operator in _OPERATORS:
         if text.startswith(operator, position):
             return Token(operator, operator, position), position + len(operator)

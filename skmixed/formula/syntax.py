@@ -13,7 +13,15 @@ from skmixed.spec import Variable
 
 @dataclass(frozen=True)
 class Column:
-    """A column, perhaps inside functions."""
+    """A column, or what is computed of columns."""
+
+    position: int
+    variable: Variable
+
+
+@dataclass(frozen=True)
+class Offset:
+    """``offset(x)``: added to the linear predictor as it is."""
 
     position: int
     variable: Variable
@@ -63,7 +71,7 @@ class Bar:
     correlated: bool
 
 
-Node = Column | Constant | Sum | Chain | Power | Bar
+Node = Column | Offset | Constant | Sum | Chain | Power | Bar
 
 
 @dataclass(frozen=True)

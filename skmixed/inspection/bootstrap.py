@@ -19,6 +19,7 @@ from sklearn.utils.validation import _num_samples
 
 from skmixed.design import take_rows
 from skmixed.exceptions import warn_user
+from skmixed.formula.errors import quoted
 from skmixed.inference.same_data import refuse_other_fixed_part, refuse_other_rows
 from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.criteria import check_fitted_model
@@ -269,6 +270,13 @@ def _batches(
 def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
     for model in models:
         check_fitted_model(model)
+        if model.response_.is_trials:
+            raise ValueError(
+                f"parametric_bootstrap cannot draw {quoted(model.response_.label)}: a fitted model "
+                "keeps no numbers of trials. Fit the same model to two rows a set, of class 1 with "
+                "the successes as sample_weight and of class 0 with the failures, and pass it with "
+                "these weights."
+            )
     if not callable(statistic):
         raise TypeError(
             f"statistic={statistic!r} must be a function of a fitted model, such as "

@@ -285,6 +285,14 @@ def _comparable_families(one: Any, other: Any) -> bool:
 
 def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
     """Refuse responses that differ, as far as fits tell; parts and older files do not."""
+    constants = first.model.response_.log_coefficients, other.model.response_.log_coefficients
+    if not np.isclose(*constants, rtol=1e-9, atol=1e-9):
+        raise ValueError(
+            f"{first.name!r} has {first.model.response_.label} and {other.name!r} "
+            f"{other.model.response_.label} as its response: the log likelihood of successes out "
+            "of trials has the binomial coefficients of its sets, which differ. Fit both to the "
+            "same sets."
+        )
     mine = getattr(first.model, "response_moments_", None)
     yours = getattr(other.model, "response_moments_", None)
     if mine is None or yours is None or np.allclose(mine, yours, rtol=1e-9, atol=1e-9 * mine[1]):

@@ -23,7 +23,8 @@ class InformationCriteria:
     aic : float
         -2 log likelihood + 2 parameters (Akaike 1974).
     bic : float
-        -2 log likelihood + log(rows) parameters (Schwarz 1978); rows count by case weight.
+        -2 log likelihood + log(rows) parameters (Schwarz 1978); rows count by case weight, and
+        a set of trials is one row.
     is_bound : bool
         Whether `log_likelihood` is no more than a lower bound.
     restricted : bool
@@ -79,11 +80,12 @@ def information_criteria(model: Any) -> InformationCriteria:
     check_fitted_model(model)
     log_likelihood = float(model.elbo_)
     n_parameters = count_parameters(model)
+    n_rows = model.response_.n_sets if model.response_.is_trials else model.n_observations_
     return InformationCriteria(
         log_likelihood=log_likelihood,
         n_parameters=n_parameters,
         aic=-2.0 * log_likelihood + 2.0 * n_parameters,
-        bic=-2.0 * log_likelihood + float(np.log(model.n_observations_)) * n_parameters,
+        bic=-2.0 * log_likelihood + float(np.log(n_rows)) * n_parameters,
         is_bound=elbo_is_bound(model),
         restricted=model.method_ == "reml",
     )

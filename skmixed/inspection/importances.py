@@ -53,5 +53,5 @@ def _columns_with(basis: Any, column: ColumnKey) -> np.ndarray:
     used = np.zeros(len(basis.names), dtype=np.bool_)
     slices = basis.slices[int(basis.intercept) :]
     for term, (begin, stop) in zip(basis.terms, slices, strict=True):
-        used[begin:stop] = any(basis.variables[v.position].column == column for v in term)
+        used[begin:stop] = any(column in basis.variables[v.position].variable.columns for v in term)
     return used

@@ -107,6 +107,8 @@ def modelled_class(model: Any) -> str:
     classes = getattr(model, "ordered_classes_", None)
     if classes is None:
         return ""
+    if model.response_.is_trials:
+        return "P(success)"
     name, labels = model.response_.label, [repr(label) for label in classes.tolist()]
     if model.fit_result_.likelihood.name == "bernoulli":
         return f"P({name} = {labels[-1]})"
@@ -152,7 +154,7 @@ def structure_of(model: Any) -> ModelStructure:
         settings=(
             ("link", getattr(result.likelihood, "link", None)),
             ("posterior", model.posterior),
-            ("offset", encoder.offset),
+            ("offset", encoder.offset_label),
             ("precision_weights", encoder.precision_weights),
         ),
     )

@@ -181,6 +181,8 @@ def _facts(model: Any) -> dict[str, str]:
     if chosen := modelled_class(model):
         facts["Modelled"] = chosen
     facts["Rows"] = f"{model.n_observations_:.10g}"
+    if model.response_.is_trials:
+        facts["Rows"] = f"{model.response_.n_sets:.10g}, {model.n_observations_:.10g} trials"
     if model.family != "gaussian":
         facts |= _family_facts(model)
     aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
@@ -282,7 +284,7 @@ def _roles(model: Any) -> str:
     """Which columns group the rows because of their type."""
     encoder = model.design_encoder_
     groups = ", ".join(map(repr, encoder.factor_names)) or "none"
-    labels = [repr(v.column) for v in encoder.fixed.variables if v.categorical]
+    labels = [repr(v.variable.name) for v in encoder.fixed.variables if v.categorical]
     fixed = f"; fixed effects of fewer than five labels: {', '.join(labels)}" if labels else ""
     return f"Groups found by the types of columns (random_effects='from_dtype'): {groups}{fixed}."
 

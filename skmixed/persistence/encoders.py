@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,14 @@ import pandas as pd
 
 from skmixed.design import DesignEncoder
 from skmixed.design.basis import INTERCEPT, Basis
+from skmixed.design.computation import ComputedVariable, GroupMeans, learnt_kind
 from skmixed.design.factors import FactorEncoder
+from skmixed.design.functions import FittedFunction
 from skmixed.design.labels import ColumnLabels
 from skmixed.design.levels import LevelEncoder
-from skmixed.persistence.arrays import require, require_array, require_indices
+from skmixed.design.polynomial import Polynomial
+from skmixed.design.variables import CategoricalVariable, LearntVariable, level_position
+from skmixed.persistence.arrays import require, require_array, require_indices, require_number
 from skmixed.spec import ColumnKey
 
 
@@ -33,6 +37,8 @@ def check_encoder(encoder: DesignEncoder) -> None:
         When levels, terms and names contradict each other.
     """
     check_basis("fixed effects", encoder.fixed)
+    for variable in encoder.offset_terms:
+        check_variable("offset", variable)
     for factor in encoder.factors:
         _check_factor(factor)
 
@@ -48,8 +54,7 @@ def check_basis(name: str, basis: Basis) -> None:
     """
     variables = basis.variables
     for variable in variables:
-        if variable.categorical:
-            check_labels(f"{name}: labels of {variable.column!r}", variable.labels)  # type: ignore[attr-defined]
+        check_variable(name, variable)
     names = [INTERCEPT] if basis.intercept else []
     for term in basis.terms:
         require_indices(
@@ -60,6 +65,60 @@ def check_basis(name: str, basis: Basis) -> None:
         require(size <= len(basis.names), name, f"{size} columns or more", f"{len(basis.names)}")
         names += [":".join(parts[::-1]) for parts in product(*of_each[::-1])]
     require(names == list(basis.names), name, f"{len(names)} columns", "the columns it names")
+
+
+def check_variable(name: str, variable: LearntVariable) -> None:
+    """Raise ValueError unless a variable has learnt what it needs.
+
+    Parameters
+    ----------
+    name : str
+        Which linear part.
+    variable : LearntVariable
+    """
+    if isinstance(variable, CategoricalVariable):
+        where, contrast = f"{name}: labels of {variable.column!r}", variable.variable.contrast
+        check_labels(where, variable.labels)
+        if contrast is not None:
+            position = level_position(variable.labels.index, contrast.reference)
+            require(position is not None, where, "without their reference level", "complete")
+    elif isinstance(variable, ComputedVariable):
+        check_computation(f"{name}: {variable.variable.name!r}", variable)
+
+
+def check_computation(name: str, computed: ComputedVariable) -> None:
+    """Raise ValueError unless the steps of a computation end in one result.
+
+    Parameters
+    ----------
+    name : str
+    computed : ComputedVariable
+    """
+    steps, depth = computed.variable.steps, 0
+    require(len(computed.learnt) == len(steps) > 0, name, "incomplete", "as long as its steps")
+    for step, learnt in zip(steps, computed.learnt, strict=True):
+        require(0 <= step.n_arguments <= depth, name, "short of arguments", "a computation")
+        depth += 1 - step.n_arguments
+        require(
+            learnt_kind(step.name) is type(learnt),
+            name,
+            f"{step.name} of another kind",
+            "as learnt",
+        )
+        if isinstance(learnt, GroupMeans):
+            check_labels(f"{name}: groups", learnt.labels)
+            require_array(f"{name}: means", learnt.means, (len(learnt.labels),))
+            require_number(f"{name}: overall mean", learnt.overall)
+        elif isinstance(learnt, Polynomial):
+            for part in ("shifts", "ratios", "sizes"):
+                require_array(f"{name}: {part}", getattr(learnt, part), (step.value,))  # type: ignore[arg-type]
+            for part in ("center", "scale"):
+                number = getattr(learnt, part)
+                require_number(f"{name}: {part}", number)
+                require(isfinite(number), f"{name}: {part}", str(number), "finite")
+        elif isinstance(learnt, FittedFunction):
+            require(learnt.name == step.name, name, f"with {learnt.name}", step.name)
+    require(depth == 1, name, f"with {depth} results", "one")
 
 
 def check_labels(name: str, labels: ColumnLabels) -> None:

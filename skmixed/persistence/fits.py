@@ -13,7 +13,7 @@ from skmixed.inference.partial import Accumulation
 from skmixed.inference.result import FactorResult, FitResult
 from skmixed.linalg.cellsums import CellSums, PairCells
 from skmixed.persistence.arrays import require, require_array, require_indices, require_number
-from skmixed.persistence.encoders import check_encoder
+from skmixed.persistence.encoders import check_computation, check_encoder
 from skmixed.persistence.state import PersistentMixin
 from skmixed.spec import Variable
 
@@ -39,6 +39,8 @@ class PersistentFitMixin(PersistentMixin):
             encoder, result = state["design_encoder_"], state["fit_result_"]
             check_fit(encoder, result)
             _complete(state)
+            if state["response_"].computed is not None:
+                check_computation("response", state["response_"].computed)
             attributes = self._attributes(encoder, result, state.get("ordered_classes_"))
             state.update({name: attributes[name] for name in self._derived})
             # fits that were stored before "auto" say by their parameter what they are

@@ -8,13 +8,12 @@ again, because the insides of a data frame differ between versions of pandas.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
 
+from skmixed.formula import FormulaError
 from skmixed.persistence.checksum import checksum_of
 
 FORMAT = 3
@@ -114,8 +113,7 @@ def _refuse_format(name: str, number: Any) -> None:
     )
 
 
-@contextmanager
-def unchanged_on_error(estimator: PersistentMixin) -> Iterator[None]:
+class unchanged_on_error:
     """Give an estimator back the fit that it had, if a new one fails or is interrupted.
 
     Parameters
@@ -135,14 +133,22 @@ def unchanged_on_error(estimator: PersistentMixin) -> Iterator[None]:
     ...     hasattr(model, "n_features_in_")
     False
     """
-    before = _fitted_attributes(estimator)
-    try:
-        yield
-    except BaseException:
-        for name in _fitted_attributes(estimator):
-            del estimator.__dict__[name]
-        estimator.__dict__.update(before)
-        raise
+
+    def __init__(self, estimator: PersistentMixin) -> None:
+        self._estimator = estimator
+
+    def __enter__(self) -> None:
+        self._before = _fitted_attributes(self._estimator)
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is None:
+            return
+        for name in _fitted_attributes(self._estimator):
+            del self._estimator.__dict__[name]
+        self._estimator.__dict__.update(self._before)
+        if isinstance(error, FormulaError):
+            # the message shows the place in the formula; that in the package is no news
+            error.__traceback__ = None
 
 
 def _fitted_attributes(estimator: PersistentMixin) -> dict[str, Any]:

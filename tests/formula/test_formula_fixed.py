@@ -128,13 +128,10 @@ def test_response(text: str, response: Variable | None) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "y + z ~ x",
-        "(y) ~ x",
         "1 ~ x",
         "y z ~ x",
         "y:z ~ x",
         "C(y) ~ x",
-        "cbind(a, b) ~ x",
         "y ~ x ~ z",
         "y ~ (x ~ z)",
         "(y ~ x)",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skmixed.design import Design, take_rows
+from skmixed.design import Design, spread, take_rows
 from skmixed.validation import check_case_weights
 
 _LONGEST_LABEL = 30
@@ -45,22 +45,7 @@ class Rows:
 
     def take(self, rows: np.ndarray) -> Rows:
         """Some of the rows; `total_weight` stays that of all."""
-        design = self.design
-        offset, precision = design.offset, design.precision_weights
-        part = replace(
-            design,
-            fixed=design.fixed[rows],
-            factors=tuple(
-                replace(
-                    factor,
-                    codes=factor.codes[rows],
-                    basis=None if factor.basis is None else factor.basis[rows],
-                )
-                for factor in design.factors
-            ),
-            offset=None if offset is None else offset[rows],
-            precision_weights=None if precision is None else precision[rows],
-        )
+        part = self.design.take(rows)
         return replace(self, design=part, response=self.response[rows], weights=self.weights[rows])
 
 
@@ -118,6 +103,7 @@ def rows_of(
     weights = check_case_weights(sample_weight, n_rows)
     used = np.flatnonzero(weights)
     response = model._fitted_target(y, n_rows, used)
+    total = weights[used] if response.ndim == 1 else weights[used] * response.sum(axis=1)
     if subsample is not None and subsample < len(used):
         generator = np.random.default_rng(0) if rng is None else rng
         kept = np.sort(generator.choice(len(used), subsample, replace=False))
@@ -127,7 +113,15 @@ def rows_of(
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     design, positions = model._design(X, include, with_weights=True)
-    return Rows(design, positions, response, weights[used], float(weights.sum()))
+    return Rows(*_spread(design, positions, response, weights[used]), float(total.sum()))
+
+
+def _spread(
+    design: Design, positions: list[int], response: np.ndarray, weights: np.ndarray
+) -> tuple[Design, list[int], np.ndarray, np.ndarray]:
+    """Rows of two classes in place of sets of trials."""
+    design, response, weights = spread(design, response, weights)
+    return design, positions, response, weights
 
 
 def check_group(model: Any, group: Any) -> None:

@@ -84,5 +84,7 @@ class TrialSets:
 
 def are_trials(model: Any, weights: np.ndarray) -> bool:
     """Whether rows of two classes stand for several trials each."""
+    if model.response_.is_trials:
+        return True
     two = model.fit_result_.likelihood.is_classifier and len(model.classes_) == 2
     return bool(two and (weights != 1.0).any() and (weights == np.round(weights)).all())
