@@ -252,7 +252,8 @@ def _notes(model: Any, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
     if "df" in fixed_effects:
         notes.append("df: degrees of freedom by Satterthwaite's method; statistic: t.")
     elif "statistic" in fixed_effects:
-        notes.append("statistic: z; the variances are taken for known.")
+        known = "; the variances are taken for known" if model.family == "gaussian" else ""
+        notes.append(f"statistic: z{known}.")
     noted = fixed_effects.get("note", pd.Series("", index=fixed_effects.index))
     if "exponentiated" in fixed_effects.attrs:
         notes.append(
