@@ -79,8 +79,8 @@ _RANGES = ("response_moments_", "offset_range_")
 """Attributes that only fits of rows have."""
 
 _MODEL_PARAMETERS = (
-    "random_effects", "fixed_effects", "formula", "offset", "precision_weights", "fit_intercept",
-    "family",
+    "random_effects", "fixed_effects", "reference", "formula", "offset", "precision_weights",
+    "fit_intercept", "family",
 )  # fmt: skip
 """Parameters that chunks of data have to agree on."""
 
@@ -349,6 +349,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table,
             random_effects=self.random_effects,
             fixed_effects=self.fixed_effects,
+            reference=self.reference,
             formula=self.formula if formula is None else formula,
             fit_intercept=bool(self.fit_intercept),
             offset=self.offset,

@@ -72,6 +72,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     fixed_effects : list of str or int, or None, default=None
         Columns of X that are fixed effects; columns of labels are coded by treatment
         contrasts, against their first label. None: all columns of X without another role.
+    reference : dict or None, default=None
+        Level that the others are compared with, by column of labels:
+        ``{"treatment": "placebo"}``. In formulas ``C(treatment, Treatment("placebo"))``.
     formula : str or None, default=None
         The right-hand side of a formula in lme4's notation,
         ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
@@ -264,6 +267,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         random_effects: Any = "from_dtype",
         *,
         fixed_effects: Any = None,
+        reference: Any = None,
         formula: str | None = None,
         family: str = "bernoulli",
         link: str = "logit",
@@ -286,6 +290,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     ) -> None:
         self.random_effects = random_effects
         self.fixed_effects = fixed_effects
+        self.reference = reference
         self.formula = formula
         self.family = family
         self.link = link

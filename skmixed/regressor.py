@@ -92,6 +92,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     fixed_effects : list of str or int, or None, default=None
         Columns of X that are fixed effects; columns of labels are coded by treatment
         contrasts, against their first label. None: all columns of X without another role.
+    reference : dict or None, default=None
+        Level that the others are compared with, by column of labels:
+        ``{"treatment": "placebo"}``. In formulas ``C(treatment, Treatment("placebo"))``.
     formula : str or None, default=None
         The right-hand side of a formula in lme4's notation,
         ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
@@ -266,6 +269,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         random_effects: Any = "from_dtype",
         *,
         fixed_effects: Any = None,
+        reference: Any = None,
         formula: str | None = None,
         family: str = "gaussian",
         posterior: str = "full",
@@ -287,6 +291,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     ) -> None:
         self.random_effects = random_effects
         self.fixed_effects = fixed_effects
+        self.reference = reference
         self.formula = formula
         self.family = family
         self.posterior = posterior

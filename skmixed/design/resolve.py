@@ -10,7 +10,15 @@ from skmixed.design.checks import shortened
 from skmixed.design.roles import groups_from_dtype, warn_of_doubtful_columns
 from skmixed.design.table import Table
 from skmixed.formula import FormulaError, parse_formula, parse_random_terms
-from skmixed.spec import ColumnKey, ModelSpec, RandomEffect, RandomTerm, TermList, Variable
+from skmixed.spec import (
+    ColumnKey,
+    Contrast,
+    ModelSpec,
+    RandomEffect,
+    RandomTerm,
+    TermList,
+    Variable,
+)
 
 FROM_DTYPE = "from_dtype"
 
@@ -20,6 +28,7 @@ def resolve_spec(
     *,
     random_effects: Any = FROM_DTYPE,
     fixed_effects: Any = None,
+    reference: Any = None,
     formula: str | ModelSpec | None = None,
     fit_intercept: bool = True,
     offset: ColumnKey | None = None,
@@ -41,6 +50,8 @@ def resolve_spec(
         the left side of a bar term by group: ``{"subject": ["days"]}``.
     fixed_effects : sequence of str or int, or None, default=None
         The columns that are fixed effects; None: all others of X.
+    reference : mapping or None, default=None
+        Level of a column of labels that the others are compared with, by column.
     formula : str, ModelSpec or None, default=None
         The whole right-hand side, as text or read already; excludes `random_effects` and
         `fixed_effects`.
@@ -80,7 +91,7 @@ def resolve_spec(
     (['x'], ('s',))
     """
     if formula is not None:
-        _refuse_beside_formula(formula, random_effects, fixed_effects)
+        _refuse_beside_formula(formula, random_effects, fixed_effects, reference)
         return _from_formula(table, formula, fit_intercept)
     reserved = {
         table.position(column) for column in (offset, precision_weights) if column is not None
@@ -100,7 +111,30 @@ def resolve_spec(
             warn_of_doubtful_columns(table, fixed, grouping, by_dtype=by_dtype)
     else:
         fixed = listed
-    return ModelSpec(TermList(fit_intercept, tuple((Variable(name),) for name in fixed)), random)
+    contrasts = _contrasts(table, reference, fixed)
+    variables = tuple((Variable(name, contrast=contrasts.get(name)),) for name in fixed)
+    return ModelSpec(TermList(fit_intercept, variables), random)
+
+
+def _contrasts(table: Table, reference: Any, fixed: list[ColumnKey]) -> dict[ColumnKey, Contrast]:
+    """Contrasts of columns whose level of comparison the user names."""
+    if reference is None:
+        return {}
+    if not isinstance(reference, Mapping):
+        raise TypeError(
+            f"reference={shortened(reference)} must be a mapping from columns to levels, "
+            "{'treatment': 'placebo'}."
+        )
+    contrasts = {}
+    for column, level in reference.items():
+        label = table.label(column)
+        if label not in fixed or not table.is_categorical(label):
+            raise ValueError(
+                f"reference names {shortened(label)}, which is no fixed effect of labels; columns "
+                "of numbers and groups have no reference level."
+            )
+        contrasts[label] = Contrast("treatment", level)
+    return contrasts
 
 
 def _columns(table: Table, fixed_effects: Any) -> list[ColumnKey]:
@@ -115,13 +149,17 @@ def _columns(table: Table, fixed_effects: Any) -> list[ColumnKey]:
     return list(dict.fromkeys(table.label(column) for column in fixed_effects))
 
 
-def _refuse_beside_formula(formula: Any, random_effects: Any, fixed_effects: Any) -> None:
+def _refuse_beside_formula(
+    formula: Any, random_effects: Any, fixed_effects: Any, reference: Any
+) -> None:
     """A formula is the whole right-hand side."""
     given = []
     if random_effects is not None and not _is_from_dtype(random_effects):
         given.append(f"random_effects={shortened(random_effects)}")
     if fixed_effects is not None:
         given.append(f"fixed_effects={shortened(fixed_effects)}")
+    if reference is not None:
+        given.append(f"reference={shortened(reference)}")
     if given:
         raise ValueError(
             f"Both formula={shortened(formula)} and {' and '.join(given)} were given; write all "

@@ -187,7 +187,8 @@ def _joint_rest(point: VariationalPoint, objective: VariationalObjective) -> Res
     system = cast(DirectSystem, point.system)
     n_fixed = system.cross.n_fixed if objective.integrate_fixed else 0
     used = slice(0, system.cross.n_tail + n_fixed)
-    return Rest(point, n_fixed, system.upper[used, used], [], np.empty((0, 0)))
+    # below its diagonal the factor holds whatever was in memory, which may be no number
+    return Rest(point, n_fixed, np.triu(system.upper[used, used]), [], np.empty((0, 0)))
 
 
 def _independent_rest(point: VariationalPoint, objective: VariationalObjective) -> Rest:

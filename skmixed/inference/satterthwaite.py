@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,11 +35,18 @@ class VarianceUncertainty:
         Of C by every variance parameter.
     parameter_covariance : ndarray (m, m)
         Asymptotic covariance of the variance parameters: 2 over the Hessian of the deviance.
+    log_sds : ndarray (c,)
+        Logarithms of the standard deviations of all effects, factor by factor, and last that
+        of the noise where it is estimated; minus infinity for a variance of 0.
+    log_sd_errors : ndarray (c,)
+        Their standard errors, by the delta method; NaN for a variance of 0.
     """
 
     covariance: np.ndarray
     derivatives: np.ndarray
     parameter_covariance: np.ndarray
+    log_sds: np.ndarray
+    log_sd_errors: np.ndarray
 
     def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
         """Satterthwaite's approximation for linear functions of the coefficients.
@@ -121,11 +129,47 @@ def variance_uncertainty(
         hessian[j] = (above.gradient - below.gradient) / width
         derivatives.append(covariance((above.covariance - below.covariance) / width))
     p = len(to_centred)
+    parameter_covariance = 2.0 * inverse_of_rising(0.5 * (hessian + hessian.T))
+
+    def log_sds(at: np.ndarray) -> np.ndarray:
+        free = len(at) > len(theta)
+        unit = (np.exp(at[-1]) if free else noise) * units.response_scale**2
+        scales = objective.parameters.to_scale_factors(at[: len(theta)])
+        variances = [
+            unit * ((basis @ scale) ** 2).sum(axis=1)
+            for basis, scale in zip(units.bases, scales, strict=True)
+        ]
+        if free:
+            variances.append(np.array([unit * units.weight_scale]))
+        with np.errstate(divide="ignore"):
+            return 0.5 * np.log(np.concatenate(variances)) if variances else np.empty(0)
+
+    sds, errors = _with_errors(log_sds, place, parameter_covariance)
     return VarianceUncertainty(
         result.coefficient_covariance,
         np.reshape(derivatives, (len(place), p, p)),
-        2.0 * inverse_of_rising(0.5 * (hessian + hessian.T)),
+        parameter_covariance,
+        sds,
+        errors,
     )
+
+
+def _with_errors(
+    function: Callable[[np.ndarray], np.ndarray], place: np.ndarray, covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a function of the parameters, and their standard errors by the delta method."""
+    values = function(place)
+    slopes = np.zeros((len(values), len(place)))
+    for j, value in enumerate(place):
+        step = np.zeros(len(place))
+        step[j] = max(_STEP * abs(value), _LEAST_STEP)
+        with np.errstate(invalid="ignore"):
+            slopes[:, j] = (function(place + step) - function(place - step)) / (2.0 * step[j])
+    finite = np.isfinite(values)
+    errors = np.full(len(values), np.nan)
+    slopes = slopes[finite]
+    errors[finite] = np.sqrt(np.einsum("cm,mn,cn->c", slopes, covariance, slopes))
+    return values, errors
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
 from skmixed.inspection.displays.residuals import ResidualsDisplay
 from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
 from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
+from skmixed.inspection.model_table import model_table
 from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "VarianceComponentsDisplay",
     "compare_models",
     "icc",
+    "model_table",
     "parametric_bootstrap",
     "r2",
 ]

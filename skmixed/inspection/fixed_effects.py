@@ -115,12 +115,14 @@ def _with_notes(table: pd.DataFrame, notes: dict[str, str]) -> pd.DataFrame:
     return table.assign(note=[notes.get(name, "") for name in table.index])
 
 
-def refuse_t_test(model: Any) -> None:
-    """Raise where Satterthwaite's degrees of freedom are not defined.
+def refuse_t_test(model: Any, asks: str = "test='t'") -> None:
+    """Raise where the uncertainty of the variances is not defined.
 
     Parameters
     ----------
     model : estimator
+    asks : str, default="test='t'"
+        The call that needs it, for the error.
 
     Raises
     ------
@@ -128,17 +130,17 @@ def refuse_t_test(model: Any) -> None:
     """
     if model.family != "gaussian":
         raise ValueError(
-            f"test='t' belongs to normal responses; a {model.family} model has no noise variance "
+            f"{asks} belongs to normal responses; a {model.family} model has no noise variance "
             "to be unsure of. Use test='z'."
         )
     if model.posterior != "full":
         raise ValueError(
-            f"test='t' needs posterior='full'; the standard errors of {model.posterior!r} are "
+            f"{asks} needs posterior='full'; the standard errors of {model.posterior!r} are "
             "known to be too small. Fit with posterior='full', or use test='z'."
         )
     if model.fit_result_.interpolates:
         raise ValueError(
-            "test='t' has no noise to judge by: the effects reproduce the response. Check that "
+            f"{asks} has no noise to judge by: the effects reproduce the response. Check that "
             "the response is not among the columns of X, and not constant within groups."
         )
 

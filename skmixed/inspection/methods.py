@@ -15,7 +15,7 @@ from skmixed.inspection.diagnosis import Diagnosis
 from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, refuse_t_test
 from skmixed.inspection.linear_functions import contrast_table
 from skmixed.inspection.summary import Summary, summarise
-from skmixed.inspection.tables import effects_in_rows
+from skmixed.inspection.tables import effects_in_rows, intervals_of_sds
 from skmixed.validation import check_choice, check_level
 
 
@@ -23,6 +23,7 @@ class InspectionMixin(ABC):
     """`summary` and `diagnose`, of an estimator that can examine its training data."""
 
     coef_cov_: np.ndarray
+    variance_components_: pd.DataFrame
     random_effects_: dict[str, pd.DataFrame]
     random_effects_std_: dict[str, pd.DataFrame]
 
@@ -215,8 +216,8 @@ class InspectionMixin(ABC):
         --------
         >>> from skmixed import mixed
         >>> from skmixed.datasets import load_sleepstudy
-        >>> model = mixed("reaction ~ days + (days | subject)", load_sleepstudy().frame)
-        >>> table = model.contrast({"day 9": {"Intercept": 1, "days": 9}})
+        >>> model = mixed("Reaction ~ Days + (Days | Subject)", load_sleepstudy().frame)
+        >>> table = model.contrast({"day 9": {"Intercept": 1, "Days": 9}})
         >>> round(float(table.loc["day 9", "estimate"]), 2)
         345.61
         """
@@ -240,6 +241,54 @@ class InspectionMixin(ABC):
         except ValueError:
             return False
         return True
+
+    def variance_intervals(
+        self,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Intervals of the standard deviations of random effects and noise.
+
+        They are symmetric about the logarithm of a standard deviation, with standard errors
+        from the curvature of the (restricted) likelihood in all variance parameters: Wald's
+        intervals. With few levels profiles or `parametric_bootstrap` are better.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like, default=None
+            The data of the fit, where the model did not keep them.
+        level : float, default=0.95
+            Probability of the intervals.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns group, term, sd, std_error (of the standard deviation), lower, upper; NaN
+            for a variance of 0.
+
+        Raises
+        ------
+        ValueError
+            For responses that are not normal, ``posterior="mean_field"``, or without data.
+
+        Examples
+        --------
+        >>> from skmixed import mixed
+        >>> from skmixed.datasets import load_sleepstudy
+        >>> model = mixed("Reaction ~ Days + (1 | Subject)", load_sleepstudy().frame)
+        >>> model.variance_intervals()["term"].tolist()
+        ['Intercept', None]
+        """
+        check_is_fitted(self)
+        check_level(level)
+        refuse_t_test(self, "variance_intervals()")
+        uncertainty = self._variance_uncertainty(X, y, sample_weight)
+        return intervals_of_sds(
+            self.variance_components_, uncertainty.log_sds, uncertainty.log_sd_errors, level
+        )
 
     def effects_table(self, level: float = 0.95) -> pd.DataFrame:
         """All random effects in one long table.

@@ -36,6 +36,26 @@ def effects_in_rows(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
 
 
+def intervals_of_sds(
+    components: pd.DataFrame, log_sds: np.ndarray, errors: np.ndarray, level: float
+) -> pd.DataFrame:
+    """Standard deviations of effects and noise with intervals about their logarithms."""
+    variances = components[components["term_2"].isna()]
+    half = float(ndtri(0.5 + 0.5 * level)) * errors
+    sds = np.exp(log_sds)
+    table = pd.DataFrame(
+        {
+            "group": variances["group"].tolist()[: len(sds)],
+            "term": pd.Series(variances["term_1"].tolist()[: len(sds)], dtype=object),
+            "sd": sds,
+            "std_error": sds * errors,
+            "lower": np.exp(log_sds - half),
+            "upper": np.exp(log_sds + half),
+        }
+    )
+    return table
+
+
 def covariance_frame(terms: Sequence[str], covariance: np.ndarray) -> pd.DataFrame:
     """Terms x terms."""
     return pd.DataFrame(covariance, index=list(terms), columns=list(terms))

@@ -1,0 +1,87 @@
+"""Fitted models side by side, all that a report shows in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmixed.inspection.criteria import check_fitted_model, information_criteria
+from skmixed.inspection.variance_shares import icc
+
+
+def model_table(*models: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Put coefficients, standard deviations and criteria of models into one table.
+
+    Parameters
+    ----------
+    *models : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        Fitted models, of whatever data.
+    names : sequence of str, default=None
+        What to call them; None: "model 1", "model 2", ...
+
+    Returns
+    -------
+    table : DataFrame
+        Rows by part and name: coefficients ("fixed"), standard deviations ("sd") and
+        correlations ("corr") of random effects and noise, and of the fit ("fit") the rows,
+        levels of groups, the intraclass correlation, log likelihood, AIC and BIC. Columns by
+        model: estimate and std_error. NaN where a model has no such row. ``to_latex`` and
+        ``to_markdown`` of pandas write it out.
+
+    Raises
+    ------
+    ValueError
+        When no model is passed, or names do not fit.
+
+    Examples
+    --------
+    >>> from skmixed import mixed
+    >>> from skmixed.datasets import load_sleepstudy
+    >>> from skmixed.inspection import model_table
+    >>> frame = load_sleepstudy().frame
+    >>> one = mixed("Reaction ~ Days + (1 | Subject)", frame)
+    >>> two = mixed("Reaction ~ Days + (Days | Subject)", frame)
+    >>> table = model_table(one, two, names=["intercepts", "slopes"])
+    >>> table.loc[("fixed", "Days"), ("slopes", "estimate")].round(2)
+    np.float64(10.47)
+    """
+    if names is None:
+        names = [f"model {position}" for position in range(1, len(models) + 1)]
+    if not models or len(names) != len(models) or len(set(names)) < len(names):
+        raise ValueError(f"names={names!r} must be {len(models)} different names of fitted models.")
+    for model in models:
+        check_fitted_model(model)
+    parts = {str(name): _column(model) for name, model in zip(names, models, strict=True)}
+    rows: dict[tuple[str, str], None] = {}
+    for part in ("fixed", "sd", "corr", "fit"):
+        for column in parts.values():
+            rows |= {key: None for key in column.index if key[0] == part}
+    index = pd.MultiIndex.from_tuples(list(rows), names=["part", "name"])
+    return pd.concat({name: column.reindex(index) for name, column in parts.items()}, axis=1)
+
+
+def _column(model: Any) -> pd.DataFrame:
+    """Estimate and standard error of everything, by part and name."""
+    values: dict[tuple[str, str], tuple[float, float]] = {}
+    coefficients = model.coef_table(None)
+    for name, estimate, error in coefficients[["estimate", "std_error"]].itertuples():
+        values["fixed", name] = estimate, error
+    for row in model.variance_components_.itertuples(index=False):
+        if row.term_2 is None:
+            label = row.group if row.term_1 is None else f"{row.term_1} | {row.group}"
+            values["sd", label] = row.sd, np.nan
+        else:
+            values["corr", f"{row.term_1}, {row.term_2} | {row.group}"] = row.corr, np.nan
+    criteria = information_criteria(model)
+    values["fit", "rows"] = model.n_observations_, np.nan
+    for factor in model.design_encoder_.factors:
+        values["fit", f"levels of {factor.name}"] = float(factor.levels.n_levels), np.nan
+    if model.design_encoder_.factors and not model.fit_result_.interpolates:
+        values["fit", "icc"] = float(icc(model)["adjusted"].iloc[-1]), np.nan
+    values["fit", "log likelihood"] = criteria.log_likelihood, np.nan
+    values["fit", "AIC"] = criteria.aic, np.nan
+    values["fit", "BIC"] = criteria.bic, np.nan
+    return pd.DataFrame.from_dict(values, orient="index", columns=["estimate", "std_error"])
