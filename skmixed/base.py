@@ -118,12 +118,16 @@ class Target:
         What the numbers of classes stand for, in the order in which the model has them.
     meaning : Response
         Name of the response, and its functions.
+    class_weights : ndarray (K,) or None
+        What `class_weight` multiplies the case weights of a class with, in the order of
+        `classes`.
     """
 
     response: np.ndarray
     likelihood: Any
     classes: np.ndarray | None = None
     meaning: Response = _UNNAMED
+    class_weights: np.ndarray | None = None
 
 
 class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin, BaseEstimator):
@@ -155,7 +159,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
         def attributes(result: FitResult) -> dict[str, Any]:
-            return self._attributes(encoder, result, target.classes) | {"response_": target.meaning}
+            return self._attributes(encoder, result, target.classes) | self._of_target(target)
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
@@ -313,11 +317,25 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table = Table.from_input(take_rows(X, used))
         if variable is None:
             variable = Variable(name_of(y))
-        return table, self._target(y, len(weights), used, variable), weights[used]
+        target = self._target(y, weights, used, variable)
+        return table, target, weights[used] * _of_classes(target.class_weights, target.response)
 
     @abstractmethod
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
-        """The response of the rows that are used, checked; `variable` says what it is."""
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, variable: Variable
+    ) -> Target:
+        """The response of the rows that are used, checked; `variable` says what it is.
+
+        `weights` are the case weights of all rows.
+        """
+
+    def _of_target(self, target: Target) -> dict[str, Any]:
+        """Attributes that tell what the response was."""
+        return {"response_": target.meaning}
+
+    def _weights_of_classes(self, response: np.ndarray) -> np.ndarray | float:
+        """What the fit multiplied the case weights of rows with, by their response."""
+        return 1.0
 
     def _spec(
         self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
@@ -524,7 +542,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             X = take_rows(X, used)
         design, _ = self._design(X, "all", with_weights=True)
         options = self._options(self.design_encoder_, lambda *progress: False)
-        return (design, response, weights[used]), options
+        return (design, response, weights[used] * self._weights_of_classes(response)), options
 
     @abstractmethod
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
@@ -612,6 +630,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+
+def _of_classes(class_weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | float:
+    """Weight of the class of every row; 1 where classes have none."""
+    return 1.0 if class_weights is None else class_weights[codes.astype(np.int64)]
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:

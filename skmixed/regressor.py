@@ -289,9 +289,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.verbose = verbose
         self.keep_data = keep_data
 
-    def _target(self, y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Target:
+    def _target(
+        self, y: Any, weights: np.ndarray, used: np.ndarray | slice, variable: Variable
+    ) -> Target:
         likelihood = make_family(self.family)
-        meaning, response = Response.learn(variable, check_response(y, n_rows)[used])
+        meaning, response = Response.learn(variable, check_response(y, len(weights))[used])
         likelihood.refuse_targets(response)
         return Target(response, likelihood, meaning=meaning)
 

@@ -24,6 +24,7 @@ from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.criteria import check_fitted_model
 from skmixed.inspection.progress import progress_bar
 from skmixed.inspection.simulation import ResponseSimulator
+from skmixed.inspection.structure import has_class_weights
 
 _FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
 """What a fit raises that cannot be made."""
@@ -269,6 +270,11 @@ def _batches(
 def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
     for model in models:
         check_fitted_model(model)
+        if has_class_weights(model):
+            raise ValueError(
+                "parametric_bootstrap simulates responses from the model, and with class_weight "
+                "its probabilities are not those of the classes in y. Fit it without class_weight."
+            )
     if not callable(statistic):
         raise TypeError(
             f"statistic={statistic!r} must be a function of a fitted model, such as "

@@ -118,16 +118,18 @@ def rows_of(
     weights = check_case_weights(sample_weight, n_rows)
     used = np.flatnonzero(weights)
     response = model._fitted_target(y, n_rows, used)
+    weights = weights[used] * model._weights_of_classes(response)
+    total_weight = float(weights.sum())
     if subsample is not None and subsample < len(used):
         generator = np.random.default_rng(0) if rng is None else rng
         kept = np.sort(generator.choice(len(used), subsample, replace=False))
-        used, response = used[kept], response[kept]
+        used, response, weights = used[kept], response[kept], weights[kept]
     if len(used) < n_rows:
         X = take_rows(X, used)
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     design, positions = model._design(X, include, with_weights=True)
-    return Rows(design, positions, response, weights[used], float(weights.sum()))
+    return Rows(design, positions, response, weights, total_weight)
 
 
 def check_group(model: Any, group: Any) -> None:
