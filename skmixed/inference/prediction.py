@@ -13,6 +13,7 @@ which is exact wherever all factors are small, and positive always.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from skmixed.inference.result import FitResult
 
 _CHUNK = 65_536
 """Rows whose coupling is held at a time."""
+
+_FEW_LEVELS = 5_000
+"""Levels that are worked out sooner than those of a few rows are found."""
 
 
 def predict_mean(result: FitResult, design: Design, positions: Collection[int]) -> np.ndarray:
@@ -58,6 +62,7 @@ def predict_mean(result: FitResult, design: Design, positions: Collection[int]) 
 
 def predict_variance(result: FitResult, design: Design, positions: Collection[int]) -> np.ndarray:
     """Posterior variance of the linear predictor, (n,); unknown levels have their prior's."""
+    result, design = _used_levels(result, design, positions)
     n = len(design.fixed)
     p = len(result.coefficients)
     coupling = _coupling_by_factor(result)
@@ -73,6 +78,35 @@ def predict_variance(result: FitResult, design: Design, positions: Collection[in
             add_coupled(codes, basis, coupling[position], shared)
         add_squared_norms(shared, variance[rows])
     return np.maximum(variance, 0.0)
+
+
+def _used_levels(
+    result: FitResult, design: Design, positions: Collection[int]
+) -> tuple[FitResult, Design]:
+    """The fit with the levels of few rows alone, so that a row costs the same for any number."""
+    n_levels = sum(len(fitted.means) for fitted in result.factors)
+    if n_levels <= _FEW_LEVELS + 8 * len(design.fixed):
+        return result, design
+    of_rows = dict(zip(positions, design.factors, strict=True))
+    kept = [np.arange(len(result.coefficients))]
+    offset = len(result.coefficients)
+    fits, recoded = [], {}
+    for position, fitted in enumerate(result.factors):
+        used = np.empty(0, dtype=np.int64)
+        if position in of_rows:
+            factor = of_rows[position]
+            used = np.unique(factor.codes[factor.codes >= 0])
+            codes = np.where(factor.codes >= 0, np.searchsorted(used, factor.codes), -1)
+            recoded[position] = replace(factor, codes=codes.astype(np.int32), n_levels=len(used))
+        fits.append(
+            replace(fitted, means=fitted.means[used], covariances=fitted.covariances[used])
+        )
+        q = fitted.means.shape[1]
+        kept.append((offset + q * used.astype(np.int64)[:, None] + np.arange(q)).ravel())
+        offset += fitted.means.size
+    coupling = result.coupling[np.concatenate(kept)]
+    result = replace(result, factors=tuple(fits), coupling=coupling)
+    return result, replace(design, factors=tuple(recoded[position] for position in positions))
 
 
 def _basis(factor: Factor, rows: slice = slice(None)) -> np.ndarray:
