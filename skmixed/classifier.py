@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.class_scale import ClassScale, check_class_weight, codes_of, weights_of_classes
 from skmixed.design import DesignEncoder, Response, Table, as_vector
-from skmixed.distributed import refuse_distributed
+from skmixed.distributed import is_distributed, predict_distributed, refuse_distributed
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
@@ -357,7 +359,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            In the order of `classes_`; of a Dask data frame one with the classes as columns.
 
         Notes
         -----
@@ -365,6 +367,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         predictor, and over the prior of the effects of levels that `fit` has not seen.
         They lie nearer to each other than those at the posterior mean.
         """
+        if is_distributed(X):
+            check_is_fitted(self)
+            return predict_distributed(self, X, "predict_proba", self.classes_, include=include)
         design, positions = self._design(X, include, with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
@@ -456,10 +461,19 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         classes : ndarray of shape (n_samples,)
-            Elements of `classes_`; numbers with ``type="link"``.
+            Elements of `classes_`; numbers with ``type="link"``. Of a Dask data frame a Dask
+            series.
         """
         if type is not None:
             check_choice("type", type, ("link",))
+        if is_distributed(X):
+            check_is_fitted(self)
+            dtype = np.float64 if type else pd.Series(self.classes_).dtype
+            name = "link" if type else "class"
+            return predict_distributed(
+                self, X, "predict", [name], dtype, include=include, type=type
+            )[name]
+        if type is not None:
             design, positions = self._design(X, include, with_weights=False)
             mean = predict_mean(self.fit_result_, design, positions)
             return mean - self._location if self.family == "ordinal" else mean

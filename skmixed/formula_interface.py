@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pandas as pd
 
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
+from skmixed.distributed import is_distributed, refuse_distributed
 from skmixed.formula import FormulaError, parse_formula
 from skmixed.likelihoods import family_names, known_as
 from skmixed.persistence import unchanged_on_error
 from skmixed.regressor import MixedEffectsVIRegressor
+from skmixed.spec import ModelSpec
 from skmixed.validation import check_case_weights, check_choice
 
 
@@ -68,6 +71,7 @@ def mixed(
     """
     check_choice("missing", missing, ("raise", "drop"))
     spec = parse_formula(formula)
+    _refuse_distributed(data, formula, spec, parameters)
     if spec.response is None:
         raise FormulaError("the formula names no response; write it as 'y ~ ...'", formula, 0)
     table = Table.from_input(data)
@@ -111,3 +115,26 @@ def mixed(
     model = estimator(formula=right.strip(), **parameters)
     with unchanged_on_error(model):
         return model._fit(frame, response, sample_weight, spec)
+
+
+def _refuse_distributed(
+    data: Any, formula: str, spec: ModelSpec, parameters: Mapping[str, Any]
+) -> None:
+    """Raise for a Dask data frame, with the call that fits it."""
+    if not is_distributed(data):
+        return
+    family = parameters.get("family", "gaussian")
+    family = known_as(family) or family
+    if family != "gaussian":
+        refuse_distributed(data, family)
+    y, function = "data['y']", ""
+    if spec.response is not None:
+        y = f"data[{spec.response.name!r}]"
+        if spec.response.functions:
+            function = f", with the numbers of {spec.response.label} in the place of {y}"
+    right = formula.split("~", 1)[-1].strip()
+    raise TypeError(
+        "mixed needs a data frame in memory, and data is one of Dask. The estimator reads it "
+        f"partition by partition: MixedEffectsVIRegressor(formula={right!r}).fit(data, {y})"
+        f"{function}. Or pass data.compute(), where it fits into memory."
+    )

@@ -98,9 +98,7 @@ def _used_levels(
             used = np.unique(factor.codes[factor.codes >= 0])
             codes = np.where(factor.codes >= 0, np.searchsorted(used, factor.codes), -1)
             recoded[position] = replace(factor, codes=codes.astype(np.int32), n_levels=len(used))
-        fits.append(
-            replace(fitted, means=fitted.means[used], covariances=fitted.covariances[used])
-        )
+        fits.append(replace(fitted, means=fitted.means[used], covariances=fitted.covariances[used]))
         q = fitted.means.shape[1]
         kept.append((offset + q * used.astype(np.int64)[:, None] + np.arange(q)).ravel())
         offset += fitted.means.size
