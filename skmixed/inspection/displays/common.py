@@ -167,5 +167,5 @@ def level_labels(levels: Iterable[Any]) -> list[str]:
 
 
 def effect_name(group: Any, term: Any) -> str:
-    """How an effect is called on an axis."""
-    return f"effect of {group}" if term == "Intercept" else f"effect of {term} by {group}"
+    """How an effect is called on an axis, as in a formula: ``"Days | Subject"``."""
+    return f"{term} | {group}"
