@@ -124,12 +124,16 @@ class Target:
         What the numbers of classes stand for, in the order in which the model has them.
     meaning : Response
         Name of the response, and its functions.
+    class_weights : ndarray (K,) or None
+        What `class_weight` multiplies the case weights of a class with, in the order of
+        `classes`.
     """
 
     response: np.ndarray
     likelihood: Any
     classes: np.ndarray | None = None
     meaning: Response = _UNNAMED
+    class_weights: np.ndarray | None = None
 
 
 class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin, BaseEstimator):
@@ -165,7 +169,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
         def attributes(result: FitResult) -> dict[str, Any]:
-            found = self._attributes(encoder, result, target.classes)
+            found = self._attributes(encoder, result, target.classes) | self._of_target(target)
             return found | _of_response(target.meaning, result)
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
@@ -331,7 +335,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table = Table.from_input(take_rows(X, used))
         if asked is None:
             asked = Response(Variable(name_of(y)))
-        return table, self._target(y, weights, used, asked), weights[used]
+        target = self._target(y, weights, used, asked)
+        return table, target, weights[used] * _of_classes(target.class_weights, target.response)
 
     @abstractmethod
     def _target(
@@ -341,6 +346,14 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
         The weights are those of all rows.
         """
+
+    def _of_target(self, target: Target) -> dict[str, Any]:
+        """Attributes that tell what the response was."""
+        return {}
+
+    def _weights_of_classes(self, response: np.ndarray) -> np.ndarray | float:
+        """What the fit multiplied the case weights of rows with, by their response."""
+        return 1.0
 
     def _spec(
         self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
@@ -560,7 +573,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             X = take_rows(X, used)
         design, _ = self._design(X, "all", with_weights=True)
         options = self._options(self.design_encoder_, lambda *progress: False)
-        return spread(design, response, weights[used]), options
+        weights = weights[used] * self._weights_of_classes(response)
+        return spread(design, response, weights), options
 
     @abstractmethod
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
@@ -692,6 +706,11 @@ def _of_response(meaning: Response, result: FitResult) -> dict[str, Any]:
         constant = meaning.log_coefficients
         found |= {"elbo_": float(result.elbo + constant), "elbo_path_": result.elbo_path + constant}
     return found
+
+
+def _of_classes(class_weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | float:
+    """Weight of the class of every row; 1 where classes have none."""
+    return 1.0 if class_weights is None else class_weights[codes.astype(np.int64)]
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import compute_class_weight
 
 from skmixed.exceptions import ClassOrderWarning, warn_user
 
@@ -165,3 +167,71 @@ def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         # booleans are no objects to pandas, nor is text of NumPy
         classes, labels = classes.astype(object), labels.astype(object)
     return pd.Index(classes, dtype=classes.dtype).get_indexer(labels)
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Raise unless `class_weight` is None, "balanced" or a dict of positive numbers."""
+    if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
+        return
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(
+            f"class_weight={class_weight!r} is not known; choose 'balanced', None or a dict of a "
+            "weight by class, such as {'no': 1.0, 'yes': 3.0}."
+        )
+    for label, weight in class_weight.items():
+        is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+        if not (is_number and 0.0 < float(weight) < np.inf):
+            raise ValueError(
+                f"class_weight gives class {label!r} the weight {weight!r}, which must be a "
+                "positive number; to leave a class out, leave out its rows."
+            )
+
+
+def weights_of_classes(
+    class_weight: Any,
+    classes: np.ndarray,
+    codes: np.ndarray,
+    weights: np.ndarray,
+    *,
+    numbered: bool,
+) -> np.ndarray | None:
+    """What the case weights of each class are multiplied with, (K,); None for nothing.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        Checked by `check_class_weight`.
+    classes : ndarray (K,)
+        In the order of their codes.
+    codes : ndarray (n,)
+        Class of each row that counts.
+    weights : ndarray (n,)
+        Case weights of these rows.
+    numbered : bool
+        Whether the classes may be numbers that a tool gave other labels, in the order of these.
+
+    Raises
+    ------
+    ValueError
+        When a dict has labels that are not classes, and lacks some that are.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        # weight 2 is the row twice here as well
+        totals = np.bincount(codes.astype(np.int64), weights, len(classes))
+        return np.asarray(totals.sum() / (len(classes) * totals))
+    given = dict(class_weight)
+    labels = classes.tolist()
+    if numbered and len(given) == len(labels) and not any(label in given for label in labels):
+        given = dict(enumerate(given[label] for label in sorted(given)))
+    plain = np.empty(len(labels), dtype=object)
+    plain[:] = labels
+    try:
+        return np.asarray(compute_class_weight(given, classes=plain, y=plain))
+    except ValueError:
+        missing = next(label for label in labels if label not in given)
+        raise ValueError(
+            f"class_weight has {', '.join(map(repr, class_weight))}, but y holds the class "
+            f"{missing!r}: give the weights by the labels of y."
+        ) from None

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
-from skmixed.class_scale import ClassScale, codes_of
+from skmixed.class_scale import ClassScale, check_class_weight, codes_of, weights_of_classes
 from skmixed.design import (
     DesignEncoder,
     Response,
@@ -21,14 +22,14 @@ from skmixed.design import (
     check_counts,
     log_coefficients,
 )
-from skmixed.distributed import refuse_distributed
+from skmixed.distributed import is_distributed, predict_distributed, refuse_distributed
 from skmixed.formula.errors import quoted
 from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inference.result import FitResult
 from skmixed.likelihoods import make_family
 from skmixed.persistence import unchanged_on_error
 from skmixed.spec import ModelSpec
-from skmixed.validation import check_choice, check_labels
+from skmixed.validation import check_choice, check_labels, check_level
 
 
 class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
@@ -93,6 +94,14 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         number the classes before `fit`, such as
         ``cross_val_predict(method="predict_proba")``, do so in the order of the
         alphabet; with `class_order` such numbers are understood.
+    class_weight : dict, "balanced" or None, default=None
+        What case weights are multiplied with, by class: ``{label: weight}``, 1 for labels
+        that are left out; "balanced": the number of rows over the number of classes times
+        the number of rows of the class, both by case weights. All that the fit says is then
+        said of the reweighted data: predicted probabilities are not those of the classes in
+        y, but those where classes were as frequent as their weights make them, and standard
+        errors are those of as many rows. To let one class cost more, rather leave this at
+        None and move the threshold on `predict_proba`.
     posterior : {"full", "mean_field"}, default="full"
         Variational family: one Gaussian over all effects, or independent normals.
         The second is there for comparison: it can shrink the variance of crossed
@@ -152,6 +161,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     ordered_classes_ : ndarray of shape (n_classes,)
         The classes from the lowest to the highest of the scale; of two classes, the one
         that is modelled comes last.
+    class_weight_ : ndarray of shape (n_classes,)
+        What case weights of rows of each of `classes_` were multiplied with.
     intercept_ : float
         Fixed intercept; 0 when there is none, and 0 for classes in an order.
     thresholds_ : ndarray of shape (n_classes - 1,)
@@ -196,7 +207,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
         point published.
     n_observations_ : float
-        Sum of the case weights.
+        Sum of the case weights, after `class_weight`.
     response_moments_ : ndarray of shape (2,)
         Weighted mean and root mean square of the numbers of the classes, by which
         `compare_models` tells responses apart.
@@ -273,6 +284,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         link: str = "logit",
         positive_class: Any = None,
         class_order: Any = None,
+        class_weight: Any = None,
         posterior: str = "full",
         method: str = "auto",
         offset: str | int | None = None,
@@ -296,6 +308,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self.link = link
         self.positive_class = positive_class
         self.class_order = class_order
+        self.class_weight = class_weight
         self.posterior = posterior
         self.method = method
         self.offset = offset
@@ -365,7 +378,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            In the order of `classes_`; of a Dask data frame one with the classes as columns.
 
         Notes
         -----
@@ -373,12 +386,81 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         predictor, and over the prior of the effects of levels that `fit` has not seen.
         They lie nearer to each other than those at the posterior mean.
         """
+        if is_distributed(X):
+            check_is_fitted(self)
+            return predict_distributed(self, X, "predict_proba", self.classes_, include=include)
         design, positions = self._design(X, include, with_weights=False)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)
         variance = predict_variance(result, design, positions, further=False)
         probabilities = result.likelihood.probabilities(mean, variance, result.parameters)
         return probabilities[:, codes_of(self.ordered_classes_, self.classes_)]
+
+    def predict_log_proba(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
+        """Predict the logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        include : "all", "none" or list of str, default="all"
+            As for `predict_proba`.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; at least -708.4, where `predict_proba` is 0.
+        """
+        return np.log(np.maximum(self.predict_proba(X, include), np.finfo(float).tiny))
+
+    def predict_proba_interval(
+        self, X: Any, level: float = 0.95, include: str | Sequence[str] = "all"
+    ) -> np.ndarray:
+        """Predict central intervals for the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows to predict.
+        level : float, default=0.95
+            Posterior probability of each interval, between 0 and 1.
+        include : "all", "none" or list of str, default="all"
+            As for `predict_proba`.
+
+        Returns
+        -------
+        intervals : ndarray of shape (n_samples, n_classes, 2)
+            Lower and upper end, classes in the order of `classes_`.
+
+        Notes
+        -----
+        The ends are quantiles of P(class | eta) over the posterior of the linear predictor
+        eta, and for levels that `fit` has not seen over the prior of their effects. They are
+        exact for that normal posterior, also for classes in the middle of a scale, which are
+        probable at moderate eta alone. The ends of all classes do not add up to 1, and
+        thresholds count as known. With ``method="reml"`` `predict_proba` is the mean of the same
+        distribution; with "ml" coefficients are uncertain here and held there.
+
+        Examples
+        --------
+        >>> from skmixed import MixedEffectsVIClassifier
+        >>> from skmixed.datasets import make_mixed_classification
+        >>> X, y, _ = make_mixed_classification(n_samples=600, groups=(20,), random_state=0)
+        >>> model = MixedEffectsVIClassifier(["g0"]).fit(X, y)
+        >>> model.predict_proba_interval(X, level=0.9).shape
+        (600, 2, 2)
+        """
+        check_level(level)
+        design, positions = self._design(X, include, with_weights=False)
+        result = self.fit_result_
+        mean = predict_mean(result, design, positions)
+        variance = predict_variance(result, design, positions, further=True)
+        tail = 0.5 * (1.0 - float(level))
+        ends = [
+            result.likelihood.probability_quantiles(share, mean, variance, result.parameters)
+            for share in (tail, 1.0 - tail)
+        ]
+        return np.stack(ends, axis=2)[:, codes_of(self.ordered_classes_, self.classes_)]
 
     def predict(
         self, X: Any, include: str | Sequence[str] = "all", type: str | None = None
@@ -401,9 +483,18 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         classes : ndarray of shape (n_samples,)
             Elements of `classes_`; numbers with ``type="link"``. After `mixed` with a response
             of successes out of trials the probability of a success.
+            Of a Dask data frame a Dask series.
         """
         if type is not None:
             check_choice("type", type, ("link",))
+        if is_distributed(X):
+            check_is_fitted(self)
+            dtype = np.float64 if type else pd.Series(self.classes_).dtype
+            name = "link" if type else "class"
+            return predict_distributed(
+                self, X, "predict", [name], dtype, include=include, type=type
+            )[name]
+        if type is not None:
             design, positions = self._design(X, include, with_weights=False)
             mean = predict_mean(self.fit_result_, design, positions)
             return mean - self._location if self.family == "ordinal" else mean
@@ -456,7 +547,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             Of two classes, the log odds of the second of `classes_` by `predict_proba`. Of
             more, the logarithms of the probabilities, a column per class of `classes_`.
         """
-        scores = np.log(np.maximum(self.predict_proba(X, include), np.finfo(float).tiny))
+        scores = self.predict_log_proba(X, include)
         return scores if len(self.classes_) > 2 else scores[:, 1] - scores[:, 0]
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
@@ -499,7 +590,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             classes = found.with_last(self.positive_class)
         response = codes_of(classes, labels).astype(np.float64)
         likelihood = make_family(self.family, self.link, len(classes))
-        return Target(response, likelihood, classes, asked)
+        by_class = weights_of_classes(
+            self.class_weight, classes, response, weights[used], numbered=found.numbered
+        )
+        return Target(response, likelihood, classes, asked, by_class)
 
     def _trials(
         self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
@@ -509,6 +603,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             raise ValueError(
                 f"positive_class={self.positive_class!r}: {quoted(asked.label)} counts successes "
                 "already; leave it at None."
+            )
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: {quoted(asked.label)} is of successes out of "
+                "trials, whose numbers are their weights; leave it at None."
             )
         counts = check_counts(y, len(weights), asked.label)[used]
         for column, what in ((0, "no successes"), (1, "no failures")):
@@ -523,6 +622,22 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
             log_coefficients=log_coefficients(counts, weights[used]),
         )
         return Target(counts, make_family(self.family, self.link, 2), np.array([0, 1]), meaning)
+
+    def _of_target(self, target: Target) -> dict[str, Any]:
+        assert target.classes is not None
+        by_class = np.ones(len(target.classes))
+        if target.class_weights is not None:
+            by_class = target.class_weights
+        order = np.argsort(target.classes)
+        return super()._of_target(target) | {"class_weight_": by_class[order]}
+
+    def _weights_of_classes(self, response: np.ndarray) -> np.ndarray | float:
+        by_class = getattr(self, "class_weight_", None)
+        if by_class is None or response.ndim > 1:
+            # a model of an earlier version, or of trials
+            return 1.0
+        by_code: np.ndarray = by_class[codes_of(self.classes_, self.ordered_classes_)]
+        return by_code[response.astype(np.int64)]
 
     def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
         if self.response_.is_trials:
@@ -567,6 +682,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_choice("link", self.link, ("logit", "probit"))
+        check_class_weight(self.class_weight)
 
     @property
     def _location(self) -> float:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmixed.inference.partial import Accumulation, Reference
 from skmixed.linalg.threads import available_threads
+from skmixed.validation import check_include
 
 if TYPE_CHECKING:
     from skmixed.base import BaseMixedEffects
@@ -148,45 +149,51 @@ def _merge(parts: list[Accumulation | None]) -> Accumulation | None:
 def predict_distributed(
     estimator: BaseMixedEffects,
     X: Any,
-    return_std: bool | str,
-    include: str | Sequence[str],
-    type: str | None,
+    method: str,
+    columns: Sequence[Any],
+    dtype: Any = np.float64,
+    **options: Any,
 ) -> Any:
-    """Predict every partition where it lies.
+    """Call a method that predicts on every partition where it lies.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : dask.dataframe.DataFrame
+    method : str
+        Returns an array of shape (n_samples,) or (n_samples, n_columns), or a tuple of columns.
+    columns : sequence
+        Names of the columns that it returns.
+    dtype : dtype, default=float64
+        Their type.
+    **options
+        Keyword arguments of the method.
 
     Returns
     -------
-    mean : dask.dataframe.Series
-        With the index of X.
-    std : dask.dataframe.Series
-        Only with `return_std`.
+    dask.dataframe.DataFrame
+        With the index of X; nothing has been computed.
     """
     import dask
 
     check_is_fitted(estimator)
-    columns = ["mean", "std"] if return_std else ["mean"]
-    meta = pd.DataFrame({name: np.empty(0) for name in columns}, index=X._meta.index)
+    check_include(options.get("include", "all"), estimator.design_encoder_.factor_names)
+    columns = list(columns)
+    empty = pd.Series([], dtype=dtype)
+    meta = pd.DataFrame({place: empty for place in range(len(columns))})
+    meta.columns, meta.index = pd.Index(columns), X._meta.index
     fitted = copy(estimator)
     for name in ("_seen", "_kept", "_sums"):
         fitted.__dict__.pop(name, None)
     model = dask.delayed(fitted)
-    frame = X.map_partitions(_predict_part, model, return_std, include, type, meta=meta)
-    if return_std:
-        return frame["mean"], frame["std"]
-    return frame["mean"]
+    return X.map_partitions(_predict_part, model, method, options, meta, meta=meta)
 
 
 def _predict_part(
-    X: pd.DataFrame,
-    estimator: Any,
-    return_std: bool | str,
-    include: str | Sequence[str],
-    type: str | None,
+    X: pd.DataFrame, estimator: Any, method: str, options: dict[str, Any], meta: pd.DataFrame
 ) -> pd.DataFrame:
     if not len(X):
-        columns = ["mean", "std"] if return_std else ["mean"]
-        return pd.DataFrame({name: np.empty(0) for name in columns}, index=X.index)
-    predicted = estimator.predict(X, return_std=return_std, include=include, type=type)
-    if return_std:
-        return pd.DataFrame({"mean": predicted[0], "std": predicted[1]}, index=X.index)
-    return pd.DataFrame({"mean": predicted}, index=X.index)
+        return meta.set_axis(X.index)
+    found = getattr(estimator, method)(X, **options)
+    parts = np.column_stack(found) if isinstance(found, tuple) else found
+    return pd.DataFrame(parts, columns=meta.columns, index=X.index).astype(meta.dtypes.iloc[0])

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import ClassifierTags, column_or_1d
 from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -43,6 +44,17 @@ from skmixed.validation import (
 
 FROM_DTYPE = "from_dtype"
 
+
+_EFFECT = "effect"
+
+_EXTRA = ("std", "count")
+
+_MODELS = {
+    "continuous": (MixedEffectsVIRegressor, "gaussian"),
+    "binary": (MixedEffectsVIClassifier, "bernoulli"),
+    "poisson": (MixedEffectsVIRegressor, "poisson"),
+}
+"""Estimator and family by type of target."""
 
 _MANY = 100
 """Iterations after which more of them are no remedy."""
@@ -78,17 +90,25 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         Whether one model has the random effects of all columns, crossed. If False
         every column has a model of its own, which is quicker and double counts what
         columns have in common.
-    target_type : {"auto", "continuous", "binary"}, default="auto"
+    target_type : {"auto", "continuous", "binary", "poisson"}, default="auto"
         "continuous": a normal model (`MixedEffectsVIRegressor`); encodings are in the
         units of y. "binary": a logistic one (`MixedEffectsVIClassifier`); encodings are
-        log odds of the second of `classes_`. "auto" is what
+        log odds of the second of `classes_`. "poisson": counts with a logarithmic link;
+        encodings are logarithms of ratios of means. "auto" is what
         :func:`~sklearn.utils.multiclass.type_of_target` makes of y. Whole numbers of
         more than two values, such as ratings or counts, count as classes there: name
-        them "continuous".
+        them "continuous" or "poisson".
+    extra : None, "std", "count" or sequence of these, default=None
+        Further columns, behind those of X: of each encoded column the posterior standard
+        deviations of the effects ("std", named ``"city_std"``; that between levels where a
+        label is unknown, 0 where a column has no model), and the sums of case weights that
+        the effects were learnt from ("count"; 0 for unknown labels). `fit_transform` takes
+        both from the models that have not seen the row, as the effects.
     cv : int, splitter, iterable or None, default=5
         Folds of `fit_transform`. An integer: that many folds, stratified for two
         classes; None: five. A splitter or an iterable of (train, test) positions has
-        to test every row exactly once.
+        to test every row exactly once. Groups for ``GroupKFold()`` and the like go to
+        `fit_transform`.
     shuffle : bool, default=True
         Whether rows are shuffled before they are split into an integer number of folds.
     random_state : int, RandomState instance or None, default=None
@@ -117,7 +137,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         level k of its grouping factor is ``encodings_[column].index[k]``, and -1 are the
         rows without a label. A column of a single level, or of a level a row, has no model;
         its effects are 0.
-    target_type_ : {"continuous", "binary"}
+    target_type_ : {"continuous", "binary", "poisson"}
         The type of target.
     classes_ : ndarray of shape (2,) or None
         The classes of a binary target, ascending.
@@ -180,6 +200,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         *,
         joint: bool = True,
         target_type: str = "auto",
+        extra: Any = None,
         cv: Any = 5,
         shuffle: bool = True,
         random_state: Any = None,
@@ -192,6 +213,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         self.columns = columns
         self.joint = joint
         self.target_type = target_type
+        self.extra = extra
         self.cv = cv
         self.shuffle = shuffle
         self.random_state = random_state
@@ -231,7 +253,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             self._learn(X, y, sample_weight)
         return self
 
-    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
         """Learn the effects, and encode every row by a model that has not seen it.
 
         Parameters
@@ -242,10 +264,14 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             Target: numbers, or two classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights in every model; rows of weight 0 are encoded as well.
+        groups : array-like of shape (n_samples,), default=None
+            Handed on to a splitter such as ``cv=GroupKFold()``. A pipeline does so by the
+            name of the step, ``pipeline.fit(X, y, encoder__groups=groups)``, or by metadata
+            routing, ``pipeline.fit(X, y, groups=groups)``.
 
         Returns
         -------
-        X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features)
+        X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features_out)
             As by `transform`. A level all of whose rows are in one fold is 0 there,
             also with ``handle_unknown="error"``.
 
@@ -257,19 +283,21 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         """
         with unchanged_on_error(self):
             table, rows = self._learn(X, y, sample_weight)
-        encoded = {column: np.zeros(table.n_rows) for column in rows.codes}
+        kinds = (_EFFECT, *self._further)
+        encoded = {kind: {name: np.zeros(table.n_rows) for name in rows.codes} for kind in kinds}
         unfinished = 0
-        splits = self._folds(X, rows.y) if rows.codes else []
+        splits = self._folds(X, rows.y, groups) if rows.codes else []
         for number, (train, test) in enumerate(splits):
             part = rows.take(train)
             self._refuse_one_class(part.y, number)
             with warnings.catch_warnings():
                 # what there is to say has been said of all rows; convergence is counted
                 warnings.simplefilter("ignore", UserWarning)
-                effects, models = self._fit_models(part, self.models_)
+                learnt, models = self._fit_models(part, self.models_)
             unfinished += not all(model.converged_ for model in models.values())
-            for column, values in encoded.items():
-                values[test] = effects[column][rows.codes[column][test]]
+            for kind, columns in encoded.items():
+                for column, values in columns.items():
+                    values[test] = learnt[kind][column][rows.codes[column][test]]
         if unfinished:
             more = f", a larger max_iter than {self.max_iter}" if self.max_iter < _MANY else ""
             warn_user(
@@ -280,7 +308,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
                 f"{more} or a larger tol than {self.tol:g}.",
                 ConvergenceWarning,
             )
-        return replace_columns(X, table, encoded, self._container)
+        return self._replaced(X, table, encoded)
 
     def transform(self, X: Any) -> Any:
         """Replace labels by the effects learnt from all rows of `fit`.
@@ -292,10 +320,10 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
 
         Returns
         -------
-        X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features)
+        X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features_out)
             Columns in the order of X: effects in place of labels, the others as they
-            are. The array has floats, or objects if a column that is not encoded is
-            not numeric.
+            are; then those of `extra`. The array has floats, or objects if a column that is
+            not encoded is not numeric.
 
         Raises
         ------
@@ -306,13 +334,53 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         check_is_fitted(self)
         table = Table.from_input(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        encoded = {}
+        encoded: dict[str, dict[ColumnKey, np.ndarray]] = {
+            kind: {} for kind in (_EFFECT, *self._further)
+        }
         for (fitted, labels), position in zip(self._labels.items(), self._positions, strict=True):
             column = table.names[position]
             codes = labels.codes(table.ids(column))
             self._refuse_unknown(table, column, codes)
-            encoded[column] = self._effects[fitted][codes]
-        return replace_columns(X, table, encoded, self._container)
+            encoded[_EFFECT][column] = self._effects[fitted][codes]
+            for kind, learnt in self._further.items():
+                encoded[kind][column] = learnt[fitted][codes]
+        return self._replaced(X, table, encoded)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns of X, where `fit` saw none.
+
+        Returns
+        -------
+        names : ndarray of str
+            Those of X, then those of `extra`, such as ``"city_std"``.
+        """
+        names: np.ndarray = super().get_feature_names_out(input_features)
+        encoded = [names[position] for position in self._positions]
+        further = [f"{name}_{kind}" for name in encoded for kind in self._further]
+        return np.append(names, np.array(further, dtype=object))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Weights go to the models of this encoder, groups to the splitter in `cv`."""
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        return router.add(
+            splitter=self.cv,
+            method_mapping=MethodMapping().add(caller="fit_transform", callee="split"),
+        )
+
+    def _replaced(
+        self, X: Any, table: Table, encoded: Mapping[str, Mapping[ColumnKey, np.ndarray]]
+    ) -> Any:
+        """X with effects in the place of labels, and the columns of `extra`."""
+        effects = encoded[_EFFECT]
+        further = {f"{name}_{kind}": encoded[kind][name] for name in effects for kind in encoded}
+        for name in effects:
+            del further[f"{name}_{_EFFECT}"]
+        return replace_columns(X, table, effects, self._container, further)
 
     # From X and y to effects ---------------------------------------------------------
 
@@ -327,6 +395,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         classes = np.unique(target[used]) if target_type == "binary" else None
         refuse_other_than_two(classes)
         positions = self._encoded_positions(table)
+        self._refuse_taken_names(table, positions)
         columns = [table.names[position] for position in positions]
         learnt = {column: learn_column(table, column, used) for column in columns}
         codes = {column: of_rows for column, (_, of_rows) in learnt.items()}
@@ -336,8 +405,10 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         n_levels = {column: len(known) for column, known in labels.items()}
         self.target_type_, self.classes_ = target_type, classes
         rows = LabelledRows(codes, n_levels, target, weights)
-        effects, models = self._fit_models(rows.take(used), {})
+        learnt_effects, models = self._fit_models(rows.take(used), {})
+        effects = learnt_effects.pop(_EFFECT)
         self._positions, self._labels, self._effects = positions, labels, effects
+        self._further = learnt_effects
         self.models_ = models
         self.n_iter_ = max((model.n_iter_ for model in models.values()), default=1)
         self.encodings_ = encodings(labels, effects)
@@ -345,12 +416,14 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
 
     def _fit_models(
         self, rows: LabelledRows, start: Mapping[ColumnKey, Any]
-    ) -> tuple[dict[ColumnKey, Effects], dict[ColumnKey, Any]]:
-        """Effects by column and code, the last one 0 for unknown labels, and the models.
+    ) -> tuple[dict[str, dict[ColumnKey, Effects]], dict[ColumnKey, Any]]:
+        """Effects, and what `extra` names, by column and code, and the models.
 
-        `start` has the models whose variances are those to start from.
+        The last entry of each column is that of unknown labels. `start` has the models whose
+        variances are those to start from.
         """
         effects = {column: np.zeros(n_levels + 1) for column, n_levels in rows.n_levels.items()}
+        deviations = {column: np.zeros_like(of_column) for column, of_column in effects.items()}
         models: dict[ColumnKey, Any] = {}
         grouping = [column for column in rows.codes if rows.groups_by(column)]
         for columns in [grouping] if self.joint and grouping else [[name] for name in grouping]:
@@ -363,26 +436,54 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
                 levels = found.index.to_numpy()
                 labelled = levels >= 0
                 effects[column][levels[labelled]] = found["Intercept"].to_numpy()[labelled]
-        return effects, models
+                between = model.random_effects_cov_[str(column)].to_numpy()[0, 0]
+                deviations[column][:] = np.sqrt(between)
+                stds = model.random_effects_std_[str(column)]["Intercept"].to_numpy()
+                deviations[column][levels[labelled]] = stds[labelled]
+        learnt = {_EFFECT: effects}
+        for kind in self._kinds():
+            learnt[kind] = deviations if kind == "std" else rows.counts()
+        return learnt, models
 
     def _model(self, columns: list[ColumnKey], start: Any) -> Any:
         """An estimator with random intercepts of the columns."""
         if start is not None:
             model = copy.copy(start)
             return model.set_params(random_effects=columns, warm_start=True)
-        binary = self.target_type_ == "binary"
-        estimator = MixedEffectsVIClassifier if binary else MixedEffectsVIRegressor
+        estimator, family = _MODELS[self.target_type_]
         return estimator(
-            columns, solver=self.solver, max_iter=self.max_iter, tol=self.tol, n_jobs=self.n_jobs
-        )
+            columns, family=family, solver=self.solver, max_iter=self.max_iter, tol=self.tol,
+            n_jobs=self.n_jobs,
+        )  # fmt: skip
 
     # What was asked, checked ---------------------------------------------------------
 
     def _check_parameters(self) -> None:
-        check_choice("target_type", self.target_type, ("auto", "continuous", "binary"))
+        check_choice("target_type", self.target_type, ("auto", *_MODELS))
+        self._kinds()
         check_choice("handle_unknown", self.handle_unknown, ("population", "error"))
         check_flag("joint", self.joint)
         check_flag("shuffle", self.shuffle)
+
+    def _kinds(self) -> tuple[str, ...]:
+        """What `extra` names, checked."""
+        extra = () if self.extra is None else self.extra
+        kinds = (extra,) if isinstance(extra, str) else tuple(extra)
+        for kind in kinds:
+            check_choice("extra", kind, _EXTRA)
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"extra={self.extra!r} names a kind twice.")
+        return kinds
+
+    def _refuse_taken_names(self, table: Table, positions: list[int]) -> None:
+        for position in positions:
+            for kind in self._kinds():
+                name = f"{table.names[position]}_{kind}"
+                if name in table.names:
+                    raise ValueError(
+                        f"extra={self.extra!r} makes a column {name!r}, and X has one of that "
+                        "name; rename it in X."
+                    )
 
     def _encoded_positions(self, table: Table) -> list[int]:
         """Positions of the columns to encode, in the order in which they were named."""
@@ -417,15 +518,18 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             return target_type, check_labels(y, n_rows, ordered=False)
         if target_type == "continuous":
             return target_type, check_response(y, n_rows)
+        if target_type == "poisson":
+            return target_type, _checked_counts(check_response(y, n_rows))
         raise ValueError(
             f"Unknown label type: y is taken for {target_type!r}, and this encoder knows "
-            "'continuous' and 'binary' targets. Set target_type='continuous' if y are numbers, "
-            "such as ratings or counts; of several classes, encode one against the rest."
+            "'continuous' and 'binary' targets, and counts. Set target_type='continuous' if y are "
+            "numbers, such as ratings, and 'poisson' for counts; of several classes, encode one "
+            "against the rest."
         )
 
-    def _folds(self, X: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _folds(self, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         return folds(
-            X, y, self.cv, shuffle=self.shuffle, random_state=self.random_state,
+            X, y, self.cv, groups, shuffle=self.shuffle, random_state=self.random_state,
             stratified=self.target_type_ == "binary",
         )  # fmt: skip
 
@@ -460,11 +564,14 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
 
     _derived = ("encodings_",)
     _fitted_marker = "_labels"
-    _private_state = ("_positions", "_labels", "_effects")
+    _private_state = ("_positions", "_labels", "_effects", "_further")
+    _further: Mapping[str, dict[ColumnKey, Effects]] = {}
+    """What `extra` named, by column and code; encoders of earlier versions have none."""
 
     def _restore(self) -> None:
         if hasattr(self, "_labels"):
-            check_encodings(self._labels, self._effects)
+            for learnt in (self._effects, *self._further.values()):
+                check_encodings(self._labels, learnt)
             self.encodings_ = encodings(self._labels, self._effects)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -479,3 +586,15 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _checked_counts(y: np.ndarray) -> np.ndarray:
+    """Raise unless all targets are whole numbers from 0 on."""
+    odd = (y < 0) | (y != np.floor(y))
+    if odd.any():
+        row = int(odd.argmax())
+        raise ValueError(
+            f"target_type='poisson' needs counts, whole numbers from 0 on, but y is {y[row]:g} in "
+            f"row {row} (counted from 0); use target_type='continuous' for other numbers."
+        )
+    return y

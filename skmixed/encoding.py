@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skmixed.design import Table
 from skmixed.design.labels import ColumnLabels, learn_labels
@@ -48,6 +49,15 @@ class LabelledRows:
         alone = n_rows.max() == 1 and self.weights.max() <= 1.0
         return bool(not alone and n_rows.max() < len(codes))
 
+    def counts(self) -> dict[ColumnKey, Effects]:
+        """Sum of the case weights of each level, by column; the last one is 0."""
+        return {
+            column: np.bincount(codes + 1, self.weights, self.n_levels[column] + 2)[1:].astype(
+                float
+            )
+            for column, codes in self.codes.items()
+        }
+
     def take(self, rows: np.ndarray) -> LabelledRows:
         """Those of the rows that have a weight."""
         rows = rows[self.weights[rows] > 0]
@@ -56,7 +66,14 @@ class LabelledRows:
 
 
 def folds(
-    X: Any, y: np.ndarray, cv: Any, *, shuffle: bool, random_state: Any, stratified: bool
+    X: Any,
+    y: np.ndarray,
+    cv: Any,
+    groups: Any = None,
+    *,
+    shuffle: bool,
+    random_state: Any,
+    stratified: bool,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to train on and to encode, by fold.
 
@@ -66,6 +83,8 @@ def folds(
     y : ndarray (n,)
     cv : int, splitter, iterable or None
         As scikit-learn's `check_cv` takes it; None is five folds.
+    groups : array-like of shape (n,) or None, default=None
+        What a splitter such as GroupKFold keeps together.
     shuffle : bool
         Whether rows are shuffled before they are split into an integer number of folds.
     random_state : int, RandomState instance or None
@@ -76,7 +95,7 @@ def folds(
     Raises
     ------
     ValueError
-        When a row is not tested exactly once.
+        When a row is not tested exactly once, or a splitter lacks its groups.
     """
     splitter = 5 if cv is None else cv
     if isinstance(splitter, Integral):
@@ -84,7 +103,17 @@ def folds(
         state = random_state if shuffle else None
         splitter = kind(int(splitter), shuffle=shuffle, random_state=state)
     splitter = check_cv(splitter, y, classifier=stratified)
-    splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y)]
+    if groups is None and get_routing_for_object(splitter).consumes("split", ["groups"]):
+        raise ValueError(
+            f"cv={cv!r} needs groups: fit_transform(X, y, groups=...). In a pipeline, "
+            "pipeline.fit(X, y, <name of the step>__groups=...), or, after "
+            "sklearn.set_config(enable_metadata_routing=True), pipeline.fit(X, y, groups=...)."
+        )
+    if groups is not None and len(groups) != len(y):
+        raise ValueError(
+            f"groups has {len(groups)} entries and X has {len(y)} rows; pass one group per row."
+        )
+    splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y, groups)]
     times = np.zeros(len(y), dtype=np.int64)
     for _, test in splits:
         np.add.at(times, np.arange(len(y))[test], 1)

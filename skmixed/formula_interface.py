@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
+from skmixed.distributed import is_distributed, refuse_distributed
 from skmixed.formula import FormulaError, parse_formula
 from skmixed.formula.errors import quoted
 from skmixed.likelihoods import family_names, known_as
@@ -96,6 +98,7 @@ def mixed(
     except FormulaError as error:
         # without the frames of the parser: the message shows the place
         raise error.with_traceback(None) from None
+    _refuse_distributed(data, formula, spec, parameters)
     asked = spec.response
     if asked is None:
         raise FormulaError("the formula names no response; write it as 'y ~ ...'", formula, 0)
@@ -265,3 +268,26 @@ def _numbers_of_trials(table: Table, weights: Any) -> np.ndarray | None:
             f"the shape {numbers.shape} and the type {numbers.dtype}."
         )
     return numbers.astype(np.float64)
+
+
+def _refuse_distributed(
+    data: Any, formula: str, spec: ModelSpec, parameters: Mapping[str, Any]
+) -> None:
+    """Raise for a Dask data frame, with the call that fits it."""
+    if not is_distributed(data):
+        return
+    family = parameters.get("family", "gaussian")
+    family = known_as(family) or family
+    if family != "gaussian":
+        refuse_distributed(data, family)
+    y, function = "data['y']", ""
+    if spec.response is not None:
+        y = f"data[{spec.response.name!r}]"
+        if spec.response.functions:
+            function = f", with the numbers of {spec.response.label} in the place of {y}"
+    right = formula.split("~", 1)[-1].strip()
+    raise TypeError(
+        "mixed needs a data frame in memory, and data is one of Dask. The estimator reads it "
+        f"partition by partition: MixedEffectsVIRegressor(formula={right!r}).fit(data, {y})"
+        f"{function}. Or pass data.compute(), where it fits into memory."
+    )

@@ -486,7 +486,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         if isinstance(return_std, str):
             check_choice("return_std", return_std, ("mean",))
         if is_distributed(X):
-            return predict_distributed(self, X, return_std, include, type)
+            columns = ["mean", "std"] if return_std else ["mean"]
+            frame = predict_distributed(
+                self, X, "predict", columns, return_std=return_std, include=include, type=type
+            )
+            return (frame["mean"], frame["std"]) if return_std else frame["mean"]
         design, positions = self._design(
             X, include, with_weights=bool(return_std) or type == "response"
         )
@@ -571,9 +575,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Returns
         -------
         interval : ndarray of shape (n_samples, 2)
-            Lower and upper end.
+            Lower and upper end; of a Dask data frame one with the columns "lower" and "upper".
         """
         check_level(level)
+        if is_distributed(X):
+            return predict_distributed(
+                self, X, "predict_interval", ["lower", "upper"],
+                level=level, type=type, include=include,
+            )  # fmt: skip
         tail = 0.5 * (1.0 - level)
         return self.predict_quantile(X, [tail, 1.0 - tail], type, include)
 
@@ -600,7 +609,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Returns
         -------
         quantiles : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
-            A column per entry of a sequence.
+            A column per entry of a sequence; of a Dask data frame a Dask series, or data
+            frame with the probabilities as names.
 
         Examples
         --------
@@ -616,6 +626,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
             raise ValueError(f"q={q!r} must hold probabilities between 0 and 1, as in q=0.5.")
         if type is not None:
             check_choice("type", type, ("response",))
+        if is_distributed(X):
+            columns = shares.tolist()
+            frame = predict_distributed(
+                self, X, "predict_quantile", columns, q=columns, type=type, include=include
+            )
+            return frame if np.ndim(q) else frame[columns[0]]
         design, positions = self._design(X, include, with_weights=True)
         result = self.fit_result_
         mean = predict_mean(result, design, positions)

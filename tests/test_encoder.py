@@ -7,12 +7,19 @@ import numpy as np
 import pandas as pd
 import polars
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    StratifiedKFold,
+    cross_validate,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skmixed import MixedEffectsEncoder, MixedEffectsVIClassifier, MixedEffectsVIRegressor
@@ -332,8 +339,9 @@ def test_unknown_labels_can_be_refused():
 # Rows that are repeated with equal y, as the check of weights has them for numbers that
 # do not recur, leave no noise and so no optimum; test_weights_count_rows has noise.
 @pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_checks_with_numbers_for_labels():
-    encoder = MixedEffectsEncoder(columns=[0], target_type="continuous")
+@pytest.mark.parametrize("extra", [None, "std"])
+def test_scikit_learns_checks_with_numbers_for_labels(extra):
+    encoder = MixedEffectsEncoder(columns=[0], target_type="continuous", extra=extra)
     names = set()
     for estimator, check in estimator_checks_generator(encoder):
         name = getattr(check, "func", check).__name__
@@ -341,3 +349,167 @@ def test_scikit_learns_checks_with_numbers_for_labels():
             check(estimator)
             names.add(name)
     assert {"check_transformer_general", "check_fit2d_predict1d"} <= names
+
+
+# Groups of the folds -------------------------------------------------------------------------
+
+
+def test_groups_keep_rows_together():
+    X, y = regression()
+    groups = np.random.default_rng(0).integers(0, 30, len(y))
+    encoder = MixedEffectsEncoder(COLUMNS, cv=GroupKFold(4))
+    found = encoder.fit_transform(X, y, groups=groups)
+    folds = list(GroupKFold(4).split(X, y, groups))
+    by_hand = MixedEffectsEncoder(COLUMNS, cv=folds).fit_transform(X, y)
+    np.testing.assert_array_equal(found, by_hand)
+    assert np.abs(found - MixedEffectsEncoder(COLUMNS, cv=4).fit_transform(X, y)).max() > 0.01
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_groups_come_through_pipelines(wrapped):
+    X, y = regression()
+    groups = np.random.default_rng(0).integers(0, 30, len(y))
+    encoder = MixedEffectsEncoder(COLUMNS, cv=GroupKFold(4), tol=1e-8)
+    alone = encoder.fit_transform(X, y, groups=groups)
+    expected = LinearRegression().fit(alone, y).coef_
+    step = ColumnTransformer([("encode", encoder, ["g0", "x0", "g1"])]) if wrapped else encoder
+    pipeline = Pipeline([("first", step), ("line", LinearRegression())])
+    with config_context(enable_metadata_routing=True):
+        found = clone(pipeline).fit(X, y, groups=groups)[-1].coef_
+        np.testing.assert_allclose(found, expected)
+        scores = cross_validate(
+            pipeline, X, y, cv=GroupKFold(3), params={"groups": groups}, error_score="raise"
+        )
+        assert np.isfinite(scores["test_score"]).all()
+        # folds that take no groups say so, as everywhere in scikit-learn
+        plain = MixedEffectsEncoder(COLUMNS)
+        with pytest.raises(TypeError, match="groups"):
+            make_pipeline(plain, LinearRegression()).fit(X, y, groups=groups)
+    if not wrapped:
+        named = clone(pipeline).fit(X, y, first__groups=groups)
+        np.testing.assert_allclose(named[-1].coef_, expected)
+
+
+def test_weights_are_routed_beside_groups():
+    X, y = regression()
+    rng = np.random.default_rng(0)
+    groups, weights = rng.integers(0, 30, len(y)), rng.integers(0, 3, len(y))
+    encoder = MixedEffectsEncoder(COLUMNS, cv=GroupKFold(4))
+    expected = encoder.fit_transform(X, y, sample_weight=weights, groups=groups)
+    with config_context(enable_metadata_routing=True):
+        encoder = clone(encoder).set_fit_request(sample_weight=True)
+        line = LinearRegression().set_fit_request(sample_weight=True)
+        fitted = make_pipeline(encoder, line).fit(X, y, sample_weight=weights, groups=groups)
+    line = LinearRegression().fit(expected, y, weights)
+    np.testing.assert_allclose(fitted[-1].coef_, line.coef_)
+
+
+def test_groups_that_are_missing_are_asked_for():
+    X, y = regression()
+    encoder = MixedEffectsEncoder(COLUMNS, cv=GroupKFold(4))
+    with pytest.raises(ValueError, match=r"fit_transform\(X, y, groups=\.\.\.\).*enable_metadata"):
+        encoder.fit_transform(X, y)
+    with pytest.raises(ValueError, match="groups has 3 entries and X has 400 rows"):
+        encoder.fit_transform(X, y, groups=[1, 2, 3])
+    # the model of all rows has no folds
+    assert encoder.fit(X, y).transform(X).shape == X.shape
+
+
+# Further columns -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_further_columns_are_those_of_the_models(joint):
+    X, y = regression()
+    encoder = MixedEffectsEncoder(COLUMNS, joint=joint, extra=("std", "count"), cv=3, tol=1e-8)
+    encoder.set_output(transform="pandas").fit(X, y)
+    new = pd.concat([X.head(5), X.head(1).assign(g0="unknown", g1=None)])
+    found = encoder.transform(new)
+    names = ["g0", "x0", "g1", "g0_std", "g0_count", "g1_std", "g1_count"]
+    assert found.columns.tolist() == encoder.get_feature_names_out().tolist() == names
+    plain = MixedEffectsEncoder(COLUMNS, joint=joint, tol=1e-8).fit(X, y)
+    np.testing.assert_array_equal(found[["g0", "x0", "g1"]], plain.transform(new).astype(float))
+    for column in COLUMNS:
+        model = encoder.models_[column]
+        stds = model.random_effects_std_[column]["Intercept"].to_numpy()
+        codes = encoder.encodings_[column].index.get_indexer(X[column].head(5))
+        np.testing.assert_allclose(found[f"{column}_std"].head(5), stds[codes])
+        between = np.sqrt(model.random_effects_cov_[column].iloc[0, 0])
+        assert found[f"{column}_std"].iloc[5] == pytest.approx(between)
+        counts = X[column].map(X[column].value_counts()).head(5)
+        np.testing.assert_array_equal(found[f"{column}_count"].head(5), counts)
+        assert found[f"{column}_count"].iloc[5] == 0.0
+
+
+def test_further_columns_of_folds_have_not_seen_the_row():
+    X, y = regression()
+    weights = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
+    folds = list(KFold(3, shuffle=True, random_state=0).split(X))
+    encoder = MixedEffectsEncoder("g0", extra=["count", "std"], cv=folds, tol=1e-8)
+    found = encoder.fit_transform(X, y, sample_weight=weights)
+    assert encoder.get_feature_names_out().tolist() == [*X.columns, "g0_count", "g0_std"]
+    for train, test in folds:
+        part = MixedEffectsEncoder("g0", extra=["count", "std"], tol=1e-8)
+        part.fit(X.iloc[train], y[train], weights[train])
+        expected = part.transform(X.iloc[test])
+        np.testing.assert_allclose(
+            found[test][:, [0, 3, 4]].astype(float), expected[:, [0, 3, 4]].astype(float), atol=1e-5
+        )
+        seen = pd.Series(weights[train]).groupby(X["g0"].to_numpy()[train]).sum()
+        counts = X["g0"].iloc[test].map(seen).fillna(0.0)
+        np.testing.assert_array_equal(found[test][:, 3].astype(float), counts)
+
+
+def test_further_columns_of_arrays_stored_encoders_and_later_fits():
+    X, y = regression()
+    codes = X.assign(g0=X["g0"].factorize()[0]).to_numpy(dtype=float)
+    encoder = MixedEffectsEncoder([0, 2], extra="std").fit(codes, y)
+    assert encoder.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x0_std", "x2_std"]
+    found = encoder.transform(codes)
+    assert found.shape == (400, 5)
+    loaded = pickle.loads(pickle.dumps(encoder))
+    np.testing.assert_array_equal(loaded.transform(codes), found)
+    # what transform returns is what was fitted
+    assert encoder.set_params(extra=None).transform(codes).shape == (400, 5)
+    assert encoder.fit(codes, y).transform(codes).shape == (400, 3)
+    frame = MixedEffectsEncoder("g1", extra="count").set_output(transform="polars")
+    assert frame.fit_transform(polars.from_pandas(X), y).columns == ["g0", "x0", "g1", "g1_count"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "match"),
+    [("sd", "extra='sd' is not known"), (["std", "std"], "twice"), ("std", "a column 'g0_std'")],
+)
+def test_further_columns_are_refused(extra, match):
+    X, y = regression()
+    with pytest.raises(ValueError, match=match):
+        MixedEffectsEncoder("g0", extra=extra).fit(X.rename(columns={"x0": "g0_std"}), y)
+
+
+# Counts --------------------------------------------------------------------------------------
+
+
+def test_counts_have_a_logarithmic_link():
+    X, y, _ = make_mixed_regression(
+        500, n_features=1, groups=(25, 10), group_sd=0.7, family="poisson", random_state=0
+    )
+    X, y = X[COLUMNS], y.to_numpy()
+    encoder = MixedEffectsEncoder(COLUMNS, target_type="poisson", extra="std", tol=1e-8, cv=4)
+    encoder.fit(X, y)
+    model = MixedEffectsVIRegressor(COLUMNS, family="poisson", tol=1e-8).fit(X, y)
+    for place, column in enumerate(COLUMNS):
+        by_row = encoder.transform(X)
+        np.testing.assert_allclose(
+            by_row[:, place], X[column].map(effects_of(model, column)), atol=1e-6
+        )
+        stds = model.random_effects_std_[column]["Intercept"]
+        np.testing.assert_allclose(by_row[:, 2 + place], X[column].map(stds), atol=1e-6)
+    assert encoder.target_type_ == "poisson"
+    assert encoder.classes_ is None
+    assert encoder.fit_transform(X, y).shape == (500, 4)
+    with pytest.raises(ValueError, match=r"needs counts.* y is -1 in row 7 .*'continuous'"):
+        encoder.fit(X, np.where(np.arange(500) == 7, -1.0, y))
+    with pytest.raises(ValueError, match=r"y is 0\.5 in row 0"):
+        encoder.fit(X, y + 0.5)
+    with pytest.raises(ValueError, match="and 'poisson' for counts"):
+        MixedEffectsEncoder(COLUMNS).fit(X, y)

@@ -26,6 +26,7 @@ ESTIMATORS += [
     for method in ("reml", "ml")
     for solver in SOLVERS
 ]
+ESTIMATORS += [MixedEffectsVIClassifier(class_weight="balanced")]
 ESTIMATORS += [
     MixedEffectsVIRegressor(family="gamma", posterior=posterior, method=method, solver=solver)
     for posterior in ("full", "mean_field")

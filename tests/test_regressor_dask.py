@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from test_regressor_partial_fit import assert_same_fit
 
-from skmixed import MixedEffectsVIRegressor
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.datasets import make_mixed_regression
 
 N = 600
@@ -293,3 +293,52 @@ def test_cluster(rows, expected, cluster):
             cluster.scheduler.remove_plugin(watch.name)
         assert watch.killed
         assert_same_fit(found, expected)
+
+
+# Intervals, quantiles, probabilities ---------------------------------------------------------
+
+
+def test_intervals_and_quantiles_are_lazy_and_those_in_memory(rows, expected, new):
+    frame = dd.from_pandas(new, npartitions=3)
+    interval = expected.predict_interval(frame, level=0.8, include=["g1"])
+    assert interval.columns.tolist() == ["lower", "upper"]
+    assert not isinstance(interval, pd.DataFrame)
+    found = interval.compute()
+    assert found.index.equals(new.index)
+    in_memory = expected.predict_interval(new, level=0.8, include=["g1"])
+    np.testing.assert_allclose(found, in_memory, rtol=1e-12)
+    median = expected.predict_quantile(frame, 0.5).compute()
+    np.testing.assert_allclose(median, expected.predict_quantile(new, 0.5), rtol=1e-12)
+    several = expected.predict_quantile(frame, [0.1, 0.9])
+    assert several.columns.tolist() == [0.1, 0.9]
+    np.testing.assert_allclose(several.compute(), expected.predict_quantile(new, [0.1, 0.9]))
+    # what is wrong is told at the call
+    with pytest.raises(ValueError, match="level=2"):
+        expected.predict_interval(frame, level=2)
+    with pytest.raises(ValueError, match="include names 'g9'"):
+        expected.predict_interval(frame, include=["g9"])
+    with pytest.raises(NotFittedError):
+        clone(MODEL).predict_interval(frame)
+
+
+def test_intervals_of_empty_partitions(expected, new):
+    interval = expected.predict_interval(from_parts([new[:0], new[:7], new[:0]])).compute()
+    np.testing.assert_allclose(interval, expected.predict_interval(new[:7]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [3, 8], [False, True]])
+def test_classes_and_probabilities(rows, new, labels):
+    y = np.array(labels)[(rows["y"] > rows["y"].median()).astype(int)]
+    model = MixedEffectsVIClassifier(["g0"], keep_data=True).fit(rows[COLUMNS], y)
+    frame = from_parts([new[:0], new[:9], new[9:]])
+    proba = model.predict_proba(frame, include="none")
+    assert proba.columns.tolist() == labels
+    expected = model.predict_proba(new, include="none")
+    np.testing.assert_allclose(proba.compute(), expected, rtol=1e-12)
+    classes = model.predict(frame)
+    assert classes.dtype == classes.compute().dtype
+    assert classes.compute().tolist() == model.predict(new).tolist()
+    link = model.predict(frame, type="link").compute()
+    np.testing.assert_allclose(link, model.predict(new, type="link"), rtol=1e-12)
+    with pytest.raises(NotFittedError):
+        clone(model).predict_proba(frame)

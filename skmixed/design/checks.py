@@ -93,6 +93,12 @@ def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int
     if not bad.any():
         return
     missing = np.isnan(values)
+    if values.size == 1 and missing.all():
+        raise ValueError(
+            f"Input X contains NaN in column {name!r}: the number in row {first_row} is missing, "
+            "and the model needs it; fill it, for instance with sklearn.impute.SimpleImputer in "
+            "a Pipeline."
+        )
     if missing.all():
         raise ValueError(
             f"Input X contains NaN in column {name!r}: all {values.size} values are missing "

@@ -14,9 +14,13 @@ from skmixed.spec import ColumnKey
 
 
 def replace_columns(
-    X: Any, table: Table, numbers: Mapping[ColumnKey, np.ndarray], container: str
+    X: Any,
+    table: Table,
+    numbers: Mapping[ColumnKey, np.ndarray],
+    container: str,
+    further: Mapping[str, np.ndarray] | None = None,
 ) -> Any:
-    """Put numbers in place of columns.
+    """Put numbers in place of columns, and further columns behind them.
 
     Parameters
     ----------
@@ -28,12 +32,14 @@ def replace_columns(
         What takes the place of a column, by its label.
     container : {"default", "pandas", "polars"}
         What to return: an array, or a data frame of that library.
+    further : dict of {str: ndarray of shape (n_rows,)} or None, default=None
+        Columns to add, by name.
 
     Returns
     -------
-    ndarray or DataFrame of shape (n_rows, n_columns)
-        Columns in the order of X. An array has floats, or objects where a column that
-        stays is not numeric; in a data frame such columns keep their type.
+    ndarray or DataFrame of shape (n_rows, n_columns + n_further)
+        Columns in the order of X, then the further ones. An array has floats, or objects
+        where a column that stays is not numeric; in a data frame such columns keep their type.
 
     Examples
     --------
@@ -46,12 +52,14 @@ def replace_columns(
     array([[ 0.5,  1. ],
            [-0.5,  2. ]])
     """
+    further = further or {}
     if container == "default":
-        return _array(table, numbers)
+        array = _array(table, numbers)
+        return np.column_stack([array, *further.values()]) if further else array
     columns = {
         str(name): numbers[name] if name in numbers else _as_it_came(X, table, name, container)
         for name in table.names
-    }
+    } | dict(further)
     # Whoever asks for a library's data frames has it; the package itself loads none.
     frame = importlib.import_module(container).DataFrame(columns)
     if container == "pandas" and isinstance(X, pd.DataFrame):

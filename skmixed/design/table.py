@@ -104,7 +104,9 @@ class Table:
         """
         if issparse(X):
             raise TypeError(
-                "Sparse data was passed for X, but dense data is required; use X.toarray()."
+                "Sparse data was passed for X, but dense data is required; use X.toarray(), or "
+                "OneHotEncoder(sparse_output=False) and ColumnTransformer(sparse_threshold=0) "
+                "where one of these made X."
             )
         X = readable(X)
         if isinstance(X, pd.DataFrame):
@@ -392,16 +394,39 @@ class Table:
         return self.first_row + found, values[found]
 
     def _unknown(self, key: Any) -> ValueError:
+        if not any(isinstance(name, str) for name in self.names):
+            return self._without_names(key)
         texts = [str(name) for name in self.names]
         # whole formulas arrive here where a name was expected
         written = str(key)[:LETTERS_SHOWN]
         close = difflib.get_close_matches(written, texts, n=3)
         hint = f" Did you mean {', '.join(map(shortened, close))}?" if close else ""
+        prefixed = [name for name in texts if name.endswith(f"__{written}")]
+        if prefixed:
+            hint = (
+                f" Did you mean {', '.join(map(shortened, prefixed))}? A ColumnTransformer or "
+                "FeatureUnion put the names of its steps in front: "
+                "verbose_feature_names_out=False leaves the names as they were."
+            )
         shown = ", ".join(shortened(name) for name in self.names[:_NAMES_SHOWN])
         more = len(self.names) - _NAMES_SHOWN
         shown += f" and {more} more" if more > 0 else ""
         return ValueError(
             f"Column {shortened(key)} is not in X.{hint} X has the columns: {shown or 'none'}."
+        )
+
+    def _without_names(self, key: Any) -> ValueError:
+        """What to do where a name was written and columns have positions alone."""
+        n_columns = len(self.names)
+        kind = "an array" if isinstance(self._source, np.ndarray) else "a data frame"
+        return ValueError(
+            f"Column {shortened(key)} is not in X, which is {kind} of {n_columns} column(s) "
+            f"without names. Write positions, 0 to {n_columns - 1} (in a formula in backticks), "
+            "where a tool such as BaggingClassifier hands over all columns as an array. A step of "
+            "a Pipeline keeps names with set_output(transform='pandas'): ColumnTransformer(..., "
+            "verbose_feature_names_out=False), OneHotEncoder(sparse_output=False). RFE and "
+            "SequentialFeatureSelector hand over a part of the columns, so that names and "
+            "positions are lost: compare lists of fixed_effects= with GridSearchCV instead."
         )
 
 

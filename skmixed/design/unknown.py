@@ -102,6 +102,9 @@ def unknown_labels(
 
 def _n_known(factor: Factor) -> int:
     known = factor.codes[factor.codes >= 0]
+    if factor.n_levels > len(known):
+        # counting by level would take as long as there are levels
+        return len(np.unique(known))
     return int(np.count_nonzero(np.bincount(known))) if len(known) else 0
 
 

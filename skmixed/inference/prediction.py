@@ -14,6 +14,7 @@ what the posterior holds fixed, with F `FitResult.further`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from skmixed.inference.result import FitResult
 
 _CHUNK = 65_536
 """Rows whose coupling is held at a time."""
+
+_FEW_LEVELS = 5_000
+"""Levels that are worked out sooner than those of a few rows are found."""
 
 
 def predict_mean(result: FitResult, design: Design, positions: Collection[int]) -> np.ndarray:
@@ -73,6 +77,7 @@ def predict_variance(
         over the posterior alone: those of a regression without random effects are then at its
         maximum likelihood estimates.
     """
+    result, design = _used_levels(result, design, positions)
     n = len(design.fixed)
     p = len(result.coefficients)
     coupling = _by_factor(result, result.coupling)
@@ -95,6 +100,38 @@ def predict_variance(
         add_squared_norms(shared, variance[rows])
         add_squared_norms(moved, variance[rows])
     return np.maximum(variance, 0.0)
+
+
+def _used_levels(
+    result: FitResult, design: Design, positions: Collection[int]
+) -> tuple[FitResult, Design]:
+    """The fit with the levels of few rows alone, so that a row costs the same for any number."""
+    n_levels = sum(len(fitted.means) for fitted in result.factors)
+    if n_levels <= _FEW_LEVELS + 8 * len(design.fixed):
+        return result, design
+    of_rows = dict(zip(positions, design.factors, strict=True))
+    kept = [np.arange(len(result.coefficients))]
+    offset = len(result.coefficients)
+    fits, recoded = [], {}
+    for position, fitted in enumerate(result.factors):
+        used = np.empty(0, dtype=np.int64)
+        if position in of_rows:
+            factor = of_rows[position]
+            used = np.unique(factor.codes[factor.codes >= 0])
+            codes = np.where(factor.codes >= 0, np.searchsorted(used, factor.codes), -1)
+            recoded[position] = replace(factor, codes=codes.astype(np.int32), n_levels=len(used))
+        fits.append(replace(fitted, means=fitted.means[used], covariances=fitted.covariances[used]))
+        q = fitted.means.shape[1]
+        kept.append((offset + q * used.astype(np.int64)[:, None] + np.arange(q)).ravel())
+        offset += fitted.means.size
+    rows = np.concatenate(kept)
+    result = replace(
+        result,
+        factors=tuple(fits),
+        coupling=result.coupling[rows],
+        further=None if result.further is None else result.further[rows],
+    )
+    return result, replace(design, factors=tuple(recoded[position] for position in positions))
 
 
 def _basis(factor: Factor, rows: slice = slice(None)) -> np.ndarray:

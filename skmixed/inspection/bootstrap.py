@@ -25,6 +25,7 @@ from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.criteria import check_fitted_model
 from skmixed.inspection.progress import progress_bar
 from skmixed.inspection.simulation import ResponseSimulator
+from skmixed.inspection.structure import has_class_weights
 
 _FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
 """What a fit raises that cannot be made."""
@@ -276,6 +277,11 @@ def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
                 "keeps no numbers of trials. Fit the same model to two rows a set, of class 1 with "
                 "the successes as sample_weight and of class 0 with the failures, and pass it with "
                 "these weights."
+            )
+        if has_class_weights(model):
+            raise ValueError(
+                "parametric_bootstrap simulates responses from the model, and with class_weight "
+                "its probabilities are not those of the classes in y. Fit it without class_weight."
             )
     if not callable(statistic):
         raise TypeError(

@@ -102,6 +102,14 @@ def _relative_weights(result: FitResult, n_rows: int, estimator: Any) -> str:
     mean = result.n_observations / n_rows
     if mean >= _LEAST_MEAN_WEIGHT:
         return ""
+    if getattr(estimator, "class_weight", None) is not None:
+        return (
+            f"The case weights sum to {result.n_observations:.4g} for {n_rows} rows, class_weight "
+            f"{estimator.class_weight!r} included. The model is fitted as to that many rows: "
+            "variances of random effects can vanish, and standard errors are those of so few rows. "
+            "Multiply the weights of all classes with one number, so that their mean is 1; "
+            "class_weight='balanced' does so."
+        )
     remedy = (
         "If they say how precise a row is, name their column in precision_weights instead; if they "
         "are importances, scale"

@@ -123,6 +123,11 @@ def what_is_modelled(model: Any) -> str:
     return f"{formula_of(model)}{f'; modelled: {chosen}' if chosen else ''}"
 
 
+def has_class_weights(model: Any) -> bool:
+    """Whether the fit multiplied case weights with weights of classes."""
+    return bool(any(weight != 1.0 for weight in getattr(model, "class_weight_", ())))
+
+
 def _parts(name: str) -> tuple[str, ...]:
     """The parts of an interaction in one order: a[p]:b[u] is b[u]:a[p]."""
     return tuple(sorted(name.split(":")))

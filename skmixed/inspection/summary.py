@@ -12,7 +12,7 @@ from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.fixed_effects import DROPPED, SEPARATED
 from skmixed.inspection.rounding import rounded_to_errors
 from skmixed.inspection.singular import singular_note, singular_terms
-from skmixed.inspection.structure import formula_of, modelled_class
+from skmixed.inspection.structure import formula_of, has_class_weights, modelled_class
 from skmixed.inspection.tables import facts_html
 
 
@@ -217,6 +217,9 @@ def _family_facts(model: Any) -> dict[str, str]:
     """The response distribution and its own parameters."""
     likelihood = model.fit_result_.likelihood
     facts = {"Family": f"{likelihood.name}, {likelihood.link} link"}
+    if has_class_weights(model):
+        weights = zip(model.classes_.tolist(), model.class_weight_, strict=True)
+        facts["Class weights"] = ", ".join(f"{label}: {weight:.4g}" for label, weight in weights)
     if hasattr(model, "thresholds_"):
         facts["Thresholds"] = ", ".join(f"{threshold:.6g}" for threshold in model.thresholds_)
     if hasattr(model, "dispersion_"):

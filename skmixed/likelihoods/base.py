@@ -150,3 +150,9 @@ class ClassLikelihood(Likelihood, Protocol):
     ) -> np.ndarray:
         """P(class) averaged over the linear predictor's distribution, (n, K)."""
         ...
+
+    def probability_quantiles(
+        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K)."""
+        ...

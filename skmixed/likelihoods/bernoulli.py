@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import ndtri
 
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
 from skmixed.likelihoods.links import LINKS
@@ -95,6 +96,13 @@ class Bernoulli:
         """P(class) averaged over the linear predictor's distribution, (n, 2)."""
         averaged = LINKS[self.link].averaged
         return np.column_stack([averaged(-mean, variance), averaged(mean, variance)])
+
+    def probability_quantiles(
+        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, 2)."""
+        cdf, away = LINKS[self.link].cdf, ndtri(share) * np.sqrt(variance)
+        return np.column_stack([cdf(away - mean), cdf(mean + away)])
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """Variance of the latent variable whose sign is the class."""

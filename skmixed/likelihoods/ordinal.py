@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import ndtri
 
 from skmixed.likelihoods.base import ParameterDerivatives, RowTerms
+from skmixed.likelihoods.folded import distance_quantiles
 from skmixed.likelihoods.links import LINKS, IntervalExpectations
 from skmixed.likelihoods.rows import by_parts, is_whole, refuse_rows, terms_by_parts
 
@@ -158,6 +161,25 @@ class Ordinal:
         classes = np.where(below[:, :-1] > 0.5, -np.diff(above), np.diff(below))
         classes = np.maximum(classes, 0.0)
         return classes / classes.sum(axis=1, keepdims=True)
+
+    def probability_quantiles(
+        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K).
+
+        The first and the last class are monotone in eta. The others fall with the distance of
+        eta from the middle of the class, as F has a symmetric density with one mode.
+        """
+        cdf, edges, sd = LINKS[self.link].cdf, self._edges(parameters), np.sqrt(variance)
+        away = ndtri(share) * sd
+        columns = [cdf(edges[1] - mean + away)]
+        for lower, upper in pairwise(edges[1:-1]):
+            middle = 0.5 * (lower + upper)
+            distance = distance_quantiles(1.0 - share, mean - middle, sd)
+            half = 0.5 * (upper - lower)
+            # the difference of the tails that are small
+            columns.append(cdf(half - distance) - cdf(-half - distance))
+        return np.column_stack([*columns, cdf(mean + away - edges[-2])])
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """Variance of the latent variable that the thresholds cut."""

@@ -8,7 +8,8 @@ import pytest
 from scipy.linalg import block_diag
 
 from skmixed import MixedEffectsVIRegressor, mixed
-from skmixed.inference import publish
+from skmixed.datasets import make_mixed_regression
+from skmixed.inference import prediction, publish
 
 RANDOM_PARTS = {
     "intercepts": "(1 | a) + (1 | b)",
@@ -240,3 +241,46 @@ def test_linear_regression_without_groups():
     _, std = model.predict(X, return_std=True)
     leverage = np.einsum("ij,jk,ik->i", A, np.linalg.inv(A.T @ A), A)
     np.testing.assert_allclose(std, np.sqrt(noise * (1 + leverage)), rtol=1e-8)
+
+
+# Rows that have few of the levels ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_a_row_alone_has_the_variance_that_it_has_among_others(family, monkeypatch):
+    frame = make_frame(n=400)
+    if family == "poisson":
+        frame["y"] = np.random.default_rng(0).poisson(3.0, len(frame))
+    model = mixed("y ~ x + z + (1 + x | a) + (1 | b) + (1 | a:b)", frame, family=family, tol=1e-2)
+    new = pd.concat([frame.head(5), frame.head(3).assign(a="unknown"), frame.head(1).assign(b=99)])
+    for include in ("all", ["b"], ["a:b", "a"], "none"):
+        together = model.predict(new, return_std="mean", include=include)[1]
+        assert prediction._FEW_LEVELS > 0
+        with monkeypatch.context() as patch:
+            patch.setattr(prediction, "_FEW_LEVELS", -8 * len(new) - 1)
+            used = model.predict(new, return_std="mean", include=include)[1]
+            alone = [
+                model.predict(new.iloc[[row]], return_std="mean", include=include)[1][0]
+                for row in range(len(new))
+            ]
+        np.testing.assert_array_equal(used, together)
+        np.testing.assert_allclose(alone, together, rtol=1e-13)
+
+
+def test_a_row_looks_at_its_own_levels_alone(monkeypatch):
+    X, y, _ = make_mixed_regression(n_samples=20_000, groups=(8_000, 5), random_state=0)
+    model = MixedEffectsVIRegressor(["g0", "g1"], tol=1e-2).fit(X, y)
+    sizes = []
+    uncoupled = prediction._uncoupled
+
+    def watched(result, coupling, position):
+        sizes.append(len(result.factors[position].covariances))
+        return uncoupled(result, coupling, position)
+
+    monkeypatch.setattr(prediction, "_uncoupled", watched)
+    _, std = model.predict(X.head(2), return_std=True)
+    assert max(sizes) <= 2
+    sizes.clear()
+    _, everywhere = model.predict(X, return_std=True)
+    assert max(sizes) > 5_000
+    np.testing.assert_allclose(std, everywhere[:2], rtol=1e-13)

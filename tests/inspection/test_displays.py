@@ -284,9 +284,52 @@ def test_components_are_those_of_the_model(model):
     other = model.random_effects_cov_["g1"].iloc[0, 0]
     variances = [covariance[0, 0], covariance[1, 1], other, model.noise_variance_]
     np.testing.assert_allclose(display.components["variance"], variances)
-    np.testing.assert_allclose([bar.get_width() for bar in display.ax_.patches], np.sqrt(variances))
-    labels = [text.get_text() for text in display.ax_.get_yticklabels()]
-    assert labels == ["g0", "g0: x0", "g1", "noise"]
+
+
+def bars_and_labels(ax):
+    return [bar.get_width() for bar in ax.patches], [t.get_text() for t in ax.get_yticklabels()]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_components_of_different_units_are_on_different_axes(model, given):
+    ax = plt.subplots()[1] if given else None
+    display = VarianceComponentsDisplay.from_estimator(model, ax=ax)
+    sds = display.components["sd"].tolist()
+    above, below = display.ax_
+    widths, labels = bars_and_labels(above)
+    np.testing.assert_allclose(widths, [sds[0], sds[2], sds[3]])
+    assert labels == ["g0", "g1", "noise"]
+    assert above.get_xlabel() == "standard deviation"
+    widths, labels = bars_and_labels(below)
+    np.testing.assert_allclose(widths, sds[1:2])
+    assert labels == ["g0: x0"]
+    assert below.get_xlabel() == "standard deviation, per unit of x0"
+    # nothing overlaps
+    display.figure_.canvas.draw()
+    top, bottom = (ax.get_tightbbox() for ax in display.ax_)
+    assert top.y0 > bottom.y1
+
+
+def test_a_slope_has_one_panel_for_all_groups(data):
+    X, y = data
+    X = X.assign(z=np.random.default_rng(0).normal(size=len(X)))
+    model = MixedEffectsVIRegressor(["(1 + x0 + z || g0)", "(0 + x0 | g1)"]).fit(X, y)
+    display = VarianceComponentsDisplay.from_estimator(model)
+    names = [bars_and_labels(ax)[1] for ax in display.ax_]
+    assert names == [["g0", "noise"], ["g0: x0", "g1: x0"], ["g0: z"]]
+
+
+def test_intercepts_alone_have_one_axis(data):
+    display = VarianceComponentsDisplay.from_estimator(MixedEffectsVIRegressor(["g0"]).fit(*data))
+    assert bars_and_labels(display.ax_)[1] == ["g0", "noise"]
+
+
+@pytest.mark.parametrize("term", ["Intercept", "x0"])
+def test_effects_name_their_term(model, term):
+    display = RandomEffectsDisplay.from_estimator(model, "g0", term=term)
+    assert display.ax_.get_xlabel() == f"{term} | g0, with 95 % intervals"
+    display.plot(kind="ranked")
+    assert display.ax_.get_ylabel() == f"{term} | g0"
 
 
 def test_shares_add_up(data):

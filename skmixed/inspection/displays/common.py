@@ -103,17 +103,18 @@ def rows_of(
     weights = check_case_weights(sample_weight, n_rows)
     used = np.flatnonzero(weights)
     response = model._fitted_target(y, n_rows, used)
-    total = weights[used] if response.ndim == 1 else weights[used] * response.sum(axis=1)
+    weights = weights[used] * model._weights_of_classes(response)
+    total = weights if response.ndim == 1 else weights * response.sum(axis=1)
     if subsample is not None and subsample < len(used):
         generator = np.random.default_rng(0) if rng is None else rng
         kept = np.sort(generator.choice(len(used), subsample, replace=False))
-        used, response = used[kept], response[kept]
+        used, response, weights = used[kept], response[kept], weights[kept]
     if len(used) < n_rows:
         X = take_rows(X, used)
     if hasattr(estimator, "named_steps") and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     design, positions = model._design(X, include, with_weights=True)
-    return Rows(*_spread(design, positions, response, weights[used]), float(total.sum()))
+    return Rows(*_spread(design, positions, response, weights), float(total.sum()))
 
 
 def _spread(
@@ -159,5 +160,5 @@ def level_labels(levels: Iterable[Any]) -> list[str]:
 
 
 def effect_name(group: Any, term: Any) -> str:
-    """How an effect is called on an axis."""
-    return f"effect of {group}" if term == "Intercept" else f"effect of {term} by {group}"
+    """How an effect is called on an axis, as in a formula: ``"Days | Subject"``."""
+    return f"{term} | {group}"

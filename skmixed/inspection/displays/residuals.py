@@ -32,6 +32,7 @@ from skmixed.inspection.displays.drawing import (
     styled,
 )
 from skmixed.inspection.displays.trials import TrialSets, are_trials
+from skmixed.inspection.structure import has_class_weights
 from skmixed.validation import check_case_weights, check_choice
 
 _KINDS = ("residual_vs_fitted", "scale_location", "quantile")
@@ -201,7 +202,8 @@ class ResidualsDisplay:
         model = fitted_model(estimator)
         weights = check_case_weights(sample_weight, _num_samples(X))
         trials = None
-        if are_trials(model, weights[weights > 0]):
+        reweighted = has_class_weights(model)
+        if are_trials(model, weights[weights > 0]) and not reweighted:
             # sets are pooled before a part of them is drawn
             rows, trials = _pooled(
                 rows_of(estimator, X, y, sample_weight, include=include), subsample, rng
@@ -222,7 +224,8 @@ class ResidualsDisplay:
         else:
             residuals = _quantile_residuals(model, rows.response, mean, variance, rng, trials)
         label = "fitted value" if model.family == "gaussian" else "linear predictor"
-        shown = None if sample_weight is None or trials is not None else rows.weights
+        is_shown = trials is None and (sample_weight is not None or reweighted)
+        shown = rows.weights if is_shown else None
         return cls(mean - _location(model), residuals, weights=shown, fitted_label=label).plot(
             ax,
             kind=kind,
@@ -367,6 +370,14 @@ def _pooled(rows: Rows, subsample: int | None, rng: np.random.Generator) -> tupl
 def _warn_of_weights_of_classes(model: Any, rows: Rows) -> None:
     """Warn where weighted rows of classes cannot be put together to trials."""
     if not model.fit_result_.likelihood.is_classifier or (rows.weights == 1.0).all():
+        return
+    if has_class_weights(model):
+        warn_user(
+            "The model was fitted with class_weight, so its probabilities are not those of the "
+            "classes in y, and residuals lean towards the classes of small weight. Fit it without "
+            "class_weight to see whether it holds.",
+            UserWarning,
+        )
         return
     warn_user(
         "sample_weight stands for several observations per row here, and each row has one "

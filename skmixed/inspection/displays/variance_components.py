@@ -14,6 +14,9 @@ from skmixed.validation import check_choice
 
 _KINDS = ("sd", "share")
 
+_LABEL_INCHES = 0.6
+"""Room for the numbers and the label of an axis."""
+
 
 class VarianceComponentsDisplay:
     """Standard deviations of the random effects and the noise, or shares of variance.
@@ -30,8 +33,9 @@ class VarianceComponentsDisplay:
     ----------
     components
         As given.
-    ax_ : matplotlib Axes
-        The axes drawn on.
+    ax_ : matplotlib Axes, or ndarray of them
+        The axes drawn on. Where slopes vary there are several, from the top: those of intercepts
+        and noise, which have one unit, and those of each slope.
     figure_ : matplotlib Figure
         Their figure.
 
@@ -110,12 +114,15 @@ class VarianceComponentsDisplay:
         bar_kwargs: Mapping[str, Any] | None = None,
         text_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a bar a component.
+        """Draw a bar per component.
+
+        Components of different units are not drawn on one axis: intercepts and noise share a
+        panel, and each slope has its own.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on, or to place several panels in; None makes a figure.
         kind : {"sd", "share"}, default="sd"
             Standard deviations, in the units of the linear predictor (of a slope: over
             those of its column), or shares of the sum of all variances. Shares are for
@@ -140,32 +147,83 @@ class VarianceComponentsDisplay:
         check_choice("kind", kind, _KINDS)
         if kind == "share":
             _refuse_slopes(self.components)
-        width, height = load_pyplot().rcParams["figure.figsize"]
-        size = (width, max(height, 0.35 * len(self.components) + 1.0))
-        self.ax_, self.figure_ = axes_and_figure(ax, figsize=size)
-        ax = self.ax_
-        values = self.components[kind]
+        panels = _by_unit(self.components)
+        sizes = [len(rows) for rows in panels.values()]
+        axes, self.figure_ = _panels(ax, sizes)
+        self.ax_ = axes if len(axes) > 1 else axes[0]
+        for panel, (unit, rows) in zip(axes, panels.items(), strict=True):
+            self._draw(panel, rows, kind, bar_kwargs, text_kwargs)
+            panel.set_xlabel(self._label(kind, unit))
+        return self
+
+    def _draw(
+        self,
+        ax: Any,
+        components: pd.DataFrame,
+        kind: str,
+        bar_kwargs: Mapping[str, Any] | None,
+        text_kwargs: Mapping[str, Any] | None,
+    ) -> None:
+        """Draw the bars of components of one unit."""
+        values = components[kind]
         rows = np.arange(len(values))
         bars = ax.barh(rows, values, **styled(bar_kwargs, color="C0", height=0.6))
         text = "{:.1%}" if kind == "share" else "{:#.3g}"
         ax.bar_label(
             bars, [text.format(value) for value in values], **styled(text_kwargs, padding=4)
         )
-        ax.set_yticks(rows, self._names())
+        ax.set_yticks(rows, _names(components))
         ax.set_ylim(len(values) - 0.4, -0.6)
         # room for the numbers beside the longest bar
         ax.set_xlim(0.0, 1.25 * max(float(values.max()), np.finfo(float).tiny))
-        has_noise = self.components["term"].isna().any()
-        of_what = "share of the variance" if has_noise else "share of the variance between levels"
-        ax.set_xlabel("standard deviation" if kind == "sd" else of_what)
-        return self
 
-    def _names(self) -> list[str]:
-        """A name a bar; the term is told where it is no intercept."""
-        return [
-            "noise" if pd.isna(term) else str(group) if term == "Intercept" else f"{group}: {term}"
-            for group, term in zip(self.components["group"], self.components["term"], strict=True)
-        ]
+    def _label(self, kind: str, unit: str) -> str:
+        if kind == "sd":
+            return f"standard deviation, per unit of {unit}" if unit else "standard deviation"
+        has_noise = self.components["term"].isna().any()
+        return "share of the variance" if has_noise else "share of the variance between levels"
+
+
+def _by_unit(components: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Components that can share an axis, by the column that they are effects of.
+
+    Intercepts and noise have the unit of the linear predictor, whose key is empty and comes first.
+    """
+    terms = components["term"]
+    units = terms.where(terms.notna() & (terms != "Intercept"), "").astype(str)
+    return {str(unit): rows for unit, rows in components.groupby(units, sort=True)}
+
+
+def _panels(ax: Any, sizes: list[int]) -> tuple[np.ndarray, Any]:
+    """Axes for so many bars each, one below the other, and their figure."""
+    pyplot = load_pyplot()
+    width, height = pyplot.rcParams["figure.figsize"]
+    size = (width, max(height, 0.35 * sum(sizes) + 1.0 * len(sizes)))
+    if len(sizes) == 1:
+        ax, figure = axes_and_figure(ax, figsize=size)
+        return np.array([ax]), figure
+    heights = np.array(sizes) + 0.2
+    if ax is None:
+        figure, axes = pyplot.subplots(
+            len(sizes), layout="constrained", height_ratios=heights, figsize=size
+        )
+        return np.asarray(axes), figure
+    ax.set_axis_off()
+    inches = ax.get_window_extent().height / ax.figure.dpi
+    gap = min(_LABEL_INCHES / inches, 0.6 / (len(sizes) - 1))
+    heights *= (1.0 - gap * (len(sizes) - 1)) / heights.sum()
+    bottoms = 1.0 - np.cumsum(heights) - gap * np.arange(len(sizes))
+    places = zip(bottoms.tolist(), heights.tolist(), strict=True)
+    axes = [ax.inset_axes((0.0, bottom, 1.0, height)) for bottom, height in places]
+    return np.array(axes), ax.figure
+
+
+def _names(components: pd.DataFrame) -> list[str]:
+    """A name per bar; the term is told where it is no intercept."""
+    return [
+        "noise" if pd.isna(term) else str(group) if term == "Intercept" else f"{group}: {term}"
+        for group, term in zip(components["group"], components["term"], strict=True)
+    ]
 
 
 def _refuse_slopes(components: pd.DataFrame) -> None:
