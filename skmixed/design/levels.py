@@ -227,9 +227,9 @@ class LevelEncoder:
         """
         if self.n_levels < 2:
             raise ValueError(
-                f"Grouping factor {self.name!r} has a single level ({plain(self.labels[0])!r}) in all "
-                "rows, but its variance needs at least two levels; remove it from random_effects "
-                "or formula, or check the column."
+                f"Grouping factor {self.name!r} has a single level ({plain(self.labels[0])!r}) in "
+                "all rows, but its variance needs at least two levels; remove it from "
+                "random_effects or formula, or check the column."
             )
 
     def refuse_twins(self) -> None:
