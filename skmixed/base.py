@@ -30,6 +30,7 @@ from skmixed.design import (
     readable,
     refuse_unknown_levels,
     resolve_spec,
+    right_side,
     spread,
     take_rows,
     unknown_labels,
@@ -151,7 +152,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._check_parameters()
         X = readable(X)
         asked = None
-        if formula is not None and formula.response is not None:
+        if formula is None and isinstance(self.formula, str):
+            right_side(self.formula)
+        elif formula is not None and formula.response is not None:
             asked = Response(formula.response, is_trials=formula.is_trials)
         table, target, weights = self._data(X, y, sample_weight, asked, at_least=2)
         validate_data(self, X, skip_check_array=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmixed.callbacks import with_callbacks
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
 from skmixed.distributed import is_distributed, refuse_distributed
@@ -135,7 +136,8 @@ def mixed(
     parameters.setdefault("keep_data", True)
     model = estimator(formula=right.strip(), **parameters)
     with unchanged_on_error(model):
-        return model._fit(frame, response, sample_weight, spec)
+        # as `fit` does, whose traces a stored model must not have
+        return with_callbacks(estimator._fit)(model, frame, response, sample_weight, spec)  # type: ignore[no-any-return]
 
 
 def _complete_rows(

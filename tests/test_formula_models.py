@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
 from skmixed.datasets import load_sleepstudy
@@ -174,6 +175,14 @@ def test_stored_models_predict_the_same_bits(model) -> None:
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(FRAME), model.predict(FRAME))
     assert again.summary().to_frame().equals(model.summary().to_frame())
+
+
+def test_skops_gives_back_the_same_bits(model) -> None:
+    stored = skops.io.dumps(model)
+    types = skops.io.get_untrusted_types(data=stored)
+    assert all(name.startswith("skmixed.") for name in types), types
+    again = skops.io.loads(stored, trusted=types)
+    np.testing.assert_array_equal(again.predict(FRAME), model.predict(FRAME))
 
 
 def altered_encoder(model, position: int, change):

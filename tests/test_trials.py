@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import binom, norm
+from sklearn.base import clone
 
 from skmixed import compare_models, mixed, parametric_bootstrap
 from skmixed.datasets import load_cbpp
@@ -142,6 +143,11 @@ def test_stored_models(model) -> None:
     assert again.elbo_ == model.elbo_
     assert again.summary().facts == model.summary().facts
     np.testing.assert_array_equal(again.predict(HERDS), model.predict(HERDS))
+
+
+def test_a_clone_says_that_it_needs_mixed(model) -> None:
+    with pytest.raises(ValueError, match=r"names the response 'cbind\(incidence, size"):
+        clone(model).fit(HERDS, HERDS["incidence"])
 
 
 def test_models_of_the_same_sets_are_compared(model, by_class) -> None:

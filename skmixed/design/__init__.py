@@ -6,7 +6,7 @@ from skmixed.design.design import Design, DesignEncoder
 from skmixed.design.factors import Factor
 from skmixed.design.functions import learnt_functions
 from skmixed.design.levels import LevelEncoder
-from skmixed.design.resolve import resolve_spec
+from skmixed.design.resolve import resolve_spec, right_side
 from skmixed.design.response import Response, name_of
 from skmixed.design.sources import (
     add_spare_columns,
@@ -49,6 +49,7 @@ __all__ = [
     "refuse_unknown_levels",
     "require_finite",
     "resolve_spec",
+    "right_side",
     "spread",
     "take_rows",
     "unknown_labels",

@@ -168,7 +168,7 @@ def _refuse_beside_formula(
 
 
 def _from_formula(table: Table, formula: str | ModelSpec, fit_intercept: bool) -> ModelSpec:
-    spec = formula if isinstance(formula, ModelSpec) else _right_side(formula)
+    spec = formula if isinstance(formula, ModelSpec) else right_side(formula)
     if spec.fixed.intercept_written and not fit_intercept:
         raise ValueError(
             "fit_intercept=False contradicts the formula, which writes the intercept '1 +'; write "
@@ -182,8 +182,22 @@ def _from_formula(table: Table, formula: str | ModelSpec, fit_intercept: bool) -
     )
 
 
-def _right_side(formula: str) -> ModelSpec:
-    """Read the formula of an estimator, whose `fit` is given the response."""
+def right_side(formula: str) -> ModelSpec:
+    """Read the formula of an estimator, whose `fit` is given the response.
+
+    Parameters
+    ----------
+    formula : str
+
+    Returns
+    -------
+    ModelSpec
+
+    Raises
+    ------
+    ValueError
+        When it cannot be read or names a response.
+    """
     spec = parse_formula(formula)
     if spec.response is None:
         return spec
