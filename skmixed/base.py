@@ -146,6 +146,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     noise_scale: float | None = None
     precision_weights: str | int | None = None
     link: str | None = None
+    _kept: TrainingData | None = None
+    _sums: tuple[RowSums, dict[str, str]] | None = None
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, formula: ModelSpec | None = None) -> Self:
         """Fit on rows in memory; `formula` is one that was read already, with its response."""
@@ -214,10 +216,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _keep(self, X: Any, y: Any, sample_weight: Any, sums: RowSums | None) -> None:
         """Keep training data and sums that are small, and forget those of an earlier fit."""
-        for name in ("_kept", "_sums"):
-            self.__dict__.pop(name, None)
-        if self.keep_data:
-            self._kept = TrainingData(X, y, sample_weight)
+        self._kept = TrainingData(X, y, sample_weight) if self.keep_data else None
+        self._sums = None
         if sums is not None and sums.n_bytes <= _SUMS_KEPT:
             self._sums = sums, self._model()
 
@@ -228,7 +228,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """
         if X is not None and y is not None:
             return TrainingData(X, y, sample_weight)
-        kept: TrainingData | None = getattr(self, "_kept", None)
+        kept = self._kept
         if kept is None:
             raise ValueError(
                 f"{asks} needs the training data, which this model did not keep: pass the X, y "
@@ -241,12 +241,12 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _fit_as_part(self) -> tuple[Accumulation, dict[str, str]]:
         """The rows of `fit` as a first part, for `partial_fit` to go on from, and their model."""
-        if hasattr(self, "_sums"):
+        if self._sums is not None:
             sums, model = self._sums
             part = Accumulation.of_fit(self.design_encoder_, sums)
             if part is not None:
                 return part, model
-        kept: TrainingData | None = getattr(self, "_kept", None)
+        kept = self._kept
         if kept is None:
             raise ValueError(
                 "partial_fit cannot go on from this fit, which kept no sums of its rows that "
@@ -266,7 +266,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         them. Only with ``keep_data=True``.
         """
         check_is_fitted(self)
-        kept: TrainingData | None = getattr(self, "_kept", None)
+        kept = self._kept
         if kept is None:
             raise AttributeError("rows_ is known to models that keep their data: keep_data=True.")
         return kept.rows
@@ -305,7 +305,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_levels = tuple(factor.levels.n_levels for factor in encoder.factors)
             result = fit_sums(rows, n_levels, options)
         self._seen = accumulation, self._model()
-        for name in ("_kept", "_sums", *_RANGES):
+        self._kept = self._sums = None
+        for name in _RANGES:
             self.__dict__.pop(name, None)
         self._publish(self._attributes(encoder, result) | {"response_": _UNNAMED})
         warn_about_fit(result, encoder, accumulation.sums.n_rows, self)

@@ -23,6 +23,7 @@ class InspectionMixin(ABC):
     """`summary` and `diagnose`, of an estimator that can examine its training data."""
 
     coef_cov_: np.ndarray
+    _kept: Any = None
     variance_components_: pd.DataFrame
     random_effects_: dict[str, pd.DataFrame]
     random_effects_std_: dict[str, pd.DataFrame]
@@ -234,7 +235,7 @@ class InspectionMixin(ABC):
 
     def _has_t_test(self, X: Any) -> bool:
         """Whether Satterthwaite's degrees of freedom are defined and the data are at hand."""
-        if X is None and getattr(self, "_kept", None) is None:
+        if X is None and self._kept is None:
             return False
         try:
             refuse_t_test(self)

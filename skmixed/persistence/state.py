@@ -44,7 +44,7 @@ class PersistentMixin(ABC):
     """Attributes that a fit sets and whose names do not end with an underscore."""
 
     _not_stored: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are lost on the way."""
+    """Attributes of fitted estimators that are None after the way."""
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name not in self._not_stored}
@@ -65,6 +65,8 @@ class PersistentMixin(ABC):
         for name, parameter in signature(type(self).__init__).parameters.items():
             if parameter.default is not parameter.empty:
                 self.__dict__.setdefault(name, parameter.default)
+        if self._fitted_marker in state:
+            self.__dict__.update(dict.fromkeys(self._not_stored))
         try:
             self._restore()
         except (AttributeError, KeyError, IndexError, TypeError, OverflowError) as error:
