@@ -318,7 +318,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if variable is None:
             variable = Variable(name_of(y))
         target = self._target(y, weights, used, variable)
-        return table, target, weights[used] * _of_classes(target.class_weights, target.response)
+        weights = weights[used]
+        if target.class_weights is not None:
+            weights = weights * target.class_weights[target.response.astype(np.int64)]
+        return table, target, weights
 
     @abstractmethod
     def _target(
@@ -630,11 +633,6 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
-
-
-def _of_classes(class_weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | float:
-    """Weight of the class of every row; 1 where classes have none."""
-    return 1.0 if class_weights is None else class_weights[codes.astype(np.int64)]
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:
