@@ -1,5 +1,6 @@
 """`class_weight`, logarithms of probabilities, and intervals of probabilities."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,7 +128,8 @@ def test_small_weights_and_simulations_are_told(data):
     with pytest.raises(ValueError, match="without class_weight"):
         parametric_bootstrap(model, lambda m: m.coef_, X, n_resamples=2)
     with pytest.warns(UserWarning, match="Fit it without class_weight"):
-        ResidualsDisplay.from_estimator(model, X, y)
+        display = ResidualsDisplay.from_estimator(model, X, y)
+    plt.close(display.figure_)
 
 
 def test_log_probabilities(data):
