@@ -337,20 +337,13 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if not weights.all():
             used = np.flatnonzero(weights)
             table = Table.from_input(take_rows(X, used))
-<<<<<<< HEAD
         if asked is None:
             asked = Response(Variable(name_of(y)))
         target = self._target(y, weights, used, asked)
-        return table, target, weights[used] * _of_classes(target.class_weights, target.response)
-=======
-        if variable is None:
-            variable = Variable(name_of(y))
-        target = self._target(y, weights, used, variable)
         weights = weights[used]
         if target.class_weights is not None:
             weights = weights * target.class_weights[target.response.astype(np.int64)]
         return table, target, weights
->>>>>>> wt-d
 
     @abstractmethod
     def _target(
@@ -697,7 +690,6 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         return tags
 
 
-<<<<<<< HEAD
 def refuse_response_as_column(
     table: Table, y: Any, response: np.ndarray, encoder: DesignEncoder
 ) -> None:
@@ -723,13 +715,6 @@ def _of_response(meaning: Response, result: FitResult) -> dict[str, Any]:
     return found
 
 
-def _of_classes(class_weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | float:
-    """Weight of the class of every row; 1 where classes have none."""
-    return 1.0 if class_weights is None else class_weights[codes.astype(np.int64)]
-
-
-=======
->>>>>>> wt-d
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:
     """Warn where most levels of a part of the data are not those of the parts before."""
     for before, now in zip(seen.factors, part.factors, strict=True):
