@@ -29,7 +29,12 @@ from skmixed.datasets import (
     make_mixed_regression,
 )
 from skmixed.exceptions import UnknownLevelsWarning
-from skmixed.inspection import ResidualsDisplay, ShrinkageDisplay, model_table
+from skmixed.inspection import (
+    ResidualsDisplay,
+    ShrinkageDisplay,
+    VarianceComponentsDisplay,
+    model_table,
+)
 
 SLEEP = load_sleepstudy().frame
 X, Y = SLEEP[["Days", "Subject"]], SLEEP["Reaction"]
@@ -200,6 +205,15 @@ def test_intervals_of_standard_deviations(slopes):
             ) / (4 * h * h)  # fmt: skip
     errors = np.sqrt(np.diagonal(2 * np.linalg.inv(hessian)))
     np.testing.assert_allclose(found["std_error"] / found["sd"], errors, rtol=1e-3)
+
+
+def test_intervals_in_the_picture(slopes):
+    display = VarianceComponentsDisplay.from_estimator(slopes, level=0.9)
+    expected = slopes.variance_intervals(level=0.9)
+    pd.testing.assert_frame_equal(
+        display.components[["lower", "upper"]], expected[["lower", "upper"]]
+    )
+    assert display.ax_[0].get_xlim()[1] > expected["upper"][0]
 
 
 def test_the_design_by_name(slopes):

@@ -25,9 +25,10 @@ class VarianceComponentsDisplay:
 
     Parameters
     ----------
-    components : DataFrame of shape (n_components, 5)
-        A row a variance: `group`, `term` (None of the noise), `variance`, `sd`, and
-        `share`, the variance over the sum of all of them.
+    components : DataFrame
+        A row per variance: `group`, `term` (None of the noise), `variance`, `sd`, and
+        `share`, the variance over the sum of all of them; with intervals also `lower` and
+        `upper` of the standard deviation.
 
     Attributes
     ----------
@@ -66,6 +67,7 @@ class VarianceComponentsDisplay:
         estimator: Any,
         *,
         kind: str = "sd",
+        level: float | None = None,
         ax: Any = None,
         bar_kwargs: Mapping[str, Any] | None = None,
         text_kwargs: Mapping[str, Any] | None = None,
@@ -76,6 +78,9 @@ class VarianceComponentsDisplay:
         ----------
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
+        level : float or None, default=None
+            Probability of intervals of the standard deviations, those of
+            ``variance_intervals``: for normal responses and ``keep_data=True``. None: none.
         kind, ax, bar_kwargs, text_kwargs
             As for :meth:`plot`.
 
@@ -91,7 +96,8 @@ class VarianceComponentsDisplay:
         ValueError
             When there is nothing to show, or no share can be told.
         """
-        table = fitted_model(estimator).variance_components_
+        model = fitted_model(estimator)
+        table = model.variance_components_
         variances = table[table["term_2"].isna()]
         components = pd.DataFrame(
             {
@@ -104,6 +110,9 @@ class VarianceComponentsDisplay:
         if components.empty:
             raise ValueError("The model has no variance to show; fit it with random_effects.")
         components["share"] = components["variance"] / components["variance"].sum()
+        if level is not None:
+            ends = model.variance_intervals(level=level)[["lower", "upper"]]
+            components = components.join(ends)
         return cls(components).plot(ax, kind=kind, bar_kwargs=bar_kwargs, text_kwargs=text_kwargs)
 
     def plot(
@@ -167,7 +176,12 @@ class VarianceComponentsDisplay:
         """Draw the bars of components of one unit."""
         values = components[kind]
         rows = np.arange(len(values))
-        bars = ax.barh(rows, values, **styled(bar_kwargs, color="C0", height=0.6))
+        style: dict[str, Any] = {"color": "C0", "height": 0.6}
+        longest = float(values.max())
+        if kind == "sd" and "upper" in components:
+            style |= {"xerr": [values - components["lower"], components["upper"] - values]}
+            longest = max(longest, float(components["upper"].max(skipna=True)))
+        bars = ax.barh(rows, values, **styled(bar_kwargs, **style))
         text = "{:.1%}" if kind == "share" else "{:#.3g}"
         ax.bar_label(
             bars, [text.format(value) for value in values], **styled(text_kwargs, padding=4)
@@ -175,7 +189,7 @@ class VarianceComponentsDisplay:
         ax.set_yticks(rows, _names(components))
         ax.set_ylim(len(values) - 0.4, -0.6)
         # room for the numbers beside the longest bar
-        ax.set_xlim(0.0, 1.25 * max(float(values.max()), np.finfo(float).tiny))
+        ax.set_xlim(0.0, 1.25 * max(longest, np.finfo(float).tiny))
 
     def _label(self, kind: str, unit: str) -> str:
         if kind == "sd":
