@@ -23,8 +23,11 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def check_column(name: str, value: Any) -> None:
-    """Raise unless `value` can name a column: text, a position or None."""
-    if value is None or (isinstance(value, (str, Integral)) and not isinstance(value, bool)):
+    """Raise where `value` holds numbers of rows rather than the name of a column."""
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
+    if not (hasattr(value, "__array__") or (is_list and all(isinstance(v, Real) for v in value))):
+        return
+    if np.ndim(value) == 0:
         return
     raise TypeError(
         f"{name} names a column of X and cannot hold values (a {type(value).__name__} was "

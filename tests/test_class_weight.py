@@ -184,7 +184,7 @@ def test_intervals_of_two_classes(data):
     np.testing.assert_allclose(intervals[:, 0, 0], 1.0 - intervals[:, 1, 1])
     mean = model.predict(new, type="link")
     design, positions = model._design(new, "all", with_weights=False)
-    sd = np.sqrt(predict_variance(model.fit_result_, design, positions))
+    sd = np.sqrt(predict_variance(model.fit_result_, design, positions, further=True))
     np.testing.assert_allclose(intervals[:, 0, 1], expit(mean + 1.6448536269514722 * sd))
     # a new level is less certain
     width = intervals[:, 0, 1] - intervals[:, 0, 0]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.basis import Basis
-from skmixed.design.checks import LARGEST, require_finite, require_range, shortened
+from skmixed.design.checks import LARGEST, require_finite, require_range
 from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.design.functions import learnt_functions
 from skmixed.design.integers import CodeArray
@@ -389,7 +389,7 @@ class DesignEncoder:
         )
         _refuse_range(design)
         if design.offset is not None:
-            require_range(design.offset[:, None], [shortened(self.offset_label)])
+            require_range(design.offset[:, None], [str(self.offset_label)])
         return design
 
     def _offset(self, table: Table) -> FloatArray | None:

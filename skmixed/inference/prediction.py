@@ -62,7 +62,7 @@ def predict_mean(result: FitResult, design: Design, positions: Collection[int]) 
 
 
 def predict_variance(
-    result: FitResult, design: Design, positions: Collection[int], *, further: bool
+    result: FitResult, design: Design, positions: Collection[int], *, further: bool = False
 ) -> np.ndarray:
     """Variance of the linear predictor, (n,); unknown levels have their prior's.
 
@@ -72,7 +72,7 @@ def predict_variance(
     design : Design
     positions : collection of int
         As for `predict_mean`.
-    further : bool
+    further : bool, default=False
         Whether what the posterior holds fixed is uncertain too. Means of responses average
         over the posterior alone: those of a regression without random effects are then at its
         maximum likelihood estimates.

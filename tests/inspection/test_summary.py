@@ -94,7 +94,8 @@ def test_bounds_are_called_bounds():
     summary = model.summary(test="z")
     assert "lower bound" in summary.facts["ELBO"]
     assert "of the bound" in summary.facts["AIC"]
-    assert "variances are taken for known" in str(summary)
+    assert "statistic: z." in summary.notes
+    assert "the variances are taken for known" not in str(summary)
 
 
 def test_an_estimated_elbo_has_an_error():
