@@ -17,6 +17,7 @@ from skmixed import (
     compare_models,
     mixed,
 )
+from skmixed.datasets import load_sleepstudy
 from skmixed.inspection.criteria import information_criteria
 from skmixed.likelihoods import FAMILIES
 
@@ -106,3 +107,17 @@ def test_encoder_takes_the_defaults():
     model = MixedEffectsVIClassifier(["g"]).fit(frame[["g"]], frame["y"])
     effects = model.random_effects_["g"]["Intercept"][frame["g"]].to_numpy()
     np.testing.assert_allclose(np.asarray(found)[:, 0] - effects, 0.0, atol=1e-6)
+
+
+def test_predictions_by_maximum_likelihood_know_the_coefficients():
+    """Ninety days on, most of the uncertainty is that of the slope; without it the SD is 30.9."""
+    frame = load_sleepstudy().frame
+    far = frame.head(1).assign(Days=90)
+    stds = {
+        method: mixed("Reaction ~ Days + (1 | Subject)", frame, method=method).predict(
+            far, return_std=True
+        )[1][0]
+        for method in ("ml", "reml")
+    }
+    assert stds["ml"] == pytest.approx(75.780, abs=1e-3)
+    assert stds["reml"] == pytest.approx(76.017, abs=1e-3)
