@@ -78,10 +78,12 @@ class VarianceComponentsDisplay:
         ----------
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
+        kind : {"sd", "share"}, default="sd"
+            As for :meth:`plot`.
         level : float or None, default=None
             Probability of intervals of the standard deviations, those of
             ``variance_intervals``: for normal responses and ``keep_data=True``. None: none.
-        kind, ax, bar_kwargs, text_kwargs
+        ax, bar_kwargs, text_kwargs
             As for :meth:`plot`.
 
         Returns
