@@ -125,13 +125,16 @@ class Term:
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where the bound is largest; effects are one array (levels, q) a term."""
+    """Where the bound is largest; effects are one array (levels, q) a term.
+
+    `coefficient_uncertainty` is a function: the curvature takes longer than the optimum.
+    """
 
     elbo: float
     max_gradient: float
     coefficients: np.ndarray
     coefficient_covariance: np.ndarray
-    coefficient_uncertainty: np.ndarray
+    coefficient_uncertainty: Callable[[], np.ndarray]
     own: np.ndarray
     covariances: list[np.ndarray]
     means: list[np.ndarray]
@@ -336,7 +339,7 @@ class DenseModel:
         return Optimum(
             elbo, float(np.abs(gradient).max()), to_coefficients @ means[:p],
             to_coefficients @ covariance[:p, :p] @ to_coefficients.T,
-            to_coefficients @ self._uncertainty(x) @ to_coefficients.T, own,
+            lambda: to_coefficients @ self._uncertainty(x) @ to_coefficients.T, own,
             [root @ root.T for root in roots], by_term(means), by_term(deviations),
         )  # fmt: skip
 
