@@ -99,8 +99,10 @@ def refuse_other_fixed_part(design: Design, case_weights: np.ndarray, result: Fi
 def response_moments(response: np.ndarray, case_weights: np.ndarray) -> np.ndarray:
     """Weighted mean and root mean square of a response, by which others are told from it, (2,)."""
     total = case_weights.sum()
-    square = float(np.einsum("i,i,i->", case_weights, response, response) / total)
-    return np.array([float(case_weights @ response) / total, np.sqrt(square)])
+    # einsum, as a product of the linear algebra library leaves threads that wait busily
+    mean = np.einsum("i,i->", case_weights, response) / total
+    square = np.einsum("i,i,i->", case_weights, response, response) / total
+    return np.array([mean, np.sqrt(square)])
 
 
 def refuse_other_elbo(elbo: float, result: FitResult) -> None:
