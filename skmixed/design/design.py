@@ -77,6 +77,17 @@ class Design:
             precision_weights=None if weights is None else weights[rows],
         )
 
+    def predictor_columns(self) -> list[npt.NDArray[Any]]:
+        """All that the linear predictor of a row depends on, a list of arrays (n_rows,)."""
+        columns: list[npt.NDArray[Any]] = [*self.fixed.T]
+        if self.offset is not None:
+            columns.append(self.offset)
+        for factor in self.factors:
+            columns.append(factor.codes)
+            if factor.basis is not None:
+                columns += [*factor.basis.T]
+        return columns
+
     def rows(self, start: int, stop: int) -> Design:
         """View the rows from `start` up to, not including, `stop`.
 

@@ -25,7 +25,7 @@ from skmixed.inference.variational import VariationalObjective
 from skmixed.likelihoods.base import Likelihood
 from skmixed.linalg.covariance import CovarianceParameters
 from skmixed.linalg.crossproducts import CrossProducts
-from skmixed.linalg.working import WorkingRows, merge_equal_rows
+from skmixed.linalg.working import WorkingRows, first_rows, merge_equal_rows
 
 _LEAST_START = 0.25
 """Least variance to start from: Newton steps fall to a small one faster than they rise."""
@@ -153,20 +153,11 @@ def _merge(
     design: Design, response: np.ndarray, case_weights: np.ndarray
 ) -> tuple[np.ndarray | slice, np.ndarray]:
     """One row of every group of equal ones, and the sums of their weights."""
-    columns = [response, *design.fixed.T]
-    if design.offset is not None:
-        columns.append(design.offset)
-    for factor in design.factors:
-        columns.append(factor.codes)
-        if factor.basis is not None:
-            columns += [*factor.basis.T]
-    groups = merge_equal_rows(columns)
-    n_groups = int(groups.max()) + 1
-    if n_groups == len(groups):
+    groups = merge_equal_rows([response, *design.predictor_columns()])
+    first = first_rows(groups)
+    if len(first) == len(groups):
         return slice(None), case_weights
-    first = np.empty(n_groups, np.int64)
-    first[groups[::-1]] = np.arange(len(groups))[::-1]
-    return first, np.bincount(groups, case_weights, n_groups)
+    return first, np.bincount(groups, case_weights, len(first))
 
 
 def _units(

@@ -376,6 +376,14 @@ def merge_equal_rows(columns: list[np.ndarray]) -> np.ndarray:
     return groups
 
 
+def first_rows(groups: np.ndarray) -> np.ndarray:
+    """First row of every group of `merge_equal_rows`, (n_groups,)."""
+    first = np.empty(int(groups.max()) + 1, np.int64)
+    # of several rows of a group the last one written stays, which is its first
+    first[groups[::-1]] = np.arange(len(groups))[::-1]
+    return first
+
+
 def _order_of_rows(codes: tuple[np.ndarray, ...], template: CellSums, n_rows: int) -> np.ndarray:
     """Rows by ranked level of the largest factor, then of the next one."""
     n = len(template.own)

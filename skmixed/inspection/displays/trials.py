@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import bdtr
 
 from skmixed.inspection.displays.common import NODES, SHARES, Rows
-from skmixed.linalg.working import merge_equal_rows
+from skmixed.linalg.working import first_rows, merge_equal_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,23 +31,13 @@ class TrialSets:
     @classmethod
     def of(cls, rows: Rows) -> TrialSets:
         """Pool rows that are equal in all but their class."""
-        design = rows.design
-        columns = [*design.fixed.T]
-        if design.offset is not None:
-            columns.append(design.offset)
-        for factor in design.factors:
-            columns.append(factor.codes)
-            if factor.basis is not None:
-                columns += [*factor.basis.T]
-        columns = columns or [np.zeros(len(rows.response))]
+        columns = rows.design.predictor_columns() or [np.zeros(len(rows.response))]
         groups = merge_equal_rows(columns)
-        n_groups = int(groups.max()) + 1
-        first = np.empty(n_groups, np.int64)
-        first[groups[::-1]] = np.arange(len(groups))[::-1]
+        first = first_rows(groups)
         return cls(
             first,
-            np.bincount(groups, rows.weights * rows.response, n_groups),
-            np.bincount(groups, rows.weights, n_groups),
+            np.bincount(groups, rows.weights * rows.response, len(first)),
+            np.bincount(groups, rows.weights, len(first)),
         )
 
     def sample(self, size: int, rng: np.random.Generator) -> TrialSets:
