@@ -12,7 +12,7 @@ from peers import PEERS, NotInstalled, Skmixed, Task
 from simulated import simulate
 from tables import compare_estimates, show
 
-from skmixed.linalg.solvers import SOLVERS
+from skmixed.solvers.choice import SOLVERS
 
 OUR_NAME = "skmixed reml"
 WARM_UP_ROWS = 20_000

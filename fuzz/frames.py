@@ -28,7 +28,7 @@ from frame_cases import FrameCase, draw_case
 from harness import Fault, World, main
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
-from skmixed.inference.prediction import predict_mean
+from skmixed.results.prediction import predict_mean
 
 _OUR_SOURCES = (f"{os.sep}skmixed{os.sep}", f"{os.sep}sklearn{os.sep}")
 _LARGEST_PREDICTOR = 350.0

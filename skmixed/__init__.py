@@ -11,6 +11,7 @@ Examples
 3.283
 """
 
+from skmixed import former_names
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.encoder import MixedEffectsEncoder
 from skmixed.formula_interface import mixed
@@ -19,6 +20,8 @@ from skmixed.regressor import MixedEffectsVIRegressor
 from skmixed.spec import RandomEffect
 
 __version__ = "0.1.0"
+
+former_names.install()
 
 __all__ = [
     "MixedEffectsEncoder",

@@ -36,29 +36,29 @@ from skmixed.design import (
     unknown_labels,
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
-from skmixed.inference.examination import examine
-from skmixed.inference.gaussian import fit_gaussian, fit_sums
-from skmixed.inference.generalized import fit_generalized
-from skmixed.inference.outer import FitOptions, Start
-from skmixed.inference.partial import Accumulation, Reference
-from skmixed.inference.prediction import draw_predictors
-from skmixed.inference.result import FitResult
-from skmixed.inference.rows import RowSums
-from skmixed.inference.same_data import response_moments
-from skmixed.inference.satterthwaite import VarianceUncertainty, variance_uncertainty
+from skmixed.families import FAMILIES, check_family
+from skmixed.fit.gaussian_fit import fit_gaussian, fit_sums
+from skmixed.fit.generalized_fit import fit_generalized
+from skmixed.fit.outer import FitOptions, Start
+from skmixed.fit.result import FitResult
 from skmixed.inspection.attributes import fitted_attributes
 from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.importances import column_importances
 from skmixed.inspection.messages import warn_about_fit, warn_about_offset
 from skmixed.inspection.methods import InspectionMixin
 from skmixed.inspection.structure import what_is_modelled
-from skmixed.likelihoods import FAMILIES, check_family
-from skmixed.linalg.solvers import SOLVERS
-from skmixed.linalg.threads import available_threads, restrained_blas
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
 from skmixed.posteriors import POSTERIORS
+from skmixed.results.examination import examine
+from skmixed.results.prediction import draw_predictors
+from skmixed.results.same_data import response_moments
+from skmixed.results.satterthwaite import VarianceUncertainty, variance_uncertainty
+from skmixed.solvers.choice import SOLVERS
 from skmixed.spec import ModelSpec, Variable
+from skmixed.sums.partial_sums import Accumulation, Reference
+from skmixed.sums.row_sums import RowSums
+from skmixed.threads import available_threads, restrained_blas
 from skmixed.validation import (
     check_case_weights,
     check_choice,

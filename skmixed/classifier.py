@@ -23,11 +23,11 @@ from skmixed.design import (
     log_coefficients,
 )
 from skmixed.distributed import is_distributed, predict_distributed, refuse_distributed
+from skmixed.families import make_family
+from skmixed.fit.result import FitResult
 from skmixed.formula.errors import quoted
-from skmixed.inference.prediction import predict_mean, predict_variance
-from skmixed.inference.result import FitResult
-from skmixed.likelihoods import make_family
 from skmixed.persistence import unchanged_on_error
+from skmixed.results.prediction import predict_mean, predict_variance
 from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels, check_level
 

@@ -16,8 +16,8 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmixed.inference.partial import Accumulation, Reference
-from skmixed.linalg.threads import available_threads
+from skmixed.sums.partial_sums import Accumulation, Reference
+from skmixed.threads import available_threads
 from skmixed.validation import check_include
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from skmixed.callbacks import with_callbacks
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
 from skmixed.distributed import is_distributed, refuse_distributed
+from skmixed.families import family_names, known_as
 from skmixed.formula import FormulaError, parse_formula
 from skmixed.formula.errors import quoted
-from skmixed.likelihoods import family_names, known_as
 from skmixed.mixed_arguments import (
     BY_ROW,
     by_row,

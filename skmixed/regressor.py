@@ -20,11 +20,11 @@ from skmixed.distributed import (
     predict_distributed,
     refuse_distributed,
 )
-from skmixed.inference.prediction import predict_mean, predict_variance
-from skmixed.inference.quantiles import mixture_quantiles
-from skmixed.inference.result import FitResult
-from skmixed.likelihoods import make_family
+from skmixed.families import make_family
+from skmixed.fit.result import FitResult
 from skmixed.persistence import unchanged_on_error
+from skmixed.results.prediction import predict_mean, predict_variance
+from skmixed.results.quantiles import mixture_quantiles
 from skmixed.spec import Variable
 from skmixed.validation import check_choice, check_level, check_response
 
@@ -477,7 +477,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         -----
         The posterior covariance between levels of two different large factors is
         approximated by what they owe to fixed effects and small factors; see
-        `skmixed.inference.prediction`. It is exact for models with up to some 280
+        `skmixed.results.prediction`. It is exact for models with up to some 280
         effects in all. After an iterative fit the variances of single effects are
         exact given the other effects, plus an estimate from posterior draws.
         """

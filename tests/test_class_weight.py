@@ -12,9 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skmixed import MixedEffectsVIClassifier, mixed, parametric_bootstrap
-from skmixed.inference.prediction import predict_variance
+from skmixed.families import make_family
 from skmixed.inspection import ResidualsDisplay
-from skmixed.likelihoods import make_family
+from skmixed.results.prediction import predict_variance
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_levels_of_few_binary_rows_are_off():
 
 
 def test_many_effects_a_level_have_scattered_nodes(monkeypatch):
-    monkeypatch.setattr("skmixed.inference.levels._MOST_NODES", 8)
+    monkeypatch.setattr("skmixed.results.level_evidence._MOST_NODES", 8)
     case = load_glmm_cases()["cbpp"]
     data = load_case(case)
     diagnosis = diagnose(fit_glmm(case, data), data, "prop", random_state=0)
@@ -317,7 +317,7 @@ def test_too_few_draws(fitted):
 
 def test_a_tail_too_large_is_refused(fitted, monkeypatch):
     X, y, model = fitted
-    monkeypatch.setattr("skmixed.inference.examination._LARGEST_TAIL", 4)
+    monkeypatch.setattr("skmixed.results.examination._LARGEST_TAIL", 4)
     with pytest.raises(ValueError, match=r"5 effects and coefficients .* subset"):
         model.diagnose(X, y)
 

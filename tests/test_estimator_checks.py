@@ -8,7 +8,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmixed import MixedEffectsEncoder, MixedEffectsVIClassifier, MixedEffectsVIRegressor
-from skmixed.linalg.solvers import SOLVERS
+from skmixed.solvers.choice import SOLVERS
 
 ESTIMATORS = [
     MixedEffectsVIRegressor(

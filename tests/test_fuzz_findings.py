@@ -10,8 +10,8 @@ import pytest
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
 from skmixed.design import DesignEncoder, Table, resolve_spec
-from skmixed.inference.newton import quadratic_model
-from skmixed.likelihoods import make_family
+from skmixed.families import make_family
+from skmixed.fit.newton import quadratic_model
 
 RNG = np.random.default_rng(0)
 X = pd.DataFrame({"x": RNG.standard_normal(12), "g": np.arange(12) % 3})

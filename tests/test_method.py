@@ -18,8 +18,8 @@ from skmixed import (
     mixed,
 )
 from skmixed.datasets import load_sleepstudy
+from skmixed.families import FAMILIES
 from skmixed.inspection.criteria import information_criteria
-from skmixed.likelihoods import FAMILIES
 
 DATA = Path(__file__).parent / "data"
 

@@ -372,7 +372,7 @@ def test_a_warm_start_from_a_variance_of_zero_is_no_slower_than_a_cold_one(seed)
 
 
 def test_steps_from_next_to_zero_are_not_shortened_while_the_gradient_grows(monkeypatch):
-    monkeypatch.setattr("skmixed.inference.outer._SMALL_START", 0.0)
+    monkeypatch.setattr("skmixed.fit.outer._SMALL_START", 0.0)
     model, folds = of_a_useless_column(0)
     warm = copy.copy(model).set_params(warm_start=True)
     warm.random_effects_cov_ = model.random_effects_cov_ | {

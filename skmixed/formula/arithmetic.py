@@ -12,7 +12,7 @@ from math import isfinite, pi
 
 from skmixed.formula.cursor import BARS, Cursor
 from skmixed.formula.errors import FormulaError, quoted
-from skmixed.formula.functions import (
+from skmixed.formula.function_names import (
     CATEGORICAL_MARKS,
     EXTREMES,
     FUNCTIONS,

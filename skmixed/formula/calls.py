@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skmixed.formula.arithmetic import ArithmeticParser, Steps, usage, variable_of
 from skmixed.formula.errors import quoted
-from skmixed.formula.functions import (
+from skmixed.formula.function_names import (
     CATEGORICAL_MARKS,
     CONTRASTS,
     FUNCTIONS,

@@ -2,8 +2,8 @@
 
 from skmixed.inspection.bootstrap import parametric_bootstrap
 from skmixed.inspection.comparison import compare_models
-from skmixed.inspection.displays.comparison import EffectsComparisonDisplay
 from skmixed.inspection.displays.convergence import ConvergenceDisplay
+from skmixed.inspection.displays.effect_comparison import EffectsComparisonDisplay
 from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
 from skmixed.inspection.displays.residuals import ResidualsDisplay
 from skmixed.inspection.displays.shrinkage import ShrinkageDisplay

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skmixed.design import DesignEncoder
-from skmixed.inference.result import FitResult
+from skmixed.fit.result import FitResult
 from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
 
 

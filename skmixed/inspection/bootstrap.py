@@ -20,12 +20,12 @@ from sklearn.utils.validation import _num_samples
 from skmixed.design import take_rows
 from skmixed.exceptions import warn_user
 from skmixed.formula.errors import quoted
-from skmixed.inference.same_data import refuse_other_fixed_part, refuse_other_rows
 from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.criteria import check_fitted_model
 from skmixed.inspection.progress import progress_bar
 from skmixed.inspection.simulation import ResponseSimulator
 from skmixed.inspection.structure import has_class_weights
+from skmixed.results.same_data import refuse_other_fixed_part, refuse_other_rows
 
 _FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
 """What a fit raises that cannot be made."""

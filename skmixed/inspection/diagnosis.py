@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from skmixed.inference.examination import Examination
 from skmixed.inspection.tables import facts_html
+from skmixed.results.examination import Examination
 
 GOOD, USABLE = 0.5, 0.7
 """Pareto shapes up to which weights have a variance, and can be smoothed with success."""

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from skmixed.inference.satterthwaite import VarianceUncertainty
 from skmixed.inspection.attributes import from_centre
+from skmixed.results.satterthwaite import VarianceUncertainty
 
 TESTS = ("z", "t")
 

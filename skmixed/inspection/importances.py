@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skmixed.design import DesignEncoder
-from skmixed.inference.result import FitResult
+from skmixed.fit.result import FitResult
 from skmixed.spec import ColumnKey
 
 

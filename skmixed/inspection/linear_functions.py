@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.inference.satterthwaite import VarianceUncertainty
 from skmixed.inspection.attributes import from_centre
 from skmixed.inspection.fixed_effects import interval_and_test
+from skmixed.results.satterthwaite import VarianceUncertainty
 
 
 def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:

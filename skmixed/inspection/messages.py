@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skmixed.design import DesignEncoder
 from skmixed.exceptions import ApproximationWarning, SingularFitWarning, warn_user
-from skmixed.inference.result import FitResult
+from skmixed.fit.result import FitResult
 from skmixed.inspection.singular import singular_note, singular_terms
 
 _FEWEST_PROBES = 4

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from skmixed.inference.satterthwaite import VarianceUncertainty
 from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.diagnosis import Diagnosis
 from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, refuse_t_test
 from skmixed.inspection.linear_functions import contrast_table
 from skmixed.inspection.summary import Summary, summarise
 from skmixed.inspection.tables import effects_in_rows, intervals_of_sds
+from skmixed.results.satterthwaite import VarianceUncertainty
 from skmixed.validation import check_choice, check_level
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
-from skmixed._kernels.prediction import add_effects
-from skmixed.inference.prediction import predict_mean
-from skmixed.inference.result import FitResult
+from skmixed._kernels.row_effects import add_effects
+from skmixed.fit.result import FitResult
+from skmixed.results.prediction import predict_mean
 
 
 class ResponseSimulator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skmixed.design import DesignEncoder
-from skmixed.inference.result import FitResult
+from skmixed.fit.result import FitResult
 
 _NO_VARIANCE = 1e-10
 """Mean variance of an effect, relative to the noise, that counts as none."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from skmixed.inference.result import FactorResult
+from skmixed.fit.result import FactorResult
 
 
 def effects_frame(labels: pd.Index, terms: Sequence[str], values: np.ndarray) -> pd.DataFrame:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from skmixed.linalg.covariance import CovarianceParameters
-from skmixed.linalg.system import System
-from skmixed.linalg.working import WorkingRows
+from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.solvers.base import System
+from skmixed.sums.working_rows import WorkingRows
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import cast
 
 import numpy as np
 
-from skmixed.linalg.crossproducts import FactorLayout
-from skmixed.linalg.direct import DirectSystem
-from skmixed.linalg.system import Direction
-from skmixed.linalg.working import WorkingRows
 from skmixed.posteriors.base import Place, PosteriorCovariance
+from skmixed.solvers.base import Direction
+from skmixed.solvers.direct import DirectSystem
+from skmixed.sums.cross_products import FactorLayout
+from skmixed.sums.working_rows import WorkingRows
 
 
 class FullPosterior:

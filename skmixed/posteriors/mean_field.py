@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.linalg.system import SingularSystemError
-from skmixed.linalg.working import Loadings, WorkingRows
 from skmixed.posteriors.base import Place, PosteriorCovariance
+from skmixed.solvers.base import SingularSystemError
+from skmixed.sums.working_rows import Loadings, WorkingRows
 
 _LEAST_DIAGONAL = 1e-13
 """Size to which the diagonal of T is raised before it is inverted."""

@@ -97,7 +97,7 @@ MODELS = {
     "encoder": (lambda: MixedEffectsEncoder(["a", "b"]), "fit"),
 }
 PLACES = [
-    "skmixed.inference.outer.minimise",
+    "skmixed.fit.outer.minimise",
     "skmixed.base.restrained_blas",
     "skmixed.base.warn_about_fit",
     "skmixed.inspection.attributes.variance_components",

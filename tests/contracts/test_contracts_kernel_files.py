@@ -20,7 +20,7 @@ INTEGERS = ((numba.int64[:], numba.int32), "x86_64")
 CALL = """
 import json
 import numpy as np
-from skmixed._kernels.prediction import add_intercept_effects
+from skmixed._kernels.row_effects import add_intercept_effects
 codes, means, out = np.arange(6) % 3, np.array([[1.5], [2.5], [4.0]]), np.zeros(6)
 for code_type in (np.int32, np.int64):
     add_intercept_effects(codes.astype(code_type), means, out)

@@ -135,7 +135,7 @@ def test_readonly_site_with_compiled_kernels(tmp_path):
         SMALL_FIT
         + """
 from skmixed._kernels.cells import add_level_blocks
-from skmixed._kernels.prediction import add_intercept_effects
+from skmixed._kernels.row_effects import add_intercept_effects
 for kernel in (add_level_blocks, add_intercept_effects):
     print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
 """

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from skmixed.formula import FormulaError, parse_formula
-from skmixed.formula.functions import FUNCTIONS
+from skmixed.formula.function_names import FUNCTIONS
 
 
 def error_of(text: str) -> FormulaError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skmixed.formula import FormulaError, parse_formula
-from skmixed.formula.functions import FUNCTIONS
+from skmixed.formula.function_names import FUNCTIONS
 from skmixed.spec import ModelSpec, TermList, Variable
 
 

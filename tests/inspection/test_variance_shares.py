@@ -11,9 +11,9 @@ from sklearn.exceptions import NotFittedError
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, icc, mixed, r2
 from skmixed.datasets import load_cbpp, load_insteval, load_sleepstudy, make_mixed_regression
+from skmixed.families import make_family
+from skmixed.families.links import LINKS
 from skmixed.inspection.variance_shares import ALL_GROUPS, variance_parts
-from skmixed.likelihoods import make_family
-from skmixed.likelihoods.links import LINKS
 
 # performance 0.10.2: icc(m), r2_nakagawa(m) and insight::get_variance(m) of lme4 fits
 

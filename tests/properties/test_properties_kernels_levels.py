@@ -11,7 +11,9 @@ from property_data import examples
 from scipy.linalg import block_diag
 from test_properties_kernels_rows import as_matrix, filled, same, some_ranks
 
-from skmixed._kernels import elimination, sparse_tail, tail, working
+from skmixed._kernels import cell_passes as sparse_tail
+from skmixed._kernels import dense_tail as tail
+from skmixed._kernels import elimination, working
 
 SEEDS = st.integers(0, 2**32 - 1)
 CUTS = st.integers(0, 6)

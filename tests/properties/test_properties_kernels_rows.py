@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_data import examples
 
-from skmixed._kernels import cells, expectations, normal_links, prediction, response, working
+from skmixed._kernels import cells, expectations, normal_links, working
+from skmixed._kernels import row_effects as prediction
+from skmixed._kernels import row_responses as response
 
 SEEDS = st.integers(0, 2**32 - 1)
 

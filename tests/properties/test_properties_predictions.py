@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_data import FAMILIES, Problem, examples, problems
 
-from skmixed.inference.prediction import predict_mean, predict_variance
+from skmixed.results.prediction import predict_mean, predict_variance
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -18,12 +18,12 @@ from property_data import (
 )
 
 from skmixed.design import DesignEncoder, Table
-from skmixed.inference.gaussian import gaussian_objective
-from skmixed.inference.objective import Objective
-from skmixed.inference.outer import FitOptions
-from skmixed.inference.rows import sum_rows
-from skmixed.linalg import sparse_tail
+from skmixed.fit.gaussian_fit import gaussian_objective
+from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.outer import FitOptions
 from skmixed.posteriors import POSTERIORS
+from skmixed.solvers import sparse_tail
+from skmixed.sums.row_sums import sum_rows
 
 SEEDS = st.integers(0, 2**31 - 2)
 

@@ -13,8 +13,6 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from skmixed.exceptions import warn_user
-from skmixed.inference.prediction import predict_mean, predict_variance
-from skmixed.inference.same_data import other_rows
 from skmixed.inspection.displays.common import (
     NODES,
     SHARES,
@@ -31,8 +29,10 @@ from skmixed.inspection.displays.drawing import (
     reference_style,
     styled,
 )
-from skmixed.inspection.displays.trials import TrialSets, are_trials
+from skmixed.inspection.displays.trial_rows import TrialSets, are_trials
 from skmixed.inspection.structure import has_class_weights
+from skmixed.results.prediction import predict_mean, predict_variance
+from skmixed.results.same_data import other_rows
 from skmixed.validation import check_case_weights, check_choice
 
 _KINDS = ("residual_vs_fitted", "scale_location", "quantile")

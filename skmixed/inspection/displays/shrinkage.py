@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from skmixed.inference.prediction import predict_mean, predict_variance
 from skmixed.inspection.displays.common import (
     Rows,
     check_group,
@@ -24,6 +23,7 @@ from skmixed.inspection.displays.drawing import (
     reference_style,
     styled,
 )
+from skmixed.results.prediction import predict_mean, predict_variance
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""How the random effects of one factor covary; one file a structure."""

@@ -1,0 +1,115 @@
+"""Two classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.links import LINKS
+from skmixed.families.row_terms import (
+    NO_DERIVATIVES,
+    NO_PARAMETERS,
+    refuse_rows,
+    terms_by_parts,
+)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """P(y = 1 | eta) = F(eta), with F the logistic or the normal distribution function.
+
+    F is symmetric, hence log P(y | eta) = log F(eta) for y = 1 and log F(-eta) for y = 0.
+
+    Parameters
+    ----------
+    link : {"logit", "probit"}
+    """
+
+    name: ClassVar[str] = "bernoulli"
+    aliases: ClassVar[tuple[str, ...]] = ("binomial", "binary", "logistic")
+    links: ClassVar[tuple[str, ...]] = tuple(LINKS)
+    is_classifier: ClassVar[bool] = True
+    limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
+
+    link: str = "logit"
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are 0 or 1."""
+        refuse_rows(
+            y,
+            (y == 0) | (y == 1),
+            "family='bernoulli' needs two classes, numbered 0 and 1",
+            "choose family='ordinal' for more classes in an order",
+        )
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """There are none."""
+        return NO_PARAMETERS
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The predictor at a probability of 3/4 for the observed class, and the precision there."""
+        distribution = LINKS[self.link]
+        quarter = distribution.quantile(np.array([0.75]))
+        _, _, precision = distribution.log_expectations(quarter, np.zeros(1))
+        return np.where(y > 0, quarter, -quarter), np.full(len(y), precision[0])
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
+        log_expectations = LINKS[self.link].log_expectations
+
+        def terms(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            sign = 2.0 * y - 1.0
+            value, first, second = log_expectations(sign * mean, variance)
+            return value, sign * first, second
+
+        return terms_by_parts(terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """There are none."""
+        return NO_DERIVATIVES
+
+    def probabilities(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """P(class) averaged over the linear predictor's distribution, (n, 2)."""
+        averaged = LINKS[self.link].averaged
+        return np.column_stack([averaged(-mean, variance), averaged(mean, variance)])
+
+    def probability_quantiles(
+        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, 2)."""
+        cdf, away = LINKS[self.link].cdf, ndtri(share) * np.sqrt(variance)
+        return np.column_stack([cdf(away - mean), cdf(mean + away)])
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """Variance of the latent variable whose sign is the class."""
+        return LINKS[self.link].variance
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New classes at given linear predictors, as floats."""
+        return (rng.random(predictor.shape) < LINKS[self.link].cdf(predictor)).astype(float)

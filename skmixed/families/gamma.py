@@ -1,0 +1,145 @@
+"""Positive amounts with a gamma distribution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import gammainc, polygamma
+
+from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.row_terms import (
+    bounded_exp,
+    by_parts,
+    log_normal_moments,
+    refuse_rows,
+    start_size,
+    terms_by_parts,
+    weighted_moments,
+)
+from skmixed.families.stirling import digamma_excess, log_gamma_excess, trigamma_excess
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """Mean exp(eta), variance mean^2 / shape; the own parameter is log(shape).
+
+    log p(y | eta) = shape (log shape + log y - eta - y exp(-eta)) - lgamma(shape) - log y,
+    and E[exp(-eta)] = exp(-mean + variance / 2).
+    """
+
+    name: ClassVar[str] = "gamma"
+    aliases: ClassVar[tuple[str, ...]] = ()
+    links: ClassVar[tuple[str, ...]] = ("log",)
+    is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
+    is_discrete: ClassVar[bool] = False
+
+    link: str = "log"
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are positive and finite."""
+        refuse_rows(
+            y,
+            np.isfinite(y) & (y > 0),
+            "family='gamma' needs positive amounts",
+            "leave such rows out, or choose family='gaussian' for any number "
+            "or family='poisson' for counts",
+        )
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The logarithm of the shape that all responses together have, by moments."""
+        mean, variance = weighted_moments(y, weights)
+        return start_size(mean**2, variance)
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log y, with the shape as precision."""
+        return np.log(y), np.full(len(y), math.exp(parameters[0]))
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); a ratio that overflows has value -inf."""
+        shape = np.exp(parameters[0])
+        constant = 0.5 * np.log(shape / (2.0 * np.pi)) - log_gamma_excess(shape)
+
+        def terms(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            log_y, distance, ratio = _ratio(y, mean, variance)
+            value = constant - log_y + shape * (distance + (1.0 - ratio))
+            return value, shape * (ratio - 1.0), shape * ratio
+
+        return terms_by_parts(terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """By the logarithm of the shape, at fixed mean and variance of eta."""
+
+        def deviances(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, ...]:
+            _, distance, ratio = _ratio(y, mean, variance)
+            return (distance + (1.0 - ratio),)
+
+        (deviance,) = by_parts(deviances, (y, mean, variance), 1, n_threads)
+        shape = np.exp(parameters[0])
+        total = weights.sum()
+        gradient = shape * (weights @ deviance - total * digamma_excess(shape))
+        hessian = gradient - total * shape**2 * trigamma_excess(shape)
+        return ParameterDerivatives(np.array([gradient]), np.array([[hessian]]))
+
+    def dispersion(self, parameters: np.ndarray) -> float:
+        """What multiplies the squared mean in the variance, mean^2 * dispersion."""
+        return float(np.exp(-parameters[0]))
+
+    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of exp(eta), a log-normal variable."""
+        return log_normal_moments(mean, variance)
+
+    def predictive_moments(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of a new response, given mean and variance of the linear predictor."""
+        return log_normal_moments(mean, variance, self.dispersion(parameters))
+
+    def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """P(response <= y) at given linear predictors; arrays broadcast."""
+        shape = np.exp(parameters[0])
+        return gammainc(shape, shape * np.maximum(y, 0.0) * bounded_exp(-predictor))
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """trigamma(shape), which is the variance of log y given eta."""
+        return float(polygamma(1, np.exp(parameters[0])))
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New responses at given linear predictors."""
+        shape = np.exp(parameters[0])
+        return rng.gamma(shape, bounded_exp(predictor) / shape)
+
+
+def _ratio(
+    y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log y, log y - mean and E[y exp(-eta)]."""
+    log_y = np.log(y)
+    distance = log_y - mean
+    with np.errstate(over="ignore"):
+        return log_y, distance, np.exp(distance + 0.5 * variance)

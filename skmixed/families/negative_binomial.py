@@ -1,0 +1,156 @@
+"""Counts with more variance than a Poisson distribution has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import betainc, expit
+
+from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.row_terms import (
+    bounded_exp,
+    by_count,
+    by_parts,
+    draw_counts,
+    log_factorial,
+    log_normal_moments,
+    refuse_no_counts,
+    softplus_expectations,
+    start_size,
+    terms_by_parts,
+    weighted_moments,
+)
+from skmixed.families.stirling import digamma_excess, log_gamma_excess, trigamma_excess
+
+
+@dataclass(frozen=True)
+class NegativeBinomial:
+    """Mean mu = exp(eta), variance mu + mu^2 / size; the own parameter is log(size).
+
+    log P(y | eta) = lgamma(y + size) - lgamma(size) - log y! + y (eta - log size)
+    - (y + size) log(1 + exp(eta - log size)), so that an expected softplus is all it takes.
+    """
+
+    name: ClassVar[str] = "negative_binomial"
+    aliases: ClassVar[tuple[str, ...]] = ("nb", "nb2", "negbin", "nbinom", "nbinom2")
+    links: ClassVar[tuple[str, ...]] = ("log",)
+    is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ("poisson",)
+    default_method: ClassVar[str] = "ml"
+    is_discrete: ClassVar[bool] = True
+
+    link: str = "log"
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are counts."""
+        refuse_no_counts(y, self.name)
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The logarithm of the size that all responses together have, by moments."""
+        mean, variance = weighted_moments(y, weights)
+        return start_size(mean**2, variance - mean)
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log(y + 1/2), which half a count keeps finite, and the information there."""
+        count, size = y + 0.5, np.exp(parameters[0])
+        return np.log(count), count * (size / (size + count))
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
+        log_size = parameters[0]
+        size = np.exp(log_size)
+
+        def terms(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            value, first, second = softplus_expectations(mean - log_size, variance)
+            constant = by_count(lambda count: _log_constant(count, size), y)
+            both = y + size
+            return constant + y * mean - both * value, y - both * first, both * second
+
+        return terms_by_parts(terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """By the logarithm of the size, at fixed mean and variance of eta."""
+        log_size = parameters[0]
+        size = np.exp(log_size)
+
+        def derivatives(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray]:
+            value, first, second = softplus_expectations(mean - log_size, variance)
+            once = by_count(lambda count: _digamma_rise(count, size), y)
+            twice = by_count(lambda count: _trigamma_rise(count, size), y)
+            both = y + size
+            gradient = once - y - size * value + both * first
+            return gradient, once + twice - size * value + 2.0 * size * first - both * second
+
+        gradient, hessian = by_parts(derivatives, (y, mean, variance), 2, n_threads)
+        return ParameterDerivatives(np.array([weights @ gradient]), np.array([[weights @ hessian]]))
+
+    def dispersion(self, parameters: np.ndarray) -> float:
+        """What multiplies the squared mean in the variance, mean + mean^2 * dispersion."""
+        return float(np.exp(-parameters[0]))
+
+    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of exp(eta), a log-normal variable."""
+        return log_normal_moments(mean, variance)
+
+    def predictive_moments(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of a new count, given mean and variance of the linear predictor."""
+        rate, spread = log_normal_moments(mean, variance, self.dispersion(parameters))
+        return rate, np.hypot(np.sqrt(rate), spread)
+
+    def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """P(response <= y) at given linear predictors; arrays broadcast."""
+        y = np.floor(y)
+        success = expit(parameters[0] - predictor)
+        inside = betainc(np.exp(parameters[0]), np.maximum(y, 0.0) + 1.0, success)
+        return np.where(y < 0, 0.0, inside)
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """ln(1 + 1 / mean + 1 / size): counts taken for log-normal ones."""
+        return float(np.logaddexp(np.log1p(self.dispersion(parameters)), -log_mean))
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New counts at given linear predictors: Poisson ones with gamma rates."""
+        size = np.exp(parameters[0])
+        return draw_counts(rng.gamma(size, bounded_exp(predictor) / size), rng)
+
+
+def _log_constant(y: np.ndarray, size: float) -> np.ndarray:
+    """lgamma(y + size) - lgamma(size) - y log(size) - log y!."""
+    rise = (y + (size - 0.5)) * np.log1p(y / size) - y
+    return rise + log_gamma_excess(y + size) - log_gamma_excess(size) - log_factorial(y)
+
+
+def _digamma_rise(y: np.ndarray, size: float) -> np.ndarray:
+    """size (digamma(y + size) - digamma(size))."""
+    return size * (np.log1p(y / size) + digamma_excess(y + size) - digamma_excess(size))
+
+
+def _trigamma_rise(y: np.ndarray, size: float) -> np.ndarray:
+    """size^2 (trigamma(y + size) - trigamma(size))."""
+    excess = size**2 * (trigamma_excess(y + size) - trigamma_excess(size))
+    return excess - y * (size / (y + size))

@@ -1,0 +1,220 @@
+"""Classes in an order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.folded import distance_quantiles
+from skmixed.families.links import LINKS, IntervalExpectations
+from skmixed.families.row_terms import by_parts, is_whole, refuse_rows, terms_by_parts
+
+
+@dataclass(frozen=True)
+class Ordinal:
+    """P(y <= j | eta) = F(t_j - eta) for classes 0, ..., K - 1 and thresholds t_0 < t_1 < ...
+
+    The linear predictor has an intercept, hence t_0 = 0 is fixed. The own parameters
+    are log(t_j - t_(j-1)), j = 1, ..., K - 2 (McCullagh 1980, J. R. Stat. Soc. B 42).
+
+    Parameters
+    ----------
+    link : {"logit", "probit"}
+    n_classes : int
+        K, at least 2.
+
+    Raises
+    ------
+    ValueError
+        When `n_classes` is not given or below 2.
+    """
+
+    name: ClassVar[str] = "ordinal"
+    aliases: ClassVar[tuple[str, ...]] = ("cumulative", "ordered")
+    links: ClassVar[tuple[str, ...]] = tuple(LINKS)
+    is_classifier: ClassVar[bool] = True
+    limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
+
+    link: str = "logit"
+    n_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_classes is None or self.n_classes < 2:
+            raise ValueError(
+                f"family='ordinal' needs 2 classes or more; n_classes is {self.n_classes}"
+            )
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are numbers of classes."""
+        last = self._n_classes - 1
+        refuse_rows(
+            y,
+            is_whole(y) & (y >= 0) & (y <= last),
+            f"family='ordinal' needs classes numbered 0 to {last} in their order",
+            "number the classes without gaps",
+        )
+
+    def thresholds(self, parameters: np.ndarray) -> np.ndarray:
+        """Where the classes meet on the scale of the linear predictor.
+
+        Parameters
+        ----------
+        parameters : ndarray (K - 2,)
+            Logarithms of the gaps.
+
+        Returns
+        -------
+        ndarray (K - 1,)
+            They start with 0 and increase.
+        """
+        with np.errstate(over="ignore"):
+            return np.concatenate([[0.0], np.cumsum(np.exp(parameters))])
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Those that fit the proportions of the classes; half a row more keeps them positive."""
+        counts = np.bincount(_classes(y), weights, self._n_classes) + 0.5
+        below = np.cumsum(counts)[:-1] / counts.sum()
+        return np.log(np.diff(LINKS[self.link].quantile(below)))
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The middle of the row's class, and the precision there.
+
+        The first and the last class have one end; there it is the linear predictor
+        that gives them a probability of 3/4.
+        """
+        edges = self._edges(parameters)
+        quarter = LINKS[self.link].quantile(np.array([0.75]))[0]
+        middle = 0.5 * (edges[:-1] + edges[1:])
+        middle[0] = edges[1] - quarter
+        middle[-1] = edges[-2] + quarter
+        every = np.arange(self._n_classes, dtype=float)
+        terms = self.row_terms(every, middle, np.zeros_like(middle), parameters)
+        classes = _classes(y)
+        return middle[classes], terms.precision[classes]
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
+        edges = self._edges(parameters)
+
+        def terms(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            at = self._expectations(y, mean, variance, edges)
+            return at.value, -at.by_lower - at.by_upper, np.maximum(at.precision, 0.0)
+
+        return terms_by_parts(terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """By the logarithms of the gaps, at fixed mean and variance of eta."""
+        edges = self._edges(parameters)
+
+        def derivatives(
+            y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+        ) -> tuple[np.ndarray, ...]:
+            at = self._expectations(y, mean, variance, edges)
+            return at.by_lower, at.by_upper, at.lower_lower, at.lower_upper, at.upper_upper
+
+        rows = by_parts(derivatives, (y, mean, variance), 5, n_threads)
+        classes = _classes(y)
+        by_lower, by_upper, lower_lower, lower_upper, upper_upper = (
+            np.bincount(classes, weights * row, self._n_classes) for row in rows
+        )
+        gradient = by_upper[:-1] + by_lower[1:]
+        between = np.diag(lower_upper[1:-1], 1)
+        hessian = np.diag(upper_upper[:-1] + lower_lower[1:]) + between + between.T
+        return _by_gaps(gradient, hessian, np.exp(parameters))
+
+    def probabilities(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """P(class) averaged over the linear predictor's distribution, (n, K)."""
+        averaged = LINKS[self.link].averaged
+        thresholds = self.thresholds(parameters)
+        n = len(mean)
+        below, above = np.zeros((n, self._n_classes + 1)), np.zeros((n, self._n_classes + 1))
+        below[:, -1] = above[:, 0] = 1.0
+        for j, threshold in enumerate(thresholds, start=1):
+            below[:, j] = averaged(threshold - mean, variance)
+            above[:, j] = averaged(mean - threshold, variance)
+        # Differences of the smaller tail keep small probabilities accurate.
+        classes = np.where(below[:, :-1] > 0.5, -np.diff(above), np.diff(below))
+        classes = np.maximum(classes, 0.0)
+        return classes / classes.sum(axis=1, keepdims=True)
+
+    def probability_quantiles(
+        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K).
+
+        The first and the last class are monotone in eta. The others fall with the distance of
+        eta from the middle of the class, as F has a symmetric density with one mode.
+        """
+        cdf, edges, sd = LINKS[self.link].cdf, self._edges(parameters), np.sqrt(variance)
+        away = ndtri(share) * sd
+        columns = [cdf(edges[1] - mean + away)]
+        for lower, upper in pairwise(edges[1:-1]):
+            middle = 0.5 * (lower + upper)
+            distance = distance_quantiles(1.0 - share, mean - middle, sd)
+            half = 0.5 * (upper - lower)
+            # the difference of the tails that are small
+            columns.append(cdf(half - distance) - cdf(-half - distance))
+        return np.column_stack([*columns, cdf(mean + away - edges[-2])])
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """Variance of the latent variable that the thresholds cut."""
+        return LINKS[self.link].variance
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New classes at given linear predictors, as floats."""
+        latent = predictor + LINKS[self.link].quantile(rng.random(predictor.shape))
+        return np.searchsorted(self.thresholds(parameters), latent).astype(float)
+
+    @property
+    def _n_classes(self) -> int:
+        assert self.n_classes is not None
+        return self.n_classes
+
+    def _edges(self, parameters: np.ndarray) -> np.ndarray:
+        """Ends of the classes, (K + 1,), the outer ones infinite."""
+        return np.concatenate([[-np.inf], self.thresholds(parameters), [np.inf]])
+
+    def _expectations(
+        self, y: np.ndarray, mean: np.ndarray, variance: np.ndarray, edges: np.ndarray
+    ) -> IntervalExpectations:
+        classes = _classes(y)
+        lower, upper = edges[classes] - mean, edges[classes + 1] - mean
+        return LINKS[self.link].interval_expectations(lower, upper, variance)
+
+
+def _classes(y: np.ndarray) -> np.ndarray:
+    return y.astype(np.intp)
+
+
+def _by_gaps(gradient: np.ndarray, hessian: np.ndarray, gaps: np.ndarray) -> ParameterDerivatives:
+    """Chain rule from thresholds to logarithms of gaps: every later threshold moves."""
+    jacobian = np.tril(np.ones((len(gaps) + 1, len(gaps))), -1) * gaps
+    by_gap = jacobian.T @ gradient
+    return ParameterDerivatives(by_gap, jacobian.T @ hessian @ jacobian + np.diag(by_gap))

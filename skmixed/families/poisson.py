@@ -1,0 +1,109 @@
+"""Counts with a Poisson distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import pdtr
+
+from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.row_terms import (
+    NO_DERIVATIVES,
+    NO_PARAMETERS,
+    bounded_exp,
+    by_count,
+    draw_counts,
+    log_factorial,
+    log_normal_moments,
+    refuse_no_counts,
+    terms_by_parts,
+)
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """log P(y | eta) = y eta - exp(eta) - log y!, the mean being exp(eta).
+
+    Expectations are those of a log-normal variable: E[exp(eta)] = exp(mean + variance / 2).
+    """
+
+    name: ClassVar[str] = "poisson"
+    aliases: ClassVar[tuple[str, ...]] = ("pois",)
+    links: ClassVar[tuple[str, ...]] = ("log",)
+    is_classifier: ClassVar[bool] = False
+    limits: ClassVar[tuple[str, ...]] = ()
+    default_method: ClassVar[str] = "ml"
+    is_discrete: ClassVar[bool] = True
+
+    link: str = "log"
+
+    def refuse_targets(self, y: np.ndarray) -> None:
+        """Raise ValueError unless all responses are counts."""
+        refuse_no_counts(y, self.name)
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """There are none."""
+        return NO_PARAMETERS
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log(y + 1/2), which half a count keeps finite, and the information there."""
+        return np.log(y + 0.5), y + 0.5
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
+        return terms_by_parts(_terms, (y, mean, variance), n_threads)
+
+    def parameter_derivatives(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> ParameterDerivatives:
+        """There are none."""
+        return NO_DERIVATIVES
+
+    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of exp(eta), a log-normal variable."""
+        return log_normal_moments(mean, variance)
+
+    def predictive_moments(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of a new count; the rate is a log-normal variable."""
+        rate, spread = log_normal_moments(mean, variance)
+        return rate, np.hypot(np.sqrt(rate), spread)
+
+    def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """P(response <= y) at given linear predictors; arrays broadcast."""
+        y = np.floor(y)
+        return np.where(y < 0, 0.0, pdtr(np.maximum(y, 0.0), bounded_exp(predictor)))
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """ln(1 + 1 / mean): counts taken for log-normal ones of their mean and variance."""
+        return float(np.logaddexp(0.0, -log_mean))
+
+    def sample(
+        self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """New counts at given linear predictors."""
+        return draw_counts(bounded_exp(predictor), rng)
+
+
+def _terms(
+    y: np.ndarray, mean: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with np.errstate(over="ignore"):
+        rate = np.exp(mean + 0.5 * variance)
+    return y * mean - rate - by_count(log_factorial, y), y - rate, rate

@@ -1,0 +1,203 @@
+"""Fit a mixed model of a response that is not normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import logsumexp
+
+from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.design import Design
+from skmixed.families.base import Likelihood
+from skmixed.fit.identification import spanned_by_fixed, typical_steps
+from skmixed.fit.outer import FitOptions, iterate
+from skmixed.fit.result import FitResult
+from skmixed.fit.sites import Responses
+from skmixed.fit.starting import moment_estimates
+from skmixed.fit.variational_objective import VariationalObjective
+from skmixed.sums.cross_products import CrossProducts
+from skmixed.sums.row_sums import factor_shapes, refuse_too_few
+from skmixed.sums.standard_units import (
+    BasisTransform,
+    FixedTransform,
+    Units,
+    learn_fixed_transform,
+    transform_basis,
+)
+from skmixed.sums.working_rows import WorkingRows, first_rows, merge_equal_rows
+
+_LEAST_START = 0.25
+"""Least variance to start from: Newton steps fall to a small one faster than they rise."""
+
+
+def fit_generalized(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    likelihood: Likelihood,
+    options: FitOptions,
+) -> FitResult:
+    """Maximise the ELBO of a generalized linear mixed model.
+
+    Parameters
+    ----------
+    design : Design
+    response : ndarray (n,)
+    case_weights : ndarray (n,)
+        Weight 2 counts as the row twice; positive.
+    likelihood : Likelihood
+    options : FitOptions
+    """
+    # 1. Merge equal rows, bring columns to unit scale, put rows in order.
+    model = arrange(design, response, case_weights, options)
+    responses, units = model.responses, model.units
+
+    # 2. Start from moments of the working model, or from where an earlier fit stopped.
+    own = likelihood.start_parameters(responses.y, responses.weights)
+    cross = _first_working_model(responses, likelihood, own)
+    absent = spanned_by_fixed(cross)
+    parameters = CovarianceParameters.of(cross.factors, absent)
+    objective = VariationalObjective(
+        responses, likelihood, parameters, options.posterior, options.integrate_fixed,
+        options.solver_options,
+    )  # fmt: skip
+    theta = moment_estimates(cross, parameters, None, _LEAST_START)
+    if options.start is not None:
+        theta = options.start.theta_to_leave(parameters, units, theta)
+        own = options.start.parameters
+
+    # 3. Steps on variances and posterior together.
+    theta = np.concatenate([theta, own])
+    with np.errstate(all="ignore"):
+        # a step too far gives infinity, and is shortened
+        result = iterate(objective, theta, units, options, absent, model.dependent)
+
+    # 4. The mean response, which rows tell and a result does not.
+    if likelihood.is_classifier:
+        return result
+    return replace(result, log_exposure=_log_exposure(result, design, case_weights))
+
+
+def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -> float:
+    """See `FitResult`: from the mean of exp(eta) over rows and the distribution of effects."""
+    predictor = (design.fixed - result.center) @ result.coefficients
+    if design.offset is not None:
+        predictor = predictor + design.offset
+    spread = result.fixed_variance
+    for factor, fitted in zip(design.factors, result.factors, strict=True):
+        covariance = fitted.covariance
+        basis = np.ones((len(predictor), 1)) if factor.basis is None else factor.basis
+        # E exp(z'u) for u ~ N(0, Sigma)
+        predictor = predictor + 0.5 * np.einsum("ij,jk,ik->i", basis, covariance, basis)
+        spread += float(np.einsum("jk,kj->", covariance, fitted.moments))
+    log_mean = float(logsumexp(predictor, b=case_weights / case_weights.sum()))
+    return log_mean - result.fixed_mean - 0.5 * spread
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Rows of a model in standard units.
+
+    Attributes
+    ----------
+    responses : Responses
+    units : Units
+    dependent : tuple of tuple of int
+        By factor, effects that others of their covariance block determine.
+    """
+
+    responses: Responses
+    units: Units
+    dependent: tuple[tuple[int, ...], ...]
+
+
+def arrange(
+    design: Design, response: np.ndarray, case_weights: np.ndarray, options: FitOptions
+) -> Arranged:
+    """Merge equal rows, standardise columns and order the rows for the engine."""
+    kept, weights = _merge(design, response, case_weights)
+    n_observations = float(weights.sum())
+    columns = design.fixed[kept]
+    fixed = learn_fixed_transform(columns, design.has_intercept, weights)
+    refuse_too_few(n_observations, fixed.rank, len(response))
+    bases = [
+        transform_basis(
+            None if factor.basis is None else factor.basis[kept],
+            factor.blocks, weights, options.posterior.rotates_bases,
+        )
+        for factor in design.factors
+    ]  # fmt: skip
+    rows = WorkingRows.of(
+        tuple(factor.codes[kept] for factor in design.factors),
+        factor_shapes(design),
+        tuple(transform.basis for transform in bases),
+        fixed.apply(columns),
+        response[kept],
+        weights,
+        options.n_threads,
+    )
+    offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
+    responses = Responses(
+        rows,
+        response[kept][rows.order],
+        weights[rows.order],
+        offset,
+        typical_steps(columns)[:, None] * fixed.to_centred(),
+    )
+    units = _units(fixed, bases, n_observations, options.integrate_fixed)
+    return Arranged(responses, units, tuple(transform.dependent for transform in bases))
+
+
+def _merge(
+    design: Design, response: np.ndarray, case_weights: np.ndarray
+) -> tuple[np.ndarray | slice, np.ndarray]:
+    """One row of every group of equal ones, and the sums of their weights."""
+    groups = merge_equal_rows([response, *design.predictor_columns()])
+    first = first_rows(groups)
+    if len(first) == len(groups):
+        return slice(None), case_weights
+    return first, np.bincount(groups, case_weights, len(first))
+
+
+def _units(
+    fixed: FixedTransform,
+    bases: list[BasisTransform],
+    n_observations: float,
+    integrate_fixed: bool,
+) -> Units:
+    """Units of a model whose response stays as it is."""
+    return Units(
+        fixed=fixed,
+        bases=tuple(transform.matrix for transform in bases),
+        moments=tuple(transform.moments for transform in bases),
+        least_squares=np.zeros(fixed.rank),
+        response_center=0.0,
+        response_scale=1.0,
+        weight_scale=1.0,
+        log_weights=0.0,
+        n_observations=n_observations,
+        degrees_of_freedom=n_observations,
+        integrate_fixed=integrate_fixed,
+    )
+
+
+def _first_working_model(
+    responses: Responses, likelihood: Likelihood, own: np.ndarray
+) -> CrossProducts:
+    """Cross-products of what rows suggest alone, the fixed effects taken off."""
+    rows = responses.rows
+    predictor, precision = likelihood.start(responses.y, own)
+    weights = responses.weights * precision
+    rest = predictor - responses.offset
+    gram = rows.fixed.T @ (rows.fixed * weights[:, None])
+    right = rows.fixed.T @ (weights * rest)
+    try:
+        coefficients = np.linalg.solve(gram, right)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"y runs from {responses.y.min():.3g} to {responses.y.max():.3g}: rows of so different "
+            "sizes make the equations singular in double precision; check the largest responses."
+        ) from None
+    rest = rest - rows.fixed @ coefficients
+    return rows.cross_products(weights, weights * rest)

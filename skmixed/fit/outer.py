@@ -1,0 +1,183 @@
+"""The outer loop of a fit, whatever the response: iterate, judge the edge, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.fit.gaussian_objective import OuterObjective
+from skmixed.fit.identification import confounded, remove_unidentified, settle_boundary
+from skmixed.fit.newton import NewtonState, minimise
+from skmixed.fit.publish import publish
+from skmixed.fit.result import Doubts, FitResult
+from skmixed.posteriors import Posterior
+from skmixed.solvers.choice import SolverOptions
+from skmixed.sums.standard_units import Units
+
+_SMALL_START = 1e-3
+"""Variance of effects, over that of the noise, below which a start is next to zero."""
+
+_LARGEST_START = 1e6
+"""Variance of effects, over that of the noise, to start from: beyond it the noise is lost."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an earlier fit stopped, in the units of the data.
+
+    Attributes
+    ----------
+    covariances : list of ndarray (q, q)
+        Of every factor's effects.
+    noise_variance : float
+    parameters : ndarray (k,)
+        The likelihood's own.
+    """
+
+    covariances: list[np.ndarray]
+    noise_variance: float
+    parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def theta(self, parameters: CovarianceParameters, units: Units) -> np.ndarray:
+        """The entries of all T, in the units of the fit."""
+        return parameters.from_covariances(self._relative(units))
+
+    def theta_to_leave(
+        self, parameters: CovarianceParameters, units: Units, cold: np.ndarray
+    ) -> np.ndarray:
+        """The entries of all T to start iterations from: bounded, and away from zero.
+
+        At a variance of zero the gradient vanishes, and next to it steps can only double. Such
+        variances start where they would without an earlier fit.
+
+        Parameters
+        ----------
+        parameters : CovarianceParameters
+        units : Units
+        cold : ndarray
+            Entries of all T of a start without an earlier fit.
+        """
+        relative = []
+        for omega, scale in zip(
+            self._relative(units), parameters.to_scale_factors(cold), strict=True
+        ):
+            variances = np.diagonal(omega)
+            lift = np.einsum("ij,ij->i", scale, scale) - variances
+            lift = np.where(variances < _SMALL_START, np.maximum(lift, 0.0), 0.0)
+            relative.append(_bounded(omega + np.diag(lift)))
+        return parameters.from_covariances(relative)
+
+    def _relative(self, units: Units) -> list[np.ndarray]:
+        """Covariances over the noise variance, in the units of the fit."""
+        unit = units.weight_scale / self.noise_variance
+        inverses = [np.linalg.pinv(basis) for basis in units.bases]
+        return [
+            inverse @ covariance @ inverse.T * unit
+            for covariance, inverse in zip(self.covariances, inverses, strict=True)
+        ]
+
+
+def _bounded(omega: np.ndarray) -> np.ndarray:
+    """A relative covariance none of whose variances is too large to start from."""
+    values, vectors = np.linalg.eigh(omega)
+    if values[-1] <= _LARGEST_START:
+        return omega
+    return (vectors * np.clip(values, 0.0, _LARGEST_START)) @ vectors.T
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    integrate_fixed : bool
+        True for REML.
+    noise_variance : float or None
+        None: estimated.
+    max_iter : int
+    tol : float
+    n_threads : int
+    solver : {"auto", "direct", "iterative"}
+    n_probes : int or "auto"
+    seed : int
+        Of the random vectors of the iterative solver.
+    start : Start or None
+        Where to start; None is a start from moments.
+    report : callable or None
+        Called with a `FitResult` maker before every step; a true answer stops.
+    """
+
+    posterior: Posterior
+    integrate_fixed: bool
+    noise_variance: float | None
+    max_iter: int
+    tol: float
+    n_threads: int = 1
+    solver: str = "auto"
+    n_probes: int | str = "auto"
+    seed: int = 0
+    start: Start | None = None
+    report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
+
+    @property
+    def solver_options(self) -> SolverOptions:
+        """What the solver is asked to be."""
+        return SolverOptions(
+            self.solver, self.integrate_fixed, self.posterior.needs_determinant,
+            self.n_probes, self.seed, self.n_threads,
+        )  # fmt: skip
+
+
+def iterate(
+    objective: OuterObjective,
+    theta: np.ndarray,
+    units: Units,
+    options: FitOptions,
+    absent: frozenset[int],
+    dependent: tuple[tuple[int, ...], ...],
+) -> FitResult:
+    """Minimise an objective from `theta` and publish what was found.
+
+    Parameters
+    ----------
+    objective : OuterObjective
+    theta : ndarray
+    units : Units
+    options : FitOptions
+    absent : frozenset of int
+        Factors without a variance of their own.
+    dependent : tuple of tuple of int
+        By factor, effects that others of their covariance block determine.
+    """
+
+    # 1. Newton steps on the variance parameters; the posterior follows.
+    def report(state: NewtonState) -> bool:
+        if options.report is None:
+            return False
+        return options.report(
+            state.n_iter,
+            units.elbo(state.deviances[-1]),
+            state.scaled_gradient,
+            lambda: publish(objective, state, units),
+        )
+
+    state = minimise(objective, theta, tol=options.tol, max_iter=options.max_iter, report=report)
+
+    # 2. A variance that only rounding keeps from zero is zero, and so is one that
+    #    the data know nothing of.
+    state = settle_boundary(objective, state)
+    state, unidentified = remove_unidentified(objective, state)
+    doubts = Doubts(
+        tuple(sorted({*unidentified, *absent})),
+        confounded(objective, state),
+        dependent,
+        objective.separated(state.point, units),
+    )
+
+    # 3. Back to the units of the data.
+    return publish(objective, state, units, doubts)

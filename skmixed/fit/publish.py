@@ -1,0 +1,199 @@
+"""From the standardised problem back to the units of the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skmixed.fit.gaussian_objective import OuterObjective
+from skmixed.fit.newton import NewtonState
+from skmixed.fit.posterior_response import effects_by_factor
+from skmixed.fit.result import Doubts, FactorResult, FitResult
+from skmixed.posteriors import PosteriorCovariance
+from skmixed.solvers.base import System
+from skmixed.sums.standard_units import FixedTransform, Units
+
+_NO_SCALE = 1e-6
+"""Standard deviation, relative to the noise, of effects that are 0; `identification` sets them."""
+
+JOINT_LIMIT = 80_000
+"""Numbers kept of the covariance between levels: 640 kB at most."""
+
+
+def publish(
+    objective: OuterObjective,
+    state: NewtonState,
+    units: Units,
+    doubts: Doubts | None = None,
+) -> FitResult:
+    """The estimates at a state of the iterations."""
+    point = state.point
+    system = point.system
+    noise = point.noise_variance * units.noise
+    unit = point.noise_variance * units.response_scale**2
+    posterior = objective.posterior_covariance(point, JOINT_LIMIT)
+    uncertainty = objective.uncertainty(point, posterior.fixed)
+    to_centred = units.fixed.to_centred()
+    standard = units.least_squares + units.response_scale * system.fixed_effects
+    coefficients = to_centred @ standard
+    fixed_mean, fixed_variance = units.fixed.mean_and_variance(standard)
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    factors = []
+    for scale, basis, moments, means, levels, ranks in zip(
+        system.scale_factors, units.bases, units.moments, system.random_effects,
+        posterior.levels, _ranks(system), strict=True,
+    ):  # fmt: skip
+        mixed = basis @ scale
+        factors.append(
+            FactorResult(
+                covariance=unit * (mixed @ mixed.T),
+                means=units.response_scale * (means @ basis.T)[ranks],
+                covariances=unit * (basis @ levels @ basis.T)[ranks],
+                moments=moments,
+            )
+        )
+    return FitResult(
+        coefficients=coefficients,
+        center=_center(units.fixed),
+        coefficient_covariance=unit * (to_centred @ uncertainty.fixed @ to_centred.T),
+        dropped=_dropped(units.fixed),
+        factors=tuple(factors),
+        noise_variance=noise,
+        residual_variance=unit,
+        fixed_mean=fixed_mean + units.response_center,
+        fixed_variance=fixed_variance,
+        fixed_covariance=units.fixed.column_covariance(),
+        log_exposure=0.0,
+        coupling=_coupling(system, posterior, units, to_centred, unit),
+        further=_further(system, uncertainty.further, units, to_centred, unit),
+        coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
+        elbo=units.elbo(point.deviance),
+        elbo_std=0.5 * objective.deviance_error(point),
+        solver=system.name,
+        n_products=system.n_products,
+        elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
+        gradient_path=np.array(state.gradients),
+        n_iter=state.n_iter,
+        converged=state.converged,
+        n_observations=units.n_observations,
+        likelihood=objective.likelihood,
+        parameters=objective.split(point.theta)[1],
+        doubts=replace(doubts or Doubts(), singular=_singular_blocks(system)),
+    )
+
+
+def _singular_blocks(system: System) -> tuple[tuple[int, ...], ...]:
+    """By factor, the first effects of blocks whose covariance has no full rank."""
+    return tuple(
+        tuple(
+            begin
+            for begin, stop in factor.blocks
+            if np.linalg.svd(scale[begin:stop, begin:stop], compute_uv=False)[-1] <= _NO_SCALE
+        )
+        for factor, scale in zip(system.cross.factors, system.scale_factors, strict=True)
+    )
+
+
+def _ranks(system: System) -> list[np.ndarray | slice]:
+    """Where the levels of the data stand in the arrays of the fit, by factor."""
+    ranks = system.cross.sums.ranks
+    return [slice(None)] * len(system.cross.factors) if ranks is None else list(ranks)
+
+
+def _coupling(
+    system: System,
+    posterior: PosteriorCovariance,
+    units: Units,
+    to_centred: np.ndarray,
+    unit: float,
+) -> np.ndarray:
+    """B of `FitResult`: the covariance with the joint effects over their square root."""
+    factors = system.cross.factors
+    joint = posterior.joint
+    n_fixed = system.cross.n_fixed
+    rows = [np.arange(n_fixed)]
+    offset = n_fixed
+    columns = [to_centred @ joint[:, :n_fixed].T]
+    for factor, basis, ranks in zip(factors, units.bases, _ranks(system), strict=True):
+        here = slice(offset, offset + factor.size)
+        if factor.position in posterior.joint_factors:
+            rows.append(np.arange(offset, offset + factor.size))
+        part = joint[:, here].reshape(-1, factor.n_levels, factor.n_effects)[:, ranks]
+        columns.append((part @ basis.T).reshape(len(joint), factor.size).T)
+        offset += factor.size
+    if not len(joint):
+        return np.zeros((sum(len(column) for column in columns), 0))
+    own = joint[:, np.concatenate(rows)]
+    values, vectors = np.linalg.eigh(0.5 * (own + own.T))
+    used = values > 1e-12 * max(values.max(initial=0.0), 0.0)
+    root = vectors[:, used] / np.sqrt(values[used])
+    return np.sqrt(unit) * (np.concatenate(columns) @ root)
+
+
+def _further(
+    system: System, columns: np.ndarray, units: Units, to_centred: np.ndarray, unit: float
+) -> np.ndarray:
+    """Columns over all coefficients in the units and the order of the data."""
+    parts = [to_centred @ columns[: system.cross.n_fixed]]
+    levels = effects_by_factor(columns, system)
+    for effects, basis, ranks in zip(levels, units.bases, _ranks(system), strict=True):
+        moved = np.matmul(basis, effects)[ranks]
+        parts.append(moved.reshape(moved.shape[0] * moved.shape[1], columns.shape[1]))
+    return np.sqrt(unit) * np.concatenate(parts)
+
+
+def _center(fixed: FixedTransform) -> np.ndarray:
+    return np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center])
+
+
+def _dropped(fixed: FixedTransform) -> np.ndarray:
+    everything = np.arange(len(fixed.center))
+    return np.setdiff1d(everything, fixed.kept) + int(fixed.has_intercept)
+
+
+def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
+    """The fit of a response that the fixed effects reproduce."""
+    to_centred = units.fixed.to_centred()
+    coefficients = to_centred @ units.least_squares
+    fixed_mean, fixed_variance = units.fixed.mean_and_variance(units.least_squares)
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    p = len(coefficients)
+    factors = tuple(
+        FactorResult(
+            np.zeros((len(matrix), len(matrix))),
+            np.zeros((levels, len(matrix))),
+            np.zeros((levels, len(matrix), len(matrix))),
+            moments,
+        )
+        for levels, matrix, moments in zip(n_levels, units.bases, units.moments, strict=True)
+    )
+    size = p + sum(factor.means.size for factor in factors)
+    return FitResult(
+        coefficients=coefficients,
+        center=_center(units.fixed),
+        coefficient_covariance=np.zeros((p, p)),
+        dropped=_dropped(units.fixed),
+        factors=factors,
+        noise_variance=0.0,
+        residual_variance=0.0,
+        fixed_mean=fixed_mean + units.response_center,
+        fixed_variance=fixed_variance,
+        fixed_covariance=units.fixed.column_covariance(),
+        log_exposure=0.0,
+        coupling=np.zeros((size, 0)),
+        further=np.zeros((size, 0)),
+        coupled=(False,) * len(factors),
+        elbo=np.inf,
+        elbo_std=0.0,
+        solver="direct",
+        n_products=0,
+        elbo_path=np.array([np.inf]),
+        gradient_path=np.array([0.0]),
+        n_iter=0,
+        converged=True,
+        n_observations=units.n_observations,
+        interpolates=True,
+    )

@@ -1,0 +1,103 @@
+"""The working Gaussian model of a response that is not normal, and points of its objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skmixed.fit.gaussian_objective import Point
+from skmixed.sums.working_rows import WorkingRows
+
+LEAST_PRECISION = 1e-10
+"""Weight of a row below which it says nothing: rows predicted with certainty."""
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The working model: what every row contributes to a posterior.
+
+    Attributes
+    ----------
+    precision : ndarray (n,)
+        Weight w.
+    linear : ndarray (n,)
+        Weight times working response, the offset taken off.
+    """
+
+    precision: np.ndarray
+    linear: np.ndarray
+
+    def toward(self, other: Sites, share: float) -> Sites:
+        """A step of the given share on the way to `other`."""
+        if share == 1.0:
+            return other
+        return Sites(
+            self.precision + share * (other.precision - self.precision),
+            self.linear + share * (other.linear - self.linear),
+        )
+
+    def minus(self, share: float, before: Sites, after: Sites) -> Sites:
+        """The sites less a share of the step between two others."""
+        precision = self.precision - share * (after.precision - before.precision)
+        np.maximum(precision, 0.0, out=precision)
+        return Sites(precision, self.linear - share * (after.linear - before.linear))
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The rows of a fit, in the order of its `WorkingRows`.
+
+    Attributes
+    ----------
+    rows : WorkingRows
+    y, weights : ndarray (n,)
+        Response and case weights.
+    offset : ndarray (n,) or float
+    steps : ndarray (p, r)
+        What typical steps of the raw fixed-effect columns make of the transformed
+        coefficients.
+    """
+
+    rows: WorkingRows
+    y: np.ndarray
+    weights: np.ndarray
+    offset: np.ndarray | float
+    steps: np.ndarray
+
+    def shifted(self, mean: np.ndarray) -> np.ndarray:
+        """The linear predictor: what the effects say, plus the offset."""
+        return mean + self.offset if np.ndim(self.offset) else mean
+
+
+@dataclass(frozen=True)
+class VariationalPoint(Point):
+    """The objective at one theta, and the posterior that it belongs to.
+
+    Attributes
+    ----------
+    sites : Sites
+        The working model that the posterior solves.
+    mean, variance : ndarray (n,)
+        Of the linear predictor of every row, less the offset.
+    following : Sites
+        The working model at that mean and variance; equal to `sites` at the optimum.
+    """
+
+    sites: Sites = field(kw_only=True)
+    mean: np.ndarray = field(kw_only=True)
+    variance: np.ndarray = field(kw_only=True)
+    following: Sites = field(kw_only=True)
+
+    def step(self, rows: slice, metric: VariationalPoint) -> np.ndarray:
+        """From `sites` to `following` in standard deviations, (2, n).
+
+        A change of sites moves the posterior mean as if it were a gradient, and its
+        precision. The Newton decrements of both are bounded by sums of squares over
+        rows, with the precision and the variance of the point `metric`.
+        """
+        precision = np.maximum(metric.sites.precision[rows], LEAST_PRECISION)
+        change = self.following.precision[rows] - self.sites.precision[rows]
+        slope = self.following.linear[rows] - self.sites.linear[rows] - change * self.mean[rows]
+        bending = np.sqrt(0.5 * metric.variance[rows]) * change
+        return np.stack([slope, bending]) / np.sqrt(precision)

@@ -1,0 +1,371 @@
+"""-2 ELBO of a model whose response is not normal, as a function of its few parameters.
+
+The best Gaussian posterior solves a working Gaussian model. With the row terms g and
+w of the likelihood at eta ~ N(mean, variance), row i counts as an observation with
+weight w and working response mean + g / w, and the posterior of that model gives the
+next mean and variance (Opper and Archambeau 2009, Neural Computation 21; as steps on
+natural parameters Khan and Lin 2017, AISTATS 54). A `Sites` object holds these
+weights. Steps are halved when the ELBO would fall.
+
+The derivative by a covariance Omega at a posterior that solves a working model is
+that of the working model, with its noise held at 1: what `Objective` computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.families.base import Likelihood
+from skmixed.fit.gaussian_objective import Derivatives, Point, derivatives_at
+from skmixed.fit.identification import runs_away, separated_columns
+from skmixed.fit.implicit import uncertainty_at
+from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
+from skmixed.fit.uncertainty import Uncertainty
+from skmixed.posteriors import Place, Posterior, PosteriorCovariance
+from skmixed.solvers.base import SingularSystemError, Solver, System
+from skmixed.solvers.choice import SolverOptions, make_solver
+from skmixed.sums.cross_products import CrossProducts
+from skmixed.sums.standard_units import Units
+
+_MANY_ROWS = 2_000_000
+"""Rows from which on a point takes so much memory that few are kept."""
+
+_HALVINGS = 30
+"""Most halvings of a step on the sites."""
+
+_MOST_STEPS = 5
+"""Steps on the posterior after which a theta that is no better is given up."""
+
+_LARGEST_OWN = 30.0
+"""Bound of a likelihood's own parameters, which are logarithms: a dispersion of zero."""
+
+_LARGEST_SHARE = 10.0
+"""Extrapolation beyond which the last steps were too alike to tell anything."""
+
+_VARIANCE_STEP = 1e-4
+"""Relative change of a row's variance that tells a slope by it."""
+
+_FIRST_DISTANCE = 1.0
+"""How near the best posterior the start is brought before the variances move."""
+
+
+@dataclass(frozen=True)
+class VariationalObjective:
+    """-2 ELBO by the entries of all T and, after them, the likelihood's own parameters.
+
+    Attributes
+    ----------
+    responses : Responses
+    likelihood : Likelihood
+    parameters : CovarianceParameters
+    posterior : Posterior
+    integrate_fixed : bool
+    solver_options : SolverOptions
+    """
+
+    responses: Responses
+    likelihood: Likelihood
+    parameters: CovarianceParameters
+    posterior: Posterior
+    integrate_fixed: bool
+    solver_options: SolverOptions
+
+    is_exact_at_once: ClassVar[bool] = False
+
+    @property
+    def n_remembered(self) -> int:
+        """Points to extrapolate from: few where each of them is large."""
+        return 4 if self.responses.rows.n_rows < _MANY_ROWS else 2
+
+    def canonical(self, theta: np.ndarray) -> np.ndarray:
+        """The equivalent theta with nonnegative diagonals, inside what numbers can hold."""
+        variances, own = self.split(theta)
+        own = np.clip(own, -_LARGEST_OWN, _LARGEST_OWN)
+        return np.concatenate([self.parameters.canonical(variances), own])
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of all T, and the likelihood's own parameters."""
+        n = len(self.parameters.entries)
+        return theta[:n], theta[n:]
+
+    # The objective --------------------------------------------------------------------
+
+    def at(
+        self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
+    ) -> VariationalPoint | None:
+        """The objective at `theta`, its posterior improved from that of `near`.
+
+        As many steps on the posterior are taken as it needs to be better than `near`;
+        one, mostly. None where the ELBO is not finite.
+        """
+        if near is None:
+            return self._from_scratch(theta)
+        assert isinstance(near, VariationalPoint)
+        point = self._step(theta, near, coarse)
+        for _ in range(_MOST_STEPS):
+            if (
+                point is None
+                or point.deviance <= near.deviance + point.doubt(near)
+                or point.distance < 1e-2
+            ):
+                break
+            following = self._step(theta, point, coarse)
+            if following is None or following.deviance >= point.deviance - 1e-9:
+                break
+            point = following
+        return point
+
+    def _from_scratch(self, theta: np.ndarray) -> VariationalPoint | None:
+        _, own = self.split(theta)
+        point = self._evaluate(theta, self.start_sites(own), True)
+        for _ in range(_HALVINGS):
+            if point is None or point.distance < _FIRST_DISTANCE:
+                break
+            following = self._step(theta, point, True)
+            if following is None or following.deviance >= point.deviance - 1e-6:
+                break
+            point = following
+        return point
+
+    def start_sites(self, own: np.ndarray) -> Sites:
+        """The working model that the rows suggest each by itself."""
+        responses = self.responses
+        predictor, precision = self.likelihood.start(responses.y, own)
+        return Sites(precision, precision * (predictor - responses.offset))
+
+    def _step(self, theta: np.ndarray, near: VariationalPoint, coarse: bool):
+        """One step on the sites, halved while the ELBO falls; the best point found.
+
+        At another theta than that of `near` the ELBO may be lower however short the
+        step: then the best of a few counts.
+        """
+        best = None
+        moved = not np.array_equal(theta, near.theta)
+        share = 1.0
+        for _ in range(4 if moved else _HALVINGS):
+            point = self._evaluate(theta, near.sites.toward(near.following, share), coarse)
+            if point is not None:
+                if best is None or point.deviance < best.deviance:
+                    best = point
+                if point.deviance <= near.deviance + _slack(point, near):
+                    break
+            share *= 0.5 if moved else 0.35
+        return best
+
+    def accelerated(
+        self,
+        trail: list[tuple[VariationalPoint, np.ndarray]],
+        metric: np.ndarray,
+        coarse: bool,
+        judge: bool,
+    ) -> VariationalPoint | None:
+        """One step on theta and sites together, extrapolated from the last ones.
+
+        Plain steps converge linearly, as the working model's Hessian leaves out that
+        its weights follow theta. The combination of the last few whose residuals are
+        smallest does better (Anderson 1965, J. ACM 12; Walker and Ni 2011, SIAM J.
+        Numer. Anal. 49, problem LS).
+
+        Parameters
+        ----------
+        trail : list of (VariationalPoint, ndarray)
+            The last points and the theta that a Newton step leads to from each.
+        metric : ndarray (m,)
+            Curvature by the entries of theta.
+        coarse : bool
+        judge : bool
+            Whether the ELBO must not fall.
+
+        Returns
+        -------
+        VariationalPoint or None
+            None where the ELBO would fall, or the steps do not tell enough.
+        """
+        point, theta = trail[-1]
+        sites = point.following
+        if len(trail) > 1:
+            products = self._step_products(trail, metric)
+            changes = np.diff(np.eye(len(trail)), axis=0)
+            if not np.isfinite(products).all():
+                return None
+            shares = np.linalg.lstsq(
+                changes @ products @ changes.T, changes @ products[-1], rcond=1e-10
+            )[0]
+            if np.abs(shares).max() > _LARGEST_SHARE:
+                return None
+            for share, before, after in zip(shares, trail[:-1], trail[1:], strict=True):
+                theta = theta - share * (after[1] - before[1])
+                sites = sites.minus(share, before[0].following, after[0].following)
+        was, variances = self.split(point.theta)[0], self.split(theta)[0]
+        if (self.parameters.symmetric & (variances <= 0.0) & (was > 0.0)).any():
+            return None
+        following = self._evaluate(self.canonical(theta), sites, coarse)
+        if following is None or not judge:
+            return following
+        falls = following.deviance > point.deviance + _slack(following, point)
+        return None if falls else following
+
+    def _step_products(
+        self, trail: list[tuple[VariationalPoint, np.ndarray]], metric: np.ndarray
+    ) -> np.ndarray:
+        """Inner products of the steps from all points of a trail, (k, k)."""
+        at = trail[-1][0]
+        root = np.sqrt(np.abs(metric))
+        of_theta = np.array([root * (ahead - point.theta) for point, ahead in trail])
+
+        def products(rows: slice) -> np.ndarray:
+            weights = np.sqrt(self.responses.weights[rows])
+            steps = np.array([(weights * point.step(rows, at)).ravel() for point, _ in trail])
+            return steps @ steps.T
+
+        return of_theta @ of_theta.T + sum(self.responses.rows.by_chunks(products))
+
+    def _evaluate(self, theta: np.ndarray, sites: Sites, coarse: bool) -> VariationalPoint | None:
+        """The ELBO of the posterior that solves a working model."""
+        responses, rows = self.responses, self.responses.rows
+        variances, own = self.split(theta)
+        cross = rows.cross_products(*self.working_model(sites))
+        try:
+            system = self.solver(cross).system(self.parameters.to_scale_factors(variances))
+            place = self.place(system, theta)
+            variance = self.posterior.row_variances(place, rows, coarse)
+        except SingularSystemError:
+            return None
+        effects = system.random_effects
+        mean = rows.predictor(system.fixed_effects, effects)
+        terms = self.likelihood.row_terms(
+            responses.y, responses.shifted(mean), variance, own, self.solver_options.n_threads
+        )
+        prior = sum(
+            float(np.vdot(t, u)) for t, u in zip(system.residual_products, effects, strict=True)
+        )
+        deviance = prior - 2.0 * float(responses.weights @ terms.value)
+        deviance += self.posterior.log_det(place)
+        if self.integrate_fixed:
+            deviance -= cross.n_fixed * np.log(2.0 * np.pi)
+        following = Sites(terms.precision, terms.gradient)
+        point = VariationalPoint(
+            theta, deviance, 1.0, system, is_coarse=coarse,
+            sites=sites, mean=mean, variance=variance, following=following,
+        )  # fmt: skip
+
+        def finish(chunk: slice) -> np.ndarray:
+            following.linear[chunk] += following.precision[chunk] * mean[chunk]
+            case = responses.weights[chunk]
+            weights = case * np.maximum(sites.precision[chunk], LEAST_PRECISION)
+            moved = case @ (point.step(chunk, point) ** 2).sum(axis=0)
+            spread = weights * mean[chunk]
+            return np.array([moved, weights @ variance[chunk], spread @ spread])
+
+        # the effective number of effects is tr(C A'WA), the sum of weight * variance
+        moved, effective, size = np.sum(rows.by_chunks(finish), axis=0)
+        deviance -= effective
+        if not np.isfinite(deviance):
+            return None
+        return replace(
+            point,
+            deviance=float(deviance),
+            distance=float(np.sqrt(moved / (1.0 + effective))),
+            rounding=float(8.0 * np.finfo(float).eps * np.sqrt(size)),
+        )
+
+    def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
+        """Weights of the rows, and these times their working responses."""
+        weights = np.maximum(sites.precision, LEAST_PRECISION)
+        weights *= self.responses.weights
+        return weights, self.responses.weights * sites.linear
+
+    # Derivatives ----------------------------------------------------------------------
+
+    def derivatives(
+        self, point: VariationalPoint, coarse: bool = False, information: np.ndarray | None = None
+    ) -> Derivatives:
+        """Gradient at the point's posterior, and a Hessian for the working model held."""
+        variances, own = self.split(point.theta)
+        found = self.working_derivatives(point, information)
+        if not len(own):
+            return found
+        responses = self.responses
+        by_own = self.likelihood.parameter_derivatives(
+            responses.y, responses.weights, responses.shifted(point.mean), point.variance, own,
+            self.solver_options.n_threads,
+        )  # fmt: skip
+        n = len(variances)
+        hessian = np.zeros((len(point.theta), len(point.theta)))
+        hessian[:n, :n] = found.hessian
+        hessian[n:, n:] = -2.0 * by_own.hessian
+        return Derivatives(
+            np.concatenate([found.gradient, -2.0 * by_own.gradient]),
+            hessian,
+            found.by_omega,
+            found.average_information,
+        )
+
+    def working_derivatives(
+        self, point: Point, information: np.ndarray | None = None
+    ) -> Derivatives:
+        """By the entries of all T, for the working model held."""
+        place = self.place(point.system, point.theta)
+        return derivatives_at(place, self.posterior, 1.0, None, point.is_coarse, information)
+
+    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """The same: steps are extrapolated instead."""
+        return derivatives
+
+    def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
+        """The covariance of the posterior at a point; see `Posterior.covariance`."""
+        return self.posterior.covariance(self.place(point.system, point.theta), joint_limit)
+
+    def uncertainty(self, point: VariationalPoint, posterior_fixed: np.ndarray) -> Uncertainty:
+        """The covariance of the coefficients, with all parameters uncertain."""
+        return uncertainty_at(self, point, posterior_fixed)
+
+    def deviance_error(self, point: VariationalPoint) -> float:
+        """That of the log determinant, and what errors of the row variances do on average.
+
+        With dv the error of a variance v and w(v) the precision of a row at it, the row's
+        share of the deviance is off by w dv + w' dv^2 / 2, and what it takes off for its site,
+        (w + w' dv) dv, also is. First orders cancel, and -w' dv^2 / 2 is left, whose
+        expectation does not vanish.
+        """
+        responses, rows = self.responses, self.responses.rows
+        _, own = self.split(point.theta)
+        place = self.place(point.system, point.theta)
+        squares = self.posterior.row_variance_errors(place, rows)
+        if not squares.any():
+            return point.log_det_error
+        step = _VARIANCE_STEP * point.variance
+        precision = self.likelihood.row_terms(
+            responses.y, responses.shifted(point.mean), point.variance + step, own,
+            self.solver_options.n_threads,
+        ).precision  # fmt: skip
+        known = step > 0.0
+        slopes = (precision - point.following.precision)[known] / step[known]
+        bias = 0.5 * float((responses.weights * squares)[known] @ slopes)
+        return float(np.hypot(point.log_det_error, bias))
+
+    def runs_away(self, point: Point) -> bool:
+        """Whether coefficients grow without bound, so that there is no optimum."""
+        return runs_away(point, self.responses.steps)
+
+    def separated(self, point: Point, units: Units) -> tuple[int, ...]:
+        """Fixed-effect columns that predict a part of the responses without error."""
+        return separated_columns(point, self.responses.steps, units.fixed.has_intercept)
+
+    def place(self, system: System, theta: np.ndarray) -> Place:
+        """Where the posterior that solves a working model is asked about itself."""
+        return Place(system, self.parameters, self.split(theta)[0], self.integrate_fixed)
+
+    def solver(self, cross: CrossProducts) -> Solver:
+        """The solver of a working model."""
+        return make_solver(cross, self.solver_options)
+
+
+def _slack(point: Point, other: Point) -> float:
+    """By how much rounding, or random vectors, let a deviance seem to rise."""
+    digits = 1e-12 * max(abs(other.deviance), 1.0) + point.rounding
+    return digits + 3.0 * point.doubt(other)

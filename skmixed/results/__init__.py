@@ -1,0 +1,1 @@
+"""What follows from a fit without fitting again: predictions, degrees of freedom, checks."""

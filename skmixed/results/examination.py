@@ -1,0 +1,247 @@
+"""Whether the posterior of a fit is close to the exact one, from the training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.design import Design
+from skmixed.families.base import RowTerms
+from skmixed.fit.generalized_fit import Arranged, arrange
+from skmixed.fit.outer import FitOptions, Start
+from skmixed.fit.result import FitResult
+from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
+from skmixed.results.same_data import (
+    refuse_other_coefficients,
+    refuse_other_elbo,
+    refuse_other_rows,
+)
+from skmixed.results.sampling import sample_likelihood
+
+_SETTLED = 1e-6
+"""Distance from the best posterior, in standard deviations, that is near enough."""
+
+_MOST_STEPS = 300
+
+_LARGEST_TAIL = 8000
+"""Effects and coefficients whose joint covariance is factorised."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A posterior examined.
+
+    Attributes
+    ----------
+    elbo : float
+        Of the posterior at the fitted parameters, from the data.
+    log_likelihood, log_likelihood_std : float
+        At the same parameters, and its Monte Carlo standard error.
+    shape, effective_share : float
+        Pareto shape of the importance weights, and effective draws over draws: of all effects
+        but those of the largest factor, whose levels are integrated out, or of all where
+        there is no other factor.
+    mean_shifts, sd_ratios : ndarray (L,)
+        Of every level of the largest factor, the other effects at their means: distance of
+        the exact mean in posterior standard deviations, and exact standard deviation over
+        the posterior's.
+    largest : int or None
+        Position of that factor.
+    is_exact : bool
+        Whether theory says so, and nothing was sampled.
+    """
+
+    elbo: float
+    log_likelihood: float
+    log_likelihood_std: float
+    shape: float
+    effective_share: float
+    mean_shifts: np.ndarray
+    sd_ratios: np.ndarray
+    largest: int | None
+    is_exact: bool = False
+
+
+def examine(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    result: FitResult,
+    options: FitOptions,
+    n_draws: int,
+    rng: np.random.Generator,
+) -> Examination:
+    """Sample the posterior of a fit and weigh the draws.
+
+    Parameters
+    ----------
+    design : Design
+        Of the rows of the fit.
+    response, case_weights : ndarray (n,)
+    result : FitResult
+    options : FitOptions
+        Those of the fit.
+    n_draws : int
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        When the data are not those of the fit, or the model is too large.
+    """
+    refuse_other_rows(design, case_weights, result)
+    independent = not options.posterior.needs_determinant
+    likelihood, noise = result.likelihood, 1.0
+    if likelihood.name != "gaussian":
+        model = arrange(design, response, case_weights, options)
+    elif not independent:
+        return _exact(result)
+    else:
+        likelihood, noise = _UnitNormal(), result.noise_variance
+        model = _gaussian_model(design, response, case_weights, options, noise)
+    if not independent:
+        _refuse_size(model)
+    objective = _objective(model, likelihood, options, independent)
+    units = model.units
+    covariances = [factor.covariance for factor in result.factors]
+    fitted = Start(covariances, noise, result.parameters)
+    theta = fitted.theta(objective.parameters, units)
+    theta = np.concatenate([theta, result.parameters])
+    point = settled(objective, theta)
+    elbo = float(units.elbo(point.deviance))
+    refuse_other_elbo(elbo, result)
+    coefficients = units.fixed.to_centred() @ point.system.fixed_effects
+    refuse_other_coefficients(units.response_scale * coefficients, result)
+    found = sample_likelihood(objective, point, independent, n_draws, rng)
+    eliminated = point.system.cross.eliminated
+    return Examination(
+        elbo,
+        float(units.elbo(-2.0 * found.log_likelihood)),
+        found.std,
+        found.shape,
+        found.effective_share,
+        found.mean_shifts,
+        found.sd_ratios,
+        None if eliminated is None else eliminated.position,
+    )
+
+
+def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPoint:
+    """The best posterior at given variances and own parameters.
+
+    Parameters
+    ----------
+    objective : VariationalObjective
+    theta : ndarray
+
+    Raises
+    ------
+    ValueError
+        When the ELBO is not finite there.
+    """
+    point = objective.at(theta)
+    if point is None:
+        raise ValueError(
+            "The ELBO of these data at the fitted parameters is not finite; pass the rows that "
+            "the model was fitted on."
+        )
+    for _ in range(_MOST_STEPS):
+        following = objective.at(theta, point)
+        if following is None:
+            break
+        improves = point.is_coarse or following.deviance < point.deviance
+        if improves or following.distance < point.distance:
+            point = following
+        if not improves or (point.distance < _SETTLED and not point.is_coarse):
+            break
+    return point
+
+
+def _objective(
+    model: Arranged, likelihood: Any, options: FitOptions, independent: bool
+) -> VariationalObjective:
+    """The objective of the fit; determinants and draws of one Gaussian need a factorised tail."""
+    solver_options = options.solver_options
+    if not independent:
+        solver_options = replace(solver_options, name="direct")
+    return VariationalObjective(
+        model.responses,
+        likelihood,
+        CovarianceParameters.of(model.responses.rows.arrangement.factors),
+        options.posterior,
+        options.integrate_fixed,
+        solver_options,
+    )
+
+
+# Normal responses ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _UnitNormal:
+    """y ~ N(eta, 1): what a family has to tell where a posterior is sampled."""
+
+    name = "gaussian"
+
+    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.empty(0)
+
+    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return y, np.ones(len(y))
+
+    def row_terms(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        n_threads: int = 1,
+    ) -> RowTerms:
+        rest = y - mean
+        value = -0.5 * (np.log(2.0 * np.pi) + rest**2 + variance)
+        return RowTerms(value, rest, np.ones(len(y)))
+
+
+def _exact(result: FitResult) -> Examination:
+    """One Gaussian over all effects is the posterior of normal responses."""
+    nothing, elbo = np.empty(0), float(result.elbo)
+    return Examination(elbo, elbo, 0.0, 0.0, 1.0, nothing, nothing, None, True)
+
+
+def _gaussian_model(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    options: FitOptions,
+    noise: float,
+) -> Arranged:
+    """Rows whose response is measured in standard deviations of the noise."""
+    if design.precision_weights is not None:
+        raise ValueError(
+            "diagnose cannot sample the posterior of a model with precision_weights; fit it with "
+            "posterior='full', which is exact for a normal response and needs no diagnosis."
+        )
+    unit = float(np.sqrt(noise))
+    offset = None if design.offset is None else design.offset / unit
+    model = arrange(replace(design, offset=offset), response / unit, case_weights, options)
+    units = model.units
+    df = units.n_observations - (units.fixed.rank if units.integrate_fixed else 0)
+    return replace(model, units=replace(units, response_scale=unit, degrees_of_freedom=df))
+
+
+# Refusals --------------------------------------------------------------------------------
+
+
+def _refuse_size(model: Arranged) -> None:
+    arrangement = model.responses.rows.arrangement
+    size = arrangement.n_tail + arrangement.n_fixed
+    if size > _LARGEST_TAIL:
+        raise ValueError(
+            f"diagnose draws from the joint posterior of {size} effects and coefficients (all but "
+            f"the largest grouping factor); more than {_LARGEST_TAIL} take too long to factorise. "
+            "Fit and diagnose the same model on a subset: the rows of a sample of the levels of "
+            "the second-largest factor, with all their rows, so that levels keep their size."
+        )

@@ -1,0 +1,203 @@
+"""Satterthwaite's degrees of freedom of the fixed effects, from the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.fit.gaussian_fit import gaussian_objective, sums_of
+from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.outer import FitOptions, Start
+from skmixed.fit.result import FitResult
+from skmixed.fit.uncertainty import inverse_of_rising
+from skmixed.results.same_data import refuse_other_elbo, refuse_other_rows
+from skmixed.solvers.base import SingularSystemError
+
+_STEP = 1e-4
+"""Relative step of the differences: their error is its square, rounding is divided by it."""
+
+_LEAST_STEP = 1e-5
+"""Absolute step, for parameters near zero."""
+
+
+@dataclass(frozen=True)
+class VarianceUncertainty:
+    """How the covariance of the fixed effects moves with the variance parameters.
+
+    Attributes
+    ----------
+    covariance : ndarray (p, p)
+        Of the coefficients at the estimates, C.
+    derivatives : ndarray (m, p, p)
+        Of C by every variance parameter.
+    parameter_covariance : ndarray (m, m)
+        Asymptotic covariance of the variance parameters: 2 over the Hessian of the deviance.
+    log_sds : ndarray (c,)
+        Logarithms of the standard deviations of all effects, factor by factor, and last that
+        of the noise where it is estimated; minus infinity for a variance of 0.
+    log_sd_errors : ndarray (c,)
+        Their standard errors, by the delta method; NaN for a variance of 0.
+    """
+
+    covariance: np.ndarray
+    derivatives: np.ndarray
+    parameter_covariance: np.ndarray
+    log_sds: np.ndarray
+    log_sd_errors: np.ndarray
+
+    def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
+        """Satterthwaite's approximation for linear functions of the coefficients.
+
+        The estimated variance q = l' C l of a contrast is taken for a multiple of a
+        chi-square variable: 2 q^2 / var(q) are its degrees of freedom, and var(q) follows
+        from the delta method (Satterthwaite 1946, Biometrics Bulletin 2; for mixed models
+        Fai and Cornelius 1996, Journal of Statistical Computation and Simulation 54;
+        Kuznetsova, Brockhoff and Christensen 2017, Journal of Statistical Software 82(13)).
+
+        Parameters
+        ----------
+        contrasts : ndarray (k, p)
+
+        Returns
+        -------
+        ndarray (k,)
+            Infinite where the variance is known, NaN for a contrast without variance.
+        """
+        variances = np.einsum("kp,pq,kq->k", contrasts, self.covariance, contrasts)
+        gradients = np.einsum("kp,mpq,kq->km", contrasts, self.derivatives, contrasts)
+        spread = np.einsum("km,mn,kn->k", gradients, self.parameter_covariance, gradients)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(variances > 0.0, 2.0 * variances**2 / spread, np.nan)
+
+
+def variance_uncertainty(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    result: FitResult,
+    options: FitOptions,
+) -> VarianceUncertainty:
+    """Differentiate the deviance twice, and the covariance once, at the estimates of a fit.
+
+    Parameters
+    ----------
+    design : Design
+        Of the rows of the fit.
+    response, case_weights : ndarray (n,)
+    result : FitResult
+    options : FitOptions
+        Those of the fit.
+
+    Raises
+    ------
+    ValueError
+        When the data are not those of the fit.
+
+    Notes
+    -----
+    The parameters are the entries of all T and the logarithm of the noise variance, where
+    it is estimated. Gradients are exact (with the iterative solver: of the sampled
+    objective), their central differences have a relative error of about 1e-8.
+    """
+    refuse_other_rows(design, case_weights, result)
+    rows = sums_of(design, response, case_weights, options)
+    objective, _ = gaussian_objective(rows, options)
+    units = rows.units
+    start = Start([factor.covariance for factor in result.factors], result.noise_variance)
+    theta = start.theta(objective.parameters, units)
+    noise = result.noise_variance / units.noise
+    place = theta if options.noise_variance is not None else np.append(theta, np.log(noise))
+    held = replace(objective, noise_variance=noise)
+    at_estimates = _deviance_at(held, theta)
+    refuse_other_elbo(float(units.elbo(at_estimates)), result)
+
+    to_centred = units.fixed.to_centred()
+
+    def covariance(relative: np.ndarray) -> np.ndarray:
+        return units.response_scale**2 * (to_centred @ relative @ to_centred.T)
+
+    hessian = np.empty((len(place), len(place)))
+    derivatives = []
+    for j, value in enumerate(place):
+        step = np.zeros(len(place))
+        step[j] = max(_STEP * abs(value), _LEAST_STEP)
+        above, below = (_slope(held, place + sign * step, len(theta)) for sign in (1.0, -1.0))
+        width = 2.0 * step[j]
+        hessian[j] = (above.gradient - below.gradient) / width
+        derivatives.append(covariance((above.covariance - below.covariance) / width))
+    p = len(to_centred)
+    parameter_covariance = 2.0 * inverse_of_rising(0.5 * (hessian + hessian.T))
+
+    def log_sds(at: np.ndarray) -> np.ndarray:
+        free = len(at) > len(theta)
+        unit = (np.exp(at[-1]) if free else noise) * units.response_scale**2
+        scales = objective.parameters.to_scale_factors(at[: len(theta)])
+        variances = [
+            unit * ((basis @ scale) ** 2).sum(axis=1)
+            for basis, scale in zip(units.bases, scales, strict=True)
+        ]
+        if free:
+            variances.append(np.array([unit * units.weight_scale]))
+        with np.errstate(divide="ignore"):
+            return 0.5 * np.log(np.concatenate(variances)) if variances else np.empty(0)
+
+    sds, errors = _with_errors(log_sds, place, parameter_covariance)
+    return VarianceUncertainty(
+        result.coefficient_covariance,
+        np.reshape(derivatives, (len(place), p, p)),
+        parameter_covariance,
+        sds,
+        errors,
+    )
+
+
+def _with_errors(
+    function: Callable[[np.ndarray], np.ndarray], place: np.ndarray, covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a function of the parameters, and their standard errors by the delta method."""
+    values = function(place)
+    slopes = np.zeros((len(values), len(place)))
+    for j, value in enumerate(place):
+        step = np.zeros(len(place))
+        step[j] = max(_STEP * abs(value), _LEAST_STEP)
+        with np.errstate(invalid="ignore"):
+            slopes[:, j] = (function(place + step) - function(place - step)) / (2.0 * step[j])
+    finite = np.isfinite(values)
+    errors = np.full(len(values), np.nan)
+    slopes = slopes[finite]
+    errors[finite] = np.sqrt(np.einsum("cm,mn,cn->c", slopes, covariance, slopes))
+    return values, errors
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """Gradient of the deviance, and covariance of the fixed effects, at one place."""
+
+    gradient: np.ndarray
+    covariance: np.ndarray
+
+
+def _slope(objective: Objective, place: np.ndarray, n_theta: int) -> _Slope:
+    """At the entries of all T and, where it is free, the logarithm of the noise variance."""
+    theta, free = place[:n_theta], len(place) > n_theta
+    if free:
+        objective = replace(objective, noise_variance=float(np.exp(place[-1])))
+    point = objective.at(theta)
+    if point is None:
+        raise SingularSystemError("the model is singular next to its estimates")
+    # the information only enters the Hessian, which is not asked for
+    gradient = objective.derivatives(point, information=np.zeros((n_theta, n_theta))).gradient
+    if free:
+        by_log_noise = objective.degrees_of_freedom - (
+            point.system.penalised_rss / point.noise_variance
+        )
+        gradient = np.append(gradient, by_log_noise)
+    return _Slope(gradient, point.noise_variance * point.system.fixed_covariance())
+
+
+def _deviance_at(objective: Objective, theta: np.ndarray) -> float:
+    point = objective.at(theta)
+    return np.inf if point is None else point.deviance

@@ -1,0 +1,1 @@
+"""Solutions of the mixed-model equations: direct and iterative."""

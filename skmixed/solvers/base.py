@@ -1,0 +1,123 @@
+"""What the inference loop asks of the mixed-model equations."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.working_rows import WorkingRows
+
+Direction = tuple[FactorLayout, np.ndarray]
+"""A factor and level effects v (levels, effects): the working vector f = Z v."""
+
+
+class SingularSystemError(ArithmeticError):
+    """The mixed-model equations are not positive definite at working precision."""
+
+
+class Covariance(Protocol):
+    """The posterior covariance relative to the noise variance."""
+
+    def information(self, factor: FactorLayout) -> np.ndarray:
+        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point."""
+        ...
+
+    def level_covariances(self, factor: FactorLayout) -> np.ndarray:
+        """Posterior covariance of each level's effects, (L, Q, Q)."""
+        ...
+
+    def row_variances(self, rows: WorkingRows) -> np.ndarray:
+        """Posterior variance of every row's linear predictor, (n,)."""
+        ...
+
+    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
+        """Squared standard errors of `row_variances`, (n,)."""
+        ...
+
+    def can_join(self, factor: FactorLayout) -> bool:
+        """Whether `joint` can have the factor's rows."""
+        ...
+
+    def joint(self, kept: tuple[int, ...]) -> np.ndarray:
+        """Covariance of beta and the `kept` factors with all effects.
+
+        Rows: fixed effects, then the effects of the factors at the positions
+        `kept`; columns: fixed effects, then the effects of all factors.
+        """
+        ...
+
+
+class System(Protocol):
+    """The equations at one value of the variance parameters, solved.
+
+    All is relative to the noise variance, V = I + Z Omega Z'.
+    """
+
+    name: str
+    """Of the solver."""
+
+    cross: CrossProducts
+    scale_factors: list[np.ndarray]
+    penalised_rss: float
+    n_products: int
+    """Products with the system that its solution took; 0 where it was factorised."""
+
+    is_exact: bool
+    """Whether determinants and traces are exact, or estimated from random vectors."""
+
+    @property
+    def log_det_samples(self) -> np.ndarray:
+        """What each random vector says of the log determinant; empty where it is exact."""
+        ...
+
+    @property
+    def fixed_effects(self) -> np.ndarray:
+        """Generalised least squares estimate of beta, (p,)."""
+        ...
+
+    @property
+    def residual_products(self) -> list[np.ndarray]:
+        """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
+        ...
+
+    @property
+    def random_effects(self) -> list[np.ndarray]:
+        """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
+        ...
+
+    def log_det(self, integrate_fixed: bool) -> float:
+        """log |V|, plus log |X' V^-1 X| when the fixed effects are integrated out."""
+        ...
+
+    def projected_gram(self, directions: list[Direction]) -> np.ndarray:
+        """Gram matrix f_j' P f_k of working vectors, (m, m)."""
+        ...
+
+    def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:
+        """The posterior covariance; six digits suffice where `coarse`."""
+        ...
+
+    def fixed_covariance(self) -> np.ndarray:
+        """(X' V^-1 X)^-1, (p, p)."""
+        ...
+
+    def fixed_with_effects(self) -> np.ndarray:
+        """Rows of beta of the inverse of the mixed-model equations, (p, p + n_effects).
+
+        Columns: beta, then the effects of all factors in design order. The covariance of beta
+        with everything where it has a flat prior, whether or not it is integrated out.
+        """
+        ...
+
+
+class Solver(Protocol):
+    """Makes systems of one set of cross-products."""
+
+    name: str
+    cross: CrossProducts
+
+    def system(self, scale_factors: list[np.ndarray]) -> System:
+        """The equations at the lower-triangular T of every factor, in design order."""
+        ...

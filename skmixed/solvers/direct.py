@@ -1,0 +1,348 @@
+"""Exact solution of the mixed-model equations at given variance parameters.
+
+Everything is relative to the noise variance. With V = I + Z Omega Z' the
+covariance of the response over the noise variance, eliminating one factor
+leaves the tail's cross-products in the metric of that factor's own covariance,
+
+    reduced = A' V_1^-1 A = A'A - sum_l C_l' Omega (I + D_l Omega)^-1 C_l,
+
+a dense matrix over the tail's effects, the fixed effects and the response. With
+T the lower-triangular factor of a tail covariance (Omega = T T'), one Cholesky
+factorisation L L' = T' reduced T + I (without the response; identity on random
+effects only) gives the log determinants, the solution and the penalised residual
+sum of squares: Bates, Maechler, Bolker and Walker (2015), J. Stat. Softw. 67(1),
+equations 18 to 33.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import blas
+
+from skmixed._kernels.dense_tail import mix_tail
+from skmixed._kernels.elimination import gather_tail, scatter_levels, subtract_eliminated
+from skmixed.solvers.base import Direction, SingularSystemError
+from skmixed.solvers.cholesky import factorise
+from skmixed.solvers.direct_covariance import TailCovariance
+from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.sums.cross_products import CrossProducts
+from skmixed.threads import run_parts
+
+
+class DirectSolver:
+    """Makes systems at different variance parameters of one set of cross-products.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    n_threads : int, default=1
+    """
+
+    name = "direct"
+
+    def __init__(self, cross: CrossProducts, n_threads: int = 1) -> None:
+        self.cross = cross
+        self.n_threads = n_threads
+
+    def system(self, scale_factors: list[np.ndarray]) -> DirectSystem:
+        """The equations at the given factors T, factorised."""
+        return DirectSystem(self.cross, scale_factors, self.n_threads)
+
+
+class DirectSystem:
+    """The equations at one value of the variance parameters, factorised.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    scale_factors : list of ndarray (q, q)
+        Lower-triangular T of every factor in design order, block diagonal over
+        the factor's covariance blocks; its square T T' is the covariance of
+        the effects relative to the noise variance.
+    n_threads : int, default=1
+
+    Attributes
+    ----------
+    log_det_random : float
+        log |V|.
+    log_det_fixed : float
+        log |X' V^-1 X|.
+    penalised_rss : float
+        min over beta of (y - X beta)' V^-1 (y - X beta).
+
+    Raises
+    ------
+    SingularSystemError
+        When the equations are not positive definite at working precision.
+    """
+
+    name = "direct"
+    is_exact = True
+    n_products = 0
+    log_det_samples = np.zeros(0)
+
+    def __init__(
+        self, cross: CrossProducts, scale_factors: list[np.ndarray], n_threads: int = 1
+    ) -> None:
+        self.cross = cross
+        # a thread costs more than it brings where there is little to do
+        self.n_parts = n_threads if len(cross.columns) > 20_000 else 1
+        self.scale_factors = scale_factors
+        self._n = len(cross.tail)
+        self._covariance: TailCovariance | None = None
+        self._reduce()
+        self._factorise()
+
+    def _reduce(self) -> None:
+        cross = self.cross
+        self.reduced = cross.tail.copy()
+        self.log_det_random = 0.0
+        if cross.eliminated is None:
+            return
+        levels = EliminatedLevels.of(cross.own, self.scale_factors[cross.eliminated.position])
+        self.levels = levels
+        self.log_det_random = levels.log_det
+
+        def subtract(first: int, last: int) -> None:
+            subtract_eliminated(
+                cross.start, cross.columns, cross.values, cross.with_dense,
+                levels.omega_shrunk, first, last, self.reduced,
+            )  # fmt: skip
+
+        run_parts(subtract, cross.row_bounds(self.n_parts))
+
+    def _factorise(self) -> None:
+        n_tail, size = self.cross.n_tail, self._n - 1
+        self._first, mix, self.mix_transposed = self._mixing()
+        identity = np.zeros(size)
+        identity[:n_tail] = 1.0
+        system = np.empty((size, size))
+        self.mix_rows(self.reduced, mix, identity, system)
+        if not factorise(system):
+            raise SingularSystemError("the system is singular at these variance parameters")
+        # column-major, as BLAS wants it
+        self.upper = system.T
+        pivots = np.diagonal(self.upper)
+        self.log_det_random += 2.0 * np.log(pivots[:n_tail]).sum()
+        self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()
+        right = self.apply_scale_transposed(self.reduced[size].copy())[:size]
+        self._response_half = self.forward_solve(right)
+        explained = float(self._response_half @ self._response_half)
+        self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
+
+    def mix_rows(self, raw, mix, diagonal, out) -> None:
+        """`mix_tail` in threads: triangles of equal area."""
+        shares = np.sqrt(np.arange(1, self.n_parts) / self.n_parts)
+        bounds = [0, *(shares * len(out)).astype(int).tolist(), len(out)]
+        run_parts(
+            lambda first, last: mix_tail(raw, self._first, mix, diagonal, first, last, out), bounds
+        )
+
+    def _mixing(self):
+        """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
+        cross = self.cross
+        width = max([factor.n_effects for factor in cross.tail_factors], default=1)
+        first = np.arange(self._n)
+        mix = np.zeros((self._n, width))
+        mix[:, 0] = 1.0
+        mix_transposed = mix.copy()
+        for factor in cross.tail_factors:
+            scale = self.scale_factors[factor.position]
+            q = factor.n_effects
+            first[factor.columns] = factor.start + q * np.repeat(np.arange(factor.n_levels), q)
+            mix[factor.columns, :q] = np.tile(scale.T, (factor.n_levels, 1))
+            mix_transposed[factor.columns, :q] = np.tile(scale, (factor.n_levels, 1))
+        return first, mix, mix_transposed
+
+    def apply_scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
+        """T' times tail vectors (N, m) or (N,), identity on the dense columns."""
+        return self._apply_by_level(vectors, [scale.T for scale in self.scale_factors])
+
+    def _apply_by_level(self, vectors, matrices):
+        out = vectors.copy()
+        for factor in self.cross.tail_factors:
+            part = vectors[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
+            scaled = np.matmul(matrices[factor.position], part)
+            out[factor.columns] = scaled.reshape(vectors[factor.columns].shape)
+        return out
+
+    def forward_solve(self, vectors: np.ndarray) -> np.ndarray:
+        """L^-1 times columns over random tail and fixed effects (without response)."""
+        if not len(vectors):
+            return vectors
+        if vectors.ndim == 1:
+            return blas.dtrsv(self.upper, vectors, lower=0, trans=1)
+        return blas.dtrsm(1.0, self.upper, np.asfortranarray(vectors), lower=0, trans_a=1)
+
+    def log_det(self, integrate_fixed: bool) -> float:
+        """log |V|, plus log |X' V^-1 X| when the fixed effects are integrated out."""
+        return self.log_det_random + (self.log_det_fixed if integrate_fixed else 0.0)
+
+    # The solution -------------------------------------------------------------
+
+    @cached_property
+    def _solution(self) -> np.ndarray:
+        """Tail effects and fixed effects, and -1 for the response, negated: the residual maker."""
+        scaled = self._response_half
+        if len(scaled):
+            scaled = blas.dtrsv(self.upper, scaled, lower=0, trans=0)
+        effects = self._apply_by_level(np.append(scaled, -1.0), self.scale_factors)
+        return -effects
+
+    @cached_property
+    def fixed_effects(self) -> np.ndarray:
+        """Generalised least squares estimate of beta, (p,)."""
+        return -self._solution[self.cross.n_tail : -1]
+
+    @cached_property
+    def residual_products(self) -> list[np.ndarray]:
+        """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
+        cross = self.cross
+        tail = blas.dsymv(1.0, self.reduced.T, self._solution, lower=0)
+        products: list[np.ndarray] = []
+        for factor in cross.factors:
+            if factor is cross.eliminated:
+                products.append(self.gather(self._solution[:, None])[:, :, 0])
+            else:
+                products.append(tail[factor.columns].reshape(factor.n_levels, factor.n_effects))
+        return products
+
+    @cached_property
+    def random_effects(self) -> list[np.ndarray]:
+        """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
+        return [
+            products @ (scale @ scale.T)
+            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+        ]
+
+    # Second-order quantities ------------------------------------------------------
+
+    def projected_gram(self, directions: list[Direction]) -> np.ndarray:
+        """Gram matrix f_j' P f_k of working vectors f = Z v, (m, m).
+
+        P = V^-1 - V^-1 X (X'V^-1X)^-1 X'V^-1; a direction is a factor and the
+        level effects v (levels, effects).
+        """
+        direct, known, own = self._spread(directions)
+        through = self._times_reduced(direct)
+        half = self.forward_solve(self.apply_scale_transposed(known + through)[: self._n - 1])
+        gram = direct.T @ through + direct.T @ known + known.T @ direct - half.T @ half
+        for j, effects in own.items():
+            for k in own:
+                gram[j, k] += np.vdot(effects, directions[k][1])
+        return gram
+
+    def projected_products(
+        self, directions: list[Direction], integrate_fixed: bool
+    ) -> list[dict[int, np.ndarray]]:
+        """Z' P f of every factor for f as in `projected_gram`, by number of the direction.
+
+        With ``integrate_fixed=False`` V^-1 takes the place of P. A product with
+        the eliminated factor costs a pass over the cells, and is only made for
+        the directions of that factor.
+
+        Returns
+        -------
+        list of dict of {int: ndarray (levels, effects)}
+            In design order.
+        """
+        cross = self.cross
+        size, m = self._n - 1, len(directions)
+        direct, known, own = self._spread(directions)
+        right = known + self._times_reduced(direct)
+        solution = self.forward_solve(self.apply_scale_transposed(right)[:size])
+        if not integrate_fixed:
+            solution[cross.n_tail :] = 0.0
+        rest = direct
+        if size:
+            solution = blas.dtrsm(1.0, self.upper, solution, lower=0, overwrite_b=1)
+            padded = np.concatenate([solution, np.zeros((1, m))])
+            rest = np.asfortranarray(direct - self._apply_by_level(padded, self.scale_factors))
+        tail = known + self._times_reduced(rest)
+        products: list[dict[int, np.ndarray]] = []
+        for factor in cross.factors:
+            shape = (factor.n_levels, factor.n_effects)
+            if factor is not cross.eliminated:
+                columns = tail[factor.columns]
+                products.append({j: columns[:, j].reshape(shape) for j in range(m)})
+                continue
+            gathered = self.gather(rest[:, list(own)])
+            products.append(
+                {j: gathered[:, :, k] + effects for k, (j, effects) in enumerate(own.items())}
+            )
+        return products
+
+    def gather(self, vectors: np.ndarray) -> np.ndarray:
+        """reduced_l times tail vectors (N, m) for every eliminated level, (L, Q, m)."""
+        cross = self.cross
+        out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
+        gather_tail(
+            cross.start, cross.columns, cross.values, cross.with_dense,
+            self.levels.shrink, np.ascontiguousarray(vectors), out,
+        )  # fmt: skip
+        return out
+
+    def _spread(
+        self, directions: list[Direction]
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+        """Directions seen from the tail, with the eliminated factor's covariance in V.
+
+        Returns tail effects (N, m) of directions of tail factors, and of
+        directions of the eliminated factor their products Z_t' V_1^-1 f (N, m)
+        with the tail and Z_1' V_1^-1 f with the factor itself.
+        """
+        cross = self.cross
+        direct = np.zeros((self._n, len(directions)), order="F")
+        known = np.zeros((self._n, len(directions)), order="F")
+        own = {}
+        for j, (factor, effects) in enumerate(directions):
+            if factor is cross.eliminated:
+                scatter_levels(
+                    cross.start, cross.columns, cross.values, cross.with_dense,
+                    self.levels.shrink, np.ascontiguousarray(effects), known[:, j],
+                )  # fmt: skip
+                own[j] = np.matmul(self.levels.precision_shrunk, effects[:, :, None])[:, :, 0]
+            else:
+                direct[factor.columns, j] = effects.ravel()
+        return direct, known, own
+
+    def _times_reduced(self, vectors: np.ndarray) -> np.ndarray:
+        """The reduced cross-products times columns (N, m)."""
+        return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
+
+    def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
+        """The posterior covariance, made once and kept; exact where `coarse` would do."""
+        kept = self._covariance
+        if kept is None or kept.integrate_fixed != integrate_fixed or (kept.coarse and not coarse):
+            kept = self._covariance = TailCovariance(self, integrate_fixed, coarse)
+        return kept
+
+    def fixed_covariance(self) -> np.ndarray:
+        """(X' V^-1 X)^-1, relative, (p, p)."""
+        n_tail, p = self.cross.n_tail, self.cross.n_fixed
+        half = np.triu(self.upper[n_tail : n_tail + p, n_tail : n_tail + p])
+        inverse = np.linalg.solve(half, np.eye(p)) if p else np.zeros((0, 0))
+        return inverse @ inverse.T
+
+    def fixed_with_effects(self) -> np.ndarray:
+        """Rows of beta of the inverse of the mixed-model equations, (p, p + n_effects)."""
+        cross = self.cross
+        p, size = cross.n_fixed, self._n - 1
+        columns = np.zeros((self._n, p))
+        columns[cross.n_tail : size] = np.eye(p)
+        if p:
+            half = self.forward_solve(columns[:size])
+            columns[:size] = blas.dtrsm(1.0, self.upper, half, lower=0)
+        with_tail = self._apply_by_level(columns, self.scale_factors)
+        parts = [with_tail[cross.n_tail : size]]
+        for factor in cross.factors:
+            if factor is not cross.eliminated:
+                parts.append(with_tail[factor.columns])
+                continue
+            # given the tail, their mean is Omega reduced_l (data - tail)
+            scale = self.scale_factors[factor.position]
+            effects = np.matmul(scale @ scale.T, self.gather(with_tail))
+            parts.append(-effects.reshape(factor.size, p))
+        return np.concatenate(parts).T

@@ -1,0 +1,459 @@
+"""Iterative solution of the mixed-model equations of a large tail.
+
+The equations are those of `skmixed.solvers.direct`. The eliminated factor and the
+dense part of the tail (small factors, fixed effects) are eliminated exactly; on
+the effects of the large factors that are left,
+
+    H = T' (R - half half') T + I,
+
+with R their reduced cross-products and `half` what the dense part explains,
+conjugate gradients run in the coordinates of `skmixed.solvers.coarse_space`. Traces and
+the log determinant come from solves with fixed random signs z: z'H^-1 z and
+quadratures of z' log(H) z have the traces as expectations (Hutchinson 1990,
+Communications in Statistics 19).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from skmixed.solvers.base import Direction, SingularSystemError
+from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
+from skmixed.solvers.conjugate_gradients import Solution, solve
+from skmixed.solvers.dense_part import DensePart
+from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.solvers.probed_covariance import ProbedCovariance
+from skmixed.solvers.sparse_tail import SparseTail
+from skmixed.sums.cross_products import CrossProducts, FactorLayout
+
+_MEAN_TOLERANCE = 1e-9
+_PROBE_TOLERANCE = 1e-5
+"""Relative residuals; errors of what probes tell are quadratic in theirs."""
+
+_FIXED_TOLERANCE = 1e-6
+"""For covariances with the fixed effects."""
+
+_FEW_FIXED = 4
+"""Fixed effects up to which their covariance is solved for along with the mean."""
+
+_INFORMATION_TOLERANCE = 1e-3
+"""For what only steers the steps."""
+
+_MOST_PRODUCTS = 2000
+"""Products after which a solve is given up."""
+
+
+class IterativeSolver:
+    """Makes systems at different variance parameters of one set of cross-products.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    integrate_fixed : bool
+        True for REML.
+    n_probes : int
+        Random vectors for traces and log determinants; 0 where none are needed.
+    seed : int
+        Of the signs of the probes.
+    n_threads : int, default=1
+    """
+
+    name = "iterative"
+
+    def __init__(
+        self,
+        cross: CrossProducts,
+        integrate_fixed: bool,
+        n_probes: int,
+        seed: int,
+        n_threads: int = 1,
+    ) -> None:
+        self.cross = cross
+        self.integrate_fixed = integrate_fixed
+        self.tail = SparseTail(cross, n_threads)
+        self.coarse = CoarseSpace(self.tail)
+        signs = np.random.default_rng(seed)
+        self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
+
+    def system(self, scale_factors: list[np.ndarray]) -> IterativeSystem:
+        """The equations at the given factors T, mean and probes solved."""
+        return IterativeSystem(self, scale_factors)
+
+
+class IterativeSystem:
+    """The equations at one value of the variance parameters.
+
+    Parameters
+    ----------
+    solver : IterativeSolver
+    scale_factors : list of ndarray (q, q)
+        As for `skmixed.solvers.direct.DirectSystem`.
+
+    Attributes
+    ----------
+    penalised_rss : float
+        min over beta of (y - X beta)' V^-1 (y - X beta).
+    n_products : int
+        Products that the solve of mean and probes took.
+
+    Raises
+    ------
+    SingularSystemError
+        When the equations are not positive definite at working precision.
+    NotConvergedError
+        When conjugate gradients do not converge.
+    """
+
+    name = "iterative"
+    is_exact = False
+
+    def __init__(self, solver: IterativeSolver, scale_factors: list[np.ndarray]) -> None:
+        self.solver = solver
+        self.cross = solver.cross
+        self.tail = solver.tail
+        self.integrate_fixed = solver.integrate_fixed
+        self.scale_factors = scale_factors
+        self._reduce()
+        self._precondition()
+        self._solve()
+
+    def _reduce(self) -> None:
+        cross = self.cross
+        scale = np.zeros((1, 1))
+        if cross.eliminated is not None:
+            scale = self.scale_factors[cross.eliminated.position]
+        self.levels = EliminatedLevels.of(cross.own, scale)
+        reduced = self.tail.reduce(self.levels.omega_shrunk)
+        self.with_dense, self.dense, self.reduced_blocks = reduced
+        self.n_dense = len(self.dense) - 1
+        self.part = DensePart.eliminate(self.tail, self.scale_factors, self.with_dense, self.dense)
+
+    @property
+    def n_posterior(self) -> int:
+        """Columns of the dense part that are random: without beta where it is a point."""
+        return self.n_dense if self.integrate_fixed else self.tail.n_small
+
+    def _precondition(self) -> None:
+        half = self.part.half[:, : self.n_posterior]
+        projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scale_factors)
+        try:
+            self.coordinates = Coordinates(
+                self.tail, self.reduced_blocks, self.scale_factors, self.solver.coarse, projected
+            )
+        except np.linalg.LinAlgError:
+            raise SingularSystemError(
+                "the system is singular at these variance parameters"
+            ) from None
+        explained = self.coordinates.from_products_by_level(half)
+        self._trace = self.tail.n_large - float((explained**2).sum())
+        self._trace += self.coordinates.coarse_trace
+
+    def solve(
+        self,
+        right: np.ndarray,
+        tolerance: float | np.ndarray,
+        integrate_fixed: np.ndarray | bool,
+        keep_basis: bool = False,
+    ) -> Solution:
+        """Solve in the solver's coordinates.
+
+        Parameters
+        ----------
+        right : ndarray (N, m)
+        tolerance : float or ndarray (m,)
+        integrate_fixed : bool or ndarray (m,)
+            Whether the system has the fixed effects eliminated, by column, or
+            given.
+        """
+        m = right.shape[1]
+        given = ~np.broadcast_to(integrate_fixed, m)
+
+        def multiply(vectors: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+            return self.coordinates.multiply(
+                vectors, lambda effects: self.project(effects, given[numbers])
+            )
+
+        return solve(multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, keep_basis)
+
+    def project(self, effects: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
+        """(R - half half') times effects (N, m); without beta's part for `given` columns.
+
+        None: for all columns, where beta is a point.
+        """
+        if given is None:
+            given = np.full(effects.shape[1], not self.integrate_fixed)
+        products = self.tail.multiply(effects, self.levels.omega_shrunk)
+        explained = self.part.half.T @ effects
+        explained[self.tail.n_small :, given] = 0.0
+        products -= self.part.half @ explained
+        return products
+
+    def _solve(self) -> None:
+        """The mean, all probes and, if they are few, the fixed effects in one batch."""
+        probes = self.solver.probes
+        mean = self.with_dense[:, -1:] - self.part.half @ self.part.response_half[:, None]
+        fixed = self._fixed_right
+        if fixed.shape[1] > _FEW_FIXED or not probes.size:
+            fixed = fixed[:, :0]
+        parts = [self.coordinates.from_products(mean), fixed, probes]
+        sizes = [part.shape[1] for part in parts]
+        right = np.column_stack(parts)
+        solution = self.solve(
+            right,
+            np.repeat([_MEAN_TOLERANCE, _FIXED_TOLERANCE, _PROBE_TOLERANCE], sizes),
+            np.repeat([True, True, self.integrate_fixed], sizes),
+            keep_basis=sizes[-1] > 0,
+        )
+        self.n_products = solution.n_products
+        self._probe_solution = solution.columns(1 + fixed.shape[1])
+        if fixed.shape[1]:
+            self.fixed_solution = solution.x[:, 1 : 1 + fixed.shape[1]]
+        self._scaled_mean = self.coordinates.to_scaled(solution.x[:, :1])
+        self.effects = self.coordinates.to_effects(solution.x[:, :1])[:, 0]
+        self.dense_effects = self.part.root @ (
+            self.part.response_half - self.part.half.T @ self.effects
+        )
+        # twice the linear less the quadratic form: an error of second order
+        explained = float(
+            solution.x[:, 0] @ (right[:, 0] + solution.residual[:, 0])
+            + self.part.response_half @ self.part.response_half
+        )
+        self.penalised_rss = max(float(self.dense[-1, -1]) - explained, 0.0)
+
+    # The log determinant ----------------------------------------------------------
+
+    @cached_property
+    def log_det_samples(self) -> np.ndarray:
+        """What every probe says of the log determinant, without the constant part, (m,).
+
+        z'Hz, whose expectation is known, takes most of the variance away.
+        """
+        runs = self._probe_solution.runs
+        return np.array(
+            [run.quadratic_form(np.log) - run.quadratic_form(lambda values: values) for run in runs]
+        )
+
+    def log_det(self, integrate_fixed: bool) -> float:
+        """log |V|, or log |V| + log |X' V^-1 X|; estimated."""
+        assert integrate_fixed == self.integrate_fixed
+        exact = (
+            self.levels.log_det + self.part.log_det_small + self.coordinates.log_det + self._trace
+        )
+        if integrate_fixed:
+            exact += self.part.log_det_fixed
+        samples = self.log_det_samples
+        return exact + (float(samples.mean()) if len(samples) else 0.0)
+
+    # The solution -----------------------------------------------------------------
+
+    @property
+    def fixed_effects(self) -> np.ndarray:
+        """Generalised least squares estimate of beta, (p,)."""
+        return self.dense_effects[self.tail.n_small :]
+
+    @cached_property
+    def residual_products(self) -> list[np.ndarray]:
+        """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
+        large, dense = self._residual_maker
+        tail = None
+        if not all(self.is_regular(factor) for factor in self.tail.large):
+            tail = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+        small = self.with_dense.T @ large + self.dense @ dense
+        products = []
+        for factor in self.cross.factors:
+            shape = (factor.n_levels, factor.n_effects)
+            if factor is self.cross.eliminated:
+                products.append(self.gathered[:, :, 0])
+            elif factor not in self.tail.large:
+                products.append(small[self.tail.dense_columns(factor), 0].reshape(shape))
+            elif tail is not None:
+                products.append(tail[factor.columns, 0].reshape(shape))
+            else:
+                # T' times the products is what the solver finds
+                scaled = self._scaled_mean[factor.columns].reshape(shape)
+                products.append(scaled @ np.linalg.inv(self.scale_factors[factor.position]))
+        return products
+
+    def is_regular(self, factor: FactorLayout) -> bool:
+        """Whether T of a tail factor can be divided by without loss."""
+        sizes = np.linalg.svd(self.scale_factors[factor.position], compute_uv=False)
+        return bool(self.is_large_enough(factor, sizes).all())
+
+    def is_large_enough(self, factor: FactorLayout, sizes: np.ndarray) -> np.ndarray:
+        """Which singular values of T of a tail factor can be divided by without loss."""
+        if factor in self.tail.large:
+            block = self.reduced_blocks[self.tail.large.index(factor)]
+            rows = np.diagonal(block, axis1=1, axis2=2).mean()
+        else:
+            rows = np.diagonal(self.dense)[self.tail.dense_columns(factor)].mean()
+        return rows * sizes**2 > 1e-2
+
+    @cached_property
+    def raw_coarse_products(self) -> np.ndarray:
+        """(R - half half') T times the coarse directions, (N, k)."""
+        return self.project(self.coordinates.scale(self.solver.coarse.directions))
+
+    @property
+    def coarse_products(self) -> np.ndarray:
+        """H times the coarse directions, (N, k)."""
+        directions = self.solver.coarse.directions
+        return self.coordinates.scale_transposed(self.raw_coarse_products) + directions
+
+    @property
+    def _residual_maker(self) -> tuple[np.ndarray, np.ndarray]:
+        """What tail effects take off the response, and it: (N, 1) and (P + 1, 1)."""
+        return -self.effects[:, None], np.append(-self.dense_effects, 1.0)[:, None]
+
+    def gather(self, large: np.ndarray, dense: np.ndarray) -> np.ndarray:
+        """reduced_l times tail vectors of every eliminated level, (L, Q, m).
+
+        As for `SparseTail.gather`, over which it multiplies with (I + D Omega)^-1.
+        """
+        gathered = self.tail.gather(large, dense)
+        if gathered.shape[1] > 1:
+            return np.matmul(self.levels.shrink, gathered)
+        # the largest array of a fit with millions of levels, made once
+        gathered *= self.levels.shrink
+        return gathered
+
+    def follow(self, large: np.ndarray) -> np.ndarray:
+        """What the dense part owes to effects of the large factors, (P, m)."""
+        used = self.n_posterior
+        return -self.part.root[:, :used] @ (self.part.half[:, :used].T @ large)
+
+    @cached_property
+    def gathered(self) -> np.ndarray:
+        """reduced_l times the residual maker, all z and all x = H^-1 z, (L, Q, 1 + 2 m).
+
+        One pass over the cells for all of them. Of z and x, scaled to effects, the
+        dense part takes what it owes to the large factors.
+        """
+        vectors = np.column_stack([self.solver.probes, self._probe_solution.x])
+        probed = self.coordinates.to_effects(vectors)
+        large, dense = self._residual_maker
+        followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])
+        return self.gather(np.hstack([large, probed]), np.hstack([dense, followed]))
+
+    @cached_property
+    def random_effects(self) -> list[np.ndarray]:
+        """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
+        return [
+            products @ (scale @ scale.T)
+            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+        ]
+
+    # Second-order quantities --------------------------------------------------------
+
+    def projected_gram(self, directions: list[Direction]) -> np.ndarray:
+        """Gram matrix f_j' P f_k of working vectors f = Z v, (m, m); steers steps only."""
+        m = len(directions)
+        large = np.zeros((self.tail.n_large, m))
+        dense = np.zeros((self.n_dense + 1, m))
+        own = np.zeros((*self.cross.own.shape[:2], m))
+        for j, (factor, effects) in enumerate(directions):
+            if factor is self.cross.eliminated:
+                own[:, :, j] = effects
+            elif factor in self.tail.large:
+                large[factor.columns, j] = effects.ravel()
+            else:
+                dense[self.tail.dense_columns(factor), j] = effects.ravel()
+        known, known_dense = self.tail.scatter(
+            np.matmul(np.swapaxes(self.levels.shrink, 1, 2), own)
+        )
+        through = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+        through_dense = self.with_dense.T @ large + self.dense @ dense
+        inner = np.matmul(self.levels.precision_shrunk, own).reshape(-1, m)
+        gram = (
+            large.T @ through + dense.T @ through_dense
+            + large.T @ known + dense.T @ known_dense
+            + known.T @ large + known_dense.T @ dense
+            + own.reshape(-1, m).T @ inner
+        )  # fmt: skip
+        half = self.part.root.T @ (through_dense + known_dense)[:-1]
+        right = self.coordinates.from_products(through + known - self.part.half @ half)
+        solution = self.solve(right, _INFORMATION_TOLERANCE, True)
+        explained = solution.x.T @ (right + solution.residual)
+        return gram - half.T @ half - 0.5 * (explained + explained.T)
+
+    def projected(self, factor: FactorLayout, signs: np.ndarray) -> np.ndarray:
+        """Z' P Z times effects (levels * q, m) of a tail factor, the factor's own part."""
+        large = np.zeros((self.tail.n_large, signs.shape[1]))
+        dense = np.zeros((self.n_dense, signs.shape[1]))
+        if factor in self.tail.large:
+            large[factor.columns] = signs
+        else:
+            dense[self.tail.dense_columns(factor)] = signs
+        used = self.n_posterior
+        root, half = self.part.root[:, :used], self.part.half[:, :used]
+        reduced, with_dense = self.dense[:-1, :-1], self.with_dense[:, :-1]
+        explained = root.T @ (with_dense.T @ large + reduced @ dense)
+        right = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
+        right = self.coordinates.from_products(right - half @ explained)
+        solution = self.solve(right, _PROBE_TOLERANCE, self.integrate_fixed)
+        effects = self.coordinates.to_effects(solution.x)
+        large -= effects
+        dense -= root @ (explained - half.T @ effects)
+        if factor in self.tail.large:
+            products = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
+            return products[factor.columns]
+        return (with_dense.T @ large + reduced @ dense)[self.tail.dense_columns(factor)]
+
+    @cached_property
+    def _covariance(self) -> ProbedCovariance:
+        return ProbedCovariance(self, self._probe_solution)
+
+    def covariance(self, integrate_fixed: bool, coarse: bool = False) -> ProbedCovariance:
+        """The posterior covariance, made once and kept."""
+        assert integrate_fixed == self.integrate_fixed
+        return self._covariance
+
+    def fixed_covariance(self) -> np.ndarray:
+        """(X' V^-1 X)^-1, relative, (p, p)."""
+        root = self.part.root[self.tail.n_small :]
+        right, solution = self._fixed_right, self.fixed_solution
+        rest = right.T @ solution
+        return root @ root.T + 0.5 * (rest + rest.T)
+
+    def fixed_with_effects(self) -> np.ndarray:
+        """Rows of beta of the inverse of the mixed-model equations, (p, p + n_effects)."""
+        root = self.part.root[self.tail.n_small :]
+        large = -self.coordinates.to_effects(self.fixed_solution)
+        dense = self.part.root @ (root.T - self.part.half.T @ large)
+        return self.effects_by_factor(large, dense)
+
+    def effects_by_factor(self, large: np.ndarray, dense: np.ndarray) -> np.ndarray:
+        """Vectors of all coefficients from their tail parts, (m, p + n_effects).
+
+        Parameters
+        ----------
+        large : ndarray (N, m)
+            Effects of the large factors.
+        dense : ndarray (P, m)
+            Effects of the small factors and fixed effects.
+        """
+        m = large.shape[1]
+        out = [dense[self.tail.n_small :].T]
+        for factor in self.cross.factors:
+            if factor is self.cross.eliminated:
+                gathered = self.gather(large, dense)
+                scale = self.scale_factors[factor.position]
+                effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
+                out.append(-effects.reshape(m, factor.size))
+            elif factor in self.tail.large:
+                out.append(large[factor.columns].T)
+            else:
+                out.append(dense[self.tail.dense_columns(factor)].T)
+        return np.concatenate(out, axis=1)
+
+    @cached_property
+    def _fixed_right(self) -> np.ndarray:
+        """Right-hand sides that stand for the fixed effects, (N, p)."""
+        root = self.part.root[self.tail.n_small :]
+        return self.coordinates.from_products(self.part.half @ root.T)
+
+    @cached_property
+    def fixed_solution(self) -> np.ndarray:
+        """Their solutions with the fixed effects eliminated, (N, p)."""
+        return self.solve(self._fixed_right, _FIXED_TOLERANCE, True).x

@@ -1,0 +1,400 @@
+"""Weighted sums over the rows of a design: all that a Gaussian fit needs of them.
+
+The sums of two sets of rows add up, so that data can come in parts: chunk after
+chunk, or partition beside partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skmixed._kernels.cells import (
+    add_level_blocks,
+    combine_cells,
+    count_cells,
+    count_levels,
+    fill_cells,
+    place_by_first,
+    place_by_second,
+)
+from skmixed.threads import enough_parts, even_bounds, run_parts
+
+_CHUNK = 131_072
+"""Rows whose dense columns are held at a time."""
+
+LevelMaps = tuple[np.ndarray, ...]
+"""For every factor the new code of each level."""
+
+
+@dataclass(frozen=True)
+class FactorShape:
+    """Size of one grouping factor.
+
+    Attributes
+    ----------
+    n_levels, n_effects : int
+        Levels, and effects per level.
+    blocks : tuple of (start, stop)
+        Effects that share one covariance matrix.
+    """
+
+    n_levels: int
+    n_effects: int
+    blocks: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of effects over all levels."""
+        return self.n_levels * self.n_effects
+
+
+@dataclass(frozen=True)
+class PairCells:
+    """Cross-products of two factors, compressed by level of the first.
+
+    Attributes
+    ----------
+    first, second : int
+        Positions of the factors.
+    start : ndarray (L1 + 1,)
+    levels : ndarray (n_cells,)
+        Levels of the second factor, ascending within a level of the first.
+    values : ndarray (n_cells, Q1, Q2)
+    """
+
+    first: int
+    second: int
+    start: np.ndarray
+    levels: np.ndarray
+    values: np.ndarray
+
+    @property
+    def first_levels(self) -> np.ndarray:
+        """Level of the first factor of every cell."""
+        counts = np.diff(self.start)
+        return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+    def transposed(self, n_second: int) -> PairCells:
+        """The same cells compressed by level of the second factor."""
+        swapped = np.ascontiguousarray(self.values.transpose(0, 2, 1))
+        return _combined(
+            self.second, self.first, self.levels, n_second,
+            self.first_levels, len(self.start) - 1, swapped,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CellSums:
+    """Sums over rows of weight * column * column, by cells of levels.
+
+    The *dense* columns are the fixed effects and, last, the response.
+
+    Attributes
+    ----------
+    factors : tuple of FactorShape
+        In design order, as all that follows.
+    dense : ndarray (P, P)
+        The dense columns with each other.
+    own : tuple of ndarray (L, Q, Q)
+        Every factor with itself, block diagonal by level.
+    with_dense : tuple of ndarray (L, Q, P)
+        Every factor with the dense columns.
+    pairs : tuple of PairCells
+        Every two factors, the larger one first.
+    ranks : tuple of ndarray or None
+        Where each level of the data stands here, by factor; None: in its place.
+    """
+
+    factors: tuple[FactorShape, ...]
+    dense: np.ndarray
+    own: tuple[np.ndarray, ...]
+    with_dense: tuple[np.ndarray, ...]
+    pairs: tuple[PairCells, ...]
+    ranks: LevelMaps | None = None
+
+    def ranked(self) -> CellSums:
+        """The same sums with the largest levels first, as `accumulate` can make them."""
+        ranks = tuple(map(_rank_levels, self.own, self.with_dense))
+        n_levels = tuple(factor.n_levels for factor in self.factors)
+        return replace(self.relabelled(n_levels, ranks), ranks=ranks)
+
+    def relabelled(self, n_levels: tuple[int, ...], maps: LevelMaps) -> CellSums:
+        """The same sums with level k of factor f at ``maps[f][k]`` of ``n_levels[f]``."""
+        return _sum_parts([(self, maps)], n_levels)
+
+    def merge(
+        self,
+        other: CellSums,
+        n_levels: tuple[int, ...],
+        maps: LevelMaps,
+        other_maps: LevelMaps,
+    ) -> CellSums:
+        """The sums over the rows of both.
+
+        Parameters
+        ----------
+        other : CellSums
+            Of the same columns; levels may differ.
+        n_levels : tuple of int
+            Levels of every factor in the result.
+        maps, other_maps : tuple of ndarray
+            Codes in the result of the levels of `self` and of `other`.
+        """
+        return _sum_parts([(self, maps), (other, other_maps)], n_levels)
+
+    def transformed(self, dense: np.ndarray, bases: tuple[np.ndarray, ...]) -> CellSums:
+        """The sums of new columns: dense @ `dense`, basis of factor f @ ``bases[f]``."""
+        own = tuple(
+            b.T @ sums @ b for sums, b in zip(self.own, bases, strict=True)
+        )  # fmt: skip
+        with_dense = tuple(
+            b.T @ sums @ dense for sums, b in zip(self.with_dense, bases, strict=True)
+        )
+        pairs = tuple(
+            pair if _is_identity(bases[pair.first]) and _is_identity(bases[pair.second])
+            else PairCells(
+                pair.first, pair.second, pair.start, pair.levels,
+                bases[pair.first].T @ pair.values @ bases[pair.second],
+            )
+            for pair in self.pairs
+        )  # fmt: skip
+        return CellSums(self.factors, dense.T @ self.dense @ dense, own, with_dense, pairs)
+
+
+def _sum_parts(parts: list[tuple[CellSums, LevelMaps]], n_levels: tuple[int, ...]) -> CellSums:
+    """The sums over the rows of all parts, given the codes of their levels in the result."""
+    like = parts[0][0]
+    factors = tuple(
+        FactorShape(levels, factor.n_effects, factor.blocks)
+        for levels, factor in zip(n_levels, like.factors, strict=True)
+    )
+    own, with_dense = [], []
+    for f, factor in enumerate(factors):
+        q = factor.n_effects
+        sums = np.zeros((factor.n_levels, q, q))
+        dense = np.zeros((factor.n_levels, q, len(like.dense)))
+        for part, codes in parts:
+            # the codes of one part are distinct
+            sums[codes[f]] += part.own[f]
+            dense[codes[f]] += part.with_dense[f]
+        own.append(sums)
+        with_dense.append(dense)
+    pairs = []
+    for k, pair in enumerate(like.pairs):
+        a, b = pair.first, pair.second
+        oriented = [
+            (cells if cells.first == a else cells.transposed(part.factors[a].n_levels), codes)
+            for part, codes in parts
+            for cells in (part.pairs[k],)
+        ]
+        pairs.append(
+            _combined(
+                a, b,
+                np.concatenate([codes[a][cells.first_levels] for cells, codes in oriented]),
+                factors[a].n_levels,
+                np.concatenate([codes[b][cells.levels] for cells, codes in oriented]),
+                factors[b].n_levels,
+                np.concatenate([cells.values for cells, _ in oriented]),
+            )
+        )  # fmt: skip
+    total = sum((part.dense for part, _ in parts), np.zeros_like(like.dense))
+    return CellSums(factors, total, tuple(own), tuple(with_dense), tuple(pairs))
+
+
+def accumulate(
+    codes: tuple[np.ndarray, ...],
+    factors: tuple[FactorShape, ...],
+    bases: tuple[np.ndarray | None, ...],
+    dense: Callable[[slice], np.ndarray],
+    weights: np.ndarray,
+    n_threads: int = 1,
+    ranked: bool = False,
+) -> CellSums:
+    """Sum the rows of a design.
+
+    Parameters
+    ----------
+    codes : tuple of ndarray (n,), int32
+        Level of every row, one array a factor.
+    factors : tuple of FactorShape
+    bases : tuple of ndarray (n, q) or None
+        What multiplies the effects of a factor; None is an intercept alone.
+    dense : callable
+        Maps a slice of rows to its dense columns (m, P), C-contiguous. They are
+        made as they are needed: all of them at once could be the largest array
+        of the fit.
+    weights : ndarray (n,)
+    n_threads : int, default=1
+    ranked : bool, default=False
+        Whether levels are numbered by their size, the largest first. Passes over the
+        cells then find most of what they look up in the cache.
+    """
+    n = len(weights)
+    slopes, effects = stack_slopes(bases, n)
+    own = tuple(np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors)
+    n_dense = dense(slice(0, 1)).shape[1]
+    with_dense = tuple(np.zeros((f.n_levels, f.n_effects, n_dense)) for f in factors)
+    total = np.zeros((n_dense, n_dense))
+    for rows in row_chunks(n):
+        columns = dense(rows)
+        total += columns.T @ (columns * weights[rows, None])
+
+        def add(first: int, last: int, rows: slice = rows, columns: np.ndarray = columns) -> None:
+            for f in range(first, last):
+                add_level_blocks(
+                    codes[f][rows], weights[rows], slopes[rows], effects[f],
+                    columns, own[f], with_dense[f],
+                )  # fmt: skip
+
+        run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
+    ranks = tuple(
+        _rank_levels(*sums) if ranked else np.arange(len(sums[0]), dtype=np.int32)
+        for sums in zip(own, with_dense, strict=True)
+    )
+    uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
+    pairs = []
+    for a in range(len(factors)):
+        for b in range(a):
+            first, second = (a, b) if factors[a].size > factors[b].size else (b, a)
+            pairs.append(
+                _accumulate_pair(
+                    first,
+                    second,
+                    codes,
+                    ranks,
+                    factors,
+                    effects,
+                    slopes,
+                    weights,
+                    uniform,
+                    n_threads,
+                )
+            )
+    if not ranked:
+        return CellSums(factors, total, own, with_dense, tuple(pairs))
+    orders = [_inverse(rank) for rank in ranks]
+    return CellSums(
+        factors,
+        total,
+        tuple(sums[order] for sums, order in zip(own, orders, strict=True)),
+        tuple(sums[order] for sums, order in zip(with_dense, orders, strict=True)),
+        tuple(pairs),
+        ranks,
+    )
+
+
+def _rank_levels(own: np.ndarray, with_dense: np.ndarray) -> np.ndarray:
+    """Place of every level by its sum of weights, the largest first, (L,).
+
+    Equal levels go by their sums of the dense columns, the response first, so that
+    the order depends on what levels are called only where they are alike. What
+    rounding tells apart is equal.
+    """
+    keys = np.round(with_dense[:, 0], 9)
+    size = np.round(np.trace(own, axis1=1, axis2=2), 6)
+    order = np.arange(len(size))
+    for key in (*keys.T, -size):
+        # as np.lexsort, which keeps an interrupt waiting where there are millions of levels
+        order = order[np.argsort(key[order], kind="stable")]
+    return _inverse(order)
+
+
+def _inverse(order: np.ndarray) -> np.ndarray:
+    """The place of everything in an order."""
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return rank
+
+
+def row_chunks(n_rows: int) -> Iterator[slice]:
+    """Consecutive slices of rows, small enough for temporary arrays."""
+    for begin in range(0, n_rows, _CHUNK):
+        yield slice(begin, min(begin + _CHUNK, n_rows))
+
+
+def _accumulate_pair(
+    first, second, codes, ranks, factors, effects, slopes, weights, uniform, n_threads
+):
+    start, rows, cell_start = order_by_pairs(
+        codes[first], ranks[first], codes[second], ranks[second]
+    )
+    levels = np.empty(cell_start[-1], np.int32)
+    values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
+
+    def fill(begin: int, end: int) -> None:
+        fill_cells(
+            start, rows, cell_start, weights, uniform, slopes,
+            effects[first], effects[second], begin, end, levels, values,
+        )  # fmt: skip
+
+    run_parts(fill, even_bounds(np.diff(start), enough_parts(len(rows), n_threads)), n_threads)
+    return PairCells(first, second, cell_start, levels, values)
+
+
+def _combined(first, second, first_levels, n_first, second_levels, n_second, values):
+    """Cells in any order, of which several may be of one pair of levels, as `PairCells`."""
+    start, rows, cell_start = order_by_pairs(
+        first_levels, np.arange(n_first, dtype=np.int32),
+        second_levels, np.arange(n_second, dtype=np.int32),
+    )  # fmt: skip
+    levels = np.empty(cell_start[-1], np.int32)
+    combined = np.empty((cell_start[-1], *values.shape[1:]))
+
+    def combine(begin: int, end: int) -> None:
+        combine_cells(start, rows, cell_start, values, begin, end, levels, combined)
+
+    run_parts(combine, even_bounds(np.diff(start), enough_parts(len(rows))), 1)
+    return PairCells(first, second, cell_start, levels, combined)
+
+
+def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks):
+    """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level."""
+    n = len(first_codes)
+    partly, rows = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)
+    start = _first_places(first_codes, first_ranks)
+    second_end = _first_places(second_codes, second_ranks)[1:]
+    free = np.concatenate([[0], second_end[:-1]])
+    # a piece at a time, between which an interrupt is noticed
+    for piece in row_chunks(n):
+        place_by_second(
+            first_codes, second_codes, first_ranks, second_ranks,
+            piece.start, piece.stop, free, partly,
+        )  # fmt: skip
+    free = start[:-1].copy()
+    for piece in row_chunks(n):
+        place_by_first(partly, second_end, piece.start, piece.stop, free, rows)
+    cell_start = np.empty_like(start)
+    count_cells(start, rows, cell_start)
+    return start, rows, cell_start
+
+
+def _first_places(codes, ranks):
+    """Where each level begins in a sort by ranked level, and the end, (L + 1,)."""
+    start = np.zeros(len(ranks) + 1, np.int64)
+    for piece in row_chunks(len(codes)):
+        count_levels(codes[piece], ranks, start[1:])
+    return np.cumsum(start)
+
+
+def _is_identity(matrix: np.ndarray) -> bool:
+    return bool((matrix == np.eye(len(matrix))).all())
+
+
+def stack_slopes(bases, n_rows):
+    """One matrix of all basis columns that are not constant one, and maps into it."""
+    columns: list[np.ndarray] = []
+    effect_maps = []
+    for basis in bases:
+        if basis is None:
+            effect_maps.append(np.array([-1], np.int64))
+            continue
+        effect_map = np.empty(basis.shape[1], np.int64)
+        for q in range(basis.shape[1]):
+            effect_map[q] = len(columns)
+            columns.append(basis[:, q])
+        effect_maps.append(effect_map)
+    slopes = np.column_stack(columns) if columns else np.empty((n_rows, 0))
+    return np.ascontiguousarray(slopes), effect_maps

@@ -1,0 +1,265 @@
+"""The sums of a design arranged for elimination: one factor apart, the rest a tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from skmixed._kernels.cells import add_pair_to_dense, spread_cells
+from skmixed.memory import available_memory
+from skmixed.sums.cell_sums import CellSums, PairCells
+from skmixed.threads import even_bounds
+
+
+@dataclass(frozen=True)
+class FactorLayout:
+    """Where the effects of one grouping factor stand in the system.
+
+    Attributes
+    ----------
+    position : int
+        The factor's place in the design.
+    n_levels, n_effects : int
+        Levels, and effects per level.
+    blocks : tuple of (start, stop)
+        Effects that share one covariance matrix.
+    start : int
+        First column in the tail; 0 for the eliminated factor, which has none.
+    """
+
+    position: int
+    n_levels: int
+    n_effects: int
+    blocks: tuple[tuple[int, int], ...]
+    start: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of effects over all levels."""
+        return self.n_levels * self.n_effects
+
+    @property
+    def columns(self) -> slice:
+        """The factor's columns of the tail."""
+        return slice(self.start, self.start + self.size)
+
+
+@dataclass(frozen=True)
+class CrossProducts:
+    """`CellSums` seen from the factor that is eliminated.
+
+    One factor, the one with the most effects, is *eliminated*: its own
+    cross-products are block diagonal. The rest is the *tail*: the other factors'
+    effects, larger factors first, then the *dense* columns, fixed effects first
+    and the response last.
+
+    Attributes
+    ----------
+    sums : CellSums
+    eliminated : FactorLayout or None
+        None when the model has no random effects.
+    tail_factors : tuple of FactorLayout
+    own : ndarray (L, Q, Q)
+        The eliminated factor with itself.
+    with_dense : ndarray (L, Q, n_fixed + 1)
+        The eliminated factor with the dense columns.
+    eliminated_pairs : tuple of PairCells
+        The eliminated factor with every tail factor.
+    tail_pairs : tuple of PairCells
+        Every two tail factors, the one that comes first in the tail first.
+    """
+
+    sums: CellSums
+    eliminated: FactorLayout | None
+    tail_factors: tuple[FactorLayout, ...]
+    own: np.ndarray
+    with_dense: np.ndarray
+    eliminated_pairs: tuple[PairCells, ...]
+    tail_pairs: tuple[PairCells, ...]
+
+    @classmethod
+    def of(cls, sums: CellSums) -> CrossProducts:
+        """Choose the factor to eliminate and arrange the rest."""
+        shapes = sums.factors
+        order = sorted(range(len(shapes)), key=lambda f: shapes[f].size, reverse=True)
+        layouts = []
+        n_tail = 0
+        for k, f in enumerate(order):
+            shape = shapes[f]
+            layouts.append(FactorLayout(f, shape.n_levels, shape.n_effects, shape.blocks, n_tail))
+            n_tail += shape.size if k else 0
+        if not order:
+            nothing = np.zeros((0, 1, 1))
+            return cls(sums, None, (), nothing, np.zeros((0, 1, len(sums.dense))), (), ())
+        rank = {f: k for k, f in enumerate(order)}
+        pairs = {}
+        for pair in sums.pairs:
+            if rank[pair.first] > rank[pair.second]:
+                pair = pair.transposed(shapes[pair.second].n_levels)
+            pairs[rank[pair.first], rank[pair.second]] = pair
+        eliminated, tail = layouts[0], tuple(layouts[1:])
+        ranked = [pairs[ranks] for ranks in sorted(pairs)]
+        first, between = ranked[: len(tail)], ranked[len(tail) :]
+        own, with_dense = sums.own[order[0]], sums.with_dense[order[0]]
+        return cls(sums, eliminated, tail, own, with_dense, tuple(first), tuple(between))
+
+    def refilled(self, sums: CellSums) -> CrossProducts:
+        """The same arrangement of other sums over the same cells."""
+        pairs = {(pair.first, pair.second): pair for pair in sums.pairs}
+
+        def oriented(pair: PairCells) -> PairCells:
+            same = pairs.get((pair.first, pair.second))
+            if same is not None:
+                return same
+            other = pairs[pair.second, pair.first]
+            return other.transposed(len(pair.start) - 1)
+
+        own, with_dense = self.own, self.with_dense
+        if self.eliminated is not None:
+            position = self.eliminated.position
+            own, with_dense = sums.own[position], sums.with_dense[position]
+        return replace(
+            self, sums=sums, own=own, with_dense=with_dense,
+            eliminated_pairs=tuple(oriented(pair) for pair in self.eliminated_pairs),
+            tail_pairs=tuple(oriented(pair) for pair in self.tail_pairs),
+        )  # fmt: skip
+
+    @property
+    def factors(self) -> tuple[FactorLayout, ...]:
+        """All factors in design order."""
+        own = () if self.eliminated is None else (self.eliminated,)
+        return tuple(sorted(own + self.tail_factors, key=lambda factor: factor.position))
+
+    @property
+    def n_fixed(self) -> int:
+        """Number of fixed-effect columns."""
+        return len(self.sums.dense) - 1
+
+    @property
+    def n_tail(self) -> int:
+        """Number of random effects in the tail."""
+        return sum(factor.size for factor in self.tail_factors)
+
+    @property
+    def response_squares(self) -> float:
+        """The response with itself."""
+        return float(self.sums.dense[-1, -1])
+
+    @property
+    def fixed_products(self) -> np.ndarray:
+        """X' X, weighted, (n_fixed, n_fixed)."""
+        return self.sums.dense[:-1, :-1]
+
+    def join_cells(self, n_factors: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cells of the eliminated factor with the first tail factors, a column an effect.
+
+        Returns
+        -------
+        start, columns, values : ndarray (L + 1,), (n_cells,), (n_cells, Q)
+            Compressed by level; columns of the tail ascend within a level.
+        """
+        n_levels, n_effects = self.own.shape[:2]
+        factors, pairs = self.tail_factors[:n_factors], self.eliminated_pairs[:n_factors]
+        if n_factors == 1 and factors[0].n_effects == 1:
+            return pairs[0].start, pairs[0].levels, pairs[0].values.reshape(-1, n_effects)
+        start = np.zeros(n_levels + 1, np.int64)
+        for pair, factor in zip(pairs, factors, strict=True):
+            start += factor.n_effects * pair.start
+        columns = np.empty(start[-1], np.int32)
+        values = np.empty((start[-1], n_effects))
+        cursor = start[:-1].copy()
+        for pair, factor in zip(pairs, factors, strict=True):
+            spread_cells(
+                pair.start, pair.levels, pair.values, factor.start, cursor, columns, values
+            )
+        return start, columns, values
+
+    @cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.join_cells(len(self.tail_factors))
+
+    @property
+    def start(self) -> np.ndarray:
+        """First cell of every eliminated level, see `join_cells`."""
+        return self._cells[0]
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Tail column of every cell."""
+        return self._cells[1]
+
+    @property
+    def values(self) -> np.ndarray:
+        """Cross-products of every cell."""
+        return self._cells[2]
+
+    @cached_property
+    def tail(self) -> np.ndarray:
+        """The tail with itself, dense, lower triangle; only the direct solver asks for it."""
+        n_tail, n_dense = self.n_tail, len(self.sums.dense)
+        tail = np.zeros((n_tail + n_dense, n_tail + n_dense))
+        tail[n_tail:, n_tail:] = self.sums.dense
+        starts = {factor.position: factor.start for factor in self.tail_factors}
+        for factor in self.tail_factors:
+            own = self.sums.own[factor.position]
+            for q in range(factor.n_effects):
+                rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
+                for s in range(q + 1):
+                    tail[rows, rows - q + s] = own[:, q, s]
+            tail[n_tail:, factor.columns] = self.dense_products(factor)
+        for pair in self.tail_pairs:
+            add_pair_to_dense(
+                pair.start, pair.levels, pair.values, starts[pair.first], starts[pair.second], tail
+            )
+        return tail
+
+    def dense_products(self, factor: FactorLayout) -> np.ndarray:
+        """The dense columns with a factor's effects, (n_fixed + 1, size)."""
+        return self.sums.with_dense[factor.position].reshape(factor.size, -1).T
+
+    def effect_precisions(self, factor: FactorLayout) -> np.ndarray:
+        """Diagonal cross-products of a factor's effects, shape (levels, effects)."""
+        own = self.sums.own[factor.position]
+        return np.ascontiguousarray(np.diagonal(own, axis1=1, axis2=2))
+
+    def row_bounds(self, n_parts: int) -> list[int]:
+        """Bounds of tail rows that share the work of a dense elimination evenly.
+
+        The work of a cell is its place among the cells of its level.
+        """
+        return even_bounds(self._row_work, n_parts)
+
+    def level_bounds(self, n_parts: int) -> list[int]:
+        """Bounds of eliminated levels that share the pairs of cells evenly."""
+        return even_bounds((np.diff(self.start) + self.n_fixed + 1.0) ** 2, n_parts)
+
+    @cached_property
+    def _row_work(self) -> np.ndarray:
+        levels = np.repeat(self.start[:-1], np.diff(self.start))
+        place = np.arange(len(self.columns)) - levels + 1
+        work = np.bincount(self.columns, weights=place, minlength=len(self.tail))
+        work[self.n_tail :] += len(self.columns) + len(self.own)
+        return work
+
+
+_MATRICES = 6
+"""Matrices of the size of the tail that a direct fit holds at a time."""
+
+
+def dense_tail_bytes(n_tail: int) -> int:
+    """Memory the direct solver needs for a tail of so many effects and columns."""
+    return 8 * _MATRICES * n_tail**2
+
+
+def refuse_what_does_not_fit(n_tail: int) -> None:
+    """Raise MemoryError before the machine is asked for more than it has."""
+    needed, available = dense_tail_bytes(n_tail), available_memory()
+    if available is not None and needed > 0.8 * available:
+        raise MemoryError(
+            f"solver='direct' keeps every factor but the largest in dense matrices: "
+            f"{n_tail:,} effects and coefficients need {needed:,} bytes, and this process can "
+            f"have {available:,}. Use solver='iterative', which needs memory for the levels and "
+            "their cells only, or solver='auto', which chooses it."
+        )

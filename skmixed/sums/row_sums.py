@@ -1,0 +1,223 @@
+"""From the rows of a design to sums in standard units; after this the rows are gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.sums.cell_sums import CellSums, FactorShape, accumulate, row_chunks
+from skmixed.sums.standard_units import (
+    FixedTransform,
+    Units,
+    learn_fixed_transform,
+    transform_basis,
+)
+
+_SMALLEST = 1e-140
+"""Spread of y whose square, or the square of whose inverse, is still a number."""
+
+PERFECT = 1e-12
+"""Relative size of the least-squares residuals at which nothing is left to model."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many rows were summed, and how far they reach.
+
+    Attributes
+    ----------
+    n_rows : int
+    spread, size : float
+        Largest distance of the response from its center, and from 0.
+    precisions : tuple of (float, float)
+        Smallest and largest precision weight, in their unit.
+    """
+
+    n_rows: int
+    spread: float
+    size: float
+    precisions: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """All that a fit needs of the rows.
+
+    Attributes
+    ----------
+    sums : CellSums or None
+        In standard units; None when the fixed effects reproduce the response.
+    units : Units
+        What these are.
+    dependent : tuple of tuple of int
+        By factor, effects that others of their covariance block determine.
+    rows_alone : tuple of bool
+        Factors that give every row a level of its own, where all rows have the
+        same precision: their intercept is the noise again.
+    extent : Extent
+    """
+
+    sums: CellSums | None
+    units: Units
+    dependent: tuple[tuple[int, ...], ...]
+    rows_alone: tuple[bool, ...]
+    extent: Extent
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the sums."""
+        if self.sums is None:
+            return 0
+        arrays = [self.sums.dense, *self.sums.own, *self.sums.with_dense]
+        for pair in self.sums.pairs:
+            arrays += [pair.start, pair.levels, pair.values]
+        return sum(array.nbytes for array in arrays)
+
+
+def sum_rows(
+    design: Design,
+    response: np.ndarray,
+    case_weights: np.ndarray,
+    *,
+    integrate_fixed: bool,
+    rotates_bases: bool,
+    noise_variance: float | None,
+    n_threads: int,
+) -> RowSums:
+    """Standardise the rows exactly and sum them.
+
+    Parameters
+    ----------
+    design : Design
+    response, case_weights : ndarray (n,)
+    integrate_fixed : bool
+        True for REML.
+    rotates_bases : bool
+        Whether the posterior allows to rotate the basis of a factor.
+    noise_variance : float or None
+        Where the noise is held.
+    n_threads : int
+    """
+    weights, weight_scale, log_weights = combine_weights(design, case_weights)
+    n_observations = float(case_weights.sum())
+    fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
+    rest = response if design.offset is None else response - design.offset
+    center = float(weights @ rest / weights.sum()) if design.has_intercept else 0.0
+    rest = rest - center
+    spread, size = largest(rest), largest(response)
+    refuse_range(spread)
+    least_squares = np.zeros(fixed.rank)
+    for _ in range(2 if fixed.rank else 0):
+        # the second round takes off what rounding left of the first
+        least_squares += _take_off_least_squares(fixed, design.fixed, rest, weights)
+    scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
+    refuse_too_few(n_observations, fixed.rank, len(response))
+    df = n_observations - (fixed.rank if integrate_fixed else 0)
+    perfect = n_observations - fixed.rank <= 0 or scale <= PERFECT * spread or scale <= 1e-15 * size
+    modelled = not perfect or (noise_variance is not None and n_observations > fixed.rank)
+    if perfect and noise_variance is not None:
+        scale = float(np.sqrt(noise_variance))
+    transforms = [
+        transform_basis(factor.basis, factor.blocks, weights, rotates_bases)
+        for factor in design.factors
+    ]
+    units = Units(
+        fixed,
+        tuple(transform.matrix for transform in transforms),
+        tuple(transform.moments for transform in transforms),
+        least_squares,
+        center,
+        scale if modelled else 1.0,
+        weight_scale,
+        log_weights,
+        n_observations,
+        df,
+        integrate_fixed,
+    )
+    sums = None
+    if modelled:
+        rest /= scale
+        sums = accumulate(
+            tuple(factor.codes for factor in design.factors),
+            factor_shapes(design),
+            tuple(transform.basis for transform in transforms),
+            lambda rows: np.column_stack([fixed.apply(design.fixed[rows]), rest[rows]]),
+            weights,
+            n_threads,
+            ranked=True,
+        )
+    precision = design.precision_weights
+    precisions = (1.0, 1.0)
+    if precision is not None:
+        precisions = float(precision.min()) / weight_scale, float(precision.max()) / weight_scale
+    alike = precisions[0] == precisions[1]
+    # a row of another case weight than 1 is several, or a part of one
+    alike = alike and bool((case_weights == 1.0).all())
+    return RowSums(
+        sums,
+        units,
+        tuple(transform.dependent for transform in transforms),
+        tuple(alike and f.basis is None and f.n_levels == len(rest) for f in design.factors),
+        Extent(len(rest), spread, size, precisions),
+    )
+
+
+def factor_shapes(design: Design) -> tuple[FactorShape, ...]:
+    """Size of every grouping factor."""
+    return tuple(
+        FactorShape(factor.n_levels, len(factor.term_names), factor.blocks)
+        for factor in design.factors
+    )
+
+
+def combine_weights(design: Design, case_weights: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Weights of the rows, the unit of the precision weights, and sum of their logarithms."""
+    precision = design.precision_weights
+    if precision is None:
+        return case_weights, 1.0, 0.0
+    scale = float(np.average(precision, weights=case_weights))
+    relative = precision / scale
+    return case_weights * relative, scale, float(case_weights @ np.log(relative))
+
+
+def largest(values: np.ndarray) -> float:
+    """Largest absolute value."""
+    return float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+
+
+def refuse_range(spread: float) -> None:
+    """Raise when a variance of so spread a response is not a number."""
+    if not (spread == 0.0 or _SMALLEST < spread < 1.0 / _SMALLEST):
+        raise ValueError(
+            f"y varies by {spread:.3g}, of which a variance cannot be computed in floating "
+            "point; change the unit of y."
+        )
+
+
+def refuse_too_few(n_observations: float, rank: int, n_rows: int) -> None:
+    """Raise when case weights sum to less than the fixed effects take."""
+    if n_observations <= rank < n_rows:
+        raise ValueError(
+            f"The case weights sum to {n_observations:g}, no more than there are fixed effects "
+            f"({rank}); sample_weight counts rows: weight 2 is the row twice. Scale weights that "
+            "are relative to mean 1."
+        )
+
+
+def _take_off_least_squares(
+    fixed: FixedTransform, columns: np.ndarray, rest: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Subtract the least-squares fit from `rest` in place; return its coefficients."""
+    gram = np.zeros((fixed.rank, fixed.rank))
+    right = np.zeros(fixed.rank)
+    for rows in row_chunks(len(rest)):
+        part = fixed.apply(columns[rows])
+        weighted = part * weights[rows, None]
+        gram += part.T @ weighted
+        right += weighted.T @ rest[rows]
+    coefficients = np.linalg.solve(gram, right)
+    for rows in row_chunks(len(rest)):
+        rest[rows] -= fixed.apply(columns[rows]) @ coefficients
+    return coefficients

@@ -1,0 +1,115 @@
+"""The objective and its optimum with iterated equations against factorised ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dense import DESIGNS, INTERCEPT, make_model
+from probed import exact_solver, exactly
+from test_objective import make_objective
+
+from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.newton import minimise
+from skmixed.fit.starting import moment_estimates
+from skmixed.posteriors import POSTERIORS
+from skmixed.solvers.iterative import IterativeSolver
+
+WITH_FACTORS = [name for name in DESIGNS if name != "no_factor"]
+WITH_TAIL = [name for name in WITH_FACTORS if len(DESIGNS[name]) > 1]
+
+
+def make_iterative(model, posterior="full", integrate_fixed=True, noise=None, n_probes=None):
+    """With probes that leave nothing to chance unless their number is given."""
+    cross = model.cross()
+    if posterior == "mean_field":
+        n_probes = 0
+    if n_probes is None:
+        solver = exact_solver(cross, integrate_fixed)
+    else:
+        solver = IterativeSolver(cross, integrate_fixed, n_probes, 0)
+    parameters = CovarianceParameters.of(cross.factors)
+    return Objective(solver, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise)
+
+
+@pytest.mark.parametrize("noise", [None, 1.7])
+@pytest.mark.parametrize("integrate_fixed", [True, False])
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("small", [0, 8])
+@pytest.mark.parametrize("name", DESIGNS)
+def test_same_objective_and_derivatives(name, small, posterior, integrate_fixed, noise):
+    model = make_model(name)
+    direct = make_objective(model, posterior, integrate_fixed, noise)
+    start = direct.parameters.from_scale_factors(list(model.scales))
+    with exactly(small):
+        iterative = make_iterative(model, posterior, integrate_fixed, noise)
+        for size in (0.0, 0.3, 5.0):
+            one, other = iterative.at(size * start), direct.at(size * start)
+            assert one.deviance == pytest.approx(other.deviance, rel=1e-9)
+            assert one.noise_variance == pytest.approx(other.noise_variance, rel=1e-9)
+            found, expected = iterative.derivatives(one), direct.derivatives(other)
+            for attribute in ("gradient", "hessian", "average_information"):
+                a, b = getattr(found, attribute), getattr(expected, attribute)
+                np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max(initial=1.0))
+            for a, b in zip(found.by_omega, expected.by_omega, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
+            assert one.doubt(iterative.at(0.9 * size * start)) >= 0.0
+
+
+@pytest.mark.parametrize("integrate_fixed", [True, False])
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("name", WITH_FACTORS)
+def test_same_optimum(name, posterior, integrate_fixed):
+    """From afar, boundaries and saddles included."""
+    model = make_model(name, seed=1)
+    direct = make_objective(model, posterior, integrate_fixed)
+    start = moment_estimates(direct.cross, direct.parameters, None)
+    with exactly(0):
+        iterative = make_iterative(model, posterior, integrate_fixed)
+        found = minimise(iterative, start, tol=1e-6, max_iter=100)
+    expected = minimise(direct, start, tol=1e-6, max_iter=100)
+    assert found.converged
+    assert found.point.deviance == pytest.approx(expected.point.deviance, abs=1e-6)
+    scales = zip(found.point.system.scale_factors, expected.point.system.scale_factors, strict=True)
+    if posterior == "full":
+        for a, b in scales:
+            np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("integrate_fixed", [True, False])
+@pytest.mark.parametrize("name", WITH_TAIL)
+def test_same_covariances(name, integrate_fixed):
+    """What a fit publishes of its posterior."""
+    model = make_model(name)
+    direct = make_objective(model, "full", integrate_fixed)
+    theta = direct.parameters.from_scale_factors(list(model.scales))
+    expected = direct.posterior_covariance(direct.at(theta), 10**6)
+    with exactly(8):
+        iterative = make_iterative(model, "full", integrate_fixed)
+        point = iterative.at(theta)
+        found = iterative.posterior_covariance(point, 10**6)
+        assert iterative.posterior_covariance(point, 0).joint_factors == ()
+    if name != "equal_sizes":
+        assert set(found.joint_factors) == {factor.position for factor in point.system.tail.small}
+    np.testing.assert_allclose(found.fixed, expected.fixed, atol=1e-9)
+    for a, b in zip(found.levels, expected.levels, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_probes", [8, 32])
+def test_newton_with_random_probes(monkeypatch, n_probes):
+    """An estimated objective has an optimum, too, near the exact one in its own doubt."""
+    monkeypatch.setitem(DESIGNS, "wide", [(levels, None, INTERCEPT) for levels in (40, 30, 20)])
+    model = make_model("wide", n=160)
+    direct = make_objective(model)
+    start = moment_estimates(direct.cross, direct.parameters, None)
+    with exactly(0):
+        iterative = make_iterative(model, n_probes=n_probes)
+        found = minimise(iterative, start, tol=1e-6, max_iter=100)
+    assert found.converged
+    assert found.n_iter < 20
+    expected = minimise(direct, start, tol=1e-6, max_iter=100)
+    assert found.point.noise_variance == pytest.approx(expected.point.noise_variance, rel=0.05)
+    # in -2 log likelihood: a distance of a fifth of a standard error with 8 probes
+    lost = direct.at(found.point.theta).deviance - expected.point.deviance
+    assert -1e-8 < lost < 0.3 / n_probes

@@ -1,0 +1,45 @@
+"""The iterative solver with random vectors that leave nothing to chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from dense import DESIGNS
+
+from skmixed.solvers import iterative, probed_covariance, sparse_tail
+from skmixed.solvers.iterative import IterativeSolver
+from skmixed.sums.cross_products import CrossProducts
+
+CASES = [
+    (name, small)
+    for name, factors in DESIGNS.items()
+    for small in (0, 4, 9, 200)
+    if small in (0, 200) or len(factors) > 2
+]
+"""Designs, and up to how many effects factors go to the dense part: none, some, all."""
+
+CASES_WITH_FACTORS = [(name, small) for name, small in CASES if DESIGNS[name]]
+
+
+@contextmanager
+def exactly(small_effects: int) -> Iterator[None]:
+    """Solves to the last digits; factors up to `small_effects` effects go to the dense part."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse_tail, "_SMALL_EFFECTS", small_effects)
+        patch.setattr(iterative, "_MEAN_TOLERANCE", 1e-13)
+        patch.setattr(iterative, "_PROBE_TOLERANCE", 1e-12)
+        patch.setattr(iterative, "_FIXED_TOLERANCE", 1e-12)
+        patch.setattr(iterative, "_INFORMATION_TOLERANCE", 1e-12)
+        patch.setattr(probed_covariance, "_TOLERANCE", 1e-12)
+        yield
+
+
+def exact_solver(cross: CrossProducts, integrate_fixed: bool, n_threads: int = 1):
+    """Probes sqrt(N) e_j: the mean of their outer products is the identity."""
+    solver = IterativeSolver(cross, integrate_fixed, 0, 0, n_threads)
+    n = solver.tail.n_large
+    solver.probes = np.sqrt(n) * np.eye(n)
+    return solver
