@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from typing import Any, Self
 
@@ -49,7 +50,7 @@ from skmixed.inspection.methods import InspectionMixin
 from skmixed.inspection.structure import what_is_modelled
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
-from skmixed.posteriors import POSTERIORS
+from skmixed.posteriors import POSTERIORS, basis_changes
 from skmixed.results.examination import examine
 from skmixed.results.prediction import draw_predictors
 from skmixed.results.same_data import response_moments
@@ -280,7 +281,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         return Reference.learn(
             self._spec(table, complete=False), table, response, weights,
             offset=self.offset, precision_weights=self.precision_weights,
-            rotates_bases=POSTERIORS[self.posterior].rotates_bases,
+            basis_may=partial(basis_changes, POSTERIORS[self.posterior]),
         )  # fmt: skip
 
     def _fit_accumulation(self, accumulation: Accumulation) -> Self:
@@ -298,7 +299,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         refuse_large_model(0, len(encoder.fixed.names), encoder.sizes)
         rows = accumulation.standardised(
             integrate_fixed=options.integrate_fixed,
-            rotates_bases=options.posterior.rotates_bases,
+            basis_may=options.basis_may(encoder.factors),
             noise_variance=options.noise_variance,
         )
         with restrained_blas(options.n_threads):
@@ -388,6 +389,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             solver=self.solver,
             n_probes=self.n_probes,
             seed=self._seed(),
+            structures=tuple(factor.block_structures for factor in encoder.factors),
             start=self._previous_variances(encoder),
             report=report,
         )

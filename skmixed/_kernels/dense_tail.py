@@ -39,19 +39,3 @@ def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
                 total += mix[i, a] * inner
             out[i, j] = total
         out[i, i] += diagonal[i]
-
-
-@kernel
-def sum_level_blocks(matrix, start, n_levels, n_effects, out):
-    """Fill out (Q, Q) with the sum of a factor's diagonal blocks.
-
-    `matrix` is symmetric, lower triangle read; the factor's columns begin at
-    `start`, `n_effects` for each level.
-    """
-    for q in range(n_effects):
-        for s in range(q + 1):
-            total = 0.0
-            for l in range(n_levels):
-                total += matrix[start + l * n_effects + q, start + l * n_effects + s]
-            out[q, s] = total
-            out[s, q] = total

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from skmixed.covariances import STRUCTURES
 from skmixed.design.basis import Basis
 from skmixed.design.integers import CodeArray
 from skmixed.design.levels import LevelEncoder
@@ -37,6 +38,8 @@ class Factor:
         Name of each effect, of length q.
     blocks : tuple of (int, int)
         First and past-the-end effect of each set that shares one covariance matrix.
+    block_structures : tuple of str
+        What this matrix is: keys of `skmixed.covariances.STRUCTURES`, one per block.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Factor:
     basis: FloatArray | None
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
+    block_structures: tuple[str, ...]
 
     def rows(self, start: int, stop: int) -> Factor:
         """View the rows from `start` up to, not including, `stop`.
@@ -77,12 +81,16 @@ class FactorEncoder:
         Name of each effect.
     blocks : tuple of (int, int)
         First and past-the-end effect of each set that shares one covariance matrix.
+    structures : tuple of str
+        What this matrix is: keys of `skmixed.covariances.STRUCTURES`, one per block. Empty
+        in encoders that earlier versions stored: any matrix.
     """
 
     levels: LevelEncoder
     bases: tuple[Basis, ...]
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
+    structures: tuple[str, ...] = field(default=(), metadata={"since": 4})
 
     @classmethod
     def learn(
@@ -120,6 +128,7 @@ class FactorEncoder:
         bases = tuple(Basis.learn(term.effects, table, complete=complete) for term in terms)
         names: list[str] = []
         blocks: list[tuple[int, int]] = []
+        structures: list[str] = []
         for term, basis in zip(terms, bases, strict=True):
             start = len(names)
             for name in basis.names:
@@ -131,10 +140,16 @@ class FactorEncoder:
                         f"(0 + x | {shown}) next to (1 | {shown})."
                     )
                 names.append(name)
-            width = len(basis.names) if term.correlated else 1
+            width = len(basis.names) if STRUCTURES[term.structure].is_one_block else 1
             blocks += [(begin, begin + width) for begin in range(start, len(names), width)]
-        encoder = cls(levels, bases, tuple(names), tuple(blocks))
+            structures += [term.structure] * (len(blocks) - len(structures))
+        encoder = cls(levels, bases, tuple(names), tuple(blocks), tuple(structures))
         return encoder, encoder._factor(codes, table)
+
+    @property
+    def block_structures(self) -> tuple[str, ...]:
+        """The structure of every block."""
+        return self.structures or ("unstructured",) * len(self.blocks)
 
     @property
     def name(self) -> str:
@@ -259,7 +274,10 @@ class FactorEncoder:
             basis = np.hstack([part.matrix(table) for part in self.bases])
         elif not self.bases[0].is_intercept_only:
             basis = self.bases[0].matrix(table)
-        return Factor(self.name, codes, self.levels.n_levels, basis, self.term_names, self.blocks)
+        return Factor(
+            self.name, codes, self.levels.n_levels, basis,
+            self.term_names, self.blocks, self.block_structures,
+        )  # fmt: skip
 
 
 def _refuse_what_is_no_label(table: Table, columns: tuple[ColumnKey, ...]) -> None:

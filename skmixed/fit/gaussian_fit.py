@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.design import Design
 from skmixed.fit.gaussian_objective import Objective
 from skmixed.fit.identification import spanned_by_fixed
@@ -50,7 +49,7 @@ def sums_of(
     return sum_rows(
         design, response, case_weights,
         integrate_fixed=options.integrate_fixed,
-        rotates_bases=options.posterior.rotates_bases,
+        basis_may=options.basis_may(design.factors),
         noise_variance=options.noise_variance,
         n_threads=options.n_threads,
     )  # fmt: skip
@@ -74,9 +73,9 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     objective, absent = gaussian_objective(rows, options)
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
+    theta = moment_estimates(objective.cross, objective.prior, objective.noise_variance)
     if options.start is not None:
-        theta = options.start.theta_to_leave(objective.parameters, units, theta)
+        theta = options.start.theta_to_leave(objective.prior, units, theta)
 
     # 4. Iterate; means and noise follow exactly.
     result = iterate(objective, theta, units, options, absent, rows.dependent)
@@ -111,7 +110,7 @@ def _without_noise(
         As for the fit.
     """
     held = replace(objective, noise_variance=noise)
-    theta = moment_estimates(held.cross, held.parameters, noise)
+    theta = moment_estimates(held.cross, held.prior, noise)
     result = iterate(held, theta, rows.units, options, absent, rows.dependent)
     return replace(
         result,
@@ -139,10 +138,10 @@ def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, f
     absent = spanned_by_fixed(cross)
     if options.noise_variance is None:
         absent |= {position for position, alone in enumerate(rows.rows_alone) if alone}
-    parameters = CovarianceParameters.of(cross.factors, absent)
+    prior = options.prior(cross.factors, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(cross, options.solver_options)
     return Objective(
-        solver, parameters, options.posterior,
+        solver, prior, options.posterior,
         options.integrate_fixed, units.n_observations, noise,
     ), absent  # fmt: skip

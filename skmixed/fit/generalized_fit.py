@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import logsumexp
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
@@ -57,14 +56,14 @@ def fit_generalized(
     own = likelihood.start_parameters(responses.y, responses.weights)
     cross = _first_working_model(responses, likelihood, own)
     absent = spanned_by_fixed(cross)
-    parameters = CovarianceParameters.of(cross.factors, absent)
+    prior = options.prior(cross.factors, absent)
     objective = VariationalObjective(
-        responses, likelihood, parameters, options.posterior, options.integrate_fixed,
+        responses, likelihood, prior, options.posterior, options.integrate_fixed,
         options.solver_options,
     )  # fmt: skip
-    theta = moment_estimates(cross, parameters, None, _LEAST_START)
+    theta = moment_estimates(cross, prior, None, _LEAST_START)
     if options.start is not None:
-        theta = options.start.theta_to_leave(parameters, units, theta)
+        theta = options.start.theta_to_leave(prior, units, theta)
         own = options.start.parameters
 
     # 3. Steps on variances and posterior together.
@@ -124,9 +123,9 @@ def arrange(
     bases = [
         transform_basis(
             None if factor.basis is None else factor.basis[kept],
-            factor.blocks, weights, options.posterior.rotates_bases,
+            factor.blocks, weights, may,
         )
-        for factor in design.factors
+        for factor, may in zip(design.factors, options.basis_may(design.factors), strict=True)
     ]  # fmt: skip
     rows = WorkingRows.of(
         tuple(factor.codes[kept] for factor in design.factors),

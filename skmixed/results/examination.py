@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.design import Design
 from skmixed.families.base import RowTerms
 from skmixed.fit.generalized_fit import Arranged, arrange
@@ -108,7 +107,7 @@ def examine(
     units = model.units
     covariances = [factor.covariance for factor in result.factors]
     fitted = Start(covariances, noise, result.parameters)
-    theta = fitted.theta(objective.parameters, units)
+    theta = fitted.theta(objective.prior, units)
     theta = np.concatenate([theta, result.parameters])
     point = settled(objective, theta)
     elbo = float(units.elbo(point.deviance))
@@ -170,7 +169,7 @@ def _objective(
     return VariationalObjective(
         model.responses,
         likelihood,
-        CovarianceParameters.of(model.responses.rows.arrangement.factors),
+        options.prior(model.responses.rows.arrangement.factors),
         options.posterior,
         options.integrate_fixed,
         solver_options,

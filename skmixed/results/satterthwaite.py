@@ -107,7 +107,7 @@ def variance_uncertainty(
     objective, _ = gaussian_objective(rows, options)
     units = rows.units
     start = Start([factor.covariance for factor in result.factors], result.noise_variance)
-    theta = start.theta(objective.parameters, units)
+    theta = start.theta(objective.prior, units)
     noise = result.noise_variance / units.noise
     place = theta if options.noise_variance is not None else np.append(theta, np.log(noise))
     held = replace(objective, noise_variance=noise)
@@ -134,9 +134,9 @@ def variance_uncertainty(
     def log_sds(at: np.ndarray) -> np.ndarray:
         free = len(at) > len(theta)
         unit = (np.exp(at[-1]) if free else noise) * units.response_scale**2
-        scales = objective.parameters.to_scale_factors(at[: len(theta)])
+        scales = objective.prior.scales(at[: len(theta)])
         variances = [
-            unit * ((basis @ scale) ** 2).sum(axis=1)
+            unit * ((basis @ scale.matrix) ** 2).sum(axis=1)
             for basis, scale in zip(units.bases, scales, strict=True)
         ]
         if free:

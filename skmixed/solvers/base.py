@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skmixed.covariances import Scale
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 from skmixed.sums.working_rows import WorkingRows
 
@@ -59,7 +60,7 @@ class System(Protocol):
     """Of the solver."""
 
     cross: CrossProducts
-    scale_factors: list[np.ndarray]
+    scales: list[Scale]
     penalised_rss: float
     n_products: int
     """Products with the system that its solution took; 0 where it was factorised."""
@@ -118,6 +119,6 @@ class Solver(Protocol):
     name: str
     cross: CrossProducts
 
-    def system(self, scale_factors: list[np.ndarray]) -> System:
-        """The equations at the lower-triangular T of every factor, in design order."""
+    def system(self, scales: list[Scale]) -> System:
+        """The equations at the scale of every factor, in design order."""
         ...

@@ -19,6 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
 from skmixed.solvers.conjugate_gradients import Solution, solve
@@ -77,9 +78,9 @@ class IterativeSolver:
         signs = np.random.default_rng(seed)
         self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
 
-    def system(self, scale_factors: list[np.ndarray]) -> IterativeSystem:
-        """The equations at the given factors T, mean and probes solved."""
-        return IterativeSystem(self, scale_factors)
+    def system(self, scales: list[Scale]) -> IterativeSystem:
+        """The equations at the given scales, mean and probes solved."""
+        return IterativeSystem(self, scales)
 
 
 class IterativeSystem:
@@ -88,8 +89,8 @@ class IterativeSystem:
     Parameters
     ----------
     solver : IterativeSolver
-    scale_factors : list of ndarray (q, q)
-        As for `skmixed.solvers.direct.DirectSystem`.
+    scales : list of Scale
+        Of every factor in design order; all levels are independent.
 
     Attributes
     ----------
@@ -109,12 +110,12 @@ class IterativeSystem:
     name = "iterative"
     is_exact = False
 
-    def __init__(self, solver: IterativeSolver, scale_factors: list[np.ndarray]) -> None:
+    def __init__(self, solver: IterativeSolver, scales: list[Scale]) -> None:
         self.solver = solver
         self.cross = solver.cross
         self.tail = solver.tail
         self.integrate_fixed = solver.integrate_fixed
-        self.scale_factors = scale_factors
+        self.scales = scales
         self._reduce()
         self._precondition()
         self._solve()
@@ -123,12 +124,12 @@ class IterativeSystem:
         cross = self.cross
         scale = np.zeros((1, 1))
         if cross.eliminated is not None:
-            scale = self.scale_factors[cross.eliminated.position]
+            scale = self.scales[cross.eliminated.position].matrix
         self.levels = EliminatedLevels.of(cross.own, scale)
         reduced = self.tail.reduce(self.levels.omega_shrunk)
         self.with_dense, self.dense, self.reduced_blocks = reduced
         self.n_dense = len(self.dense) - 1
-        self.part = DensePart.eliminate(self.tail, self.scale_factors, self.with_dense, self.dense)
+        self.part = DensePart.eliminate(self.tail, self.scales, self.with_dense, self.dense)
 
     @property
     def n_posterior(self) -> int:
@@ -137,10 +138,10 @@ class IterativeSystem:
 
     def _precondition(self) -> None:
         half = self.part.half[:, : self.n_posterior]
-        projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scale_factors)
+        projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scales)
         try:
             self.coordinates = Coordinates(
-                self.tail, self.reduced_blocks, self.scale_factors, self.solver.coarse, projected
+                self.tail, self.reduced_blocks, self.scales, self.solver.coarse, projected
             )
         except np.linalg.LinAlgError:
             raise SingularSystemError(
@@ -273,12 +274,12 @@ class IterativeSystem:
             else:
                 # T' times the products is what the solver finds
                 scaled = self._scaled_mean[factor.columns].reshape(shape)
-                products.append(scaled @ np.linalg.inv(self.scale_factors[factor.position]))
+                products.append(scaled @ self.scales[factor.position].inverse)
         return products
 
     def is_regular(self, factor: FactorLayout) -> bool:
         """Whether T of a tail factor can be divided by without loss."""
-        sizes = np.linalg.svd(self.scale_factors[factor.position], compute_uv=False)
+        sizes = np.linalg.svd(self.scales[factor.position].matrix, compute_uv=False)
         return bool(self.is_large_enough(factor, sizes).all())
 
     def is_large_enough(self, factor: FactorLayout, sizes: np.ndarray) -> np.ndarray:
@@ -340,8 +341,8 @@ class IterativeSystem:
     def random_effects(self) -> list[np.ndarray]:
         """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
         return [
-            products @ (scale @ scale.T)
-            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+            products @ scale.omega
+            for products, scale in zip(self.residual_products, self.scales, strict=True)
         ]
 
     # Second-order quantities --------------------------------------------------------
@@ -438,8 +439,8 @@ class IterativeSystem:
         for factor in self.cross.factors:
             if factor is self.cross.eliminated:
                 gathered = self.gather(large, dense)
-                scale = self.scale_factors[factor.position]
-                effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
+                omega = self.scales[factor.position].omega
+                effects = np.einsum("lqr,qs->rls", gathered, omega)
                 out.append(-effects.reshape(m, factor.size))
             elif factor in self.tail.large:
                 out.append(large[factor.columns].T)

@@ -128,7 +128,7 @@ class ProbedCovariance:
             return self._large_information(factor)
         if not system.is_regular(factor):
             return self._projected_information(factor)
-        inverse = np.linalg.inv(system.scale_factors[factor.position])
+        inverse = system.scales[factor.position].inverse
         inner = inverse @ self._dense_blocks(factor).sum(axis=0) @ inverse.T
         inner = factor.n_levels * np.eye(factor.n_effects) - 0.5 * (inner + inner.T)
         return inverse.T @ inner @ inverse
@@ -140,7 +140,7 @@ class ProbedCovariance:
         V'(I - H^-1)V / s s' among those directions U, U'K V / s between the others and
         them, and a projection among the others.
         """
-        left, sizes, right = np.linalg.svd(self.system.scale_factors[factor.position])
+        left, sizes, right = np.linalg.svd(self.system.scales[factor.position].matrix)
         n_varying = int(self.system.is_large_enough(factor, sizes).sum())
         varying, others = np.split(left, [n_varying], axis=1)
         basis = right[:n_varying].T / sizes[:n_varying]
@@ -187,7 +187,7 @@ class ProbedCovariance:
         blocks = blocks - np.matmul(half, np.swapaxes(half, 1, 2))
         raw = system.raw_coarse_products[factor.columns].reshape(shape)
         return out + system.coordinates.multiplied_blocks(
-            number, blocks, system.scale_factors[factor.position], raw
+            number, blocks, system.scales[factor.position].matrix, raw
         )
 
     @cached_property
@@ -221,8 +221,7 @@ class ProbedCovariance:
         """Posterior covariance of each level's effects, (L, Q, Q)."""
         system = self.system
         if factor is system.cross.eliminated:
-            scale = system.scale_factors[factor.position]
-            omega = scale @ scale.T
+            omega = system.scales[factor.position].omega
             forms = self._given_large
             if system.tail.n_large:
                 means = self._gathered_draws
@@ -237,7 +236,7 @@ class ProbedCovariance:
         system = self.system
         coordinates = system.coordinates
         k = system.tail.large.index(factor)
-        scale = system.scale_factors[factor.position]
+        scale = system.scales[factor.position].matrix
         shape = (factor.n_levels, factor.n_effects, -1)
         inverse = np.linalg.inv(coordinates.own_blocks(k, self._half))
         draws = self._draws[factor.columns].reshape(shape)
@@ -275,7 +274,8 @@ class ProbedCovariance:
                 block = system.levels.omega_shrunk
                 dense = tail.eliminated_dense[:, :, : len(self._root)]
                 reduced = np.matmul(system.levels.shrink, dense)
-                columns = -np.matmul(self._omega(factor), np.matmul(reduced, self._root))
+                omega = system.scales[factor.position].omega
+                columns = -np.matmul(omega, np.matmul(reduced, self._root))
             elif factor in tail.large:
                 columns = np.zeros((factor.size, self._root.shape[1]))
             else:
@@ -291,17 +291,14 @@ class ProbedCovariance:
         levels = []
         for factor in system.cross.factors:
             if factor is system.cross.eliminated:
-                columns = -np.matmul(size * self._omega(factor), self._gathered_draws)
+                omega = system.scales[factor.position].omega
+                columns = -np.matmul(size * omega, self._gathered_draws)
             elif factor in tail.large:
                 columns = large[factor.columns]
             else:
                 columns = dense[tail.dense_columns(factor)]
             levels.append(columns.reshape(factor.n_levels, factor.n_effects, -1))
         return dense[tail.n_small :], levels
-
-    def _omega(self, factor: FactorLayout) -> np.ndarray:
-        scale = self.system.scale_factors[factor.position]
-        return scale @ scale.T
 
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: small factors, if not too many."""

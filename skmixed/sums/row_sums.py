@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmixed.covariances import BasisChange
 from skmixed.design import Design
 from skmixed.sums.cell_sums import CellSums, FactorShape, accumulate, row_chunks
 from skmixed.sums.standard_units import (
@@ -82,7 +83,7 @@ def sum_rows(
     case_weights: np.ndarray,
     *,
     integrate_fixed: bool,
-    rotates_bases: bool,
+    basis_may: tuple[tuple[BasisChange, ...], ...],
     noise_variance: float | None,
     n_threads: int,
 ) -> RowSums:
@@ -94,8 +95,8 @@ def sum_rows(
     response, case_weights : ndarray (n,)
     integrate_fixed : bool
         True for REML.
-    rotates_bases : bool
-        Whether the posterior allows to rotate the basis of a factor.
+    basis_may : tuple of tuple of str
+        What may be done to the basis, by factor and block.
     noise_variance : float or None
         Where the noise is held.
     n_threads : int
@@ -120,8 +121,8 @@ def sum_rows(
     if perfect and noise_variance is not None:
         scale = float(np.sqrt(noise_variance))
     transforms = [
-        transform_basis(factor.basis, factor.blocks, weights, rotates_bases)
-        for factor in design.factors
+        transform_basis(factor.basis, factor.blocks, weights, may)
+        for factor, may in zip(design.factors, basis_may, strict=True)
     ]
     units = Units(
         fixed,
