@@ -13,6 +13,7 @@ Examples
 
 from skmixed import former_names
 from skmixed.classifier import MixedEffectsVIClassifier
+from skmixed.covariances import Relationship
 from skmixed.encoder import MixedEffectsEncoder
 from skmixed.formula_interface import mixed
 from skmixed.inspection import compare_models, icc, parametric_bootstrap, r2
@@ -28,6 +29,7 @@ __all__ = [
     "MixedEffectsVIClassifier",
     "MixedEffectsVIRegressor",
     "RandomEffect",
+    "Relationship",
     "__version__",
     "compare_models",
     "icc",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -17,6 +17,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 
 from skmixed.adapter import PredictorAdapter
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, progress_reporter
+from skmixed.covariances import Relation
 from skmixed.design import (
     FEWEST_UNKNOWN,
     Design,
@@ -68,8 +69,10 @@ from skmixed.validation import (
     check_include,
     check_integer,
     check_positive,
+    check_relations,
     check_scale,
     check_weight_range,
+    refuse_in_parts,
 )
 
 METHODS = ("auto", "reml", "ml")
@@ -147,6 +150,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     noise_scale: float | None = None
     precision_weights: str | int | None = None
     link: str | None = None
+    relations: Mapping[Any, Relation] | None = None
     _kept: TrainingData | None = None
     _sums: tuple[RowSums, dict[str, str]] | None = None
 
@@ -168,6 +172,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table,
             offset=self.offset,
             precision_weights=self.precision_weights,
+            levels={column: relation.labels for column, relation in self._relations.items()},
         )
         if formula is None and self.formula is None:
             refuse_response_as_column(table, y, target.response, encoder)
@@ -278,6 +283,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _reference(self, table: Table, response: np.ndarray, weights: np.ndarray) -> Reference:
         """Columns and units that all parts will have, from the first one."""
+        refuse_in_parts(self)
         return Reference.learn(
             self._spec(table, complete=False), table, response, weights,
             offset=self.offset, precision_weights=self.precision_weights,
@@ -390,9 +396,28 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             n_probes=self.n_probes,
             seed=self._seed(),
             structures=tuple(factor.block_structures for factor in encoder.factors),
+            across=self._relation_roots(encoder),
             start=self._previous_variances(encoder),
             report=report,
         )
+
+    @property
+    def _relations(self) -> Mapping[Any, Relation]:
+        return {} if self.relations is None else self.relations
+
+    def _relation_roots(self, encoder: DesignEncoder) -> tuple[np.ndarray | None, ...]:
+        """By factor, a root of how its levels are related, in their order; None for no relation."""
+        related = {str(column): relation for column, relation in self._relations.items()}
+        roots: list[np.ndarray | None] = []
+        for factor in encoder.factors:
+            relation = related.get(factor.name)
+            if relation is None:
+                roots.append(None)
+                continue
+            root = np.empty((factor.levels.n_levels,) * 2)
+            root[factor.levels.codes_of(relation.labels)] = relation.root()
+            roots.append(root)
+        return tuple(roots) if related else ()
 
     def _keep_ranges(self, design: Design, response: np.ndarray, weights: np.ndarray) -> None:
         """What tells other responses and offsets from those of the fit."""
@@ -420,6 +445,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
         check_choice("solver", self.solver, SOLVERS)
+        check_relations(self.relations, self.posterior)
         check_choice("handle_unknown", self.handle_unknown, ("population", "warn", "error"))
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)

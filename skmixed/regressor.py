@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
+from skmixed.covariances import Relation
 from skmixed.design import DesignEncoder, Response, readable, take_rows
 from skmixed.distributed import (
     fit_distributed,
@@ -122,6 +123,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Column of X with positive weights; the noise variance of a row is
         `noise_variance_` over its weight, as with lme4's ``weights``. Normal
         responses only.
+    relations : mapping or None, default=None
+        How the levels of a group are related, by grouping column:
+        ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
+        relation get effects; a level of the data that it does not have is an error. Needs
+        ``posterior="full"`` and the direct solver.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept.
     solver : {"auto", "direct", "iterative"}, default="auto"
@@ -277,6 +283,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
+        relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
         solver: str = "auto",
         handle_unknown: str = "population",
@@ -299,6 +306,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.noise_scale = noise_scale
         self.offset = offset
         self.precision_weights = precision_weights
+        self.relations = relations
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.handle_unknown = handle_unknown

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,20 @@ _CHANGES: tuple[BasisChange, ...] = ("resize", "scale", "rotate")
 def narrower(first: BasisChange, second: BasisChange) -> BasisChange:
     """What two parts of a model allow both."""
     return min(first, second, key=_CHANGES.index)
+
+
+@runtime_checkable
+class Relation(Protocol):
+    """How the levels of a factor covary among each other."""
+
+    @property
+    def labels(self) -> Sequence[Any]:
+        """All levels that have effects, with rows or without."""
+        ...
+
+    def root(self) -> np.ndarray:
+        """W (L, L) with W W' the covariance of the levels, in the order of `labels`."""
+        ...
 
 
 @dataclass(frozen=True)

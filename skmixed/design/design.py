@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,6 +156,7 @@ class DesignEncoder:
         offset: ColumnKey | None = None,
         precision_weights: ColumnKey | None = None,
         complete: bool = True,
+        levels: Mapping[ColumnKey, Sequence[Any]] | None = None,
     ) -> tuple[DesignEncoder, Design]:
         """Learn levels, means and scales, and build the training design.
 
@@ -173,6 +174,8 @@ class DesignEncoder:
             Whether the table is all the data. In a part of it a grouping factor
             may have a single level, and all categories that a column of the
             fixed effects declares are levels, whether they occur or not.
+        levels : mapping or None, default=None
+            All levels of a grouping column, by column, where they are known beforehand.
 
         Returns
         -------
@@ -189,10 +192,18 @@ class DesignEncoder:
         fixed = Basis.learn(spec.fixed, table, complete=complete)
         encoders: list[FactorEncoder] = []
         factors: list[Factor] = []
+        known = {table.label(column): labels for column, labels in (levels or {}).items()}
         for terms in _by_factor(spec.random, table):
-            encoder, factor = FactorEncoder.learn(terms, table, complete=complete)
+            labels = known.pop(terms[0].group[0], None) if len(terms[0].group) == 1 else None
+            encoder, factor = FactorEncoder.learn(terms, table, complete=complete, labels=labels)
             encoders.append(encoder)
             factors.append(factor)
+        if known:
+            names = ", ".join(repr(encoder.name) for encoder in encoders) or "none"
+            raise ValueError(
+                f"relations names {next(iter(known))!r}, which groups no random effects; the "
+                f"groups are: {names}."
+            )
         _refuse_same_factor_names([encoder.name for encoder in encoders])
         learnt = cls(
             fixed,

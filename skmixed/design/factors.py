@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +96,12 @@ class FactorEncoder:
 
     @classmethod
     def learn(
-        cls, terms: list[RandomTerm], table: Table, *, complete: bool = True
+        cls,
+        terms: list[RandomTerm],
+        table: Table,
+        *,
+        complete: bool = True,
+        labels: Sequence[Any] | None = None,
     ) -> tuple[FactorEncoder, Factor]:
         """Learn levels and effects of the terms on one factor.
 
@@ -106,6 +113,8 @@ class FactorEncoder:
             Training data.
         complete : bool, default=True
             Whether the table is all the data; a part of it may have a single level.
+        labels : sequence or None, default=None
+            All levels, where a relation between them says which there are.
 
         Returns
         -------
@@ -123,7 +132,10 @@ class FactorEncoder:
         group = terms[0].group
         _refuse_effect_of_group(terms)
         _refuse_what_is_no_label(table, group)
-        levels, codes = LevelEncoder.learn(table, group, complete=complete)
+        if labels is None:
+            levels, codes = LevelEncoder.learn(table, group, complete=complete)
+        else:
+            levels, codes = LevelEncoder.learn_among(table, group, labels)
         levels.refuse_twins()
         bases = tuple(Basis.learn(term.effects, table, complete=complete) for term in terms)
         names: list[str] = []

@@ -134,11 +134,12 @@ def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, f
     """
     if rows.sums is None:
         raise ValueError("The fixed effects reproduce the response: there is no objective.")
-    cross, units = CrossProducts.of(rows.sums), rows.units
+    cross, units = CrossProducts.of(rows.sums, options.related), rows.units
     absent = spanned_by_fixed(cross)
     if options.noise_variance is None:
         absent |= {position for position, alone in enumerate(rows.rows_alone) if alone}
-    prior = options.prior(cross.factors, absent)
+        absent -= options.related
+    prior = options.prior(cross, absent)
     noise = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(cross, options.solver_options)
     return Objective(

@@ -56,7 +56,7 @@ def fit_generalized(
     own = likelihood.start_parameters(responses.y, responses.weights)
     cross = _first_working_model(responses, likelihood, own)
     absent = spanned_by_fixed(cross)
-    prior = options.prior(cross.factors, absent)
+    prior = options.prior(cross, absent)
     objective = VariationalObjective(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
         options.solver_options,
@@ -135,6 +135,7 @@ def arrange(
         response[kept],
         weights,
         options.n_threads,
+        options.related,
     )
     offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
     responses = Responses(

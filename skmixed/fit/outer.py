@@ -17,7 +17,7 @@ from skmixed.fit.result import Doubts, FitResult
 from skmixed.posteriors import Posterior, basis_changes
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.choice import SolverOptions
-from skmixed.sums.cross_products import FactorLayout
+from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
 
 _SMALL_START = 1e-3
@@ -108,6 +108,9 @@ class FitOptions:
     structures : tuple of tuple of str
         How the effects of a level covary, by factor and block: keys of
         `skmixed.covariances.STRUCTURES`; empty: all unstructured.
+    across : tuple of ndarray (L, L) or None
+        By factor in the order of its levels, a root of how they are related; empty: all levels
+        are independent.
     start : Start or None
         Where to start; None is a start from moments.
     report : callable or None
@@ -124,6 +127,7 @@ class FitOptions:
     n_probes: int | str = "auto"
     seed: int = 0
     structures: tuple[tuple[str, ...], ...] = ()
+    across: tuple[np.ndarray | None, ...] = ()
     start: Start | None = None
     report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
 
@@ -133,18 +137,30 @@ class FitOptions:
         """What may be done to the basis of factors of a design, by factor and block."""
         return basis_changes(self.posterior, factors)
 
-    def prior(
-        self, factors: tuple[FactorLayout, ...], absent: frozenset[int] = frozenset()
-    ) -> EffectsPrior:
-        """The covariance of the effects of factors, of which the `absent` have none."""
-        return EffectsPrior.of(factors, self.structures, absent)
+    @property
+    def related(self) -> frozenset[int]:
+        """Positions of the factors whose levels are related."""
+        return frozenset(f for f, root in enumerate(self.across) if root is not None)
+
+    def prior(self, cross: CrossProducts, absent: frozenset[int] = frozenset()) -> EffectsPrior:
+        """The covariance of the effects of a model, of whose factors the `absent` have none."""
+        across = list(self.across)
+        for position in self.related:
+            # levels stand in the order of their size
+            root, ranks = self.across[position], cross.sums.ranks
+            assert root is not None
+            if ranks is not None:
+                ranked = np.empty_like(root)
+                ranked[ranks[position]] = root
+                across[position] = ranked
+        return EffectsPrior.of(cross.factors, self.structures, absent, tuple(across))
 
     @property
     def solver_options(self) -> SolverOptions:
         """What the solver is asked to be."""
         return SolverOptions(
             self.solver, self.integrate_fixed, self.posterior.needs_determinant,
-            self.n_probes, self.seed, self.n_threads,
+            self.n_probes, self.seed, self.n_threads, bool(self.related),
         )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def _objective(
     return VariationalObjective(
         model.responses,
         likelihood,
-        options.prior(model.responses.rows.arrangement.factors),
+        options.prior(model.responses.rows.arrangement),
         options.posterior,
         options.integrate_fixed,
         solver_options,

@@ -170,8 +170,9 @@ class CrossProducts:
             Compressed by level; columns of the tail ascend within a level.
         """
         n_levels, n_effects = self.own.shape[:2]
-        factors, pairs = self.tail_factors[:n_factors], self.eliminated_pairs[:n_factors]
-        if n_factors == 1 and factors[0].n_effects == 1:
+        pairs = self.eliminated_pairs[:n_factors]
+        factors = self.tail_factors[: len(pairs)]
+        if len(pairs) == 1 and factors[0].n_effects == 1:
             return pairs[0].start, pairs[0].levels, pairs[0].values.reshape(-1, n_effects)
         start = np.zeros(n_levels + 1, np.int64)
         for pair, factor in zip(pairs, factors, strict=True):
