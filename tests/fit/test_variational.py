@@ -12,6 +12,7 @@ from test_working import linear_predictor_design, make_rows
 
 from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.families import make_family
+from skmixed.families.base import ResponseRows
 from skmixed.fit.sites import Responses, Sites
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.posteriors import POSTERIORS
@@ -38,7 +39,7 @@ class Case:
         rows = make_rows(self.model)
         rng = np.random.default_rng(21)
         likelihood = FAMILIES[family]
-        own = likelihood.start_parameters(np.arange(4.0) % 4 + 1.0, np.ones(4))
+        own = likelihood.start_parameters(ResponseRows(np.arange(4.0) % 4 + 1.0, np.ones(4)))
         if family.startswith("bernoulli"):
             own = np.empty(0)
         if family.startswith("ordinal"):
@@ -115,7 +116,9 @@ class Case:
         eta = (A @ mean + self.offset)[:, None] + deviations[:, None] * nodes
         y = np.repeat(self.y, len(nodes))
         own = self.objective.split(theta)[1]
-        terms = self.objective.likelihood.row_terms(y, eta.ravel(), np.zeros(eta.size), own)
+        terms = self.objective.likelihood.row_terms(
+            ResponseRows(y), eta.ravel(), np.zeros(eta.size), own
+        )
         value = terms.value.reshape(eta.shape) @ weights / weights.sum()
         elbo = self.weights @ value
         if len(omega):
@@ -364,7 +367,7 @@ def test_hessian_by_the_own_parameters(family):
 
     def slope(own):
         return likelihood.parameter_derivatives(
-            responses.y, responses.weights, responses.shifted(point.mean), point.variance, own
+            case.objective.family_rows, responses.shifted(point.mean), point.variance, own
         ).gradient
 
     for j, unit in enumerate(np.eye(len(case.own))):
