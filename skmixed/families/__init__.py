@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from skmixed.families.base import Likelihood
 from skmixed.families.bernoulli import Bernoulli
 from skmixed.families.gamma import Gamma
 from skmixed.families.gaussian import Gaussian
@@ -12,7 +13,7 @@ from skmixed.families.negative_binomial import NegativeBinomial
 from skmixed.families.ordinal import Ordinal
 from skmixed.families.poisson import Poisson
 
-FAMILIES: dict[str, Any] = {
+FAMILIES: dict[str, type[Likelihood]] = {
     family.name: family
     for family in (
         Gaussian,
@@ -24,6 +25,17 @@ FAMILIES: dict[str, Any] = {
     )
 }
 """Classes by the value of the estimators' ``family`` parameter."""
+
+
+def traits(name: Any) -> type[Likelihood]:
+    """The class of a family, whose attributes say what it is.
+
+    Parameters
+    ----------
+    name : object
+        Value of the parameter ``family``, perhaps none; then the defaults of all families.
+    """
+    return FAMILIES[name] if isinstance(name, str) and name in FAMILIES else Likelihood
 
 
 def family_names(is_classifier: bool) -> tuple[str, ...]:
@@ -63,19 +75,19 @@ def check_family(name: Any, is_classifier: bool) -> None:
     is_classifier : bool
         Whether the estimator models classes.
     """
-    own = family_names(is_classifier)
-    if isinstance(name, str) and name in own:
+    allowed = family_names(is_classifier)
+    if isinstance(name, str) and name in allowed:
         return
     key = known_as(name)
     advice = ""
-    if key in own:
+    if key in allowed:
         advice = f" Write family={key!r}."
     elif key is not None:
         other = "MixedEffectsVIRegressor" if is_classifier else "MixedEffectsVIClassifier"
         advice = f" Use {other}(family={key!r}), or mixed(formula, data, family={name!r})."
     lists = [", ".join(map(repr, family_names(kind))) for kind in (False, True)]
     raise ValueError(
-        f"family={name!r} is not known; choose one of {', '.join(map(repr, own))}.{advice} "
+        f"family={name!r} is not known; choose one of {', '.join(map(repr, allowed))}.{advice} "
         f"Families of MixedEffectsVIRegressor: {lists[0]}; of MixedEffectsVIClassifier: "
         f"{lists[1]}."
     )
@@ -106,10 +118,10 @@ def make_family(name: str, link: str | None = None, n_classes: int | None = None
         raise ValueError(f"family={name!r} is not known; choose one of {', '.join(FAMILIES)}")
     family = FAMILIES[name]
     if link is not None and link not in family.links:
-        known = ", ".join(repr(known) for known in family.links)
-        raise ValueError(f"link={link!r} is not known for family={name!r}; choose one of {known}")
+        choices = ", ".join(map(repr, family.links))
+        raise ValueError(f"link={link!r} is not known for family={name!r}; choose one of {choices}")
     options = {"link": link or family.links[0], "n_classes": n_classes}
-    taken = {field.name for field in fields(family)}
+    taken = {field.name for field in fields(family)}  # type: ignore[arg-type]
     return family(**{key: value for key, value in options.items() if key in taken})
 
 
@@ -125,4 +137,5 @@ __all__ = [
     "family_names",
     "known_as",
     "make_family",
+    "traits",
 ]

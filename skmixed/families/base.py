@@ -1,16 +1,43 @@
-"""What the engine asks of a response distribution."""
+"""What the engine and the tables ask of a response distribution, with defaults."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
+
+from skmixed.families.links import LINKS
+from skmixed.families.row_terms import by_parts, log_normal_moments
+
+RowFunction = Callable[..., tuple[np.ndarray, ...]]
+"""A function of (y, mean, variance), (n,) each, that returns arrays (n,); rows are independent."""
+
+
+@dataclass(frozen=True)
+class ResponseRows:
+    """The rows of data as a family sees them; a family that needs more of a row adds a field.
+
+    Attributes
+    ----------
+    y : ndarray (n,)
+        Responses.
+    weights : ndarray (n,) or float
+        Case weights.
+    n_threads : int
+        Threads that passes over the rows may use; results do not depend on it.
+    """
+
+    y: np.ndarray
+    weights: np.ndarray | float = 1.0
+    n_threads: int = 1
 
 
 @dataclass(frozen=True)
 class RowTerms:
-    """What a row says of its linear predictor eta ~ N(mean, variance).
+    """Expectations of the log density of every row under eta ~ N(mean, variance).
 
     Attributes
     ----------
@@ -19,7 +46,15 @@ class RowTerms:
     gradient : ndarray (n,)
         E[d log p / d eta], the derivative of `value` by the mean.
     precision : ndarray (n,)
-        -E[d^2 log p / d eta^2], the second one, negated; not negative.
+        -E[d^2 log p / d eta^2], the negated second derivative of `value` by the mean.
+
+    Notes
+    -----
+    Where a density is not log-concave in eta, a precision may be negative, and the family
+    returns it as it is. The objective deals with it (`VariationalObjective.working_model`):
+    it holds the weights of a working model at `LEAST_PRECISION`, so that every system is
+    positive definite. The ELBO of the posterior so found is still computed exactly and still
+    is a lower bound; the posterior is the best one only where no weight is held.
     """
 
     value: np.ndarray
@@ -41,76 +76,96 @@ class ParameterDerivatives:
     hessian: np.ndarray
 
 
-class Likelihood(Protocol):
+class Likelihood(ABC):
     """A response distribution given the linear predictor eta.
 
-    All that the engine knows of a family are expectations under a normal eta
-    (Opper and Archambeau 2009, Neural Computation 21): they lead to the best
-    Gaussian posterior by steps on a working Gaussian model.
+    The engine asks for expectations under a normal eta, which lead to the best Gaussian
+    posterior by steps on a working Gaussian model (Opper and Archambeau 2009, Neural
+    Computation 21). A family writes `start`, `row_function`, `residual_variance` and `sample`,
+    and what else differs from the defaults here.
 
-    A family's own `parameters` (a dispersion, thresholds) are points, estimated
-    with the variances; as the engine sees them they are unrestricted real numbers.
+    A family's own `parameters` (k,) (a dispersion, thresholds) are points that are estimated
+    with the variances, as unrestricted real numbers.
     """
 
     name: ClassVar[str]
     """The value of the estimators' ``family`` parameter."""
 
-    aliases: ClassVar[tuple[str, ...]]
+    aliases: ClassVar[tuple[str, ...]] = ()
     """What the family is called elsewhere; `mixed` takes these names too."""
 
     links: ClassVar[tuple[str, ...]]
-    """Values of ``link`` that the family knows, the default first."""
+    """Values of ``link`` that the family has, the default first."""
 
-    is_classifier: ClassVar[bool]
+    link: str
+    """The link."""
+
+    is_classifier: ClassVar[bool] = False
     """Whether responses are numbers of classes, 0 to K - 1."""
 
-    limits: ClassVar[tuple[str, ...]]
+    is_ordered: ClassVar[bool] = False
+    """Whether the classes have an order, and thresholds that take the place of an intercept."""
+
+    takes_trials: ClassVar[bool] = False
+    """Whether a response may be successes and failures, two columns."""
+
+    is_discrete: ClassVar[bool] = False
+    """Whether responses are integers."""
+
+    is_quadratic: ClassVar[bool] = False
+    """Whether log p(y | eta) is quadratic in eta.
+
+    Then rows vanish into sums over cells, the posterior is normal, and the fit of the full
+    posterior is exact. Other families are fitted row by row.
+    """
+
+    has_noise: ClassVar[bool] = False
+    """Whether rows have a noise variance, which is the only parameter of the family."""
+
+    limits: ClassVar[tuple[str, ...]] = ()
     """Families that this one becomes where its dispersion is 0, the end of its range."""
 
-    default_method: ClassVar[str]
+    default_method: ClassVar[str] = "ml"
     """What the estimators' ``method="auto"`` is: "reml" or "ml"."""
 
-    def refuse_targets(self, y: np.ndarray) -> None:
+    raw_label: ClassVar[str | None] = None
+    """What `raw_effects` are called on an axis; None if the family has none."""
+
+    def refuse_targets(self, y: np.ndarray) -> None:  # noqa: B027
         """Raise ValueError for responses outside the distribution's support."""
-        ...
 
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """First values of the own parameters, (k,); empty where there are none."""
-        ...
+    def start_parameters(self, rows: ResponseRows) -> np.ndarray:
+        """First values of the own parameters, (k,)."""
+        return np.empty(0)
 
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @abstractmethod
+    def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Linear predictor and precision that each row alone suggests, (n,) each."""
-        ...
+
+    @abstractmethod
+    def row_function(self, parameters: np.ndarray) -> RowFunction:
+        """The function of (y, mean, variance) that returns the three arrays of `RowTerms`."""
 
     def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
+        self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> RowTerms:
-        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
-        ...
+        """Expectations of every row under eta ~ N(mean, variance)."""
+        function = self.row_function(parameters)
+        return RowTerms(*by_parts(function, (rows.y, mean, variance), 3, rows.n_threads))
 
     def parameter_derivatives(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
+        self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> ParameterDerivatives:
-        """By the own parameters, at fixed mean and variance of eta."""
-        ...
+        """Derivatives by the own parameters, at fixed mean and variance of eta."""
+        return ParameterDerivatives(np.empty(0), np.empty((0, 0)))
 
+    @abstractmethod
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """New responses at given linear predictors, (n,)."""
-        ...
 
+    @abstractmethod
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """Variance of a response, on the scale of the linear predictor, that it does not explain.
 
@@ -118,41 +173,120 @@ class Likelihood(Protocol):
         of the Royal Society Interface 14). `log_mean` is the logarithm of the mean response;
         only families of a logarithmic link look at it.
         """
-        ...
+
+    def published(self, parameters: np.ndarray, intercept: float) -> dict[str, Any]:
+        """Numbers that a fit publishes of the own parameters, by name.
+
+        Parameters
+        ----------
+        parameters : ndarray (k,)
+        intercept : float
+            The fixed intercept, as the columns of the data have it.
+        """
+        return {}
+
+    def raw_effects(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        sums: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Effect of every level that its rows alone suggest, (L,).
+
+        Parameters
+        ----------
+        y : ndarray (n,)
+        mean, variance : ndarray (n,)
+            Of the linear predictor without the levels.
+        sums : callable
+            Weighted sums over the rows of each level, (n,) to (L,).
+        """
+        raise NotImplementedError
+
+    def includes(self, other: Likelihood) -> bool:
+        """Whether `other` is of this family, or of one that this one has as its limit."""
+        return other.name in (self.name, *self.limits)
+
+    def is_comparable(self, other: Likelihood) -> bool:
+        """Whether log densities of both are of the same kind of response."""
+        if self.name == other.name:
+            return True
+        numbers = not (self.is_classifier or other.is_classifier)
+        return numbers and self.is_discrete == other.is_discrete
 
 
-class ResponseLikelihood(Likelihood, Protocol):
-    """A family of numbers: counts, positive amounts."""
+class ResponseLikelihood(Likelihood):
+    """A family of numbers: any, counts, positive amounts."""
 
+    @abstractmethod
     def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and SD of the mean response, given those of the linear predictor."""
-        ...
 
+    @abstractmethod
     def predictive_moments(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and SD of a new response, given mean and variance of the linear predictor."""
-        ...
 
+    @abstractmethod
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
-        ...
-
-    is_discrete: ClassVar[bool]
-    """Whether responses are integers."""
 
 
-class ClassLikelihood(Likelihood, Protocol):
-    """A family of classes."""
+class LogLinkLikelihood(ResponseLikelihood):
+    """A family whose mean response is exp(eta)."""
 
+    links: ClassVar[tuple[str, ...]] = ("log",)
+
+    def dispersion(self, parameters: np.ndarray) -> float:
+        """What multiplies the squared mean in the variance of a response; 0 without parameters."""
+        return float(np.exp(-parameters[0])) if len(parameters) else 0.0
+
+    def published(self, parameters: np.ndarray, intercept: float) -> dict[str, Any]:
+        """The dispersion, where it is a parameter."""
+        return {"dispersion": self.dispersion(parameters)} if len(parameters) else {}
+
+    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of exp(eta), a log-normal variable."""
+        return log_normal_moments(mean, variance)
+
+    def predictive_moments(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and SD of a new response; counts add the variance of a Poisson distribution."""
+        expected, std = log_normal_moments(mean, variance, self.dispersion(parameters))
+        return expected, np.hypot(np.sqrt(expected), std) if self.is_discrete else std
+
+    def raw_effects(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        sums: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """log(sum y / sum E[exp(eta)]): for Poisson counts the likelihood's maximum."""
+        return np.log(sums(y) / sums(np.exp(mean + 0.5 * variance)))
+
+
+class ClassLikelihood(Likelihood):
+    """A family of classes: a latent variable with a symmetric distribution F about eta."""
+
+    links: ClassVar[tuple[str, ...]] = tuple(LINKS)
+    is_classifier: ClassVar[bool] = True
+
+    @abstractmethod
     def probabilities(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> np.ndarray:
         """P(class) averaged over the linear predictor's distribution, (n, K)."""
-        ...
 
+    @abstractmethod
     def probability_quantiles(
         self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> np.ndarray:
         """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K)."""
-        ...
+
+    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
+        """Variance of the latent variable, given eta."""
+        return LINKS[self.link].variance

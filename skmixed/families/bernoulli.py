@@ -8,18 +8,13 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.base import ClassLikelihood, ResponseRows, RowFunction
 from skmixed.families.links import LINKS
-from skmixed.families.row_terms import (
-    NO_DERIVATIVES,
-    NO_PARAMETERS,
-    refuse_rows,
-    terms_by_parts,
-)
+from skmixed.families.row_terms import refuse_rows
 
 
 @dataclass(frozen=True)
-class Bernoulli:
+class Bernoulli(ClassLikelihood):
     """P(y = 1 | eta) = F(eta), with F the logistic or the normal distribution function.
 
     F is symmetric, hence log P(y | eta) = log F(eta) for y = 1 and log F(-eta) for y = 0.
@@ -31,10 +26,7 @@ class Bernoulli:
 
     name: ClassVar[str] = "bernoulli"
     aliases: ClassVar[tuple[str, ...]] = ("binomial", "binary", "logistic")
-    links: ClassVar[tuple[str, ...]] = tuple(LINKS)
-    is_classifier: ClassVar[bool] = True
-    limits: ClassVar[tuple[str, ...]] = ()
-    default_method: ClassVar[str] = "ml"
+    takes_trials: ClassVar[bool] = True
 
     link: str = "logit"
 
@@ -47,26 +39,15 @@ class Bernoulli:
             "choose family='ordinal' for more classes in an order",
         )
 
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """There are none."""
-        return NO_PARAMETERS
-
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The predictor at a probability of 3/4 for the observed class, and the precision there."""
         distribution = LINKS[self.link]
         quarter = distribution.quantile(np.array([0.75]))
         _, _, precision = distribution.log_expectations(quarter, np.zeros(1))
-        return np.where(y > 0, quarter, -quarter), np.full(len(y), precision[0])
+        return np.where(rows.y > 0, quarter, -quarter), np.full(len(rows.y), precision[0])
 
-    def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> RowTerms:
-        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
+    def row_function(self, parameters: np.ndarray) -> RowFunction:
+        """Expectations of log F(eta) or log F(-eta)."""
         log_expectations = LINKS[self.link].log_expectations
 
         def terms(
@@ -76,19 +57,7 @@ class Bernoulli:
             value, first, second = log_expectations(sign * mean, variance)
             return value, sign * first, second
 
-        return terms_by_parts(terms, (y, mean, variance), n_threads)
-
-    def parameter_derivatives(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> ParameterDerivatives:
-        """There are none."""
-        return NO_DERIVATIVES
+        return terms
 
     def probabilities(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
@@ -103,10 +72,6 @@ class Bernoulli:
         """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, 2)."""
         cdf, away = LINKS[self.link].cdf, ndtri(share) * np.sqrt(variance)
         return np.column_stack([cdf(away - mean), cdf(mean + away)])
-
-    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
-        """Variance of the latent variable whose sign is the class."""
-        return LINKS[self.link].variance
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import gammainc, polygamma
 
-from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.base import (
+    LogLinkLikelihood,
+    ParameterDerivatives,
+    ResponseRows,
+    RowFunction,
+)
 from skmixed.families.row_terms import (
     bounded_exp,
     by_parts,
-    log_normal_moments,
     refuse_rows,
     start_size,
-    terms_by_parts,
     weighted_moments,
 )
 from skmixed.families.stirling import digamma_excess, log_gamma_excess, trigamma_excess
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(LogLinkLikelihood):
     """Mean exp(eta), variance mean^2 / shape; the own parameter is log(shape).
 
     log p(y | eta) = shape (log shape + log y - eta - y exp(-eta)) - lgamma(shape) - log y,
@@ -31,12 +35,7 @@ class Gamma:
     """
 
     name: ClassVar[str] = "gamma"
-    aliases: ClassVar[tuple[str, ...]] = ()
-    links: ClassVar[tuple[str, ...]] = ("log",)
-    is_classifier: ClassVar[bool] = False
-    limits: ClassVar[tuple[str, ...]] = ()
-    default_method: ClassVar[str] = "ml"
-    is_discrete: ClassVar[bool] = False
+    raw_label: ClassVar[str | None] = "log(mean of observed / expected) of a level"
 
     link: str = "log"
 
@@ -50,23 +49,16 @@ class Gamma:
             "or family='poisson' for counts",
         )
 
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def start_parameters(self, rows: ResponseRows) -> np.ndarray:
         """The logarithm of the shape that all responses together have, by moments."""
-        mean, variance = weighted_moments(y, weights)
+        mean, variance = weighted_moments(rows.y, rows.weights)
         return start_size(mean**2, variance)
 
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """log y, with the shape as precision."""
-        return np.log(y), np.full(len(y), math.exp(parameters[0]))
+        return np.log(rows.y), np.full(len(rows.y), math.exp(parameters[0]))
 
-    def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> RowTerms:
+    def row_function(self, parameters: np.ndarray) -> RowFunction:
         """Expectations under eta ~ N(mean, variance); a ratio that overflows has value -inf."""
         shape = np.exp(parameters[0])
         constant = 0.5 * np.log(shape / (2.0 * np.pi)) - log_gamma_excess(shape)
@@ -78,16 +70,10 @@ class Gamma:
             value = constant - log_y + shape * (distance + (1.0 - ratio))
             return value, shape * (ratio - 1.0), shape * ratio
 
-        return terms_by_parts(terms, (y, mean, variance), n_threads)
+        return terms
 
     def parameter_derivatives(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
+        self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> ParameterDerivatives:
         """By the logarithm of the shape, at fixed mean and variance of eta."""
 
@@ -97,31 +83,27 @@ class Gamma:
             _, distance, ratio = _ratio(y, mean, variance)
             return (distance + (1.0 - ratio),)
 
-        (deviance,) = by_parts(deviances, (y, mean, variance), 1, n_threads)
+        (deviance,) = by_parts(deviances, (rows.y, mean, variance), 1, rows.n_threads)
         shape = np.exp(parameters[0])
-        total = weights.sum()
-        gradient = shape * (weights @ deviance - total * digamma_excess(shape))
+        total = np.sum(np.broadcast_to(rows.weights, rows.y.shape))
+        gradient = shape * (rows.weights @ deviance - total * digamma_excess(shape))
         hessian = gradient - total * shape**2 * trigamma_excess(shape)
         return ParameterDerivatives(np.array([gradient]), np.array([[hessian]]))
-
-    def dispersion(self, parameters: np.ndarray) -> float:
-        """What multiplies the squared mean in the variance, mean^2 * dispersion."""
-        return float(np.exp(-parameters[0]))
-
-    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD of exp(eta), a log-normal variable."""
-        return log_normal_moments(mean, variance)
-
-    def predictive_moments(
-        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD of a new response, given mean and variance of the linear predictor."""
-        return log_normal_moments(mean, variance, self.dispersion(parameters))
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
         shape = np.exp(parameters[0])
         return gammainc(shape, shape * np.maximum(y, 0.0) * bounded_exp(-predictor))
+
+    def raw_effects(
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        sums: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """log of the mean of y E[exp(-eta)]: the likelihood's maximum."""
+        return np.log(sums(y * np.exp(0.5 * variance - mean)) / sums(np.ones(len(y))))
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """trigamma(shape), which is the variance of log y given eta."""

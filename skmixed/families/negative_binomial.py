@@ -8,25 +8,28 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import betainc, expit
 
-from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.base import (
+    LogLinkLikelihood,
+    ParameterDerivatives,
+    ResponseRows,
+    RowFunction,
+)
 from skmixed.families.row_terms import (
     bounded_exp,
     by_count,
     by_parts,
     draw_counts,
     log_factorial,
-    log_normal_moments,
     refuse_no_counts,
     softplus_expectations,
     start_size,
-    terms_by_parts,
     weighted_moments,
 )
 from skmixed.families.stirling import digamma_excess, log_gamma_excess, trigamma_excess
 
 
 @dataclass(frozen=True)
-class NegativeBinomial:
+class NegativeBinomial(LogLinkLikelihood):
     """Mean mu = exp(eta), variance mu + mu^2 / size; the own parameter is log(size).
 
     log P(y | eta) = lgamma(y + size) - lgamma(size) - log y! + y (eta - log size)
@@ -35,11 +38,9 @@ class NegativeBinomial:
 
     name: ClassVar[str] = "negative_binomial"
     aliases: ClassVar[tuple[str, ...]] = ("nb", "nb2", "negbin", "nbinom", "nbinom2")
-    links: ClassVar[tuple[str, ...]] = ("log",)
-    is_classifier: ClassVar[bool] = False
     limits: ClassVar[tuple[str, ...]] = ("poisson",)
-    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = True
+    raw_label: ClassVar[str | None] = "log(observed / expected) of a level"
 
     link: str = "log"
 
@@ -47,24 +48,17 @@ class NegativeBinomial:
         """Raise ValueError unless all responses are counts."""
         refuse_no_counts(y, self.name)
 
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def start_parameters(self, rows: ResponseRows) -> np.ndarray:
         """The logarithm of the size that all responses together have, by moments."""
-        mean, variance = weighted_moments(y, weights)
+        mean, variance = weighted_moments(rows.y, rows.weights)
         return start_size(mean**2, variance - mean)
 
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """log(y + 1/2), which half a count keeps finite, and the information there."""
-        count, size = y + 0.5, np.exp(parameters[0])
+        count, size = rows.y + 0.5, np.exp(parameters[0])
         return np.log(count), count * (size / (size + count))
 
-    def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> RowTerms:
+    def row_function(self, parameters: np.ndarray) -> RowFunction:
         """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
         log_size = parameters[0]
         size = np.exp(log_size)
@@ -77,16 +71,10 @@ class NegativeBinomial:
             both = y + size
             return constant + y * mean - both * value, y - both * first, both * second
 
-        return terms_by_parts(terms, (y, mean, variance), n_threads)
+        return terms
 
     def parameter_derivatives(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
+        self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> ParameterDerivatives:
         """By the logarithm of the size, at fixed mean and variance of eta."""
         log_size = parameters[0]
@@ -102,23 +90,9 @@ class NegativeBinomial:
             gradient = once - y - size * value + both * first
             return gradient, once + twice - size * value + 2.0 * size * first - both * second
 
-        gradient, hessian = by_parts(derivatives, (y, mean, variance), 2, n_threads)
+        gradient, hessian = by_parts(derivatives, (rows.y, mean, variance), 2, rows.n_threads)
+        weights = rows.weights
         return ParameterDerivatives(np.array([weights @ gradient]), np.array([[weights @ hessian]]))
-
-    def dispersion(self, parameters: np.ndarray) -> float:
-        """What multiplies the squared mean in the variance, mean + mean^2 * dispersion."""
-        return float(np.exp(-parameters[0]))
-
-    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD of exp(eta), a log-normal variable."""
-        return log_normal_moments(mean, variance)
-
-    def predictive_moments(
-        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD of a new count, given mean and variance of the linear predictor."""
-        rate, spread = log_normal_moments(mean, variance, self.dispersion(parameters))
-        return rate, np.hypot(np.sqrt(rate), spread)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtri
 
-from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.base import (
+    ClassLikelihood,
+    ParameterDerivatives,
+    ResponseRows,
+    RowFunction,
+)
 from skmixed.families.folded import distance_quantiles
 from skmixed.families.links import LINKS, IntervalExpectations
-from skmixed.families.row_terms import by_parts, is_whole, refuse_rows, terms_by_parts
+from skmixed.families.row_terms import by_parts, is_whole, refuse_rows
 
 
 @dataclass(frozen=True)
-class Ordinal:
+class Ordinal(ClassLikelihood):
     """P(y <= j | eta) = F(t_j - eta) for classes 0, ..., K - 1 and thresholds t_0 < t_1 < ...
 
     The linear predictor has an intercept, hence t_0 = 0 is fixed. The own parameters
@@ -36,10 +41,7 @@ class Ordinal:
 
     name: ClassVar[str] = "ordinal"
     aliases: ClassVar[tuple[str, ...]] = ("cumulative", "ordered")
-    links: ClassVar[tuple[str, ...]] = tuple(LINKS)
-    is_classifier: ClassVar[bool] = True
-    limits: ClassVar[tuple[str, ...]] = ()
-    default_method: ClassVar[str] = "ml"
+    is_ordered: ClassVar[bool] = True
 
     link: str = "logit"
     n_classes: int | None = None
@@ -76,13 +78,18 @@ class Ordinal:
         with np.errstate(over="ignore"):
             return np.concatenate([[0.0], np.cumsum(np.exp(parameters))])
 
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def published(self, parameters: np.ndarray, intercept: float) -> dict[str, Any]:
+        """The thresholds, which take in the intercept."""
+        return {"thresholds": self.thresholds(parameters) - intercept}
+
+    def start_parameters(self, rows: ResponseRows) -> np.ndarray:
         """Those that fit the proportions of the classes; half a row more keeps them positive."""
-        counts = np.bincount(_classes(y), weights, self._n_classes) + 0.5
+        weights = np.broadcast_to(rows.weights, rows.y.shape)
+        counts = np.bincount(_classes(rows.y), weights, self._n_classes) + 0.5
         below = np.cumsum(counts)[:-1] / counts.sum()
         return np.log(np.diff(LINKS[self.link].quantile(below)))
 
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The middle of the row's class, and the precision there.
 
         The first and the last class have one end; there it is the linear predictor
@@ -93,20 +100,13 @@ class Ordinal:
         middle = 0.5 * (edges[:-1] + edges[1:])
         middle[0] = edges[1] - quarter
         middle[-1] = edges[-2] + quarter
-        every = np.arange(self._n_classes, dtype=float)
+        every = ResponseRows(np.arange(self._n_classes, dtype=float))
         terms = self.row_terms(every, middle, np.zeros_like(middle), parameters)
-        classes = _classes(y)
+        classes = _classes(rows.y)
         return middle[classes], terms.precision[classes]
 
-    def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> RowTerms:
-        """Expectations under eta ~ N(mean, variance); results do not depend on threads."""
+    def row_function(self, parameters: np.ndarray) -> RowFunction:
+        """Expectations of the logarithm of the probability of the row's class."""
         edges = self._edges(parameters)
 
         def terms(
@@ -115,16 +115,10 @@ class Ordinal:
             at = self._expectations(y, mean, variance, edges)
             return at.value, -at.by_lower - at.by_upper, np.maximum(at.precision, 0.0)
 
-        return terms_by_parts(terms, (y, mean, variance), n_threads)
+        return terms
 
     def parameter_derivatives(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
+        self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> ParameterDerivatives:
         """By the logarithms of the gaps, at fixed mean and variance of eta."""
         edges = self._edges(parameters)
@@ -135,10 +129,10 @@ class Ordinal:
             at = self._expectations(y, mean, variance, edges)
             return at.by_lower, at.by_upper, at.lower_lower, at.lower_upper, at.upper_upper
 
-        rows = by_parts(derivatives, (y, mean, variance), 5, n_threads)
-        classes = _classes(y)
+        of_rows = by_parts(derivatives, (rows.y, mean, variance), 5, rows.n_threads)
+        classes = _classes(rows.y)
         by_lower, by_upper, lower_lower, lower_upper, upper_upper = (
-            np.bincount(classes, weights * row, self._n_classes) for row in rows
+            np.bincount(classes, rows.weights * row, self._n_classes) for row in of_rows
         )
         gradient = by_upper[:-1] + by_lower[1:]
         between = np.diag(lower_upper[1:-1], 1)
@@ -180,10 +174,6 @@ class Ordinal:
             # the difference of the tails that are small
             columns.append(cdf(half - distance) - cdf(-half - distance))
         return np.column_stack([*columns, cdf(mean + away - edges[-2])])
-
-    def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
-        """Variance of the latent variable that the thresholds cut."""
-        return LINKS[self.link].variance
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator

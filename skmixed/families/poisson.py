@@ -8,22 +8,18 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import pdtr
 
-from skmixed.families.base import ParameterDerivatives, RowTerms
+from skmixed.families.base import LogLinkLikelihood, ResponseRows, RowFunction
 from skmixed.families.row_terms import (
-    NO_DERIVATIVES,
-    NO_PARAMETERS,
     bounded_exp,
     by_count,
     draw_counts,
     log_factorial,
-    log_normal_moments,
     refuse_no_counts,
-    terms_by_parts,
 )
 
 
 @dataclass(frozen=True)
-class Poisson:
+class Poisson(LogLinkLikelihood):
     """log P(y | eta) = y eta - exp(eta) - log y!, the mean being exp(eta).
 
     Expectations are those of a log-normal variable: E[exp(eta)] = exp(mean + variance / 2).
@@ -31,11 +27,8 @@ class Poisson:
 
     name: ClassVar[str] = "poisson"
     aliases: ClassVar[tuple[str, ...]] = ("pois",)
-    links: ClassVar[tuple[str, ...]] = ("log",)
-    is_classifier: ClassVar[bool] = False
-    limits: ClassVar[tuple[str, ...]] = ()
-    default_method: ClassVar[str] = "ml"
     is_discrete: ClassVar[bool] = True
+    raw_label: ClassVar[str | None] = "log(observed / expected) of a level"
 
     link: str = "log"
 
@@ -43,47 +36,13 @@ class Poisson:
         """Raise ValueError unless all responses are counts."""
         refuse_no_counts(y, self.name)
 
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """There are none."""
-        return NO_PARAMETERS
-
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """log(y + 1/2), which half a count keeps finite, and the information there."""
-        return np.log(y + 0.5), y + 0.5
+        return np.log(rows.y + 0.5), rows.y + 0.5
 
-    def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> RowTerms:
+    def row_function(self, parameters: np.ndarray) -> RowFunction:
         """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
-        return terms_by_parts(_terms, (y, mean, variance), n_threads)
-
-    def parameter_derivatives(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> ParameterDerivatives:
-        """There are none."""
-        return NO_DERIVATIVES
-
-    def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD of exp(eta), a log-normal variable."""
-        return log_normal_moments(mean, variance)
-
-    def predictive_moments(
-        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD of a new count; the rate is a log-normal variable."""
-        rate, spread = log_normal_moments(mean, variance)
-        return rate, np.hypot(np.sqrt(rate), spread)
+        return _terms
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.special import gammaln
 
 from skmixed._kernels.expectations import expected_softplus_rows
-from skmixed.families.base import ParameterDerivatives, RowTerms
 from skmixed.threads import run_parts
 
 _PART = 8192
@@ -16,9 +15,6 @@ _PART = 8192
 
 _LARGEST_RATE = 1e18
 _LARGEST_PREDICTOR = 650.0
-
-NO_PARAMETERS = np.empty(0)
-NO_DERIVATIVES = ParameterDerivatives(np.empty(0), np.empty((0, 0)))
 
 
 def by_parts(
@@ -81,16 +77,6 @@ def log_normal_moments(
         return np.exp(log_mean), np.exp(log_mean + 0.5 * (variance + log_share))
 
 
-def terms_by_parts(
-    function: Callable[..., tuple[np.ndarray, ...]],
-    arrays: tuple[np.ndarray, ...],
-    n_threads: int,
-) -> RowTerms:
-    """`by_parts` for a function that returns value, gradient and precision."""
-    value, gradient, precision = by_parts(function, arrays, 3, n_threads)
-    return RowTerms(value, gradient, precision)
-
-
 def softplus_expectations(
     mean: np.ndarray, variance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,8 +105,9 @@ def draw_counts(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(rate > _LARGEST_RATE, rate, drawn)
 
 
-def weighted_moments(y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+def weighted_moments(y: np.ndarray, weights: np.ndarray | float) -> tuple[float, float]:
     """Mean and variance of all responses."""
+    weights = np.broadcast_to(weights, y.shape)
     mean = float(np.average(y, weights=weights))
     return mean, float(np.average((y - mean) ** 2, weights=weights))
 

@@ -53,7 +53,7 @@ def fit_generalized(
     responses, units = model.responses, model.units
 
     # 2. Start from moments of the working model, or from where an earlier fit stopped.
-    own = likelihood.start_parameters(responses.y, responses.weights)
+    own = likelihood.start_parameters(responses.as_family_rows())
     cross = _first_working_model(responses, likelihood, own)
     absent = spanned_by_fixed(cross)
     prior = options.prior(cross, absent)
@@ -187,7 +187,7 @@ def _first_working_model(
 ) -> CrossProducts:
     """Cross-products of what rows suggest alone, the fixed effects taken off."""
     rows = responses.rows
-    predictor, precision = likelihood.start(responses.y, own)
+    predictor, precision = likelihood.start(responses.as_family_rows(), own)
     weights = responses.weights * precision
     rest = predictor - responses.offset
     gram = rows.fixed.T @ (rows.fixed * weights[:, None])

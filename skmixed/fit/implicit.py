@@ -311,10 +311,7 @@ class _Implicit:
         objective = self.objective
         if own is None:
             own = objective.split(self.point.theta)[1]
-        return objective.likelihood.row_terms(
-            objective.responses.y, objective.responses.shifted(mean), variance, own,
-            objective.solver_options.n_threads,
-        )  # fmt: skip
+        return objective.row_terms(mean, variance, own)
 
     def _own(self) -> tuple[np.ndarray, np.ndarray]:
         """Functionals (2, n, k) that own parameters are for rows, and the Hessian by them."""
@@ -332,9 +329,8 @@ class _Implicit:
             changes[1, :, j] = -0.5 * (there.precision - here.precision)
         changes *= responses.weights[:, None] / _MEAN_STEP
         derivatives = objective.likelihood.parameter_derivatives(
-            responses.y, responses.weights, responses.shifted(point.mean), point.variance, own,
-            objective.solver_options.n_threads,
-        )  # fmt: skip
+            objective.family_rows, responses.shifted(point.mean), point.variance, own
+        )
         return changes, derivatives.hessian
 
     # Row variances held ------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skmixed.families.base import ResponseRows
 from skmixed.fit.gaussian_objective import Point
 from skmixed.sums.working_rows import WorkingRows
 
@@ -64,6 +65,10 @@ class Responses:
     weights: np.ndarray
     offset: np.ndarray | float
     steps: np.ndarray
+
+    def as_family_rows(self, n_threads: int = 1) -> ResponseRows:
+        """Responses and case weights, as a family takes them."""
+        return ResponseRows(self.y, self.weights, n_threads)
 
     def shifted(self, mean: np.ndarray) -> np.ndarray:
         """The linear predictor: what the effects say, plus the offset."""

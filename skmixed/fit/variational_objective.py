@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from skmixed.families.base import Likelihood
+from skmixed.families.base import Likelihood, ResponseRows, RowTerms
 from skmixed.fit.gaussian_objective import Derivatives, Point, derivatives_at
 from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.implicit import uncertainty_at
@@ -92,6 +92,17 @@ class VariationalObjective:
         n = self.prior.n_parameters
         return theta[:n], theta[n:]
 
+    @property
+    def family_rows(self) -> ResponseRows:
+        """The rows as the likelihood takes them."""
+        return self.responses.as_family_rows(self.solver_options.n_threads)
+
+    def row_terms(self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray) -> RowTerms:
+        """The likelihood's terms where the effects give every row this mean and variance, (n,)."""
+        return self.likelihood.row_terms(
+            self.family_rows, self.responses.shifted(mean), variance, own
+        )
+
     # The objective --------------------------------------------------------------------
 
     def at(
@@ -134,7 +145,7 @@ class VariationalObjective:
     def start_sites(self, own: np.ndarray) -> Sites:
         """The working model that the rows suggest each by itself."""
         responses = self.responses
-        predictor, precision = self.likelihood.start(responses.y, own)
+        predictor, precision = self.likelihood.start(self.family_rows, own)
         return Sites(precision, precision * (predictor - responses.offset))
 
     def _step(self, theta: np.ndarray, near: VariationalPoint, coarse: bool):
@@ -237,9 +248,7 @@ class VariationalObjective:
             return None
         effects = system.random_effects
         mean = rows.predictor(system.fixed_effects, effects)
-        terms = self.likelihood.row_terms(
-            responses.y, responses.shifted(mean), variance, own, self.solver_options.n_threads
-        )
+        terms = self.row_terms(mean, variance, own)
         deviance = _penalty(system) - 2.0 * float(responses.weights @ terms.value)
         deviance += self.posterior.log_det(at)
         if self.integrate_fixed:
@@ -272,6 +281,7 @@ class VariationalObjective:
 
     def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""
+        # negative precisions, of densities that are not log-concave, are held here as well
         weights = np.maximum(sites.precision, LEAST_PRECISION)
         weights *= self.responses.weights
         return weights, self.responses.weights * sites.linear
@@ -288,9 +298,8 @@ class VariationalObjective:
             return found
         responses = self.responses
         by_own = self.likelihood.parameter_derivatives(
-            responses.y, responses.weights, responses.shifted(point.mean), point.variance, own,
-            self.solver_options.n_threads,
-        )  # fmt: skip
+            self.family_rows, responses.shifted(point.mean), point.variance, own
+        )
         n = len(variances)
         hessian = np.zeros((len(point.theta), len(point.theta)))
         hessian[:n, :n] = found.hessian
@@ -335,10 +344,7 @@ class VariationalObjective:
         if not squares.any():
             return point.log_det_error
         step = _VARIANCE_STEP * point.variance
-        precision = self.likelihood.row_terms(
-            responses.y, responses.shifted(point.mean), point.variance + step, own,
-            self.solver_options.n_threads,
-        ).precision  # fmt: skip
+        precision = self.row_terms(point.mean, point.variance + step, own).precision
         known = step > 0.0
         slopes = (precision - point.following.precision)[known] / step[known]
         bias = 0.5 * float((responses.weights * squares)[known] @ slopes)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from skmixed.design import Design
-from skmixed.families.base import RowTerms
 from skmixed.fit.generalized_fit import Arranged, arrange
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
@@ -93,22 +92,22 @@ def examine(
     """
     refuse_other_rows(design, case_weights, result)
     independent = not options.posterior.needs_determinant
-    likelihood, noise = result.likelihood, 1.0
-    if likelihood.name != "gaussian":
+    likelihood, noise, own = result.likelihood, 1.0, result.parameters
+    if not likelihood.is_quadratic:
         model = arrange(design, response, case_weights, options)
     elif not independent:
         return _exact(result)
     else:
-        likelihood, noise = _UnitNormal(), result.noise_variance
+        # responses are measured in standard deviations of the noise
+        noise, own = result.noise_variance, np.ones(1)
         model = _gaussian_model(design, response, case_weights, options, noise)
     if not independent:
         _refuse_size(model)
     objective = _objective(model, likelihood, options, independent)
     units = model.units
     covariances = [factor.covariance for factor in result.factors]
-    fitted = Start(covariances, noise, result.parameters)
-    theta = fitted.theta(objective.prior, units)
-    theta = np.concatenate([theta, result.parameters])
+    theta = Start(covariances, noise, own).theta(objective.prior, units)
+    theta = np.concatenate([theta, own])
     point = settled(objective, theta)
     elbo = float(units.elbo(point.deviance))
     refuse_other_elbo(elbo, result)
@@ -177,31 +176,6 @@ def _objective(
 
 
 # Normal responses ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _UnitNormal:
-    """y ~ N(eta, 1): what a family has to tell where a posterior is sampled."""
-
-    name = "gaussian"
-
-    def start_parameters(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return np.empty(0)
-
-    def start(self, y: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return y, np.ones(len(y))
-
-    def row_terms(
-        self,
-        y: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        parameters: np.ndarray,
-        n_threads: int = 1,
-    ) -> RowTerms:
-        rest = y - mean
-        value = -0.5 * (np.log(2.0 * np.pi) + rest**2 + variance)
-        return RowTerms(value, rest, np.ones(len(y)))
 
 
 def _exact(result: FitResult) -> Examination:

@@ -17,6 +17,7 @@ from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 
 from skmixed._kernels.elimination import gather_tail
+from skmixed.families.base import ResponseRows
 from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
 from skmixed.solvers.eliminated_levels import EliminatedLevels
 from skmixed.sums.cross_products import FactorLayout
@@ -147,7 +148,7 @@ class Levels:
         flat = predictors.ravel()
         with np.errstate(over="ignore"):
             terms = self.likelihood.row_terms(
-                y, flat, np.zeros_like(flat), self.own, self.n_threads
+                ResponseRows(y, n_threads=self.n_threads), flat, np.zeros_like(flat), self.own
             )
         return self.responses.weights * terms.value.reshape(predictors.shape)
 

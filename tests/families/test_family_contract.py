@@ -1,4 +1,4 @@
-"""What the engine relies on, for every family of the registry that has row terms.
+"""What the engine relies on, for every family of the registry.
 
 A new family is covered by its line in the registry.
 """
@@ -13,12 +13,11 @@ import pytest
 from scipy.integrate import quad
 
 from skmixed.families import FAMILIES, make_family
-
-ROW_FAMILIES = {name: family for name, family in FAMILIES.items() if hasattr(family, "row_terms")}
+from skmixed.families.base import ResponseRows
 
 
 def _cases():
-    for name, family in ROW_FAMILIES.items():
+    for name, family in FAMILIES.items():
         counts = (2, 5) if "n_classes" in {field.name for field in fields(family)} else (2,)
         for link in family.links:
             for n_classes in counts:
@@ -38,7 +37,7 @@ class Rows:
         self.family = make_family(name, link, n_classes)
         rng = np.random.default_rng(seed)
         plain = np.arange(float(n_classes)) if self.family.is_classifier else np.r_[1.0, 2, 4, 9]
-        first = self.family.start_parameters(plain, np.ones(len(plain)))
+        first = self.family.start_parameters(ResponseRows(plain, np.ones(len(plain))))
         self.parameters = first + np.linspace(-0.4, 0.5, len(first))
         self.mean = rng.normal(scale=1.5, size=n)
         self.variance = rng.choice([0.01, 0.3, 1.0, 4.0], size=n)
@@ -48,16 +47,18 @@ class Rows:
 
     def terms(self, mean=None, variance=None, parameters=None, n_threads=1):
         return self.family.row_terms(
-            self.y,
+            ResponseRows(self.y, self.weights, n_threads),
             self.mean if mean is None else mean,
             self.variance if variance is None else variance,
             self.parameters if parameters is None else parameters,
-            n_threads,
         )
 
     def derivatives(self, n_threads=1):
         return self.family.parameter_derivatives(
-            self.y, self.weights, self.mean, self.variance, self.parameters, n_threads
+            ResponseRows(self.y, self.weights, n_threads),
+            self.mean,
+            self.variance,
+            self.parameters,
         )
 
 
@@ -67,7 +68,6 @@ def rows(choice):
 
 
 def test_names_of_the_registry():
-    assert ROW_FAMILIES
     assert {name: family.name for name, family in FAMILIES.items()} == {n: n for n in FAMILIES}
 
 
@@ -101,11 +101,11 @@ def test_value_is_the_integral_of_the_log_density(choice):
     terms = rows.terms()
     for i in range(len(rows.y)):
         deviation = np.sqrt(rows.variance[i])
-        y = rows.y[i : i + 1]
+        row = ResponseRows(rows.y[i : i + 1])
 
-        def integrand(t, y=y, mean=rows.mean[i], deviation=deviation):
+        def integrand(t, row=row, mean=rows.mean[i], deviation=deviation):
             at = np.array([mean + deviation * t])
-            log_density = rows.family.row_terms(y, at, np.zeros(1), rows.parameters).value[0]
+            log_density = rows.family.row_terms(row, at, np.zeros(1), rows.parameters).value[0]
             return log_density * np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi)
 
         exact = quad(integrand, -12, 12, points=[-4, 0, 4], epsabs=1e-11, epsrel=1e-11, limit=200)
@@ -144,7 +144,7 @@ def test_parameter_derivatives(rows):
             moved = rows.parameters + sign * step * np.eye(k)[i]
             sums[i, sign] = rows.weights @ rows.terms(parameters=moved).value
             sums[i, sign, "gradient"] = rows.family.parameter_derivatives(
-                rows.y, rows.weights, rows.mean, rows.variance, moved
+                ResponseRows(rows.y, rows.weights), rows.mean, rows.variance, moved
             ).gradient
     gradient = np.array([sums[i, 1] - sums[i, -1] for i in range(k)]) / (2 * step)
     hessian = np.array([sums[i, 1, "gradient"] - sums[i, -1, "gradient"] for i in range(k)])
@@ -157,6 +157,8 @@ def test_parameter_derivatives(rows):
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
 def test_refused_targets_are_named(rows, strange):
     rows.family.refuse_targets(rows.y)
+    if rows.family.is_quadratic:
+        return  # any number can be normal; the estimators refuse what is not finite
     y = rows.y.copy()
     y[[2, 5]] = strange
     message = rf"family='{rows.family.name}' needs .*: y is {strange} in row 2 \(counted from 0\); "
@@ -165,7 +167,7 @@ def test_refused_targets_are_named(rows, strange):
 
 
 def test_start_is_where_a_row_wants_to_be(rows):
-    predictor, precision = rows.family.start(rows.y, rows.parameters)
+    predictor, precision = rows.family.start(ResponseRows(rows.y), rows.parameters)
     assert np.all(np.isfinite(predictor))
     assert np.all(np.isfinite(precision) & (precision > 0))
     at_start = rows.terms(predictor, np.zeros_like(predictor)).value
@@ -207,7 +209,8 @@ def test_distribution_function_agrees_with_samples(rows):
     shares = (draws[:, None] <= points).mean(axis=0)
     error = np.sqrt(expected * (1 - expected) / len(draws))
     assert np.all(abs(shares - expected) < 4 * error)
-    assert rows.family.cdf(np.array(-0.5), np.array(0.6), rows.parameters) == 0
+    if not rows.family.is_quadratic:
+        assert rows.family.cdf(np.array(-0.5), np.array(0.6), rows.parameters) == 0
 
 
 def test_results_do_not_depend_on_threads(choice):
@@ -224,7 +227,9 @@ def test_rows_do_not_depend_on_one_another(choice):
     rows = Rows(*choice, n=20_000)
     every = rows.terms()
     some = slice(11_111, 11_131)
-    few = rows.family.row_terms(rows.y[some], rows.mean[some], rows.variance[some], rows.parameters)
+    few = rows.family.row_terms(
+        ResponseRows(rows.y[some]), rows.mean[some], rows.variance[some], rows.parameters
+    )
     np.testing.assert_allclose(few.value, every.value[some], rtol=1e-13, atol=1e-13)
 
 
@@ -242,7 +247,8 @@ def test_extreme_predictors_give_numbers(rows, variance):
 
 
 def test_empty_rows(rows):
-    terms = rows.family.row_terms(*(np.empty(0) for _ in range(3)), rows.parameters)
+    none = np.empty(0)
+    terms = rows.family.row_terms(ResponseRows(none), none, none, rows.parameters)
     assert terms.value.shape == terms.gradient.shape == terms.precision.shape == (0,)
 
 

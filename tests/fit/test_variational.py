@@ -11,6 +11,7 @@ from scipy.linalg import block_diag
 from test_working import linear_predictor_design, make_rows
 
 from skmixed.families import make_family
+from skmixed.families.base import ResponseRows
 from skmixed.fit.sites import Responses, Sites
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.posteriors import POSTERIORS, EffectsPrior
@@ -37,7 +38,7 @@ class Case:
         rows = make_rows(self.model)
         rng = np.random.default_rng(21)
         likelihood = FAMILIES[family]
-        own = likelihood.start_parameters(np.arange(4.0) % 4 + 1.0, np.ones(4))
+        own = likelihood.start_parameters(ResponseRows(np.arange(4.0) % 4 + 1.0, np.ones(4)))
         if family.startswith("bernoulli"):
             own = np.empty(0)
         if family.startswith("ordinal"):
@@ -114,7 +115,9 @@ class Case:
         eta = (A @ mean + self.offset)[:, None] + deviations[:, None] * nodes
         y = np.repeat(self.y, len(nodes))
         own = self.objective.split(theta)[1]
-        terms = self.objective.likelihood.row_terms(y, eta.ravel(), np.zeros(eta.size), own)
+        terms = self.objective.likelihood.row_terms(
+            ResponseRows(y), eta.ravel(), np.zeros(eta.size), own
+        )
         value = terms.value.reshape(eta.shape) @ weights / weights.sum()
         elbo = self.weights @ value
         if len(omega):
@@ -362,7 +365,7 @@ def test_hessian_by_the_own_parameters(family):
 
     def slope(own):
         return likelihood.parameter_derivatives(
-            responses.y, responses.weights, responses.shifted(point.mean), point.variance, own
+            case.objective.family_rows, responses.shifted(point.mean), point.variance, own
         ).gradient
 
     for j, unit in enumerate(np.eye(len(case.own))):
