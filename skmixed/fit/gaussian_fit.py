@@ -13,6 +13,7 @@ from skmixed.fit.outer import FitOptions, iterate
 from skmixed.fit.publish import publish_interpolation
 from skmixed.fit.result import FitResult
 from skmixed.fit.starting import moment_estimates
+from skmixed.noise import NOISES
 from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.row_sums import RowSums, sum_rows
@@ -76,6 +77,7 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     theta = moment_estimates(objective.cross, objective.prior, objective.noise_variance)
     if options.start is not None:
         theta = options.start.theta_to_leave(objective.prior, units, theta)
+    theta = np.concatenate([theta, objective.noise.start()])
 
     # 4. Iterate; means and noise follow exactly.
     result = iterate(objective, theta, units, options, absent, rows.dependent)
@@ -111,6 +113,7 @@ def _without_noise(
     """
     held = replace(objective, noise_variance=noise)
     theta = moment_estimates(held.cross, held.prior, noise)
+    theta = np.concatenate([theta, held.noise.start()])
     result = iterate(held, theta, rows.units, options, absent, rows.dependent)
     return replace(
         result,
@@ -140,9 +143,12 @@ def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, f
         absent |= {position for position, alone in enumerate(rows.rows_alone) if alone}
         absent -= options.related
     prior = options.prior(cross, absent)
-    noise = None if options.noise_variance is None else options.noise_variance / units.noise
+    held = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(cross, options.solver_options)
+    noise = NOISES[options.noise](
+        cross, tuple(cross.refilled(part) for part in rows.strata), rows.n_of_strata
+    )
     return Objective(
-        solver, prior, options.posterior,
-        options.integrate_fixed, units.n_observations, noise,
+        solver, noise, prior, options.posterior,
+        options.integrate_fixed, units.n_observations, held,
     ), absent  # fmt: skip

@@ -9,11 +9,15 @@ import numpy as np
 
 from skmixed.families import Gaussian
 from skmixed.fit.uncertainty import Uncertainty, of_held_variances
+from skmixed.noise import Noise
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
+
+_STEP = 1e-5
+"""Step of differences by a parameter of the noise, a logarithm."""
 
 LEAST_NOISE = 1e-13
 """Part of the response's variance below which the noise is rounding error."""
@@ -151,6 +155,7 @@ class Objective:
     Attributes
     ----------
     solver : Solver
+    noise : Noise
     prior : EffectsPrior
     posterior : Posterior
     integrate_fixed : bool
@@ -162,6 +167,7 @@ class Objective:
     """
 
     solver: Solver
+    noise: Noise
     prior: EffectsPrior
     posterior: Posterior
     integrate_fixed: bool
@@ -174,7 +180,7 @@ class Objective:
 
     @property
     def cross(self) -> CrossProducts:
-        """What the solver solves for."""
+        """The data with noise of one variance."""
         return self.solver.cross
 
     @property
@@ -184,11 +190,13 @@ class Objective:
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """The equivalent theta with nonnegative diagonals."""
-        return self.prior.canonical(theta)
+        variances, psi = self.split(theta)
+        return np.concatenate([self.prior.canonical(variances), self.noise.canonical(psi)])
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Entries of all T, and the likelihood's own parameters, of which it has none."""
-        return theta, theta[:0]
+        """The parameters of the prior, and those of the noise."""
+        n = self.prior.n_parameters
+        return theta[:n], theta[n:]
 
     def at(
         self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
@@ -197,8 +205,10 @@ class Objective:
 
         It is exact, and needs neither a point to start from nor fewer digits.
         """
+        variances, psi = self.split(theta)
+        cross = self.noise.cross_products(psi)
         try:
-            system = self.solver.system(self.prior.scales(theta))
+            system = self.solver.system(self.prior.scales(variances), cross)
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
@@ -209,6 +219,7 @@ class Objective:
                 return None
         log_det = self.posterior.log_det(self._solved(system, theta))
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
+        deviance -= self.noise.log_weights(psi)
         return Point(theta, float(deviance), noise, system)
 
     def derivatives(
@@ -218,16 +229,60 @@ class Objective:
 
         `information` saves its computation where that of a near point will do.
         """
+        found = self._by_prior(point, coarse, information)
+        if not self.noise.n_parameters:
+            return found
+        gradient = self._with_noise(point, found)
+        return replace(found, gradient=gradient, hessian=self._hessian(point, found, gradient))
+
+    def gradient(self, point: Point) -> np.ndarray:
+        """The exact gradient alone."""
+        n = self.prior.n_parameters
+        # the information only enters the Hessian
+        return self._with_noise(point, self._by_prior(point, False, np.zeros((n, n))))
+
+    def _by_prior(self, point: Point, coarse: bool, information: np.ndarray | None) -> Derivatives:
+        """Derivatives by the parameters of the prior."""
         df = self.degrees_of_freedom if self.noise_variance is None else None
         at = self._solved(point.system, point.theta)
         return derivatives_at(at, self.posterior, point.noise_variance, df, coarse, information)
+
+    def _with_noise(self, point: Point, found: Derivatives) -> np.ndarray:
+        """Gradient by all parameters (m + k,), of which the prior's are found."""
+        if not self.noise.n_parameters:
+            return found.gradient
+        by_weight = [
+            point.system.by_weight(part, self.integrate_fixed, point.noise_variance)
+            for part in self.noise.parts
+        ]
+        psi = self.split(point.theta)[1]
+        return np.append(found.gradient, self.noise.gradient(psi, np.array(by_weight)))
+
+    def _hessian(self, point: Point, found: Derivatives, gradient: np.ndarray) -> np.ndarray:
+        """Hessian by all parameters; what concerns the noise's by differences of the gradient."""
+        n, size = self.prior.n_parameters, len(gradient)
+        hessian = np.zeros((size, size))
+        hessian[:n, :n] = found.hessian
+        for j in range(n, size):
+            theta = point.theta.copy()
+            theta[j] += _STEP
+            beside = self.at(theta)
+            if beside is None:
+                raise SingularSystemError("the model is singular next to a point of the fit")
+            hessian[j] = (self.gradient(beside) - gradient) / _STEP
+            hessian[:n, j] = hessian[j, :n]
+        hessian[n:, n:] = 0.5 * (hessian[n:, n:] + hessian[n:, n:].T)
+        return hessian
 
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same derivatives with an estimate of the exact Hessian."""
         correction = self.posterior.hessian_correction(
             self._solved(point.system, point.theta), derivatives.average_information
         )
-        return replace(derivatives, hessian=derivatives.hessian + correction)
+        n = self.prior.n_parameters
+        hessian = derivatives.hessian.copy()
+        hessian[:n, :n] += correction
+        return replace(derivatives, hessian=hessian)
 
     def accelerated(
         self, trail: list[Any], metric: np.ndarray, coarse: bool, judge: bool
@@ -256,7 +311,7 @@ class Objective:
         return ()
 
     def _solved(self, system: System, theta: np.ndarray) -> Solved:
-        return Solved(system, self.prior, theta, self.integrate_fixed)
+        return Solved(system, self.prior, self.split(theta)[0], self.integrate_fixed)
 
 
 def derivatives_at(

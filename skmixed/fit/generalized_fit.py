@@ -15,6 +15,7 @@ from skmixed.fit.result import FitResult
 from skmixed.fit.sites import Responses
 from skmixed.fit.starting import moment_estimates
 from skmixed.fit.variational_objective import VariationalObjective
+from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.row_sums import factor_shapes, refuse_too_few
 from skmixed.sums.standard_units import (
@@ -59,7 +60,7 @@ def fit_generalized(
     prior = options.prior(cross, absent)
     objective = VariationalObjective(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
-        options.solver_options,
+        make_solver(cross, options.solver_options), options.n_threads,
     )  # fmt: skip
     theta = moment_estimates(cross, prior, None, _LEAST_START)
     if options.start is not None:

@@ -373,7 +373,7 @@ class _Implicit:
         objective, rows, system = self.objective, self.objective.responses.rows, self.point.system
         weights, linear = objective.working_model(self.point.sites)
         cross = rows.cross_products(weights, linear + slope)
-        moved = objective.solver(cross).system(system.scales)
+        moved = objective.solver.system(system.scales, cross)
         mean = rows.predictor(moved.fixed_effects, moved.random_effects) - self.point.mean
         by_omega = []
         for before, after in zip(system.residual_products, moved.residual_products, strict=True):

@@ -111,6 +111,8 @@ class FitOptions:
     across : tuple of ndarray (L, L) or None
         By factor in the order of its levels, a root of how they are related; empty: all levels
         are independent.
+    noise : str
+        How rows vary around their mean: a key of `skmixed.noise.NOISES`.
     start : Start or None
         Where to start; None is a start from moments.
     report : callable or None
@@ -128,6 +130,7 @@ class FitOptions:
     seed: int = 0
     structures: tuple[tuple[str, ...], ...] = ()
     across: tuple[np.ndarray | None, ...] = ()
+    noise: str = "constant"
     start: Start | None = None
     report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
 
@@ -156,11 +159,17 @@ class FitOptions:
         return EffectsPrior.of(cross.factors, self.structures, absent, tuple(across))
 
     @property
+    def _direct_for(self) -> str:
+        if self.related:
+            return "relations"
+        return "" if self.noise == "constant" else "dispersion"
+
+    @property
     def solver_options(self) -> SolverOptions:
         """What the solver is asked to be."""
         return SolverOptions(
             self.solver, self.integrate_fixed, self.posterior.needs_determinant,
-            self.n_probes, self.seed, self.n_threads, bool(self.related),
+            self.n_probes, self.seed, self.n_threads, self._direct_for,
         )  # fmt: skip
 
 

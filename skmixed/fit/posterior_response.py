@@ -91,7 +91,7 @@ class PosteriorResponse:
         weights = np.maximum(self.weights + step * weight, LEAST_PRECISION * self.weights)
         cross = self.objective.responses.rows.cross_products(weights, linear)
         scales = self.point.system.scales
-        return self._since(self.objective.solver(cross).system(scales), self.point.theta, step)
+        return self._since(self.objective.solver.system(scales, cross), self.point.theta, step)
 
     def to_entry(self, j: int) -> tuple[Answer, np.ndarray]:
         """To an entry of T at held sites, and the change of the gradient by all of them."""
@@ -109,7 +109,7 @@ class PosteriorResponse:
 
     def _system_at(self, theta: np.ndarray) -> System:
         scales = self.objective.prior.scales(self.objective.split(theta)[0])
-        return self.objective.solver(self.point.system.cross).system(scales)
+        return self.objective.solver.system(scales, self.point.system.cross)
 
     def _gradient(self, system: System, theta: np.ndarray) -> np.ndarray:
         n = self.objective.prior.n_parameters

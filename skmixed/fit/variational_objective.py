@@ -27,8 +27,6 @@ from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
-from skmixed.solvers.choice import SolverOptions, make_solver
-from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
 
 _MANY_ROWS = 2_000_000
@@ -64,7 +62,9 @@ class VariationalObjective:
     prior : EffectsPrior
     posterior : Posterior
     integrate_fixed : bool
-    solver_options : SolverOptions
+    solver : Solver
+        Of all working models.
+    n_threads : int
     """
 
     responses: Responses
@@ -72,7 +72,8 @@ class VariationalObjective:
     prior: EffectsPrior
     posterior: Posterior
     integrate_fixed: bool
-    solver_options: SolverOptions
+    solver: Solver
+    n_threads: int
 
     is_exact_at_once: ClassVar[bool] = False
 
@@ -95,7 +96,7 @@ class VariationalObjective:
     @property
     def family_rows(self) -> ResponseRows:
         """The rows as the likelihood takes them."""
-        return self.responses.as_family_rows(self.solver_options.n_threads)
+        return self.responses.as_family_rows(self.n_threads)
 
     def row_terms(self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray) -> RowTerms:
         """The likelihood's terms where the effects give every row this mean and variance, (n,)."""
@@ -241,7 +242,7 @@ class VariationalObjective:
         variances, own = self.split(theta)
         cross = rows.cross_products(*self.working_model(sites))
         try:
-            system = self.solver(cross).system(self.prior.scales(variances))
+            system = self.solver.system(self.prior.scales(variances), cross)
             at = self.solved(system, theta)
             variance = self.posterior.row_variances(at, rows, coarse)
         except SingularSystemError:
@@ -361,10 +362,6 @@ class VariationalObjective:
     def solved(self, system: System, theta: np.ndarray) -> Solved:
         """The working model's system and the entries of all T, for the posterior to evaluate."""
         return Solved(system, self.prior, self.split(theta)[0], self.integrate_fixed)
-
-    def solver(self, cross: CrossProducts) -> Solver:
-        """The solver of a working model."""
-        return make_solver(cross, self.solver_options)
 
 
 def _penalty(system: System) -> float:

@@ -18,6 +18,7 @@ from skmixed.results.same_data import (
     refuse_other_rows,
 )
 from skmixed.results.sampling import sample_likelihood
+from skmixed.solvers.choice import make_solver
 
 _SETTLED = 1e-6
 """Distance from the best posterior, in standard deviations, that is near enough."""
@@ -165,13 +166,15 @@ def _objective(
     solver_options = options.solver_options
     if not independent:
         solver_options = replace(solver_options, name="direct")
+    arrangement = model.responses.rows.arrangement
     return VariationalObjective(
         model.responses,
         likelihood,
-        options.prior(model.responses.rows.arrangement),
+        options.prior(arrangement),
         options.posterior,
         options.integrate_fixed,
-        solver_options,
+        make_solver(arrangement, solver_options),
+        options.n_threads,
     )
 
 

@@ -96,7 +96,7 @@ class Levels:
         self.responses = objective.responses
         self.likelihood = objective.likelihood
         self.own = objective.split(point.theta)[1]
-        self.n_threads = objective.solver_options.n_threads
+        self.n_threads = objective.n_threads
         self.point = point
         self.cross = point.system.cross
         self.n_tail_vector = self.cross.n_tail + self.cross.n_fixed + 1

@@ -34,7 +34,7 @@ from skmixed.threads import run_parts
 
 
 class DirectSolver:
-    """Makes systems at different variance parameters of one set of cross-products.
+    """Makes systems at different variance parameters and sums over the same cells.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ class DirectSolver:
         self.cross = cross
         self.n_threads = n_threads
 
-    def system(self, scales: list[Scale]) -> DirectSystem:
+    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> DirectSystem:
         """The equations at the given scales, factorised."""
-        return DirectSystem(self.cross, scales, self.n_threads)
+        return DirectSystem(cross or self.cross, scales, self.n_threads)
 
 
 class DirectSystem:
@@ -337,6 +337,33 @@ class DirectSystem:
     def _times_reduced(self, vectors: np.ndarray) -> np.ndarray:
         """The reduced cross-products times columns (N, m)."""
         return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
+
+    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
+        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
+
+        With N the derivative of the reduced cross-products it is tr(C N), and what the
+        conditional covariance G of the eliminated effects adds to it, plus r'N r / noise with r
+        the residual maker. For C_l the cells of a level and A_l those of the part,
+        N = A'A - sum_l (A_l'G C_l + C_l'G A_l - C_l'G A_l A_l' G C_l).
+        """
+        cross, moved, trace = self.cross, part.tail.copy(), 0.0
+        if cross.eliminated is not None:
+            G, own = self.levels.omega_shrunk, part.own
+            q = G.shape[1]
+            middle = np.zeros((len(G), 2 * q, 2 * q))
+            middle[:, :q, q:] = middle[:, q:, :q] = G
+            middle[:, q:, q:] = -(G @ own @ G)
+            trace = float((G * own).sum())
+            subtract_eliminated(
+                cross.start, cross.columns, np.concatenate([part.values, cross.values], axis=1),
+                np.concatenate([part.with_dense, cross.with_dense], axis=1),
+                middle, 0, len(moved), moved,
+            )  # fmt: skip
+        covariance = self.covariance(integrate_fixed).tail
+        both = np.tril(covariance) * moved[:-1, :-1]
+        trace += 2.0 * float(both.sum()) - float(np.trace(both))
+        maker = self.to_effects(self._solution)
+        return trace + float(maker @ blas.dsymv(1.0, moved.T, maker, lower=0)) / noise
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
         """The posterior covariance, made once and kept; exact where `coarse` would do."""

@@ -47,7 +47,7 @@ _MOST_PRODUCTS = 2000
 
 
 class IterativeSolver:
-    """Makes systems at different variance parameters of one set of cross-products.
+    """Makes systems at different variance parameters and sums over the same cells.
 
     Parameters
     ----------
@@ -71,15 +71,21 @@ class IterativeSolver:
         seed: int,
         n_threads: int = 1,
     ) -> None:
-        self.cross = cross
         self.integrate_fixed = integrate_fixed
-        self.tail = SparseTail(cross, n_threads)
-        self.coarse = CoarseSpace(self.tail)
+        self._n_threads = n_threads
+        self._use(cross)
         signs = np.random.default_rng(seed)
         self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
 
-    def system(self, scales: list[Scale]) -> IterativeSystem:
+    def _use(self, cross: CrossProducts) -> None:
+        self.cross = cross
+        self.tail = SparseTail(cross, self._n_threads)
+        self.coarse = CoarseSpace(self.tail)
+
+    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
         """The equations at the given scales, mean and probes solved."""
+        if cross is not None and cross is not self.cross:
+            self._use(cross)
         return IterativeSystem(self, scales)
 
 
@@ -111,9 +117,8 @@ class IterativeSystem:
     is_exact = False
 
     def __init__(self, solver: IterativeSolver, scales: list[Scale]) -> None:
-        self.solver = solver
-        self.cross = solver.cross
-        self.tail = solver.tail
+        self.probes = solver.probes
+        self.cross, self.tail, self.coarse = solver.cross, solver.tail, solver.coarse
         self.integrate_fixed = solver.integrate_fixed
         self.scales = scales
         self._reduce()
@@ -138,10 +143,10 @@ class IterativeSystem:
 
     def _precondition(self) -> None:
         half = self.part.half[:, : self.n_posterior]
-        projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scales)
+        projected = self.coarse.projected(self.levels.omega_shrunk, half, self.scales)
         try:
             self.coordinates = Coordinates(
-                self.tail, self.reduced_blocks, self.scales, self.solver.coarse, projected
+                self.tail, self.reduced_blocks, self.scales, self.coarse, projected
             )
         except np.linalg.LinAlgError:
             raise SingularSystemError(
@@ -193,7 +198,7 @@ class IterativeSystem:
 
     def _solve(self) -> None:
         """The mean, all probes and, if they are few, the fixed effects in one batch."""
-        probes = self.solver.probes
+        probes = self.probes
         mean = self.with_dense[:, -1:] - self.part.half @ self.part.response_half[:, None]
         fixed = self._fixed_right
         if fixed.shape[1] > _FEW_FIXED or not probes.size:
@@ -294,12 +299,12 @@ class IterativeSystem:
     @cached_property
     def raw_coarse_products(self) -> np.ndarray:
         """(R - half half') T times the coarse directions, (N, k)."""
-        return self.project(self.coordinates.scale(self.solver.coarse.directions))
+        return self.project(self.coordinates.scale(self.coarse.directions))
 
     @property
     def coarse_products(self) -> np.ndarray:
         """H times the coarse directions, (N, k)."""
-        directions = self.solver.coarse.directions
+        directions = self.coarse.directions
         return self.coordinates.scale_transposed(self.raw_coarse_products) + directions
 
     @property
@@ -331,7 +336,7 @@ class IterativeSystem:
         One pass over the cells for all of them. Of z and x, scaled to effects, the
         dense part takes what it owes to the large factors.
         """
-        vectors = np.column_stack([self.solver.probes, self._probe_solution.x])
+        vectors = np.column_stack([self.probes, self._probe_solution.x])
         probed = self.coordinates.to_effects(vectors)
         large, dense = self._residual_maker
         followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])
@@ -400,6 +405,10 @@ class IterativeSystem:
             products = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
             return products[factor.columns]
         return (with_dense.T @ large + reduced @ dense)[self.tail.dense_columns(factor)]
+
+    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
+        """Not known: weights that are parameters need an exact system; see `make_solver`."""
+        raise NotImplementedError
 
     @cached_property
     def _covariance(self) -> ProbedCovariance:

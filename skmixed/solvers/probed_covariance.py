@@ -43,7 +43,7 @@ class ProbedCovariance:
         # the system keeps this object: a strong reference back would keep both alive
         self.system: IterativeSystem = proxy(system)
         self._probes = probes
-        self._n = system.solver.probes.shape[1]
+        self._n = system.probes.shape[1]
         self._root = system.part.root[:, : system.n_posterior]
         self._half = system.part.half[:, : system.n_posterior]
 
@@ -53,7 +53,7 @@ class ProbedCovariance:
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """S z and S x, (N, m) each."""
         to_scaled = self.system.coordinates.to_scaled
-        return to_scaled(self.system.solver.probes), to_scaled(self._probes.x)
+        return to_scaled(self.system.probes), to_scaled(self._probes.x)
 
     @cached_property
     def _forward(self) -> np.ndarray:
@@ -209,7 +209,7 @@ class ProbedCovariance:
         """Probes of one factor: unit vectors where it is small."""
         if factor in self.system.tail.small:
             return np.eye(factor.size)
-        return self.system.solver.probes[factor.columns]
+        return self.system.probes[factor.columns]
 
     def _dense_blocks(self, factor: FactorLayout) -> np.ndarray:
         here = self.system.tail.dense_columns(factor)
