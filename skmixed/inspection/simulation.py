@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import is_classifier
 
 from skmixed._kernels.row_effects import add_effects
-from skmixed.fit.result import FitResult
+from skmixed.fitted_model import FittedModel
 from skmixed.results.prediction import predict_mean
 
 
@@ -22,25 +21,23 @@ class ResponseSimulator:
 
     Parameters
     ----------
-    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Fitted.
+    model : FittedModel
     X : DataFrame or array-like of shape (n_rows, n_features)
         Rows to draw for. Rows of one level share its effects, whether or not the fit has
         seen it; a row without a label has effects of its own.
     """
 
-    def __init__(self, model: Any, X: Any) -> None:
-        design, _ = model._design(X, "all", with_weights=True, number_unknown=True)
-        result: FitResult = model.fit_result_
-        self._fixed = predict_mean(result, replace(design, factors=()), ())
+    def __init__(self, model: FittedModel, X: Any) -> None:
+        rows = model.encode(X, number_unknown=True)
+        design = rows.design
+        self._fixed = predict_mean(model.result, replace(design, factors=()), ())
         self._factors = [
             (factor.codes, _basis(factor.basis, len(self._fixed)), _root(fitted.covariance))
-            for factor, fitted in zip(design.factors, result.factors, strict=True)
+            for factor, fitted in zip(design.factors, model.result.factors, strict=True)
         ]
-        self._own = model._own_parameters(design)
-        self._likelihood = result.likelihood
-        self._classes = model.ordered_classes_ if is_classifier(model) else None
-        self._is_ordered = model.family == "ordinal"
+        self._parameters = rows.parameters
+        self._likelihood = model.likelihood
+        self._classes = model.classes
 
     def draw(self, rng: np.random.Generator) -> Any:
         """Draw one response a row.
@@ -65,7 +62,7 @@ class ResponseSimulator:
             n_levels = int(codes.max(initial=-1)) + 1
             effects = rng.standard_normal((n_levels, len(root))) @ root.T
             add_effects(codes, basis, effects, predictor)
-        response = self._likelihood.sample(predictor, self._own, rng)
+        response = self._likelihood.sample(predictor, self._parameters, rng)
         return response if self._classes is None else self._labels(response.astype(np.int64))
 
     def _labels(self, codes: np.ndarray) -> Any:
@@ -77,8 +74,8 @@ class ResponseSimulator:
             raise ValueError(
                 f"class {label!r} does not occur among {len(codes)} simulated responses"
             )
-        categories = pd.Index(self._classes)
-        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=self._is_ordered))
+        categories, ordered = pd.Index(self._classes), self._likelihood.is_ordered
+        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=ordered))
 
 
 def _basis(basis: np.ndarray | None, n_rows: int) -> np.ndarray:

@@ -62,7 +62,7 @@ def both(
         "noise_variance": noise_variance,
     }
     table = Table.from_input(X)
-    spec = resolve_spec(table, random_effects=None, formula=formula, fit_intercept=True, **columns)
+    spec = resolve_spec(table, random_effects=None, formula=formula, fit_intercept=True)
     _, design = DesignEncoder.learn(spec, table, **columns)
     expected = sum_rows(design, y, case_weights, n_threads=1, **options)
     parts = np.split(np.arange(len(X)), np.cumsum(sizes)[:-1])
