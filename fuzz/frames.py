@@ -200,7 +200,8 @@ def _fitted_rows(model: Any, data: FrameCase, n_rows: int) -> np.ndarray:
     used = np.broadcast_to(weights, n_rows) > 0.0
     if data.classifier or model.family == "gaussian":
         return used
-    design, positions = model._design(data.X, "all", with_weights=False)
+    rows = model._fitted_model.encode(data.X, "all", with_weights=False)
+    design, positions = rows.design, rows.positions
     return used & (predict_mean(model.fit_result_, design, positions) < _LARGEST_PREDICTOR)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import Any, Self
@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmixed.adapter import PredictorAdapter
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, progress_reporter
+from skmixed.class_scale import codes_of
 from skmixed.covariances import Relation
 from skmixed.design import (
     FEWEST_UNKNOWN,
@@ -24,38 +25,31 @@ from skmixed.design import (
     DesignEncoder,
     Response,
     Table,
-    add_spare_columns,
     kind_of_labels,
     name_of,
-    number_unknown_levels,
-    pick_columns,
     readable,
-    refuse_unknown_levels,
     resolve_spec,
     right_side,
     spread,
     take_rows,
-    unknown_labels,
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
-from skmixed.families import FAMILIES, check_family
+from skmixed.families import check_family, traits
 from skmixed.fit.gaussian_fit import fit_gaussian, fit_sums
 from skmixed.fit.generalized_fit import fit_generalized
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
+from skmixed.fitted_model import FitSettings, FittedModel, TrainingData
 from skmixed.inspection.attributes import fitted_attributes
-from skmixed.inspection.diagnosis import Diagnosis, diagnosis_of
 from skmixed.inspection.importances import column_importances
-from skmixed.inspection.messages import warn_about_fit, warn_about_offset
+from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.methods import InspectionMixin
 from skmixed.inspection.structure import what_is_modelled
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
 from skmixed.posteriors import POSTERIORS, basis_changes
-from skmixed.results.examination import examine
 from skmixed.results.prediction import draw_predictors
 from skmixed.results.same_data import response_moments
-from skmixed.results.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.solvers.choice import SOLVERS
 from skmixed.spec import ModelSpec, Variable
 from skmixed.sums.partial_sums import Accumulation, Reference
@@ -66,7 +60,6 @@ from skmixed.validation import (
     check_choice,
     check_column,
     check_flag,
-    check_include,
     check_integer,
     check_positive,
     check_relations,
@@ -91,29 +84,6 @@ _MODEL_PARAMETERS = (
 
 
 _UNNAMED = Response(Variable("y"))
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """What `fit` was called with.
-
-    Attributes
-    ----------
-    X : DataFrame or array-like of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,)
-    sample_weight : array-like of shape (n_samples,) or None
-    """
-
-    X: Any
-    y: Any
-    sample_weight: Any = None
-
-    @property
-    def rows(self) -> pd.Index:
-        """Rows of positive weight, by their labels in a pandas data frame, else by position."""
-        n_rows = _num_samples(self.X)
-        index = self.X.index if isinstance(self.X, pd.DataFrame) else pd.RangeIndex(n_rows)
-        return index[check_case_weights(self.sample_weight, n_rows) > 0]
 
 
 @dataclass(frozen=True)
@@ -144,7 +114,7 @@ class Target:
 class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin, BaseEstimator):
     """The machinery behind a mixed-effects estimator; subclasses have the parameters.
 
-    They also have `_target`, which checks y and says what it is a sample of.
+    They also have `_target`, which validates y and returns it with its likelihood.
     """
 
     noise_scale: float | None = None
@@ -172,7 +142,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table,
             offset=self.offset,
             precision_weights=self.precision_weights,
-            levels={column: relation.labels for column, relation in self._relations.items()},
+            levels={column: relation.labels for column, relation in (self.relations or {}).items()},
         )
         if formula is None and self.formula is None:
             refuse_response_as_column(table, y, target.response, encoder)
@@ -180,15 +150,14 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_weight_range(f"Column {self.precision_weights!r}", design.precision_weights)
 
         def attributes(result: FitResult) -> dict[str, Any]:
-            found = self._attributes(encoder, result, target.classes) | self._of_target(target)
-            return found | _of_response(target.meaning, result)
+            return fitted_attributes(self._model_of(encoder, result, target))
 
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
         design, response, weights = spread(design, target.response, weights)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
         sums: RowSums | None = None
         with restrained_blas(options.n_threads):
-            if self.family == "gaussian":
+            if target.likelihood.is_quadratic:
                 result, sums = fit_gaussian(design, response, weights, options)
             else:
                 result = fit_generalized(design, response, weights, target.likelihood, options)
@@ -196,7 +165,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._keep_ranges(design, response, weights)
         self._keep(X, y, sample_weight, sums)
         callbacks.fit_done(lambda: attributes(result))
-        warn_about_fit(result, encoder, table.n_rows, self)
+        warn_about_fit(self._fitted_model, table.n_rows)
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
@@ -226,24 +195,6 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._sums = None
         if sums is not None and sums.n_bytes <= _SUMS_KEPT:
             self._sums = sums, self._model()
-
-    def _training_data(self, X: Any, y: Any, sample_weight: Any, asks: str) -> TrainingData:
-        """The data that were passed, else those that the fit kept.
-
-        `asks` is the call that needs them, for the error.
-        """
-        if X is not None and y is not None:
-            return TrainingData(X, y, sample_weight)
-        kept = self._kept
-        if kept is None:
-            raise ValueError(
-                f"{asks} needs the training data, which this model did not keep: pass the X, y "
-                "(and sample_weight) of fit, or fit with keep_data=True. Pickles do not hold "
-                "the data."
-            )
-        if X is not None or y is not None:
-            raise ValueError(f"{asks} was given X or y alone; pass both, or neither.")
-        return kept
 
     def _fit_as_part(self) -> tuple[Accumulation, dict[str, str]]:
         """The rows of `fit` as a first part, for `partial_fit` to go on from, and their model."""
@@ -315,8 +266,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._kept = self._sums = None
         for name in _RANGES:
             self.__dict__.pop(name, None)
-        self._publish(self._attributes(encoder, result) | {"response_": _UNNAMED})
-        warn_about_fit(result, encoder, accumulation.sums.n_rows, self)
+        model = self._model_of(encoder, result, Target(np.empty(0), result.likelihood))
+        self._publish(fitted_attributes(model))
+        warn_about_fit(model, accumulation.sums.n_rows)
         return self
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray, np.ndarray]:
@@ -361,14 +313,6 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         The weights are those of all rows.
         """
 
-    def _of_target(self, target: Target) -> dict[str, Any]:
-        """Attributes that tell what the response was."""
-        return {}
-
-    def _weights_of_classes(self, response: np.ndarray) -> np.ndarray | float:
-        """What the fit multiplied the case weights of rows with, by their response."""
-        return 1.0
-
     def _spec(
         self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
     ) -> ModelSpec:
@@ -379,45 +323,71 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             reference=self.reference,
             formula=self.formula if formula is None else formula,
             fit_intercept=bool(self.fit_intercept),
-            offset=self.offset,
-            precision_weights=self.precision_weights,
+            reserved=[c for c in (self.offset, self.precision_weights) if c is not None],
             complete=complete,
         )
 
     def _options(self, encoder: DesignEncoder, report: Callable[..., bool]) -> FitOptions:
-        return FitOptions(
-            posterior=POSTERIORS[self.posterior],
-            integrate_fixed=self._chosen_method() == "reml",
-            noise_variance=None if self.noise_scale is None else float(self.noise_scale) ** 2,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_threads=available_threads(self.n_jobs),
-            solver=self.solver,
-            n_probes=self.n_probes,
-            seed=self._seed(),
-            structures=tuple(factor.block_structures for factor in encoder.factors),
-            across=self._relation_roots(encoder),
-            start=self._previous_variances(encoder),
-            report=report,
+        return self._settings(self._chosen_method()).options(
+            encoder, self._previous_variances(encoder), report
         )
 
-    @property
-    def _relations(self) -> Mapping[Any, Relation]:
-        return {} if self.relations is None else self.relations
+    def _settings(self, method: str) -> FitSettings:
+        finds = isinstance(self.random_effects, str) and self.random_effects == "from_dtype"
+        return FitSettings(
+            posterior=self.posterior,
+            method=method,
+            noise_scale=self.noise_scale,
+            formula=self.formula,
+            finds_groups=finds and self.formula is None,
+            class_weight=getattr(self, "class_weight", None),
+            handle_unknown=self.handle_unknown,
+            solver=self.solver,
+            n_probes=self.n_probes,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
+            relations=self.relations,
+        )
 
-    def _relation_roots(self, encoder: DesignEncoder) -> tuple[np.ndarray | None, ...]:
-        """By factor, a root of how its levels are related, in their order; None for no relation."""
-        related = {str(column): relation for column, relation in self._relations.items()}
-        roots: list[np.ndarray | None] = []
-        for factor in encoder.factors:
-            relation = related.get(factor.name)
-            if relation is None:
-                roots.append(None)
-                continue
-            root = np.empty((factor.levels.n_levels,) * 2)
-            root[factor.levels.codes_of(relation.labels)] = relation.root()
-            roots.append(root)
-        return tuple(roots) if related else ()
+    def _model_of(self, encoder: DesignEncoder, result: FitResult, target: Target) -> FittedModel:
+        """The value of a fit that is not published yet."""
+        return FittedModel(
+            encoder, result, target.meaning, self._settings(self._chosen_method()),
+            columns=None, classes=target.classes, class_weights=target.class_weights,
+        )  # fmt: skip
+
+    def _attributes(self) -> dict[str, Any]:
+        """All attributes that a fit sets, by name."""
+        return fitted_attributes(self._fitted_model)
+
+    @property
+    def _fitted_model(self) -> FittedModel:
+        """The fit as a value, for all that reads it; parameters have their present values."""
+        check_is_fitted(self)
+        state, classes, weights = vars(self), None, None
+        columns = type(self).__new__(type(self))
+        columns.__dict__.update(self.get_params(deep=False))
+        for name in ("n_features_in_", "feature_names_in_"):
+            if name in state:
+                setattr(columns, name, state[name])
+        if is_classifier(self):
+            classes = self.ordered_classes_
+            if "class_weight_" in state:
+                weights = self.class_weight_[codes_of(self.classes_, classes)]
+        return FittedModel(
+            encoder=self.design_encoder_,
+            result=self.fit_result_,
+            response=self.response_,
+            settings=self._settings(state.get("method_", self._chosen_method())),
+            columns=columns,
+            classes=classes,
+            class_weights=weights,
+            response_moments=state.get("response_moments_"),
+            offset_range=state.get("offset_range_"),
+            data=self._kept,
+        )
 
     def _keep_ranges(self, design: Design, response: np.ndarray, weights: np.ndarray) -> None:
         """What tells other responses and offsets from those of the fit."""
@@ -428,17 +398,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _chosen_method(self) -> str:
         """The method that is asked for, or that of the family."""
-        return FAMILIES[self.family].default_method if self.method == "auto" else self.method
+        return traits(self.family).default_method if self.method == "auto" else self.method
 
     def _publish(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
             setattr(self, name, value)
-
-    def _attributes(
-        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
-    ) -> dict[str, Any]:
-        """All attributes that a fit sets, by name."""
-        return fitted_attributes(encoder, result) | {"method_": self._chosen_method()}
 
     def _check_parameters(self) -> None:
         check_family(self.family, is_classifier(self))
@@ -462,7 +426,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_column(name, getattr(self, name))
         if self.noise_scale is not None:
             check_scale("noise_scale", self.noise_scale)
-        if self.family != "gaussian":
+        if not traits(self.family).has_noise:
             for name in ("noise_scale", "precision_weights"):
                 if getattr(self, name) is not None:
                     raise ValueError(
@@ -470,12 +434,6 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
                         f"{self.family} response has no noise of its own. Leave it at None; "
                         "rows that stand for several go into sample_weight."
                     )
-
-    def _seed(self) -> int:
-        """Seed of the iterative solver's probes; None has one too: equal fits for equal data."""
-        if self.random_state is None:
-            return 0
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _previous_variances(self, encoder: DesignEncoder) -> Start | None:
         """Variance parameters of the previous fit, if they fit this model."""
@@ -491,129 +449,29 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if len(covariances) != len(self.random_effects_cov_) or not before.noise_variance > 0:
             return None
         numbers = (*covariances, before.noise_variance, before.parameters)
-        if before.likelihood.name != self.family or not all(
+        if not isinstance(before.likelihood, traits(self.family)) or not all(
             np.isfinite(values).all() for values in numbers
         ):
             return None
         return Start(covariances, before.noise_variance, before.parameters)
 
-    def _design(
-        self,
-        X: Any,
-        include: str | Sequence[str],
-        with_weights: bool,
-        number_unknown: bool = False,
-    ) -> tuple[Design, list[int]]:
-        """The design of rows to predict, and which factors of the fit it holds.
-
-        With `number_unknown` every level that is not in the fit has a code of its own.
-        """
-        check_is_fitted(self)
-        encoder = self.design_encoder_
-        names = check_include(include, encoder.factor_names)
-        table, design = self._encoded(X, names, with_weights)
-        if self.family != "gaussian" and design.offset is not None:
-            warn_about_offset(
-                encoder.offset_label, design.offset, getattr(self, "offset_range_", None)
-            )
-        if self.handle_unknown == "error":
-            refuse_unknown_levels(design, table, encoder)
-        every = self.handle_unknown == "warn"
-        for sentence in unknown_labels(design, table, encoder, every=every):
-            warn_user(
-                f"{sentence}. They are predicted for the population, which is right for new "
-                "groups. If they should be known, give the column the type it had in fit.",
-                UnknownLevelsWarning,
-            )
-        if number_unknown:
-            design = number_unknown_levels(design, table, encoder)
-        return design, [p for p, name in enumerate(encoder.factor_names) if name in names]
-
-    def _encoded(
-        self, X: Any, factors: tuple[str, ...], with_weights: bool
-    ) -> tuple[Table, Design]:
-        """Columns and design of rows, with some of the grouping factors."""
-        encoder = self.design_encoder_
-        X = readable(X)
-        if hasattr(self, "feature_names_in_"):
-            if self.formula is not None:
-                X = pick_columns(X, self.feature_names_in_)
-            spare = encoder.spare_columns(factors, with_weights=with_weights)
-            X = add_spare_columns(X, self.feature_names_in_, spare)
-        table = Table.from_input(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        return table, encoder.transform(table, factors=factors, with_weights=with_weights)
-
-    def _own_parameters(self, design: Design) -> np.ndarray | float:
-        """The likelihood's own parameters; for a Gaussian the noise variance of the rows."""
-        result = self.fit_result_
-        if self.family != "gaussian":
-            return result.parameters
-        if design.precision_weights is None:
-            return result.noise_variance
-        return result.noise_variance / design.precision_weights
-
     def _draw(self, X: Any, n_samples: int, random_state: Any) -> np.ndarray:
         """Draws of new responses (n, n_samples), a draw of all effects a column."""
         check_integer("n_samples", n_samples, 1)
-        design, positions = self._design(X, "all", with_weights=True, number_unknown=True)
+        rows = self._fitted_model.encode(X, number_unknown=True)
         seed = check_random_state(random_state).randint(2**31 - 1, size=4)
         rng = np.random.default_rng(seed)
-        own = self._own_parameters(design)
+        design, parameters = rows.design, rows.parameters
         refuse_what_does_not_fit(
             f"{n_samples:,} draws of {len(design.fixed):,} rows",
             8 * n_samples * len(design.fixed),
             "Draw fewer at a time.",
         )
         draws = np.empty((len(design.fixed), n_samples))
-        predictors = draw_predictors(self.fit_result_, design, positions, rng)
+        predictors = draw_predictors(rows.result, design, rows.positions, rng)
         for k, predictor in zip(range(n_samples), predictors, strict=False):
-            draws[:, k] = self.fit_result_.likelihood.sample(predictor, own, rng)
+            draws[:, k] = rows.result.likelihood.sample(predictor, parameters, rng)
         return draws
-
-    def _diagnose(
-        self, X: Any, y: Any, sample_weight: Any, n_draws: int, random_state: Any
-    ) -> Diagnosis:
-        check_is_fitted(self)
-        check_integer("n_draws", n_draws, 100)
-        data = self._training_data(X, y, sample_weight, "diagnose()")
-        rows, options = self._rows_of_fit(data.X, data.y, data.sample_weight)
-        rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
-        with restrained_blas(options.n_threads):
-            found = examine(*rows, self.fit_result_, options, n_draws, rng)
-        constant = self.response_.log_coefficients
-        found = replace(
-            found, elbo=found.elbo + constant, log_likelihood=found.log_likelihood + constant
-        )
-        return diagnosis_of(found, self)
-
-    def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
-        data = self._training_data(X, y, sample_weight, "test='t'")
-        rows, options = self._rows_of_fit(data.X, data.y, data.sample_weight)
-        with restrained_blas(options.n_threads):
-            return variance_uncertainty(*rows, self.fit_result_, options)
-
-    def _rows_of_fit(
-        self, X: Any, y: Any, sample_weight: Any
-    ) -> tuple[tuple[Design, np.ndarray, np.ndarray], FitOptions]:
-        """Design, response and case weights of training data, as the fit had them, and its options.
-
-        The estimator stays as it is.
-        """
-        X = readable(X)
-        weights = check_case_weights(sample_weight, _num_samples(X))
-        used = np.flatnonzero(weights)
-        response = self._fitted_target(y, len(weights), used)
-        if len(used) < len(weights):
-            X = take_rows(X, used)
-        design, _ = self._design(X, "all", with_weights=True)
-        options = self._options(self.design_encoder_, lambda *progress: False)
-        weights = weights[used] * self._weights_of_classes(response)
-        return spread(design, response, weights), options
-
-    @abstractmethod
-    def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
-        """The response of rows of the fit, checked as by `fit`; the estimator stays as it is."""
 
     @property
     def feature_importances_(self) -> np.ndarray:
@@ -625,7 +483,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """
         check_is_fitted(self)
         columns = getattr(self, "feature_names_in_", range(self.n_features_in_))
-        found = column_importances(list(columns), self.design_encoder_, self.fit_result_)
+        found = column_importances(list(columns), self._fitted_model)
         if found is None:
             raise AttributeError(
                 "feature_importances_ is not known for this fit, which kept no covariance of its "
@@ -656,8 +514,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         >>> bool(model.known_levels(X.assign(g0=-1))["g0"].any())
         False
         """
-        check_is_fitted(self)
-        _, design = self._encoded(X, self.design_encoder_.factor_names, False)
+        model = self._fitted_model
+        _, design = model.table_and_design(X, model.encoder.factor_names, False)
         index = X.index if isinstance(X, pd.DataFrame) else None
         known = {factor.name: factor.codes >= 0 for factor in design.factors}
         return pd.DataFrame(known, index=index)
@@ -676,8 +534,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             The intercept first, where there is one; its product with `params` is the fixed
             part of the linear predictor, less the offset.
         """
-        check_is_fitted(self)
-        _, design = self._encoded(X, (), with_weights=False)
+        _, design = self._fitted_model.table_and_design(X, (), with_weights=False)
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(design.fixed, columns=list(design.fixed_names), index=index)
 
@@ -700,13 +557,15 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
-        return f"{text}\n# {what_is_modelled(self)}" if hasattr(self, "fit_result_") else text
+        if not hasattr(self, "fit_result_"):
+            return text
+        return f"{text}\n# {what_is_modelled(self._fitted_model)}"
 
     def _html_repr(self) -> str:
         text = super()._html_repr()
         if not hasattr(self, "fit_result_"):
             return text
-        return f"{text}<p><code>{escape(what_is_modelled(self))}</code></p>"
+        return f"{text}<p><code>{escape(what_is_modelled(self._fitted_model))}</code></p>"
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind
@@ -731,16 +590,6 @@ def refuse_response_as_column(
             f"X holds the response {name!r} itself as a fixed effect, which explains it without "
             f"error. Take it out: X.drop(columns={name!r})."
         )
-
-
-def _of_response(meaning: Response, result: FitResult) -> dict[str, Any]:
-    """Attributes that depend on what the response is."""
-    found: dict[str, Any] = {"response_": meaning}
-    if meaning.is_trials:
-        # constants of the data, which the engine has no use for
-        constant = meaning.log_coefficients
-        found |= {"elbo_": float(result.elbo + constant), "elbo_path_": result.elbo_path + constant}
-    return found
 
 
 def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:

@@ -16,7 +16,6 @@ from skmixed.callbacks import with_callbacks
 from skmixed.class_scale import ClassScale, check_class_weight, codes_of, weights_of_classes
 from skmixed.covariances import Relation
 from skmixed.design import (
-    DesignEncoder,
     Response,
     Table,
     as_vector,
@@ -24,11 +23,9 @@ from skmixed.design import (
     log_coefficients,
 )
 from skmixed.distributed import is_distributed, predict_distributed, refuse_distributed
-from skmixed.families import make_family
-from skmixed.fit.result import FitResult
+from skmixed.families import make_family, traits
 from skmixed.formula.errors import quoted
 from skmixed.persistence import unchanged_on_error
-from skmixed.results.prediction import predict_mean, predict_variance
 from skmixed.spec import ModelSpec
 from skmixed.validation import check_choice, check_labels, check_level
 
@@ -397,11 +394,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         if is_distributed(X):
             check_is_fitted(self)
             return predict_distributed(self, X, "predict_proba", self.classes_, include=include)
-        design, positions = self._design(X, include, with_weights=False)
-        result = self.fit_result_
-        mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions, further=False)
-        probabilities = result.likelihood.probabilities(mean, variance, result.parameters)
+        rows = self._fitted_model.encode(X, include, with_weights=False)
+        probabilities = rows.result.likelihood.probabilities(
+            rows.mean(), rows.variance(further=False), rows.parameters
+        )
         return probabilities[:, codes_of(self.ordered_classes_, self.classes_)]
 
     def predict_log_proba(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
@@ -459,13 +455,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         (600, 2, 2)
         """
         check_level(level)
-        design, positions = self._design(X, include, with_weights=False)
-        result = self.fit_result_
-        mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions, further=True)
+        rows = self._fitted_model.encode(X, include, with_weights=False)
+        mean, variance = rows.mean(), rows.variance(further=True)
         tail = 0.5 * (1.0 - float(level))
         ends = [
-            result.likelihood.probability_quantiles(share, mean, variance, result.parameters)
+            rows.result.likelihood.probability_quantiles(share, mean, variance, rows.parameters)
             for share in (tail, 1.0 - tail)
         ]
         return np.stack(ends, axis=2)[:, codes_of(self.ordered_classes_, self.classes_)]
@@ -503,9 +497,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
                 self, X, "predict", [name], dtype, include=include, type=type
             )[name]
         if type is not None:
-            design, positions = self._design(X, include, with_weights=False)
-            mean = predict_mean(self.fit_result_, design, positions)
-            return mean - self._location if self.family == "ordinal" else mean
+            model = self._fitted_model
+            mean = model.encode(X, include, with_weights=False).mean()
+            return mean - model.location
         probabilities = self.predict_proba(X, include)
         if self.response_.is_trials:
             return probabilities[:, 1]
@@ -589,10 +583,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         if asked.is_trials:
             return self._trials(y, weights, used, asked)
         y, n_rows = as_vector(y), len(weights)
-        labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
+        labels = check_labels(y, n_rows, ordered=traits(self.family).is_ordered)[used]
         found = ClassScale.of(y, labels)
         self._refuse_classes(found)
-        if self.family == "ordinal":
+        if traits(self.family).is_ordered:
             classes = found.in_order(self.class_order)
         else:
             classes = found.with_last(self.positive_class)
@@ -631,36 +625,6 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         )
         return Target(counts, make_family(self.family, self.link, 2), np.array([0, 1]), meaning)
 
-    def _of_target(self, target: Target) -> dict[str, Any]:
-        assert target.classes is not None
-        by_class = np.ones(len(target.classes))
-        if target.class_weights is not None:
-            by_class = target.class_weights
-        order = np.argsort(target.classes)
-        return super()._of_target(target) | {"class_weight_": by_class[order]}
-
-    def _weights_of_classes(self, response: np.ndarray) -> np.ndarray | float:
-        by_class = getattr(self, "class_weight_", None)
-        if by_class is None or response.ndim > 1:
-            # a model of an earlier version, or of trials
-            return 1.0
-        by_code: np.ndarray = by_class[codes_of(self.classes_, self.ordered_classes_)]
-        return by_code[response.astype(np.int64)]
-
-    def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
-        if self.response_.is_trials:
-            return check_counts(y, n_rows, self.response_.label)[used]
-        labels = check_labels(y, n_rows, ordered=self.family == "ordinal")[used]
-        codes = codes_of(self.ordered_classes_, labels)
-        if (codes < 0).any():
-            row = int((codes < 0).argmax())
-            label = labels[row : row + 1].tolist()[0]
-            raise ValueError(
-                f"y is {label!r} in row {int(used[row])} (counted from 0), a class that the model "
-                "was not fitted on. Pass the X, y and sample_weight that fit was called with."
-            )
-        return codes.astype(np.float64)
-
     def _refuse_classes(self, found: ClassScale) -> None:
         n_classes, labels = len(found.classes), found.classes.tolist()
         if n_classes < 2:
@@ -669,9 +633,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
                 "every row, which leaves nothing to learn. Add rows of another class, or check "
                 "how y was made."
             )
-        if self.family == "bernoulli" and n_classes > 2:
+        if n_classes > 2 and not traits(self.family).is_ordered:
             raise ValueError(
-                f"Only binary classification is supported with family='bernoulli'. The type of "
+                f"Only binary classification is supported with family={self.family!r}. The type of "
                 f"the target is multiclass: y has {n_classes} classes. Use family='ordinal' if "
                 "they have an order, or fit one class against the rest."
             )
@@ -680,9 +644,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self, table: Table, formula: ModelSpec | None = None, *, complete: bool = True
     ) -> ModelSpec:
         spec = super()._spec(table, formula, complete=complete)
-        if self.family == "ordinal" and not spec.fixed.intercept:
+        if traits(self.family).is_ordered and not spec.fixed.intercept:
             raise ValueError(
-                "The thresholds of family='ordinal' take the place of the intercept: leave "
+                f"The thresholds of family={self.family!r} take the place of the intercept: leave "
                 "'0 +' out of the formula, and fit_intercept at True."
             )
         return spec
@@ -692,26 +656,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         check_choice("link", self.link, ("logit", "probit"))
         check_class_weight(self.class_weight)
 
-    @property
-    def _location(self) -> float:
-        """What the engine calls the intercept of an ordinal model."""
-        result = self.fit_result_
-        return float(result.coefficients[0] - result.center @ result.coefficients)
-
-    def _attributes(
-        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
-    ) -> dict[str, Any]:
-        attributes = super()._attributes(encoder, result)
-        if classes is not None:
-            attributes |= {"classes_": np.sort(classes), "ordered_classes_": classes}
-        if self.family == "ordinal":
-            thresholds = result.likelihood.thresholds(result.parameters)
-            attributes["thresholds_"] = thresholds - attributes["intercept_"]
-            attributes["intercept_"] = 0.0
-            attributes["coef_cov_"] = attributes["coef_cov_"][1:, 1:]
-        return attributes
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = self.family == "ordinal"
+        tags.classifier_tags.multi_class = traits(self.family).is_ordered
         return tags

@@ -13,7 +13,7 @@ from skmixed.callbacks import with_callbacks
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
 from skmixed.distributed import is_distributed, refuse_distributed
-from skmixed.families import family_names, known_as
+from skmixed.families import family_names, known_as, traits
 from skmixed.formula import FormulaError, parse_formula
 from skmixed.formula.errors import quoted
 from skmixed.mixed_arguments import (
@@ -119,8 +119,8 @@ def mixed(
             weights = None if weights is None else weights[kept]
             sample_weight = None if sample_weight is None else sample_weight[kept]
     classes = parameters.get("family") in family_names(is_classifier=True)
-    is_bernoulli = parameters.get("family") == "bernoulli"
-    trials = _trials_of(table, asked, weights, is_bernoulli=is_bernoulli)
+    takes_trials = traits(parameters.get("family")).takes_trials
+    trials = _trials_of(table, asked, weights, takes_trials=takes_trials)
     response = _response_of(table, asked, classes) if trials is None else trials
     if trials is not None:
         spec = replace(spec, is_trials=True)
@@ -198,11 +198,11 @@ def _response_of(table: Table, variable: Variable, classes: bool) -> Any:
 
 
 def _trials_of(
-    table: Table, variable: Variable, weights: np.ndarray | None, *, is_bernoulli: bool
+    table: Table, variable: Variable, weights: np.ndarray | None, *, takes_trials: bool
 ) -> np.ndarray | None:
     """Successes and failures (n_rows, 2); None for other responses."""
     last = next((step.name for step in variable.steps[::-1] if step.name != "I"), "")
-    if not is_bernoulli:
+    if not takes_trials:
         if weights is not None:
             raise ValueError(
                 "weights= are numbers of trials here, of proportions with family='binomial'. Write "
@@ -280,7 +280,7 @@ def _refuse_distributed(
         return
     family = parameters.get("family", "gaussian")
     family = known_as(family) or family
-    if family != "gaussian":
+    if not traits(family).is_quadratic:
         refuse_distributed(data, family)
     y, function = "data['y']", ""
     if spec.response is not None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -14,39 +13,25 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.covariances import Relation
-from skmixed.design import DesignEncoder, Response, readable, take_rows
+from skmixed.design import Response
 from skmixed.distributed import (
     fit_distributed,
     is_distributed,
     predict_distributed,
     refuse_distributed,
 )
-from skmixed.families import make_family
-from skmixed.fit.result import FitResult
+from skmixed.families import make_family, traits
+from skmixed.fitted_model import columns_of_response
 from skmixed.persistence import unchanged_on_error
-from skmixed.results.prediction import predict_mean, predict_variance
-from skmixed.results.quantiles import mixture_quantiles
-from skmixed.spec import Variable
+from skmixed.results.quantiles import predictive_quantiles
 from skmixed.validation import check_choice, check_level, check_response
 
 TYPES = ("link", "response")
 
 
-def _columns_of_response(y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Any:
-    """The column of the response, checked, or a frame of those that it is computed from."""
-    if not (variable.steps and hasattr(readable(y), "columns")):
-        return check_response(y, n_rows)[used]
-    if _num_samples(y) != n_rows:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
-            f"{_num_samples(y)}]; X and y must have a row each."
-        )
-    return take_rows(y, np.arange(n_rows)[used])
-
-
 def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
     """Whether rows can be summed: for `hasattr(estimator, "partial_fit")`."""
-    if estimator.family != "gaussian":
+    if not traits(estimator.family).is_quadratic:
         raise AttributeError(
             f"family={estimator.family!r} has no partial_fit: every iteration needs its rows "
             "again. Use fit on all rows at once."
@@ -323,28 +308,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self, y: Any, weights: np.ndarray, used: np.ndarray | slice, asked: Response
     ) -> Target:
         likelihood = make_family(self.family)
-        columns = _columns_of_response(y, len(weights), used, asked.variable)
+        columns = columns_of_response(y, len(weights), used, asked.variable)
         meaning, response = Response.learn(asked.variable, columns)
         if meaning.computed is not None:
             response = check_response(response, len(response))
         likelihood.refuse_targets(response)
         return Target(response, likelihood, meaning=meaning)
-
-    def _fitted_target(self, y: Any, n_rows: int, used: np.ndarray) -> np.ndarray:
-        columns = _columns_of_response(y, n_rows, used, self.response_.variable)
-        response = self.response_.transform(columns)
-        self.fit_result_.likelihood.refuse_targets(response)
-        return response
-
-    def _attributes(
-        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
-    ) -> dict[str, Any]:
-        attributes = super()._attributes(encoder, result)
-        if self.family == "gaussian":
-            attributes["noise_variance_"] = float(result.noise_variance)
-        elif len(result.parameters):
-            attributes["dispersion_"] = result.likelihood.dispersion(result.parameters)
-        return attributes
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
@@ -380,7 +349,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         UserWarning
             When a part of the model is not determined by the data.
         """
-        if self.family != "gaussian":
+        if not traits(self.family).is_quadratic:
             refuse_distributed(X, self.family)
         if is_distributed(X):
             with unchanged_on_error(self):
@@ -499,40 +468,31 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
                 self, X, "predict", columns, return_std=return_std, include=include, type=type
             )
             return (frame["mean"], frame["std"]) if return_std else frame["mean"]
-        design, positions = self._design(
-            X, include, with_weights=bool(return_std) or type == "response"
-        )
-        result, own = self.fit_result_, self._own_parameters(design)
-        mean = predict_mean(result, design, positions)
-        if not return_std and (type == "link" or self._is_plain(type)):
-            return mean
-        variance = predict_variance(result, design, positions, further=True)
-        if type == "link":
-            return mean, np.sqrt(variance)
-        likelihood = result.likelihood
-        if return_std == "mean":
-            self._refuse_mean_of_function(type)
-            std = likelihood.mean_moments(mean, variance)[1]
-        else:
-            std = likelihood.predictive_moments(mean, variance, own)[1]
-        if type == "response" and self.response_.is_transformed:
-            expected, std = self.response_.moments(mean, std**2)
-        else:
-            within = predict_variance(result, design, positions, further=False)
-            expected = likelihood.mean_moments(mean, within)[0]
-        return (expected, std) if return_std else expected
-
-    def _refuse_mean_of_function(self, type: str | None) -> None:
-        if type == "response" and self.response_.is_transformed:
+        transforms = type == "response" and self._fitted_model.response.is_transformed
+        if transforms and return_std == "mean":
             raise ValueError(
                 f"return_std='mean' is the standard error of the mean of {self.response_.label}; "
                 "leave type='response' out."
             )
-
-    def _is_plain(self, type: str | None) -> bool:
-        """Whether the prediction is the mean of the linear predictor."""
-        back = type == "response" and self.response_.is_transformed
-        return self.family == "gaussian" and not back
+        rows = self._fitted_model.encode(
+            X, include, with_weights=bool(return_std) or type == "response"
+        )
+        mean, likelihood = rows.mean(), rows.result.likelihood
+        plain = not transforms and likelihood.is_quadratic
+        if not return_std and (type == "link" or plain):
+            return mean
+        variance = rows.variance(further=True)
+        if type == "link":
+            return mean, np.sqrt(variance)
+        if return_std == "mean":
+            std = likelihood.mean_moments(mean, variance)[1]
+        else:
+            std = likelihood.predictive_moments(mean, variance, rows.parameters)[1]
+        if transforms:
+            expected, std = self.response_.moments(mean, std**2)
+        else:
+            expected = likelihood.mean_moments(mean, rows.variance(further=False))[0]
+        return (expected, std) if return_std else expected
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination of the predictions, on the scale that is modelled.
@@ -553,7 +513,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """
         check_is_fitted(self)
         if self.response_.is_transformed:
-            y = self._fitted_target(y, _num_samples(X), np.arange(_num_samples(X)))
+            y = self._fitted_model.numbers(y, _num_samples(X), np.arange(_num_samples(X)))
         return super().score(X, y, sample_weight)
 
     def predict_interval(
@@ -640,22 +600,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
                 self, X, "predict_quantile", columns, q=columns, type=type, include=include
             )
             return frame if np.ndim(q) else frame[columns[0]]
-        design, positions = self._design(X, include, with_weights=True)
-        result = self.fit_result_
-        mean = predict_mean(result, design, positions)
-        variance = predict_variance(result, design, positions, further=True)
-        if self.family == "gaussian":
-            _, std = result.likelihood.predictive_moments(
-                mean, variance, self._own_parameters(design)
-            )
-            quantiles = mean[:, None] + std[:, None] * ndtri(shares)
-        else:
-            quantiles = np.column_stack(
-                [
-                    mixture_quantiles(result.likelihood, share, mean, variance, result.parameters)
-                    for share in shares.tolist()
-                ]
-            )
+        rows = self._fitted_model.encode(X, include)
+        quantiles = predictive_quantiles(
+            rows.result.likelihood, shares, rows.mean(), rows.variance(further=True),
+            rows.parameters,
+        )  # fmt: skip
         if type == "response":
             quantiles = self.response_.quantiles(quantiles)
         return quantiles if np.ndim(q) else quantiles[:, 0]
@@ -685,5 +634,5 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.family != "gaussian"
+        tags.target_tags.positive_only = not traits(self.family).is_quadratic
         return tags

@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from skmixed import MixedEffectsVIClassifier, mixed, parametric_bootstrap
 from skmixed.families import make_family
+from skmixed.fitted_model import TrainingData
 from skmixed.inspection import ResidualsDisplay
 from skmixed.results.prediction import predict_variance
 
@@ -62,7 +63,7 @@ def test_whatever_reads_the_training_data_again_sees_the_same_weights(data):
     mine = model.diagnose(random_state=0, n_draws=500)
     theirs = by_hand.diagnose(X, y, weights * counts, random_state=0, n_draws=500)
     assert mine.log_likelihood == pytest.approx(theirs.log_likelihood, rel=1e-6)
-    (_, _, rows), _ = model._rows_of_fit(X, y, counts)
+    rows = model._fitted_model.observe(TrainingData(X, y, counts)).weights
     np.testing.assert_allclose(rows, weights * counts)
     assert rows.sum() == pytest.approx(model.n_observations_)
     # weights that the model multiplied once are not to be passed multiplied
@@ -183,7 +184,8 @@ def test_intervals_of_two_classes(data):
     # one class is as improbable as the other is probable
     np.testing.assert_allclose(intervals[:, 0, 0], 1.0 - intervals[:, 1, 1])
     mean = model.predict(new, type="link")
-    design, positions = model._design(new, "all", with_weights=False)
+    rows = model._fitted_model.encode(new, "all", with_weights=False)
+    design, positions = rows.design, rows.positions
     sd = np.sqrt(predict_variance(model.fit_result_, design, positions, further=True))
     np.testing.assert_allclose(intervals[:, 0, 1], expit(mean + 1.6448536269514722 * sd))
     # a new level is less certain

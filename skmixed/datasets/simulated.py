@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit, ndtri
 
-from skmixed.datasets.truth import TrueModel, check_choice, check_count, check_sd, draw_model
+from skmixed.datasets.truth import (
+    Layout,
+    Spread,
+    TrueModel,
+    check_choice,
+    check_count,
+    check_sd,
+    draw_model,
+)
+from skmixed.families import traits
 
 
 def make_mixed_regression(
@@ -129,22 +138,12 @@ def make_mixed_regression(
     """
     check_choice("family", family, ("gaussian", "poisson"))
     noise_sd = check_sd("noise_sd", noise_sd)
+    layout = Layout(n_samples, groups, nested, heavy_tailed, shuffle)
+    spread = Spread(n_slopes, group_sd, slope_sd, correlation)
     model = draw_model(
-        n_samples,
-        n_features,
-        groups,
-        nested=nested,
-        n_slopes=n_slopes,
-        intercept=intercept,
-        coef=coef,
-        group_sd=group_sd,
-        slope_sd=slope_sd,
-        correlation=correlation,
-        heavy_tailed=heavy_tailed,
-        shuffle=shuffle,
-        random_state=random_state,
+        layout, spread, n_features, intercept=intercept, coef=coef, random_state=random_state
     )
-    counts = family == "poisson"
+    counts = traits(family).is_discrete
     X, y = model.pack(_draw_counts(model) if counts else _draw_normal(model, noise_sd), as_frame)
     told = {} if counts else {"noise_sd": noise_sd}
     return (X, y, model.tell(**told)) if return_truth else (X, y)
@@ -240,21 +239,16 @@ def make_mixed_classification(
     n_classes = check_count("n_classes", n_classes, least=2)
     check_choice("link", link, ("logit", "probit"))
     cuts = _check_thresholds(thresholds, n_classes, link)
+    layout = Layout(n_samples, groups, nested, heavy_tailed, shuffle)
+    spread = Spread(n_slopes, group_sd, slope_sd, correlation)
     model = draw_model(
-        n_samples,
+        layout,
+        spread,
         n_features,
-        groups,
-        nested=nested,
-        n_slopes=n_slopes,
         intercept=intercept if n_classes == 2 else 0.0,
         coef=coef,
-        group_sd=group_sd,
-        slope_sd=slope_sd,
-        correlation=correlation,
-        heavy_tailed=heavy_tailed,
-        shuffle=shuffle,
         random_state=random_state,
-    )
+    )  # fmt: skip
     told = {}
     if n_classes > 2:
         cuts = cuts - intercept

@@ -134,36 +134,49 @@ class TrueModel:
         return told
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How the effects of the levels vary; attributes are parameters of `make_mixed_regression`."""
+
+    n_slopes: int | Sequence[int]
+    group_sd: float | Sequence[float]
+    slope_sd: float | Sequence[float]
+    correlation: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which levels the rows have; attributes are parameters of `make_mixed_regression`."""
+
+    n_samples: int
+    groups: Sequence[int]
+    nested: bool
+    heavy_tailed: bool
+    shuffle: bool
+
+    def level_counts(self) -> list[int]:
+        """Levels of every factor, checked."""
+        groups = (int(self.groups),) if isinstance(self.groups, Integral) else self.groups
+        counts = [check_count(f"groups[{i}]", n, least=1) for i, n in enumerate(groups)]
+        if not counts:
+            raise ValueError("groups=() names no grouping factor; give the levels of at least one.")
+        return counts
+
+
 def draw_model(
-    n_samples: int,
+    layout: Layout,
+    spread: Spread,
     n_features: int,
-    groups: Sequence[int],
     *,
-    nested: bool,
-    n_slopes: int | Sequence[int],
     intercept: float,
     coef: ArrayLike | None,
-    group_sd: float | Sequence[float],
-    slope_sd: float | Sequence[float],
-    correlation: float,
-    heavy_tailed: bool,
-    shuffle: bool,
     random_state: int | np.random.RandomState | None,
 ) -> TrueModel:
-    """Check the sizes, then draw coefficients, effects, levels and features.
-
-    Parameters are those of `make_mixed_regression`.
-    """
-    n_samples = check_count("n_samples", n_samples, least=1)
+    """A model with drawn coefficients, effects, levels and features; sizes are checked first."""
+    n_samples = check_count("n_samples", layout.n_samples, least=1)
     n_features = check_count("n_features", n_features, least=0)
-    if isinstance(groups, Integral):
-        groups = (int(groups),)
-    level_counts = [check_count(f"groups[{i}]", n, least=1) for i, n in enumerate(groups)]
-    if not level_counts:
-        raise ValueError("groups=() names no grouping factor; give the levels of at least one.")
-    described = _describe_groups(
-        level_counts, nested, n_features, n_slopes, group_sd, slope_sd, correlation
-    )
+    level_counts = layout.level_counts()
+    described = _describe_groups(level_counts, layout.nested, n_features, spread)
 
     # A Generator draws several times faster than RandomState; its seed comes from it.
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=4)
@@ -171,8 +184,8 @@ def draw_model(
 
     coefficients = draw_coefficients(coef, n_features, generator)
     effects = [draw_effects(group.n_levels, group.covariance, generator) for group in described]
-    draw_levels = draw_nested_levels if nested else draw_crossed_levels
-    codes = draw_levels(n_samples, level_counts, heavy_tailed, shuffle, generator)
+    draw_levels = draw_nested_levels if layout.nested else draw_crossed_levels
+    codes = draw_levels(n_samples, level_counts, layout.heavy_tailed, layout.shuffle, generator)
     features = [generator.standard_normal(n_samples) for _ in range(n_features)]
     return TrueModel(described, effects, codes, features, intercept, coefficients, generator)
 
@@ -213,19 +226,13 @@ def _one_per_group(name: str, value: Any, n_groups: int) -> list[Any]:
 
 
 def _describe_groups(
-    level_counts: list[int],
-    nested: bool,
-    n_features: int,
-    n_slopes: Any,
-    group_sd: Any,
-    slope_sd: Any,
-    correlation: float,
+    level_counts: list[int], nested: bool, n_features: int, spread: Spread
 ) -> list[Group]:
     """Names, sizes, terms and covariances of the grouping factors."""
     n_groups = len(level_counts)
-    slope_counts = _one_per_group("n_slopes", n_slopes, n_groups)
-    intercept_sds = _one_per_group("group_sd", group_sd, n_groups)
-    slope_sds = _one_per_group("slope_sd", slope_sd, n_groups)
+    slope_counts = _one_per_group("n_slopes", spread.n_slopes, n_groups)
+    intercept_sds = _one_per_group("group_sd", spread.group_sd, n_groups)
+    slope_sds = _one_per_group("slope_sd", spread.slope_sd, n_groups)
     totals = np.cumprod(level_counts, dtype=np.int64) if nested else np.asarray(level_counts)
     described = []
     for i in range(n_groups):
@@ -247,7 +254,7 @@ def _describe_groups(
                 name=f"g{i}",
                 n_levels=int(totals[i]),
                 terms=("Intercept", *(f"x{j}" for j in range(count))),
-                covariance=_equal_correlation(count + 1, correlation) * np.outer(sds, sds),
+                covariance=_equal_correlation(count + 1, spread.correlation) * np.outer(sds, sds),
             )
         )
     return described

@@ -31,8 +31,7 @@ def resolve_spec(
     reference: Any = None,
     formula: str | ModelSpec | None = None,
     fit_intercept: bool = True,
-    offset: ColumnKey | None = None,
-    precision_weights: ColumnKey | None = None,
+    reserved: Sequence[ColumnKey] = (),
     complete: bool = True,
 ) -> ModelSpec:
     """Describe the model that the parameters of an estimator ask for.
@@ -57,8 +56,8 @@ def resolve_spec(
         `fixed_effects`.
     fit_intercept : bool, default=True
         False removes the fixed intercept, also of a formula that does not write it.
-    offset, precision_weights : str, int or None, default=None
-        Columns that are no fixed effects for being in X.
+    reserved : sequence of str or int, default=()
+        Columns that have another role: the offset, precision weights.
     complete : bool, default=True
         Whether the table is all the data.
 
@@ -93,17 +92,15 @@ def resolve_spec(
     if formula is not None:
         _refuse_beside_formula(formula, random_effects, fixed_effects, reference)
         return _from_formula(table, formula, fit_intercept)
-    reserved = {
-        table.position(column) for column in (offset, precision_weights) if column is not None
-    }
+    others = {table.position(column) for column in reserved}
     listed = None if fixed_effects is None else _columns(table, fixed_effects)
-    taken = reserved if listed is None else reserved | {table.position(c) for c in listed}
+    taken = others if listed is None else others | {table.position(c) for c in listed}
     random = tuple(
         _with_labels(term, table) for term in _random_terms(table, random_effects, taken, complete)
     )
     _refuse_repeated(random)
     grouping = list(dict.fromkeys(column for term in random for column in term.group))
-    taken = reserved | {table.position(column) for column in grouping}
+    taken = others | {table.position(column) for column in grouping}
     if listed is None:
         fixed = [name for position, name in enumerate(table.names) if position not in taken]
         if random_effects is not None:

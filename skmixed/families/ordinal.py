@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from skmixed.families.base import (
     ClassLikelihood,
+    Likelihood,
     ParameterDerivatives,
     ResponseRows,
     RowFunction,
@@ -61,6 +62,10 @@ class Ordinal(ClassLikelihood):
             f"family='ordinal' needs classes numbered 0 to {last} in their order",
             "number the classes without gaps",
         )
+
+    def is_comparable(self, other: Likelihood) -> bool:
+        """Whether the other family has as many classes in an order."""
+        return isinstance(other, Ordinal) and self.n_classes == other.n_classes
 
     def thresholds(self, parameters: np.ndarray) -> np.ndarray:
         """Where the classes meet on the scale of the linear predictor.

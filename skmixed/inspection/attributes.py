@@ -2,75 +2,132 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from skmixed.design import DesignEncoder
-from skmixed.fit.result import FitResult
+from skmixed.fitted_model import FittedModel
 from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
 
 
-def fitted_attributes(encoder: DesignEncoder, result: FitResult) -> dict[str, Any]:
-    """All attributes that a fit sets, by name.
+@dataclass(frozen=True)
+class Coefficients:
+    """Fixed effects of the columns as they are; the fit works with centred ones.
 
-    The fit works with centred columns; intercept and coefficients are moved to
-    the origin here.
+    Attributes
+    ----------
+    names : list of str
+        The intercept first, where one is published.
+    estimates : ndarray (p,)
+    covariance : ndarray (p, p)
+    from_centred : ndarray (p, p')
+        What makes them of the coefficients of centred columns.
+    has_intercept : bool
     """
-    names = [factor.name for factor in encoder.factors]
-    terms = [factor.term_names for factor in encoder.factors]
-    labels = [factor.levels.labels for factor in encoder.factors]
-    parts = list(zip(names, terms, labels, result.factors, strict=True))
-    first = int(encoder.fixed.intercept)
+
+    names: list[str]
+    estimates: np.ndarray
+    covariance: np.ndarray
+    from_centred: np.ndarray
+    has_intercept: bool
+
+
+def coefficients_of(model: FittedModel) -> Coefficients:
+    """Fixed effects without an intercept where thresholds take its place."""
+    encoder, result = model.encoder, model.result
+    names, first = list(encoder.fixed.names), int(encoder.fixed.intercept)
     coefficients = result.coefficients.copy()
     covariance = result.coefficient_covariance.copy()
+    matrix = np.eye(len(coefficients))
     if first:
         # the intercept at the origin is that at the centre less what the slopes make of it
         coefficients[0] -= result.center @ coefficients
         covariance[0] -= result.center @ covariance
         covariance[:, 0] -= covariance @ result.center
+        matrix[0] -= result.center
+    begin = first if model.likelihood.is_ordered else 0
+    return Coefficients(
+        names[begin:], coefficients[begin:], covariance[begin:, begin:], matrix[begin:],
+        bool(first) and not begin,
+    )  # fmt: skip
+
+
+def random_effects(model: FittedModel) -> dict[str, pd.DataFrame]:
+    """Posterior means of all groups, levels x terms."""
+    parts = zip(model.encoder.factors, model.result.factors, strict=True)
     return {
-        "intercept_": float(coefficients[0]) if first else 0.0,
-        "coef_": coefficients[first:],
-        "coef_names_": list(encoder.fixed.names[first:]),
-        "coef_cov_": covariance,
-        "random_effects_": {
-            name: effects_frame(label, term, factor.means) for name, term, label, factor in parts
-        },
-        "random_effects_std_": {
-            name: effects_frame(
-                label,
-                term,
-                np.sqrt(np.maximum(np.diagonal(factor.covariances, axis1=1, axis2=2), 0.0)),
-            )
-            for name, term, label, factor in parts
-        },
-        "random_effects_cov_": {
-            name: covariance_frame(term, factor.covariance) for name, term, _, factor in parts
-        },
-        "variance_components_": variance_components(
-            names,
-            terms,
-            [factor.blocks for factor in encoder.factors],
-            result.factors,
-            result.noise_variance if result.likelihood.name == "gaussian" else None,
-        ),
-        "elbo_": float(result.elbo),
-        "elbo_std_": float(result.elbo_std),
-        "elbo_path_": result.elbo_path,
-        "gradient_path_": result.gradient_path,
-        "n_iter_": max(result.n_iter, 1),
-        "converged_": result.converged,
-        "solver_": result.solver,
-        "n_observations_": result.n_observations,
-        "design_encoder_": encoder,
-        "fit_result_": result,
+        factor.name: effects_frame(factor.levels.labels, factor.term_names, fitted.means)
+        for factor, fitted in parts
     }
 
 
-def from_centre(encoder: DesignEncoder, result: FitResult) -> np.ndarray:
-    """Matrix from coefficients of centred columns to those of the columns themselves, (p, p)."""
-    matrix = np.eye(len(result.center))
-    if encoder.fixed.intercept:
-        matrix[0] -= result.center
-    return matrix
+def random_effects_std(model: FittedModel) -> dict[str, pd.DataFrame]:
+    """Posterior standard deviations of all groups, levels x terms."""
+    found = {}
+    for factor, fitted in zip(model.encoder.factors, model.result.factors, strict=True):
+        variances = np.diagonal(fitted.covariances, axis1=1, axis2=2)
+        values = np.sqrt(np.maximum(variances, 0.0))
+        found[factor.name] = effects_frame(factor.levels.labels, factor.term_names, values)
+    return found
+
+
+def components(model: FittedModel) -> pd.DataFrame:
+    """Variances and covariances of the random effects and the noise, a row each."""
+    factors, result = model.encoder.factors, model.result
+    return variance_components(
+        [factor.name for factor in factors],
+        [factor.term_names for factor in factors],
+        [factor.blocks for factor in factors],
+        result.factors,
+        result.noise_variance if model.likelihood.has_noise else None,
+    )
+
+
+def published(model: FittedModel) -> dict[str, Any]:
+    """What the family publishes of its own parameters, by name."""
+    result = model.result
+    noise = np.array([result.noise_variance])
+    parameters = noise if model.likelihood.has_noise else result.parameters
+    return model.likelihood.published(parameters, model.intercept)
+
+
+def fitted_attributes(model: FittedModel) -> dict[str, Any]:
+    """All attributes that a fit sets, by name."""
+    result, fixed = model.result, coefficients_of(model)
+    first = int(fixed.has_intercept)
+    found = {
+        "intercept_": float(fixed.estimates[0]) if first else 0.0,
+        "coef_": fixed.estimates[first:],
+        "coef_names_": fixed.names[first:],
+        "coef_cov_": fixed.covariance,
+        "random_effects_": random_effects(model),
+        "random_effects_std_": random_effects_std(model),
+        "random_effects_cov_": {
+            factor.name: covariance_frame(factor.term_names, fitted.covariance)
+            for factor, fitted in zip(model.encoder.factors, result.factors, strict=True)
+        },
+        "variance_components_": components(model),
+        "elbo_": model.elbo,
+        "elbo_std_": float(result.elbo_std),
+        "elbo_path_": model.elbo_path,
+        "gradient_path_": result.gradient_path,
+        "n_iter_": model.n_iter,
+        "converged_": result.converged,
+        "solver_": result.solver,
+        "n_observations_": result.n_observations,
+        "design_encoder_": model.encoder,
+        "fit_result_": result,
+        "response_": model.response,
+        "method_": model.settings.method,
+    }
+    if model.classes is not None:
+        order = np.argsort(model.classes)
+        weights = model.class_weights
+        found |= {
+            "classes_": model.classes[order],
+            "ordered_classes_": model.classes,
+            "class_weight_": np.ones(len(order)) if weights is None else weights[order],
+        }
+    return found | {f"{name}_": value for name, value in published(model).items()}

@@ -19,12 +19,11 @@ from sklearn.utils.validation import _num_samples
 
 from skmixed.design import take_rows
 from skmixed.exceptions import warn_user
+from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.formula.errors import quoted
 from skmixed.inspection.bootstrap_result import BootstrapResult
-from skmixed.inspection.criteria import check_fitted_model
 from skmixed.inspection.progress import progress_bar
 from skmixed.inspection.simulation import ResponseSimulator
-from skmixed.inspection.structure import has_class_weights
 from skmixed.results.same_data import refuse_other_fixed_part, refuse_other_rows
 
 _FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
@@ -143,13 +142,14 @@ def parametric_bootstrap(
     """
     _check((model, *others), statistic, n_resamples)
     labels, observed = labelled(statistic(model, *others))
+    fits = [fitted_model(each) for each in (model, *others)]
     if X is None:
-        kept = model._training_data(None, None, None, "parametric_bootstrap()")
+        kept = fits[0].training_data(None, None, None, "parametric_bootstrap()")
         X, sample_weight = kept.X, kept.sample_weight
     X = _repeated(X, sample_weight)
-    for each in (model, *others):
-        _refuse_other_rows(each, X)
-    simulator = ResponseSimulator(model, X)
+    for fit in fits:
+        _refuse_other_rows(fit, X)
+    simulator = ResponseSimulator(fits[0], X)
     n_workers = effective_n_jobs(n_jobs)
     starts = [_starting_point(each, one_thread=n_workers > 1) for each in (model, *others)]
     seeds = _seeds(random_state, n_resamples)
@@ -270,15 +270,15 @@ def _batches(
 
 def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
     for model in models:
-        check_fitted_model(model)
-        if model.response_.is_trials:
+        fit = fitted_model(model)
+        if fit.response.is_trials:
             raise ValueError(
-                f"parametric_bootstrap cannot draw {quoted(model.response_.label)}: a fitted model "
+                f"parametric_bootstrap cannot draw {quoted(fit.response.label)}: a fitted model "
                 "keeps no numbers of trials. Fit the same model to two rows a set, of class 1 with "
                 "the successes as sample_weight and of class 0 with the failures, and pass it with "
                 "these weights."
             )
-        if has_class_weights(model):
+        if fit.has_class_weights:
             raise ValueError(
                 "parametric_bootstrap simulates responses from the model, and with class_weight "
                 "its probabilities are not those of the classes in y. Fit it without class_weight."
@@ -293,12 +293,12 @@ def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
         raise ValueError(f"n_resamples={n_resamples!r} must be an integer of at least 2.")
 
 
-def _refuse_other_rows(model: Any, X: Any) -> None:
+def _refuse_other_rows(model: FittedModel, X: Any) -> None:
     """Refuse rows that the model was not fitted on: its estimates belong to their number."""
-    design, _ = model._design(X, "all", with_weights=True)
+    design = model.encode(X).design
     weights = np.ones(len(design.fixed))
-    refuse_other_rows(design, weights, model.fit_result_)
-    refuse_other_fixed_part(design, weights, model.fit_result_)
+    refuse_other_rows(design, weights, model.result)
+    refuse_other_fixed_part(design, weights, model.result)
 
 
 def _repeated(X: Any, sample_weight: Any) -> Any:

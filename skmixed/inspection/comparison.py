@@ -13,11 +13,8 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from skmixed.exceptions import warn_user
-from skmixed.inspection.criteria import (
-    InformationCriteria,
-    check_fitted_model,
-    information_criteria,
-)
+from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.inspection.criteria import InformationCriteria, information_criteria
 from skmixed.inspection.nesting import outside_column_space
 from skmixed.inspection.structure import ModelStructure, structure_of
 from skmixed.inspection.tables import facts_html
@@ -92,7 +89,7 @@ class _Candidate:
     """One of the models to compare."""
 
     name: str
-    model: Any
+    model: FittedModel
     criteria: InformationCriteria
     structure: ModelStructure
 
@@ -241,11 +238,10 @@ def _candidates(models: Sequence[Any], names: Sequence[str] | None) -> list[_Can
         raise ValueError(
             f"names={names!r} must be {len(models)} different names, one for each model."
         )
-    for model in models:
-        check_fitted_model(model)
+    fits = [fitted_model(model) for model in models]
     return [
         _Candidate(name, model, information_criteria(model), structure_of(model))
-        for name, model in zip(names, models, strict=True)
+        for name, model in zip(names, fits, strict=True)
     ]
 
 
@@ -255,15 +251,15 @@ def _candidates(models: Sequence[Any], names: Sequence[str] | None) -> list[_Can
 def _refuse_other_data(candidates: list[_Candidate]) -> None:
     first = candidates[0]
     for other in candidates[1:]:
-        mine, yours = first.model.n_observations_, other.model.n_observations_
+        mine, yours = first.model.result.n_observations, other.model.result.n_observations
         if not np.isclose(mine, yours, rtol=1e-9, atol=0.0):
             raise ValueError(
                 f"{first.name!r} was fitted on {mine:.10g} rows and {other.name!r} on "
                 f"{yours:.10g}: likelihoods of different data cannot be compared. Fit both on the "
                 "rows that are complete for both, with the same sample_weight."
             )
-        if not _comparable_families(first.model.fit_result_, other.model.fit_result_):
-            likelihoods = first.model.fit_result_.likelihood, other.model.fit_result_.likelihood
+        likelihoods = first.model.likelihood, other.model.likelihood
+        if not likelihoods[0].is_comparable(likelihoods[1]):
             raise ValueError(
                 f"{first.name!r} has the response distribution {likelihoods[0]} and "
                 f"{other.name!r} has {likelihoods[1]}: pass models of one family and the same "
@@ -273,28 +269,17 @@ def _refuse_other_data(candidates: list[_Candidate]) -> None:
         _refuse_other_response(first, other)
 
 
-def _comparable_families(one: Any, other: Any) -> bool:
-    """Whether likelihoods are of the same kind of response: counts, amounts, the same classes."""
-    first, second = one.likelihood, other.likelihood
-    if first.name == second.name:
-        return len(one.parameters) == len(other.parameters)
-    if first.is_classifier or second.is_classifier:
-        return False
-    return bool(first.is_discrete == second.is_discrete)
-
-
 def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
     """Refuse responses that differ, as far as fits tell; parts and older files do not."""
-    constants = first.model.response_.log_coefficients, other.model.response_.log_coefficients
+    constants = first.model.response.log_coefficients, other.model.response.log_coefficients
     if not np.isclose(*constants, rtol=1e-9, atol=1e-9):
         raise ValueError(
-            f"{first.name!r} has {first.model.response_.label} and {other.name!r} "
-            f"{other.model.response_.label} as its response: the log likelihood of successes out "
+            f"{first.name!r} has {first.model.response.label} and {other.name!r} "
+            f"{other.model.response.label} as its response: the log likelihood of successes out "
             "of trials has the binomial coefficients of its sets, which differ. Fit both to the "
             "same sets."
         )
-    mine = getattr(first.model, "response_moments_", None)
-    yours = getattr(other.model, "response_moments_", None)
+    mine, yours = first.model.response_moments, other.model.response_moments
     if mine is None or yours is None or np.allclose(mine, yours, rtol=1e-9, atol=1e-9 * mine[1]):
         return
     raise ValueError(
@@ -309,10 +294,11 @@ def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
 def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
     first = candidates[0]
     for other in candidates[1:]:
-        if first.model.method_ != other.model.method_:
+        methods = first.model.settings.method, other.model.settings.method
+        if methods[0] != methods[1]:
             raise ValueError(
-                f"{first.name!r} was fitted with method={first.model.method_!r} and "
-                f"{other.name!r} with method={other.model.method_!r}: a restricted likelihood and "
+                f"{first.name!r} was fitted with method={methods[0]!r} and "
+                f"{other.name!r} with method={methods[1]!r}: a restricted likelihood and "
                 "a likelihood cannot be compared. Refit both with method='ml'."
             )
         if first.criteria.restricted and first.structure.fixed != other.structure.fixed:
@@ -329,8 +315,8 @@ def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
 
 def _not_nested(smaller: _Candidate, larger: _Candidate, X: Any) -> str:
     """Why there is no test of two models; empty if the first is nested in the second."""
-    families = [each.model.fit_result_.likelihood for each in (smaller, larger)]
-    if families[0].name not in (families[1].name, *families[1].limits):
+    families = smaller.model.likelihood, larger.model.likelihood
+    if not families[1].includes(families[0]):
         return f"family is {families[0].name!r} in the one and {families[1].name!r} in the other"
     reason = smaller.structure.differs_from(larger.structure)
     if reason:
@@ -358,7 +344,7 @@ def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, 
     if not np.isfinite(chi_square):
         return _Test(), [f"No test of {pair}: a likelihood is infinite, nothing is left to model."]
     notes = []
-    error = 2.0 * float(np.hypot(smaller.model.elbo_std_, larger.model.elbo_std_))
+    error = 2.0 * float(np.hypot(smaller.model.result.elbo_std, larger.model.result.elbo_std))
     if error > 0.0:
         notes.append(
             f"The chi-square of {pair} has a Monte Carlo error of up to about {error:.2g}: the "
@@ -376,7 +362,7 @@ def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, 
 
 def _lower_likelihood(smaller: _Candidate, larger: _Candidate, chi_square: float) -> str:
     """Why a larger model can have the lower log likelihood, the likeliest reason first."""
-    unconverged = [c.name for c in (smaller, larger) if not c.model.converged_]
+    unconverged = [c.name for c in (smaller, larger) if not c.model.result.converged]
     if unconverged:
         reason = f"{' and '.join(map(repr, unconverged))} did not converge"
     elif larger.criteria.is_bound and chi_square > -_LOOSER_BOUND:
@@ -396,8 +382,7 @@ def _boundary(
     smaller: _Candidate, larger: _Candidate, chi_square: float, df: int, p_value: float
 ) -> tuple[float, list[str]]:
     """The p-value where variances may be 0, and its explanation."""
-    families = {each.model.fit_result_.likelihood.name for each in (smaller, larger)}
-    dispersion = len(families) > 1
+    dispersion = not smaller.model.likelihood.includes(larger.model.likelihood)
     added = larger.structure.n_variances - smaller.structure.n_variances + int(dispersion)
     if added == 0:
         return p_value, []
@@ -440,7 +425,7 @@ def _notes_on_all(candidates: list[_Candidate]) -> list[str]:
             "log_likelihood is the restricted one (method='reml'): it compares random effects only."
         )
     for candidate in candidates:
-        if not candidate.model.converged_:
+        if not candidate.model.result.converged:
             notes.append(f"{candidate.name!r} did not converge: its numbers are provisional.")
     return notes
 

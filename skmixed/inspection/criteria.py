@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+
+from skmixed.fitted_model import FittedModel, fitted_model
 
 
 @dataclass(frozen=True)
@@ -77,53 +78,33 @@ def information_criteria(model: Any) -> InformationCriteria:
     >>> information_criteria(model).n_parameters  # intercept, slope, variance, noise
     4
     """
-    check_fitted_model(model)
-    log_likelihood = float(model.elbo_)
-    n_parameters = count_parameters(model)
-    n_rows = model.response_.n_sets if model.response_.is_trials else model.n_observations_
+    model = fitted_model(model)
+    result, log_likelihood = model.result, model.elbo
+    n_fixed = len(result.coefficients) - len(result.dropped)
+    n_noise = int(model.likelihood.has_noise and model.settings.noise_scale is None)
+    n_parameters = n_fixed + covariance_entries(model) + n_noise + len(result.parameters)
     return InformationCriteria(
         log_likelihood=log_likelihood,
         n_parameters=n_parameters,
         aic=-2.0 * log_likelihood + 2.0 * n_parameters,
-        bic=-2.0 * log_likelihood + float(np.log(n_rows)) * n_parameters,
+        bic=-2.0 * log_likelihood + float(np.log(model.n_rows)) * n_parameters,
         is_bound=elbo_is_bound(model),
-        restricted=model.method_ == "reml",
+        restricted=model.settings.method == "reml",
     )
 
 
-def check_fitted_model(model: Any) -> None:
-    """Raise unless `model` is a fitted estimator of this package."""
-    check_is_fitted(model)
-    if not hasattr(model, "fit_result_"):
-        raise TypeError(
-            f"{type(model).__name__} is no mixed-effects model; pass a fitted "
-            "MixedEffectsVIRegressor or MixedEffectsVIClassifier, of a pipeline its last step: "
-            "pipeline[-1]."
-        )
-
-
-def count_parameters(model: Any) -> int:
-    """How many numbers a fit has estimated, the fixed effects included."""
-    result = model.fit_result_
-    n_fixed = len(result.coefficients) - len(result.dropped)
-    n_noise = int(model.family == "gaussian" and model.noise_scale is None)
-    return n_fixed + count_covariance_entries(model) + n_noise + len(result.parameters)
-
-
-def count_covariance_entries(model: Any) -> int:
-    """Free entries of the covariances of all groups: q (q + 1) / 2 a block of q effects."""
-    sizes = (
-        stop - begin for factor in model.design_encoder_.factors for begin, stop in factor.blocks
-    )
+def covariance_entries(model: FittedModel) -> int:
+    """Number of free entries of all covariances: q (q + 1) / 2 for a block of q effects."""
+    sizes = (stop - begin for factor in model.encoder.factors for begin, stop in factor.blocks)
     return sum(size * (size + 1) // 2 for size in sizes)
 
 
-def elbo_is_bound(model: Any) -> bool:
+def elbo_is_bound(model: FittedModel) -> bool:
     """Whether the ELBO may lie below the (restricted) log likelihood.
 
     It does where the posterior of what is integrated out is approximated.
     """
-    has_random = bool(model.design_encoder_.factors)
-    if model.family != "gaussian":
-        return has_random or model.method_ == "reml"
-    return has_random and model.posterior != "full"
+    has_random = bool(model.encoder.factors)
+    if not model.likelihood.is_quadratic:
+        return has_random or model.settings.method == "reml"
+    return has_random and model.settings.posterior != "full"

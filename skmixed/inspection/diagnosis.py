@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
+from skmixed.fitted_model import FittedModel, TrainingData
 from skmixed.inspection.tables import facts_html
-from skmixed.results.examination import Examination
+from skmixed.results.examination import Examination, examine
+from skmixed.threads import restrained_blas
+from skmixed.validation import check_integer
 
 GOOD, USABLE = 0.5, 0.7
 """Pareto shapes up to which weights have a variance, and can be smoothed with success."""
@@ -109,20 +113,44 @@ class Diagnosis:
         return f"<div><h3>Diagnosis of the posterior</h3>{facts}{advice}</div>"
 
 
-def diagnosis_of(found: Examination, model: Any) -> Diagnosis:
-    """Put an examination of a fitted estimator into words.
+def diagnose(model: FittedModel, data: TrainingData, n_draws: int, random_state: Any) -> Diagnosis:
+    """The quality of the posterior of a fit, from its training data.
+
+    Parameters
+    ----------
+    model : FittedModel
+    data : TrainingData
+    n_draws : int
+    random_state : int, RandomState instance or None
+    """
+    check_integer("n_draws", n_draws, 100)
+    rows, options = model.observe(data), model.settings.options(model.encoder)
+    rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
+    with restrained_blas(options.n_threads):
+        found = examine(
+            rows.design, rows.response, rows.weights, model.result, options, n_draws, rng
+        )
+    constant = model.response.log_coefficients
+    found = replace(
+        found, elbo=found.elbo + constant, log_likelihood=found.log_likelihood + constant
+    )
+    return diagnosis_of(found, model)
+
+
+def diagnosis_of(found: Examination, model: FittedModel) -> Diagnosis:
+    """The examination of a fit in words.
 
     Parameters
     ----------
     found : Examination
-    model : estimator
+    model : FittedModel
     """
     gap = found.log_likelihood - found.elbo
     share = share_of_levels_off(found)
     if found.is_exact:
         advice = "Exact: the posterior of a normal response is normal. There is nothing to correct."
     else:
-        group = None if found.largest is None else model.design_encoder_.factors[found.largest].name
+        group = None if found.largest is None else model.encoder.factors[found.largest].name
         sentences = [
             _verdict(gap, found, model),
             _about_gap(gap, found),
@@ -147,7 +175,7 @@ def share_of_levels_off(found: Examination) -> float:
     return float(off.mean()) if len(off) else 0.0
 
 
-def _verdict(gap: float, found: Examination, model: Any) -> str:
+def _verdict(gap: float, found: Examination, model: FittedModel) -> str:
     """What the weights say, unless the gap says that the estimates they rest on are off."""
     n_levels = max(len(found.mean_shifts), 1)
     certain = gap > 2.0 * found.log_likelihood_std
@@ -158,8 +186,8 @@ def _verdict(gap: float, found: Examination, model: Any) -> str:
     return _about_weights(found, model, certain and gap > _GAP_MATTERS)
 
 
-def _estimates_off(gap: float, n_levels: int, model: Any) -> str:
-    coefficients = "" if model.family == "gaussian" else ", and coefficients too close to 0"
+def _estimates_off(gap: float, n_levels: int, model: FittedModel) -> str:
+    coefficients = "" if model.likelihood.is_quadratic else ", and coefficients too close to 0"
     return (
         f"Estimates off: the log likelihood exceeds the ELBO by {gap:.3g}, {gap / n_levels:.2g} "
         "per level of the largest group. The fit maximised the ELBO, so that variances are likely "
@@ -168,7 +196,7 @@ def _estimates_off(gap: float, n_levels: int, model: Any) -> str:
     )
 
 
-def _about_weights(found: Examination, model: Any, gap_matters: bool) -> str:
+def _about_weights(found: Examination, model: FittedModel, gap_matters: bool) -> str:
     """What the weights say; a gap that matters does not let them be good."""
     if (found.shape < GOOD or found.effective_share > NEARLY_EQUAL) and not gap_matters:
         return (
@@ -183,7 +211,7 @@ def _about_weights(found: Examination, model: Any, gap_matters: bool) -> str:
             "the tails with care, and repeat diagnose with more n_draws if a decision hangs on it."
         )
     # the levels of a single group are integrated, not drawn
-    several = len(model.design_encoder_.factors) > 1
+    several = len(model.encoder.factors) > 1
     rough = "The log likelihood above and its error are rough. " if several else ""
     return (
         "Not close: a few draws dominate the importance weights. Means and standard deviations of "
@@ -192,8 +220,8 @@ def _about_weights(found: Examination, model: Any, gap_matters: bool) -> str:
     )
 
 
-def _remedy(model: Any) -> str:
-    if model.posterior == "mean_field":
+def _remedy(model: FittedModel) -> str:
+    if model.settings.posterior == "mean_field":
         return (
             "Fit with posterior='full', which keeps the correlations of the effects, and diagnose "
             "again."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from skmixed.inspection.attributes import from_centre
+from skmixed.fitted_model import FittedModel
+from skmixed.inspection.attributes import coefficients_of
 from skmixed.results.satterthwaite import VarianceUncertainty
 
 TESTS = ("z", "t")
@@ -21,7 +20,7 @@ SEPARATED = "separated"
 
 
 def fixed_effects_table(
-    model: Any,
+    model: FittedModel,
     level: float,
     test: str | None,
     uncertainty: VarianceUncertainty | None,
@@ -31,8 +30,7 @@ def fixed_effects_table(
 
     Parameters
     ----------
-    model : estimator
-        Fitted.
+    model : FittedModel
     level : float
         Probability of the intervals.
     test : {None, "z", "t"}
@@ -48,21 +46,18 @@ def fixed_effects_table(
         p_value, for "t" with df before them. Where columns separate responses or were
         dropped, interval, statistic and p-value are NaN, and a column note says so.
     """
-    std_error = np.sqrt(np.maximum(np.diagonal(model.coef_cov_), 0.0))
-    names = list(model.design_encoder_.fixed.names)
-    estimates = model.coef_
-    if len(std_error) > len(estimates):
-        estimates = np.append(model.intercept_, estimates)
-    df = np.full(len(estimates), np.inf)
+    fixed = coefficients_of(model)
+    std_error = np.sqrt(np.maximum(np.diagonal(fixed.covariance), 0.0))
+    df = np.full(len(fixed.estimates), np.inf)
     if uncertainty is not None:
-        df = uncertainty.degrees_of_freedom(from_centre(model.design_encoder_, model.fit_result_))
-    columns = interval_and_test(estimates, std_error, df, level)
+        df = uncertainty.degrees_of_freedom(fixed.from_centred)
+    columns = interval_and_test(fixed.estimates, std_error, df, level)
     if test is None:
         columns = {name: columns[name] for name in ("estimate", "std_error", "lower", "upper")}
     elif test == "z":
         del columns["df"]
-    table = pd.DataFrame(columns, index=names[len(names) - len(estimates) :])
-    result = model.fit_result_
+    table = pd.DataFrame(columns, index=fixed.names)
+    names, result = model.encoder.fixed.names, model.result
     table = _with_notes(
         table,
         {
@@ -115,34 +110,28 @@ def _with_notes(table: pd.DataFrame, notes: dict[str, str]) -> pd.DataFrame:
     return table.assign(note=[notes.get(name, "") for name in table.index])
 
 
-def refuse_t_test(model: Any, asks: str = "test='t'") -> None:
-    """Raise where the uncertainty of the variances is not defined.
+def why_no_t_test(model: FittedModel, asks: str) -> str:
+    """Why the uncertainty of the variances is not defined; empty if it is.
 
-    Parameters
-    ----------
-    model : estimator
-    asks : str, default="test='t'"
-        The call that needs it, for the error.
-
-    Raises
-    ------
-    ValueError
+    `asks` is the call that needs it.
     """
-    if model.family != "gaussian":
-        raise ValueError(
-            f"{asks} belongs to normal responses; a {model.family} model has no noise variance "
-            "to be unsure of. Use test='z'."
+    posterior = model.settings.posterior
+    if not model.likelihood.is_quadratic:
+        return (
+            f"{asks} belongs to normal responses; a {model.likelihood.name} model has no noise "
+            "variance to be unsure of. Use test='z'."
         )
-    if model.posterior != "full":
-        raise ValueError(
-            f"{asks} needs posterior='full'; the standard errors of {model.posterior!r} are "
+    if posterior != "full":
+        return (
+            f"{asks} needs posterior='full'; the standard errors of {posterior!r} are "
             "known to be too small. Fit with posterior='full', or use test='z'."
         )
-    if model.fit_result_.interpolates:
-        raise ValueError(
+    if model.result.interpolates:
+        return (
             f"{asks} has no noise to judge by: the effects reproduce the response. Check that "
             "the response is not among the columns of X, and not constant within groups."
         )
+    return ""
 
 
 def _quantile(probability: float, df: np.ndarray) -> np.ndarray:

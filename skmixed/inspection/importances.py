@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from skmixed.design import DesignEncoder
-from skmixed.fit.result import FitResult
+from skmixed.fitted_model import FittedModel
 from skmixed.spec import ColumnKey
 
 
-def column_importances(
-    columns: Sequence[ColumnKey], encoder: DesignEncoder, result: FitResult
-) -> np.ndarray | None:
+def column_importances(columns: Sequence[ColumnKey], model: FittedModel) -> np.ndarray | None:
     """Standard deviation over the training rows of what each column contributes.
 
     A column contributes the fixed effects of all terms that it is part of, with their
@@ -25,14 +22,14 @@ def column_importances(
     ----------
     columns : sequence of str or int
         Columns of X by label, in order.
-    encoder : DesignEncoder
-    result : FitResult
+    model : FittedModel
 
     Returns
     -------
     ndarray (n_columns,) or None
         In the units of the linear predictor; None where the fit did not keep what it takes.
     """
+    encoder, result = model.encoder, model.result
     if result.fixed_covariance is None:
         return None
     variances = np.zeros(len(columns))

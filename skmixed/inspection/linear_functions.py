@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.inspection.attributes import from_centre
+from skmixed.fitted_model import FittedModel
+from skmixed.inspection.attributes import coefficients_of
 from skmixed.inspection.fixed_effects import interval_and_test
 from skmixed.results.satterthwaite import VarianceUncertainty
 
@@ -51,13 +52,13 @@ def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
 
 
 def contrast_table(
-    model: Any, L: Any, level: float, uncertainty: VarianceUncertainty | None
+    model: FittedModel, L: Any, level: float, uncertainty: VarianceUncertainty | None
 ) -> pd.DataFrame:
     """Estimates and tests of linear functions of the coefficients, a row each.
 
     Parameters
     ----------
-    model : estimator
+    model : FittedModel
     L : object
         See `as_matrix`.
     level : float
@@ -65,15 +66,13 @@ def contrast_table(
     uncertainty : VarianceUncertainty or None
         For Satterthwaite's degrees of freedom.
     """
-    coefficients = model.params
-    weights = as_matrix(L, coefficients.index.tolist())
+    fixed = coefficients_of(model)
+    weights = as_matrix(L, fixed.names)
     matrix = weights.to_numpy()
-    estimates = matrix @ coefficients.to_numpy()
-    variances = np.einsum("kp,pq,kq->k", matrix, model.coef_cov_, matrix)
+    estimates = matrix @ fixed.estimates
+    variances = np.einsum("kp,pq,kq->k", matrix, fixed.covariance, matrix)
     df = np.full(len(matrix), np.inf)
     if uncertainty is not None:
-        df = uncertainty.degrees_of_freedom(
-            matrix @ from_centre(model.design_encoder_, model.fit_result_)
-        )
+        df = uncertainty.degrees_of_freedom(matrix @ fixed.from_centred)
     columns = interval_and_test(estimates, np.sqrt(np.maximum(variances, 0.0)), df, level)
     return pd.DataFrame(columns, index=weights.index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skmixed.design import DesignEncoder
 from skmixed.exceptions import ApproximationWarning, SingularFitWarning, warn_user
 from skmixed.fit.result import FitResult
+from skmixed.fitted_model import FitSettings, FittedModel
 from skmixed.inspection.singular import singular_note, singular_terms
 
 _FEWEST_PROBES = 4
@@ -18,12 +19,6 @@ _FEWEST_PROBES = 4
 With m vectors the error over `elbo_std_` is Student's t with m - 1 degrees of freedom, which has
 no variance up to 2.
 """
-
-_FAR_OFFSET = float(np.log(1000.0))
-"""Distance from the offsets of a fit that is more than a longer exposure: a factor of 1000."""
-
-_CLASSES = ("bernoulli", "ordinal")
-"""Families without a noise that one row could differ by."""
 
 _LEAST_MEAN_WEIGHT = 0.5
 """Mean case weight of rows below which weights are hardly meant to count rows."""
@@ -38,74 +33,44 @@ than 2 %.
 """
 
 
-def warn_about_fit(result: FitResult, encoder: DesignEncoder, n_rows: int, estimator: Any) -> None:
+def warn_about_fit(model: FittedModel, n_rows: int) -> None:
     """Warn, once for each cause, about a fit that did not converge or is not determined.
 
     Parameters
     ----------
-    result : FitResult
-    encoder : DesignEncoder
+    model : FittedModel
+        Whose settings the remedies name.
     n_rows : int
         Rows of the training data.
-    estimator : estimator
-        Whose parameters the remedies name.
     """
-    relative = _relative_weights(result, n_rows, estimator)
-    if relative:
-        warn_user(relative, UserWarning)
-    for message in _undetermined(result, encoder, n_rows):
-        warn_user(message, UserWarning)
+    result, encoder, settings = model.result, model.encoder, model.settings
+    for message in [_relative_weights(model, n_rows), *_undetermined(result, encoder, n_rows)]:
+        if message:
+            warn_user(message, UserWarning)
     loose = _loose_bound(result, encoder)
     if loose:
         warn_user(loose, ApproximationWarning)
-    alone = estimator.method_ == "ml" and [len(f.term_names) for f in encoder.factors] == [1]
-    if estimator.posterior == "mean_field" and not alone:
+    alone = settings.method == "ml" and [len(f.term_names) for f in encoder.factors] == [1]
+    if settings.posterior == "mean_field" and not alone:
         # the effects of one factor are independent: the posterior is exact
         _warn_of_collapse(result, encoder)
-    if estimator.posterior != "mean_field" and (singular := singular_terms(result, encoder)):
+    if settings.posterior != "mean_field" and (singular := singular_terms(result, encoder)):
         warn_user(singular_note(singular), SingularFitWarning)
-    if result.elbo_std > 0.0 and estimator.n_probes != "auto":
-        _warn_of_few_probes(result, estimator.n_probes)
+    if result.elbo_std > 0.0 and settings.n_probes != "auto":
+        _warn_of_few_probes(result, settings.n_probes)
     if not result.converged and not result.doubts.separated:
-        warn_user(_not_converged(result, estimator), ConvergenceWarning)
+        warn_user(_not_converged(result, settings), ConvergenceWarning)
 
 
-def warn_about_offset(name: Any, offset: np.ndarray, fitted: np.ndarray | None) -> None:
-    """Warn of an offset far outside that of the fit, in rows to predict.
-
-    Parameters
-    ----------
-    name : str or int
-        The column.
-    offset : ndarray (n,)
-        Of a response whose link is not the identity.
-    fitted : ndarray (2,) or None
-        Least and largest offset of the fit, where known.
-    """
-    if fitted is None or not len(offset):
-        return
-    beyond = np.maximum(fitted[0] - offset, offset - fitted[1])
-    row = int(beyond.argmax())
-    if beyond[row] > _FAR_OFFSET:
-        warn_user(
-            f"Column {name!r} (offset) is {offset[row]:.6g} in row {row} (counted from 0) and was "
-            f"between {fitted[0]:.6g} and {fitted[1]:.6g} in the fit "
-            f"({int((beyond > _FAR_OFFSET).sum())} such rows). An offset is added to the linear "
-            "predictor, where 7 is a factor of 1000: predictions of these rows can be infinite, 0 "
-            "or certain. Pass the logarithm of the exposure, as in the fit.",
-            UserWarning,
-        )
-
-
-def _relative_weights(result: FitResult, n_rows: int, estimator: Any) -> str:
+def _relative_weights(model: FittedModel, n_rows: int) -> str:
     """What to say of case weights that count far less than the rows; empty if they count them."""
-    mean = result.n_observations / n_rows
-    if mean >= _LEAST_MEAN_WEIGHT:
+    total = model.result.n_observations
+    if total / n_rows >= _LEAST_MEAN_WEIGHT:
         return ""
-    if getattr(estimator, "class_weight", None) is not None:
+    if model.settings.class_weight is not None:
         return (
-            f"The case weights sum to {result.n_observations:.4g} for {n_rows} rows, class_weight "
-            f"{estimator.class_weight!r} included. The model is fitted as to that many rows: "
+            f"The case weights sum to {total:.4g} for {n_rows} rows, class_weight "
+            f"{model.settings.class_weight!r} included. The model is fitted as to that many rows: "
             "variances of random effects can vanish, and standard errors are those of so few rows. "
             "Multiply the weights of all classes with one number, so that their mean is 1; "
             "class_weight='balanced' does so."
@@ -113,18 +78,27 @@ def _relative_weights(result: FitResult, n_rows: int, estimator: Any) -> str:
     remedy = (
         "If they say how precise a row is, name their column in precision_weights instead; if they "
         "are importances, scale"
-        if estimator.family == "gaussian"
+        if model.likelihood.has_noise
         else "If they are importances, scale"
     )
     return (
         f"sample_weight counts rows (weight 2 is the row twice), and these weights sum to "
-        f"{result.n_observations:.4g} for {n_rows} rows. The model is fitted as to that many rows: "
+        f"{total:.4g} for {n_rows} rows. The model is fitted as to that many rows: "
         "variances of random effects can vanish, and standard errors are those of so few rows. "
         f"{remedy} them to mean 1: sample_weight / sample_weight.mean()."
     )
 
 
 def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> list[str]:
+    """What the data do not determine, a message per cause."""
+    return [
+        *_about_fixed_effects(result, encoder),
+        *_about_variances(result, encoder),
+        *_about_numbers_of_levels(result, encoder, n_rows),
+    ]
+
+
+def _about_fixed_effects(result: FitResult, encoder: DesignEncoder) -> list[str]:
     messages = []
     if result.interpolates and any(f.covariance.any() for f in result.factors):
         messages.append(
@@ -155,6 +129,11 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
             "something; the others are as they should be. Leave these columns out, join "
             "categories, or get rows that contradict the pattern."
         )
+    return messages
+
+
+def _about_variances(result: FitResult, encoder: DesignEncoder) -> list[str]:
+    messages = []
     for position in result.doubts.unidentified:
         name = encoder.factors[position].name
         messages.append(
@@ -185,6 +164,12 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
                 f"arbitrary, their variances are not. Write (0 + {term} || {factor.name}), without "
                 "correlations."
             )
+    return messages
+
+
+def _about_numbers_of_levels(result: FitResult, encoder: DesignEncoder, n_rows: int) -> list[str]:
+    messages = []
+    one_each = max(n_rows, result.n_observations)
     for factor in encoder.factors:
         n_effects, n_levels = len(factor.term_names), factor.levels.n_levels
         if not result.interpolates and n_effects > 1 and n_levels * n_effects >= n_rows:
@@ -193,7 +178,7 @@ def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> lis
                 f"each, at least as many as there are rows ({n_rows}): its variances "
                 "cannot be told apart from the noise. Use fewer slopes."
             )
-        elif result.likelihood.name in _CLASSES and n_levels >= max(n_rows, result.n_observations):
+        elif result.likelihood.is_classifier and n_levels >= one_each:
             messages.append(
                 f"Every row has a level of {factor.name!r} of its own. One class tells hardly "
                 "anything about how its level differs, so the variance is almost arbitrary, and "
@@ -254,8 +239,8 @@ def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
         )
 
 
-def _warn_of_few_probes(result: FitResult, n_probes: int) -> None:
-    if n_probes < _FEWEST_PROBES:
+def _warn_of_few_probes(result: FitResult, n_probes: int | str) -> None:
+    if isinstance(n_probes, Integral) and n_probes < _FEWEST_PROBES:
         warn_user(
             f"The ELBO and the variances were estimated from n_probes={n_probes} random vectors, "
             f"too few to know their error: elbo_std_ ({result.elbo_std:.2g}) can be several times "
@@ -264,12 +249,12 @@ def _warn_of_few_probes(result: FitResult, n_probes: int) -> None:
         )
 
 
-def _not_converged(result: FitResult, estimator: Any) -> str:
+def _not_converged(result: FitResult, settings: FitSettings) -> str:
     reached = (
         f"The variance parameters did not converge: scaled gradient "
-        f"{result.gradient_path[-1]:.1e} after {result.n_iter} iterations (tol={estimator.tol:g})."
+        f"{result.gradient_path[-1]:.1e} after {result.n_iter} iterations (tol={settings.tol:g})."
     )
-    if result.n_iter >= estimator.max_iter:
+    if result.n_iter >= settings.max_iter:
         return f"{reached} Raise max_iter, or go on from here with warm_start=True."
     return (
         f"{reached} No step improved the ELBO any more: the random effects may reproduce the "

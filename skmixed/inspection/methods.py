@@ -5,38 +5,33 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from skmixed.fitted_model import FittedModel
+from skmixed.inspection.attributes import (
+    coefficients_of,
+    components,
+    random_effects,
+    random_effects_std,
+)
 from skmixed.inspection.criteria import information_criteria
-from skmixed.inspection.diagnosis import Diagnosis
-from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, refuse_t_test
+from skmixed.inspection.diagnosis import Diagnosis, diagnose
+from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, why_no_t_test
 from skmixed.inspection.linear_functions import contrast_table
 from skmixed.inspection.summary import Summary, summarise
 from skmixed.inspection.tables import effects_in_rows, intervals_of_sds
-from skmixed.results.satterthwaite import VarianceUncertainty
+from skmixed.results.satterthwaite import VarianceUncertainty, variance_uncertainty
+from skmixed.threads import restrained_blas
 from skmixed.validation import check_choice, check_level
 
 
 class InspectionMixin(ABC):
-    """`summary` and `diagnose`, of an estimator that can examine its training data."""
+    """Tables, tests and criteria of an estimator that has a `FittedModel`."""
 
-    coef_cov_: np.ndarray
-    _kept: Any = None
-    variance_components_: pd.DataFrame
-    random_effects_: dict[str, pd.DataFrame]
-    random_effects_std_: dict[str, pd.DataFrame]
-
+    @property
     @abstractmethod
-    def _diagnose(
-        self, X: Any, y: Any, sample_weight: Any, n_draws: int, random_state: Any
-    ) -> Diagnosis:
-        """Examine the posterior on the training data."""
-
-    @abstractmethod
-    def _variance_uncertainty(self, X: Any, y: Any, sample_weight: Any) -> VarianceUncertainty:
-        """How sure the variances of the fixed effects are, from the training data."""
+    def _fitted_model(self) -> FittedModel:
+        """The fit as a value."""
 
     def summary(
         self,
@@ -103,36 +98,35 @@ class InspectionMixin(ABC):
         >>> bool(table.loc["Intercept", "df"] < table.loc["x0", "df"])
         True
         """
-        check_is_fitted(self)
+        model = self._fitted_model
         check_level(level)
         if test is not None:
             check_choice("test", test, TESTS)
         uncertainty = None
         if test == "t":
-            refuse_t_test(self)
-            uncertainty = self._variance_uncertainty(X, y, sample_weight)
-        table = fixed_effects_table(self, level, test, uncertainty, exponentiate)
-        return summarise(self, table, level)
+            uncertainty = _variance_uncertainty(model, X, y, sample_weight)
+        table = fixed_effects_table(model, level, test, uncertainty, exponentiate)
+        return summarise(model, table, level)
 
     @property
     def loglik_(self) -> float:
         """What the fit maximised: `elbo_`, for normal responses the log likelihood."""
-        return information_criteria(self).log_likelihood
+        return information_criteria(self._fitted_model).log_likelihood
 
     @property
     def aic_(self) -> float:
         """Akaike's information criterion, -2 `loglik_` + 2 `n_parameters_`."""
-        return information_criteria(self).aic
+        return information_criteria(self._fitted_model).aic
 
     @property
     def bic_(self) -> float:
         """Schwarz's criterion, -2 `loglik_` + log(rows) `n_parameters_`."""
-        return information_criteria(self).bic
+        return information_criteria(self._fitted_model).bic
 
     @property
     def n_parameters_(self) -> int:
         """How many numbers were estimated: coefficients, variances, noise and the like."""
-        return information_criteria(self).n_parameters
+        return information_criteria(self._fitted_model).n_parameters
 
     def coef_table(
         self, test: str | None = "z", level: float = 0.95, exponentiate: bool = False
@@ -222,26 +216,16 @@ class InspectionMixin(ABC):
         >>> round(float(table.loc["day 9", "estimate"]), 2)
         345.61
         """
-        check_is_fitted(self)
+        model = self._fitted_model
         check_level(level)
         check_choice("test", test, ("auto", *TESTS))
         if test == "auto":
-            test = "t" if self._has_t_test(X) else "z"
+            has_data = X is not None or model.data is not None
+            test = "t" if has_data and not why_no_t_test(model, "") else "z"
         uncertainty = None
         if test == "t":
-            refuse_t_test(self)
-            uncertainty = self._variance_uncertainty(X, y, sample_weight)
-        return contrast_table(self, L, level, uncertainty)
-
-    def _has_t_test(self, X: Any) -> bool:
-        """Whether Satterthwaite's degrees of freedom are defined and the data are at hand."""
-        if X is None and self._kept is None:
-            return False
-        try:
-            refuse_t_test(self)
-        except ValueError:
-            return False
-        return True
+            uncertainty = _variance_uncertainty(model, X, y, sample_weight)
+        return contrast_table(model, L, level, uncertainty)
 
     def variance_intervals(
         self,
@@ -283,12 +267,11 @@ class InspectionMixin(ABC):
         >>> model.variance_intervals()["term"].tolist()
         ['Intercept', None]
         """
-        check_is_fitted(self)
+        model = self._fitted_model
         check_level(level)
-        refuse_t_test(self, "variance_intervals()")
-        uncertainty = self._variance_uncertainty(X, y, sample_weight)
+        uncertainty = _variance_uncertainty(model, X, y, sample_weight, "variance_intervals()")
         return intervals_of_sds(
-            self.variance_components_, uncertainty.log_sds, uncertainty.log_sd_errors, level
+            components(model), uncertainty.log_sds, uncertainty.log_sd_errors, level
         )
 
     def effects_table(self, level: float = 0.95) -> pd.DataFrame:
@@ -305,9 +288,9 @@ class InspectionMixin(ABC):
             Columns group, level, term, estimate, std, lower and upper; a row per level and
             term. Levels of an interaction are tuples.
         """
-        check_is_fitted(self)
+        model = self._fitted_model
         check_level(level)
-        return effects_in_rows(self.random_effects_, self.random_effects_std_, level)
+        return effects_in_rows(random_effects(model), random_effects_std(model), level)
 
     def cov_params(self) -> pd.DataFrame:
         """`coef_cov_` with names, the intercept first.
@@ -316,8 +299,8 @@ class InspectionMixin(ABC):
         -------
         covariance : DataFrame of shape (n_coefficients, n_coefficients)
         """
-        names = self.coef_table(None).index
-        return pd.DataFrame(self.coef_cov_, index=names, columns=names)
+        fixed = coefficients_of(self._fitted_model)
+        return pd.DataFrame(fixed.covariance, index=fixed.names, columns=fixed.names)
 
     def diagnose(
         self,
@@ -383,4 +366,18 @@ class InspectionMixin(ABC):
         >>> bool(-0.1 < diagnosis.gap < 1.0)
         True
         """
-        return self._diagnose(X, y, sample_weight, n_draws, random_state)
+        model = self._fitted_model
+        data = model.training_data(X, y, sample_weight, "diagnose()")
+        return diagnose(model, data, n_draws, random_state)
+
+
+def _variance_uncertainty(
+    model: FittedModel, X: Any, y: Any, sample_weight: Any, asks: str = "test='t'"
+) -> VarianceUncertainty:
+    """How sure the variances of the fixed effects are, from the training data."""
+    if reason := why_no_t_test(model, asks):
+        raise ValueError(reason)
+    rows = model.observe(model.training_data(X, y, sample_weight, "test='t'"))
+    options = model.settings.options(model.encoder)
+    with restrained_blas(options.n_threads):
+        return variance_uncertainty(rows.design, rows.response, rows.weights, model.result, options)

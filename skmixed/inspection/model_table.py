@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.inspection.criteria import check_fitted_model, information_criteria
+from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.inspection.attributes import components
+from skmixed.inspection.criteria import information_criteria
+from skmixed.inspection.fixed_effects import fixed_effects_table
 from skmixed.inspection.variance_shares import icc
 
 
@@ -52,9 +55,8 @@ def model_table(*models: Any, names: Sequence[str] | None = None) -> pd.DataFram
         names = [f"model {position}" for position in range(1, len(models) + 1)]
     if not models or len(names) != len(models) or len(set(names)) < len(names):
         raise ValueError(f"names={names!r} must be {len(models)} different names of fitted models.")
-    for model in models:
-        check_fitted_model(model)
-    parts = {str(name): _column(model) for name, model in zip(names, models, strict=True)}
+    fits = [fitted_model(model) for model in models]
+    parts = {str(name): _column(model) for name, model in zip(names, fits, strict=True)}
     rows: dict[tuple[str, str], None] = {}
     for part in ("fixed", "sd", "corr", "fit"):
         for column in parts.values():
@@ -63,23 +65,24 @@ def model_table(*models: Any, names: Sequence[str] | None = None) -> pd.DataFram
     return pd.concat({name: column.reindex(index) for name, column in parts.items()}, axis=1)
 
 
-def _column(model: Any) -> pd.DataFrame:
+def _column(model: FittedModel) -> pd.DataFrame:
     """Estimate and standard error of everything, by part and name."""
     values: dict[tuple[str, str], tuple[float, float]] = {}
-    coefficients = model.coef_table(None)
+    coefficients = fixed_effects_table(model, 0.95, None, None)
     for name, estimate, error in coefficients[["estimate", "std_error"]].itertuples():
         values["fixed", name] = estimate, error
-    for row in model.variance_components_.itertuples(index=False):
+    row: Any
+    for row in components(model).itertuples(index=False):
         if row.term_2 is None:
             label = row.group if row.term_1 is None else f"{row.term_1} | {row.group}"
             values["sd", label] = row.sd, np.nan
         else:
             values["corr", f"{row.term_1}, {row.term_2} | {row.group}"] = row.corr, np.nan
     criteria = information_criteria(model)
-    values["fit", "rows"] = model.n_observations_, np.nan
-    for factor in model.design_encoder_.factors:
+    values["fit", "rows"] = model.result.n_observations, np.nan
+    for factor in model.encoder.factors:
         values["fit", f"levels of {factor.name}"] = float(factor.levels.n_levels), np.nan
-    if model.design_encoder_.factors and not model.fit_result_.interpolates:
+    if model.encoder.factors and not model.result.interpolates:
         values["fit", "icc"] = float(icc(model)["adjusted"].iloc[-1]), np.nan
     values["fit", "log likelihood"] = criteria.log_likelihood, np.nan
     values["fit", "AIC"] = criteria.aic, np.nan

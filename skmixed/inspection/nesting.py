@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 
 from skmixed.design import Factor
+from skmixed.fitted_model import FittedModel
 
 _IN_SPAN = 1e-8
 """Part of a column, relative to it, that rounding may leave outside a space that holds it."""
 
 
-def outside_column_space(smaller: Any, larger: Any, X: Any) -> str:
+def outside_column_space(smaller: FittedModel, larger: FittedModel, X: Any) -> str:
     """What of the smaller model the larger one cannot express; empty if nothing.
 
     Parameters
     ----------
-    smaller, larger : estimator
-        Fitted.
+    smaller, larger : FittedModel
     X : DataFrame or array-like of shape (n_rows, n_features)
         The rows of the fits, with the columns of both.
     """
-    mine, _ = smaller._design(X, "all", with_weights=False)
-    yours, _ = larger._design(X, "all", with_weights=False)
+    mine = smaller.encode(X, with_weights=False).design
+    yours = larger.encode(X, with_weights=False).design
     outside = [
         name
         for name, column in zip(mine.fixed_names, mine.fixed.T, strict=True)
@@ -32,12 +32,12 @@ def outside_column_space(smaller: Any, larger: Any, X: Any) -> str:
     if outside:
         named = ", ".join(map(repr, outside))
         return f"the larger one has no combination of columns for the fixed effects {named}"
-    for factor, encoder in zip(mine.factors, smaller.design_encoder_.factors, strict=True):
+    for factor, encoder in zip(mine.factors, smaller.encoder.factors, strict=True):
         for begin, stop in encoder.blocks:
             columns = _basis(factor)[:, begin:stop]
             if not any(
                 _same_partition(factor, theirs) and _in_span(columns, _basis(theirs)[:, b:s])
-                for theirs, other in zip(yours.factors, larger.design_encoder_.factors, strict=True)
+                for theirs, other in zip(yours.factors, larger.encoder.factors, strict=True)
                 for b, s in other.blocks
             ):
                 terms = " + ".join(encoder.term_names[begin:stop])

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import is_classifier
 
 from skmixed._kernels.row_effects import add_effects
-from skmixed.fit.result import FitResult
+from skmixed.covariances import Scale
+from skmixed.fit.uncertainty import root_of
+from skmixed.fitted_model import FittedModel
 from skmixed.results.prediction import predict_mean
 
 
@@ -22,25 +23,25 @@ class ResponseSimulator:
 
     Parameters
     ----------
-    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Fitted.
+    model : FittedModel
     X : DataFrame or array-like of shape (n_rows, n_features)
         Rows to draw for. Rows of one level share its effects, whether or not the fit has
         seen it; a row without a label has effects of its own.
     """
 
-    def __init__(self, model: Any, X: Any) -> None:
-        design, _ = model._design(X, "all", with_weights=True, number_unknown=True)
-        result: FitResult = model.fit_result_
-        self._fixed = predict_mean(result, replace(design, factors=()), ())
+    def __init__(self, model: FittedModel, X: Any) -> None:
+        rows = model.encode(X, number_unknown=True)
+        design = rows.design
+        self._fixed = predict_mean(model.result, replace(design, factors=()), ())
+        covariances = [fitted.covariance for fitted in model.result.factors]
+        roots = model.settings.options(model.encoder).across or (None,) * len(covariances)
         self._factors = [
-            (factor.codes, _basis(factor.basis, len(self._fixed)), _root(fitted.covariance))
-            for factor, fitted in zip(design.factors, result.factors, strict=True)
+            (factor.codes, _basis(factor.basis, len(self._fixed)), Scale(root_of(cov), across))
+            for factor, cov, across in zip(design.factors, covariances, roots, strict=True)
         ]
-        self._own = model._own_parameters(design)
-        self._likelihood = result.likelihood
-        self._classes = model.ordered_classes_ if is_classifier(model) else None
-        self._is_ordered = model.family == "ordinal"
+        self._parameters = rows.parameters
+        self._likelihood = model.likelihood
+        self._classes = model.classes
 
     def draw(self, rng: np.random.Generator) -> Any:
         """Draw one response a row.
@@ -61,11 +62,13 @@ class ResponseSimulator:
             When a class does not occur in the draw, so that no model of it can be fitted.
         """
         predictor = self._fixed.copy()
-        for codes, basis, root in self._factors:
-            n_levels = int(codes.max(initial=-1)) + 1
-            effects = rng.standard_normal((n_levels, len(root))) @ root.T
+        for codes, basis, scale in self._factors:
+            n_known = 0 if scale.across is None else len(scale.across)
+            n_levels = max(int(codes.max(initial=-1)) + 1, n_known)
+            effects = rng.standard_normal((n_levels, len(scale.matrix))) @ scale.matrix.T
+            effects[:n_known] = scale.to_effects(effects[:n_known])
             add_effects(codes, basis, effects, predictor)
-        response = self._likelihood.sample(predictor, self._own, rng)
+        response = self._likelihood.sample(predictor, self._parameters, rng)
         return response if self._classes is None else self._labels(response.astype(np.int64))
 
     def _labels(self, codes: np.ndarray) -> Any:
@@ -77,16 +80,10 @@ class ResponseSimulator:
             raise ValueError(
                 f"class {label!r} does not occur among {len(codes)} simulated responses"
             )
-        categories = pd.Index(self._classes)
-        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=self._is_ordered))
+        categories, ordered = pd.Index(self._classes), self._likelihood.is_ordered
+        return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=ordered))
 
 
 def _basis(basis: np.ndarray | None, n_rows: int) -> np.ndarray:
     """What the effects are multiplied with, a column of ones for an intercept."""
     return np.ones((n_rows, 1)) if basis is None else np.ascontiguousarray(basis)
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix R with R R' the covariance, singular ones included."""
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(values, 0.0))

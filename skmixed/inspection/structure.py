@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skmixed.fitted_model import FittedModel
+
 _NOT_SEEN = "they are not seen to be nested"
 
 _SHOWN = 8
@@ -83,49 +85,41 @@ class ModelStructure:
         return " + ".join([*fixed, *terms]) or "0"
 
 
-def formula_of(model: Any) -> str:
+def formula_of(model: FittedModel) -> str:
     """A fitted model as a formula with its response: ``"log(y) ~ days + (1 | subject)"``.
 
     Parameters
     ----------
-    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+    model : FittedModel
 
     Returns
     -------
     str
         The right side as the user wrote it, else by the names of its effects.
     """
-    if model.formula is None:
-        right = structure_of(model).describe()
-    else:
-        right = model.formula.partition("~")[2] if "~" in model.formula else model.formula
-    return f"{model.response_.label} ~ {' '.join(right.split())}"
+    formula = model.settings.formula
+    right = structure_of(model).describe() if formula is None else formula.split("~", 1)[-1]
+    return f"{model.response.label} ~ {' '.join(right.split())}"
 
 
-def modelled_class(model: Any) -> str:
+def modelled_class(model: FittedModel) -> str:
     """Which class positive coefficients favour, in words; empty for other families."""
-    classes = getattr(model, "ordered_classes_", None)
-    if classes is None:
+    if model.classes is None:
         return ""
-    if model.response_.is_trials:
+    if model.response.is_trials:
         return "P(success)"
-    name, labels = model.response_.label, [repr(label) for label in classes.tolist()]
-    if model.fit_result_.likelihood.name == "bernoulli":
+    name, labels = model.response.label, [repr(label) for label in model.classes.tolist()]
+    if not model.likelihood.is_ordered:
         return f"P({name} = {labels[-1]})"
     if len(labels) > _SHOWN:
         labels = [labels[0], labels[1], "...", labels[-1]]
     return f"{name}, {' < '.join(labels)}"
 
 
-def what_is_modelled(model: Any) -> str:
+def what_is_modelled(model: FittedModel) -> str:
     """One line on a fitted model: its formula, and of classes which one is modelled."""
     chosen = modelled_class(model)
     return f"{formula_of(model)}{f'; modelled: {chosen}' if chosen else ''}"
-
-
-def has_class_weights(model: Any) -> bool:
-    """Whether the fit multiplied case weights with weights of classes."""
-    return bool(any(weight != 1.0 for weight in getattr(model, "class_weight_", ())))
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -133,18 +127,18 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(sorted(name.split(":")))
 
 
-def structure_of(model: Any) -> ModelStructure:
-    """Read the structure of a fitted estimator.
+def structure_of(model: FittedModel) -> ModelStructure:
+    """The parts of a fitted model, by name.
 
     Parameters
     ----------
-    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+    model : FittedModel
 
     Returns
     -------
     ModelStructure
     """
-    encoder, result = model.design_encoder_, model.fit_result_
+    encoder, result, settings = model.encoder, model.result, model.settings
     dropped = set(result.dropped.tolist())
     blocks = tuple(
         (factor.name, frozenset(factor.levels.columns), tuple(factor.term_names[begin:stop]))
@@ -155,10 +149,10 @@ def structure_of(model: Any) -> ModelStructure:
         fixed_names=tuple(name for j, name in enumerate(encoder.fixed.names) if j not in dropped),
         spanned=frozenset(map(_parts, encoder.fixed.names)),
         blocks=blocks,
-        noise_scale=None if model.noise_scale is None else float(model.noise_scale),
+        noise_scale=None if settings.noise_scale is None else float(settings.noise_scale),
         settings=(
-            ("link", getattr(result.likelihood, "link", None)),
-            ("posterior", model.posterior),
+            ("link", model.likelihood.link),
+            ("posterior", settings.posterior),
             ("offset", encoder.offset_label),
             ("precision_weights", encoder.precision_weights),
         ),

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from skmixed.fitted_model import FittedModel
+from skmixed.inspection.attributes import components, published
 from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.fixed_effects import DROPPED, SEPARATED
 from skmixed.inspection.rounding import rounded_to_errors
 from skmixed.inspection.singular import singular_note, singular_terms
-from skmixed.inspection.structure import formula_of, has_class_weights, modelled_class
+from skmixed.inspection.structure import formula_of, modelled_class
 from skmixed.inspection.tables import facts_html
 
 
@@ -141,12 +144,12 @@ class Summary:
         ]
 
 
-def summarise(model: Any, fixed_effects: pd.DataFrame, level: float = 0.95) -> Summary:
-    """Describe a fitted estimator.
+def summarise(model: FittedModel, fixed_effects: pd.DataFrame, level: float = 0.95) -> Summary:
+    """The tables of a fitted model.
 
     Parameters
     ----------
-    model : estimator
+    model : FittedModel
     fixed_effects : DataFrame
         Of `skmixed.inspection.fixed_effects.fixed_effects_table`.
     level : float, default=0.95
@@ -156,7 +159,7 @@ def summarise(model: Any, fixed_effects: pd.DataFrame, level: float = 0.95) -> S
         [
             {"group": factor.name, "levels": factor.levels.n_levels,
              "terms": ", ".join(factor.term_names)}
-            for factor in model.design_encoder_.factors
+            for factor in model.encoder.factors
         ],
         columns=["group", "levels", "terms"],
     ).set_index("group")  # fmt: skip
@@ -164,7 +167,7 @@ def summarise(model: Any, fixed_effects: pd.DataFrame, level: float = 0.95) -> S
         _title(model),
         _facts(model),
         fixed_effects,
-        _by_term(model.variance_components_),
+        _by_term(components(model)),
         groups,
         _notes(model, fixed_effects),
         _numbers(model),
@@ -175,55 +178,57 @@ def summarise(model: Any, fixed_effects: pd.DataFrame, level: float = 0.95) -> S
 # What was fitted, and how --------------------------------------------------------------------
 
 
-def _facts(model: Any) -> dict[str, str]:
+def _facts(model: FittedModel) -> dict[str, str]:
     criteria = information_criteria(model)
     facts = {"Formula": formula_of(model)}
     if chosen := modelled_class(model):
         facts["Modelled"] = chosen
-    facts["Rows"] = f"{model.n_observations_:.10g}"
-    if model.response_.is_trials:
-        facts["Rows"] = f"{model.response_.n_sets:.10g}, {model.n_observations_:.10g} trials"
-    if model.family != "gaussian":
+    facts["Rows"] = f"{model.result.n_observations:.10g}"
+    if model.response.is_trials:
+        facts["Rows"] = f"{model.response.n_sets:.10g}, {model.result.n_observations:.10g} trials"
+    if not model.likelihood.has_noise:
         facts |= _family_facts(model)
-    aside = f" (standard error {model.elbo_std_:.2g})" if model.elbo_std_ else ""
+    error = float(model.result.elbo_std)
+    aside = f" (standard error {error:.2g})" if error else ""
     bound = " (of the bound)" if criteria.is_bound else ""
     return facts | {
-        "Method": f"{model.method_}, posterior {model.posterior}",
-        "ELBO": f"{model.elbo_:.4f}{aside}{_what_the_elbo_is(criteria)}",
+        "Method": f"{model.settings.method}, posterior {model.settings.posterior}",
+        "ELBO": f"{model.elbo:.4f}{aside}{_what_the_elbo_is(criteria)}",
         "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
         "BIC": f"{criteria.bic:.4f}{bound}",
-        "Solver": model.solver_,
+        "Solver": model.result.solver,
         "Iterations": _convergence(model),
     }
 
 
-def _numbers(model: Any) -> dict[str, float]:
+def _numbers(model: FittedModel) -> dict[str, float]:
     criteria = information_criteria(model)
     numbers = {
-        "rows": float(model.n_observations_),
+        "rows": float(model.result.n_observations),
         "log_likelihood": criteria.log_likelihood,
         "aic": criteria.aic,
         "bic": criteria.bic,
         "n_parameters": float(criteria.n_parameters),
-        "iterations": float(model.n_iter_),
-        "scaled_gradient": float(model.gradient_path_[-1]),
+        "iterations": float(model.n_iter),
+        "scaled_gradient": float(model.result.gradient_path[-1]),
     }
-    if hasattr(model, "dispersion_"):
-        numbers["dispersion"] = float(model.dispersion_)
+    if not model.likelihood.has_noise:
+        numbers |= {k: float(value) for k, value in published(model).items() if not np.ndim(value)}
     return numbers
 
 
-def _family_facts(model: Any) -> dict[str, str]:
+def _family_facts(model: FittedModel) -> dict[str, str]:
     """The response distribution and its own parameters."""
-    likelihood = model.fit_result_.likelihood
+    likelihood = model.likelihood
     facts = {"Family": f"{likelihood.name}, {likelihood.link} link"}
-    if has_class_weights(model):
-        weights = zip(model.classes_.tolist(), model.class_weight_, strict=True)
-        facts["Class weights"] = ", ".join(f"{label}: {weight:.4g}" for label, weight in weights)
-    if hasattr(model, "thresholds_"):
-        facts["Thresholds"] = ", ".join(f"{threshold:.6g}" for threshold in model.thresholds_)
-    if hasattr(model, "dispersion_"):
-        facts["Dispersion"] = f"{model.dispersion_:.6g}"
+    if model.has_class_weights:
+        assert model.classes is not None
+        assert model.class_weights is not None
+        order = np.argsort(model.classes)
+        pairs = zip(model.classes[order].tolist(), model.class_weights[order], strict=True)
+        facts["Class weights"] = ", ".join(f"{label}: {weight:.4g}" for label, weight in pairs)
+    for name, values in published(model).items():
+        facts[name.capitalize()] = ", ".join(f"{value:.6g}" for value in np.atleast_1d(values))
     return facts
 
 
@@ -232,30 +237,30 @@ def _what_the_elbo_is(criteria: Any) -> str:
     return f" (a lower bound of the {name})" if criteria.is_bound else f" (the {name})"
 
 
-def _convergence(model: Any) -> str:
-    gradient = float(model.gradient_path_[-1])
-    reached = f"scaled gradient {gradient:.1e}, tol {model.tol:g}"
-    if model.converged_ and gradient > model.tol:
+def _convergence(model: FittedModel) -> str:
+    gradient, tol = float(model.result.gradient_path[-1]), model.settings.tol
+    reached = f"scaled gradient {gradient:.1e}, tol {tol:g}"
+    if model.result.converged and gradient > tol:
         # see `converged_`: steps ended because they gained no more than rounding
         return (
-            f"{model.n_iter_} (converged within rounding: scaled gradient {gradient:.1e} is above "
-            f"tol {model.tol:g}, but further steps gain nothing)"
+            f"{model.n_iter} (converged within rounding: scaled gradient {gradient:.1e} is above "
+            f"tol {tol:g}, but further steps gain nothing)"
         )
-    state = "converged" if model.converged_ else "NOT converged"
-    return f"{model.n_iter_} ({state}: {reached})"
+    state = "converged" if model.result.converged else "NOT converged"
+    return f"{model.n_iter} ({state}: {reached})"
 
 
-def _title(model: Any) -> str:
-    kind = "linear mixed-effects model" if model.design_encoder_.factors else "linear model"
-    return kind.capitalize() if model.family == "gaussian" else f"Generalized {kind}"
+def _title(model: FittedModel) -> str:
+    kind = "linear mixed-effects model" if model.encoder.factors else "linear model"
+    return kind.capitalize() if model.likelihood.is_quadratic else f"Generalized {kind}"
 
 
-def _notes(model: Any, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
+def _notes(model: FittedModel, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
     notes = []
     if "df" in fixed_effects:
         notes.append("df: degrees of freedom by Satterthwaite's method; statistic: t.")
     elif "statistic" in fixed_effects:
-        known = "; the variances are taken for known" if model.family == "gaussian" else ""
+        known = "; the variances are taken for known" if model.likelihood.has_noise else ""
         notes.append(f"statistic: z{known}.")
     noted = fixed_effects.get("note", pd.Series("", index=fixed_effects.index))
     if "exponentiated" in fixed_effects.attrs:
@@ -275,31 +280,31 @@ def _notes(model: Any, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
             "no test of this kind. For a test, leave the column out and compare with "
             "compare_models."
         )
-    if singular := singular_terms(model.fit_result_, model.design_encoder_):
+    if singular := singular_terms(model.result, model.encoder):
         notes.append(singular_note(singular))
-    if model.random_effects == "from_dtype" and model.formula is None:
+    if model.settings.finds_groups:
         notes.append(_roles(model))
-    if model.family != "gaussian" and model.design_encoder_.factors:
+    if not model.likelihood.is_quadratic and model.encoder.factors:
         notes.append(_approximation(model))
     return tuple(notes)
 
 
-def _roles(model: Any) -> str:
+def _roles(model: FittedModel) -> str:
     """Which columns group the rows because of their type."""
-    encoder = model.design_encoder_
+    encoder = model.encoder
     groups = ", ".join(map(repr, encoder.factor_names)) or "none"
     labels = [repr(v.variable.name) for v in encoder.fixed.variables if v.categorical]
     fixed = f"; fixed effects of fewer than five labels: {', '.join(labels)}" if labels else ""
     return f"Groups found by the types of columns (random_effects='from_dtype'): {groups}{fixed}."
 
 
-def _approximation(model: Any) -> str:
+def _approximation(model: FittedModel) -> str:
     """How the numbers of a model that is not normal differ from what R prints."""
     text = (
         "Estimates maximise a lower bound of the likelihood (a Gaussian posterior); glmer and "
         "glmmTMB maximise Laplace's approximation of it."
     )
-    if model.method_ == "reml":
+    if model.settings.method == "reml":
         text += (
             " The fixed effects are integrated out (method='reml'), which they do not do: compare "
             "with method='ml'."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.inspection.criteria import check_fitted_model
+from skmixed.fitted_model import FittedModel, fitted_model
 
 ALL_GROUPS = "(all groups)"
 """Index of the row that adds up the groups."""
@@ -38,30 +38,29 @@ class VarianceParts:
         return sum(self.groups.values())
 
 
-def variance_parts(model: Any) -> VarianceParts:
+def variance_parts(model: FittedModel) -> VarianceParts:
     """Variances that `icc` and `r2` compare.
 
     Parameters
     ----------
-    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Fitted.
+    model : FittedModel
 
     Returns
     -------
     VarianceParts
     """
-    check_fitted_model(model)
-    result = model.fit_result_
+    result, likelihood = model.result, model.likelihood
     # E[z' Sigma z] over the rows (Johnson 2014); Sigma itself for an intercept
     groups = {
         factor.name: float(np.einsum("jk,kj->", fitted.covariance, fitted.moments))
-        for factor, fitted in zip(model.design_encoder_.factors, result.factors, strict=True)
+        for factor, fitted in zip(model.encoder.factors, result.factors, strict=True)
     }
     # mean response over the rows: that of a log-normal variable, and what rows add to it
     spread = sum(groups.values()) + result.fixed_variance
     log_mean = result.fixed_mean + result.log_exposure + 0.5 * spread
-    own = result.residual_variance if model.family == "gaussian" else result.parameters
-    residual = float(result.likelihood.residual_variance(log_mean, own))
+    noise = np.array([result.residual_variance])
+    parameters = noise if likelihood.has_noise else result.parameters
+    residual = float(likelihood.residual_variance(log_mean, parameters))
     return VarianceParts(result.fixed_variance, groups, residual)
 
 
@@ -137,7 +136,7 @@ def icc(model: Any) -> pd.DataFrame:
     (all groups)    0.214
     Name: adjusted, dtype: float64
     """
-    parts = variance_parts(model)
+    parts = variance_parts(fitted_model(model))
     if not parts.groups:
         raise ValueError(
             "The model has no random effects, and so no group whose share of the variance could "
@@ -206,7 +205,7 @@ def r2(model: Any) -> pd.Series:
     >>> bool(0 < shares["marginal"] < shares["conditional"] < 1)
     True
     """
-    parts = variance_parts(model)
+    parts = variance_parts(fitted_model(model))
     if np.isnan(parts.fixed):
         raise ValueError(
             "The variance of the fixed part is not known: partial_fit and Dask fits of a model "

@@ -41,15 +41,13 @@ class PersistentFitMixin(PersistentMixin):
             _complete(state)
             if state["response_"].computed is not None:
                 check_computation("response", state["response_"].computed)
-            attributes = self._attributes(encoder, result, state.get("ordered_classes_"))
+            attributes = self._attributes()
             state.update({name: attributes[name] for name in self._derived})
             # fits that were stored before "auto" say by their parameter what they are
             state.setdefault("method_", attributes["method_"])
 
     @abstractmethod
-    def _attributes(
-        self, encoder: DesignEncoder, result: FitResult, classes: np.ndarray | None = None
-    ) -> dict[str, Any]:
+    def _attributes(self) -> dict[str, Any]:
         """All attributes that a fit sets, by name."""
 
 

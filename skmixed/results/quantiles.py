@@ -23,6 +23,25 @@ _CHUNK = 8_192
 """Rows worked on at a time: a row takes as many numbers as there are nodes."""
 
 
+def predictive_quantiles(
+    likelihood: ResponseLikelihood,
+    shares: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    parameters: np.ndarray,
+) -> np.ndarray:
+    """Quantiles of new responses under eta ~ N(mean, variance), (n, k) for shares (k,)."""
+    if likelihood.is_quadratic:
+        # the predictive distribution is normal
+        _, std = likelihood.predictive_moments(mean, variance, parameters)
+        return mean[:, None] + std[:, None] * ndtri(shares)
+    found = (
+        mixture_quantiles(likelihood, share, mean, variance, parameters)
+        for share in shares.tolist()
+    )
+    return np.column_stack(list(found))
+
+
 def mixture_quantiles(
     likelihood: ResponseLikelihood,
     share: float,

@@ -90,8 +90,7 @@ def test_offset_and_weights_are_no_fixed_effects():
     frame = FRAME.assign(exposure=1.0, weight=["1", "2", "3", "4"])
     spec = resolve_spec(
         Table.from_input(frame),
-        offset="exposure",
-        precision_weights=-1,
+        reserved=("exposure", -1),
         random_effects="from_dtype",
     )
     assert fixed(spec) == ["days", "on", "person", "id"]
@@ -130,9 +129,8 @@ def test_unknown_columns_are_refused_wherever_they_are_named():
     for random_effects in ("idd", ["(1 | idd)"], ["(idd | id)"], [RandomEffect("idd")]):
         with pytest.raises(ValueError, match=r"'idd' is not in X. Did you mean 'id'"):
             resolve_spec(NUMBERS, random_effects=random_effects)
-    for name in ("offset", "precision_weights"):
-        with pytest.raises(ValueError, match="'nope' is not in X"):
-            resolve_spec(NUMBERS, **{name: "nope"})
+    with pytest.raises(ValueError, match="'nope' is not in X"):
+        resolve_spec(NUMBERS, reserved=["nope"])
     with pytest.raises(ValueError, match="'z' is not in X"):
         resolve_spec(NUMBERS, formula="1 + z")
 

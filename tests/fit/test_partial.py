@@ -64,7 +64,7 @@ def both(
         "noise_variance": noise_variance,
     }
     table = Table.from_input(X)
-    spec = resolve_spec(table, random_effects=None, formula=formula, fit_intercept=True, **columns)
+    spec = resolve_spec(table, random_effects=None, formula=formula, fit_intercept=True)
     _, design = DesignEncoder.learn(spec, table, **columns)
     allowed = partial(basis_changes, POSTERIORS["full" if rotates_bases else "mean_field"])
     options["basis_may"] = allowed(design.factors)

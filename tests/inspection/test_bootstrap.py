@@ -16,6 +16,7 @@ from skmixed import (
     parametric_bootstrap,
 )
 from skmixed.datasets import load_sleepstudy, make_mixed_classification, make_mixed_regression
+from skmixed.fitted_model import fitted_model
 from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.simulation import ResponseSimulator
 
@@ -84,7 +85,7 @@ def test_the_model_stays_as_it_is(small):
 def test_warm_starts_lead_where_cold_ones_do(small):
     model, X = small
     result = parametric_bootstrap(model, summary_of_fit, X, n_resamples=4, random_state=0)
-    simulator = ResponseSimulator(model, X)
+    simulator = ResponseSimulator(fitted_model(model), X)
     seeds = np.random.SeedSequence(
         np.random.RandomState(0).randint(2**31 - 1, size=4).tolist()
     ).spawn(4)
@@ -139,7 +140,7 @@ def test_draws_have_the_mean_and_covariance_of_the_model():
         + np.diag(model.noise_variance_ / few["w"])
     )
     mean = model.intercept_ + model.coef_[0] * few["x0"] + few["o"]
-    simulator, rng = ResponseSimulator(model, few), np.random.default_rng(0)
+    simulator, rng = ResponseSimulator(fitted_model(model), few), np.random.default_rng(0)
     draws = np.array([simulator.draw(rng) for _ in range(20_000)])
     sd = np.sqrt(np.diagonal(covariance))
     assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 4.0 / np.sqrt(20_000)
@@ -152,7 +153,7 @@ def test_draws_of_counts_have_the_mean_of_new_levels():
     X, y, _ = make_mixed_regression(300, 1, (30,), family="poisson", random_state=0)
     model = MixedEffectsVIRegressor("g0", family="poisson").fit(X, y)
     few = X.iloc[:5]
-    simulator, rng = ResponseSimulator(model, few), np.random.default_rng(0)
+    simulator, rng = ResponseSimulator(fitted_model(model), few), np.random.default_rng(0)
     draws = np.array([simulator.draw(rng) for _ in range(20_000)])
     variance = model.random_effects_cov_["g0"].iloc[0, 0]
     mean = np.exp(model.intercept_ + model.coef_[0] * few["x0"] + 0.5 * variance)
@@ -172,7 +173,9 @@ def test_classes_with_names():
     result = parametric_bootstrap(model, lambda m: m.coef_, X, n_resamples=40, random_state=0)
     asymptotic = np.sqrt(model.coef_cov_[1, 1])
     assert result.standard_error[0] == pytest.approx(asymptotic, rel=0.4)
-    assert set(np.unique(ResponseSimulator(model, X).draw(np.random.default_rng(0)))) == {
+    assert set(
+        np.unique(ResponseSimulator(fitted_model(model), X).draw(np.random.default_rng(0)))
+    ) == {
         "no",
         "yes",
     }

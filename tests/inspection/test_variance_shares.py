@@ -13,6 +13,7 @@ from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, icc, mixe
 from skmixed.datasets import load_cbpp, load_insteval, load_sleepstudy, make_mixed_regression
 from skmixed.families import make_family
 from skmixed.families.links import LINKS
+from skmixed.fitted_model import fitted_model
 from skmixed.inspection.variance_shares import ALL_GROUPS, variance_parts
 
 # performance 0.10.2: icc(m), r2_nakagawa(m) and insight::get_variance(m) of lme4 fits
@@ -21,7 +22,7 @@ from skmixed.inspection.variance_shares import ALL_GROUPS, variance_parts
 def check_performance(model, fixed, random, residual, tolerance):
     """Compare variances; R divides that of the fixed part by one row less."""
     n_rows = model.n_observations_
-    parts = variance_parts(model)
+    parts = variance_parts(fitted_model(model))
     assert parts.fixed * n_rows / (n_rows - 1.0) == pytest.approx(fixed, rel=tolerance, abs=1e-12)
     assert parts.random == pytest.approx(random, rel=tolerance)
     assert parts.residual == pytest.approx(residual, rel=tolerance)
@@ -69,7 +70,7 @@ def test_cbpp_as_performance(link, fixed, random, residual, adjusted):
         rows, labels, sample_weight=weights
     )
     check_performance(model, fixed, random, residual, 0.06)
-    assert variance_parts(model).residual == pytest.approx(residual, rel=1e-12)
+    assert variance_parts(fitted_model(model)).residual == pytest.approx(residual, rel=1e-12)
     assert icc(model).loc["herd", "adjusted"] == pytest.approx(adjusted, abs=0.006)
 
 
@@ -122,7 +123,7 @@ def test_gaussian_parts_are_weighted_sums_over_rows(rows, case_weights, extra, f
     result = model.fit_result_
     assert result.fixed_mean == pytest.approx(mean, rel=1e-9)
     assert result.fixed_variance == pytest.approx(variance, rel=1e-9)
-    parts = variance_parts(model)
+    parts = variance_parts(fitted_model(model))
     assert parts.groups == pytest.approx(groups, rel=1e-9)
     assert parts.residual == pytest.approx(
         model.noise_variance_ / np.average(precision, weights=case), rel=1e-9
@@ -155,7 +156,7 @@ def test_partial_fit_knows_the_same_parts(rows, posterior, weights_column):
     whole = clone(model).fit(X, y, sample_weight=weights)
     for part in np.array_split(np.arange(len(y)), 3):
         model.partial_fit(X.iloc[part], y[part], weights[part])
-    expected, found = variance_parts(whole), variance_parts(model)
+    expected, found = variance_parts(fitted_model(whole)), variance_parts(fitted_model(model))
     assert found.fixed == pytest.approx(expected.fixed, rel=1e-5)
     assert found.groups == pytest.approx(expected.groups, rel=1e-4)
     assert found.residual == pytest.approx(expected.residual, rel=1e-5)
@@ -200,7 +201,7 @@ def test_parts_of_counts_and_amounts(rows, family, offset, fixed):
         "negative_binomial": np.log(1.0 + 1.0 / count + dispersion),
         "gamma": polygamma(1, 1.0 / dispersion) if dispersion else np.nan,
     }[family]
-    parts = variance_parts(model)
+    parts = variance_parts(fitted_model(model))
     assert parts.fixed == pytest.approx(variance, rel=1e-8)
     assert parts.groups == pytest.approx(groups, rel=1e-8)
     assert parts.residual == pytest.approx(residual, rel=1e-8)
@@ -217,7 +218,7 @@ def test_the_mean_count_of_a_category_is_that_of_its_rows():
     X = pd.DataFrame({"c": category.astype(str), "g": group})
     counts = rng.poisson(rate)
     model = MixedEffectsVIRegressor(formula="c + (1 | g)", family="poisson", method="ml")
-    residual = variance_parts(model.fit(X, counts)).residual
+    residual = variance_parts(fitted_model(model.fit(X, counts))).residual
     # the fit reproduces the mean count, 0.857 where a normal predictor would have 0.710
     assert 1.0 / np.expm1(residual) == pytest.approx(counts.mean(), rel=0.02)
 

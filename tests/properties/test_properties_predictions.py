@@ -54,7 +54,8 @@ def test_a_row_alone_is_predicted_as_in_the_batch(problem: Problem, seed: int):
 
 def linear(model: Any, frame: pd.DataFrame, include: Any) -> np.ndarray:
     """Posterior mean of the linear predictor."""
-    design, positions = model._design(frame, include, with_weights=False)
+    rows = model._fitted_model.encode(frame, include, with_weights=False)
+    design, positions = rows.design, rows.positions
     return predict_mean(model.fit_result_, design, positions)
 
 
@@ -111,7 +112,8 @@ def test_unseen_levels_add_their_prior_variance(problem: Problem, seed: int):
     others = [other for other in problem.groups if other != group] or "none"
     spread = []
     for include in ("all", others):
-        design, positions = model._design(frame, include, with_weights=False)
+        rows = model._fitted_model.encode(frame, include, with_weights=False)
+        design, positions = rows.design, rows.positions
         spread.append(predict_variance(model.fit_result_, design, positions))
     prior = model.random_effects_cov_[group]
     basis = np.column_stack([np.ones(10) if t == "Intercept" else frame[t] for t in prior.index])

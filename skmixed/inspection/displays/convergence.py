@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from skmixed.inspection.displays.common import fitted_model
+from skmixed.inspection.displays.common import split_pipeline
 from skmixed.inspection.displays.drawing import load_pyplot, reference_style, styled
 
 
@@ -99,10 +99,11 @@ class ConvergenceDisplay:
         NotFittedError
             When the estimator is not fitted.
         """
-        model = fitted_model(estimator)
-        return cls(
-            model.elbo_path_, model.gradient_path_, tol=model.tol, converged=model.converged_
-        ).plot(ax, line_kwargs=line_kwargs, tol_kwargs=tol_kwargs)
+        model, _ = split_pipeline(estimator)
+        result, tol = model.result, model.settings.tol
+        return cls(model.elbo_path, result.gradient_path, tol=tol, converged=result.converged).plot(
+            ax, line_kwargs=line_kwargs, tol_kwargs=tol_kwargs
+        )
 
     def plot(
         self,

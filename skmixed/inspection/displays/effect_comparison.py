@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from skmixed.inspection.displays.common import (
-    check_group,
     choose_term,
     effect_name,
-    fitted_model,
+    effects_of_group,
     level_labels,
+    split_pipeline,
 )
 from skmixed.inspection.displays.drawing import (
     axes_and_figure,
@@ -279,9 +279,7 @@ def _effects_of(source: Any, group: Any) -> pd.DataFrame | pd.Series:
     """The effects of a group: those of a model, or the table that was given."""
     if isinstance(source, pd.DataFrame | pd.Series):
         return source
-    model = fitted_model(source)
-    check_group(model, group)
-    return model.random_effects_[group]
+    return effects_of_group(split_pipeline(source)[0], group)
 
 
 def _column(table: pd.DataFrame | pd.Series, group: Any, term: Any) -> pd.Series:

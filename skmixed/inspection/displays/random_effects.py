@@ -11,12 +11,13 @@ import pandas as pd
 from scipy.special import ndtri
 from sklearn.utils import check_scalar
 
+from skmixed.inspection.attributes import random_effects_std
 from skmixed.inspection.displays.common import (
-    check_group,
     choose_term,
     effect_name,
-    fitted_model,
+    effects_of_group,
     level_labels,
+    split_pipeline,
 )
 from skmixed.inspection.displays.drawing import (
     axes_and_figure,
@@ -141,13 +142,12 @@ class RandomEffectsDisplay:
         ValueError
             When the model has no such group or effect.
         """
-        model = fitted_model(estimator)
-        check_group(model, group)
+        model, _ = split_pipeline(estimator)
+        means = effects_of_group(model, group)
         check_scalar(level, "level", Real, min_val=0.0, max_val=1.0, include_boundaries="neither")
-        means = model.random_effects_[group]
         term = choose_term(means, group, term)
         effects = pd.DataFrame(
-            {"effect": means[term], "std": model.random_effects_std_[group][term]}
+            {"effect": means[term], "std": random_effects_std(model)[group][term]}
         ).sort_values("effect", kind="stable")
         half = ndtri(0.5 + 0.5 * level) * effects["std"]
         effects["lower"] = effects["effect"] - half

@@ -13,12 +13,10 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from skmixed.exceptions import warn_user
+from skmixed.fitted_model import FittedModel, ObservedRows
 from skmixed.inspection.displays.common import (
     NODES,
     SHARES,
-    Rows,
-    fitted_model,
-    rows_of,
     with_training_data,
 )
 from skmixed.inspection.displays.drawing import (
@@ -30,8 +28,6 @@ from skmixed.inspection.displays.drawing import (
     styled,
 )
 from skmixed.inspection.displays.trial_rows import TrialSets, are_trials
-from skmixed.inspection.structure import has_class_weights
-from skmixed.results.prediction import predict_mean, predict_variance
 from skmixed.results.same_data import other_rows
 from skmixed.validation import check_case_weights, check_choice
 
@@ -198,35 +194,30 @@ class ResidualsDisplay:
             check_scalar(subsample, "subsample", Integral, min_val=1)
         seed = 0 if random_state is None else random_state
         rng = np.random.default_rng(check_random_state(seed).randint(2**31 - 1, size=4))
-        estimator, X, y, sample_weight = with_training_data(estimator, X, y, sample_weight)
-        model = fitted_model(estimator)
-        weights = check_case_weights(sample_weight, _num_samples(X))
+        model, data, steps = with_training_data(estimator, X, y, sample_weight)
+        weights = check_case_weights(data.sample_weight, _num_samples(data.X))
         trials = None
-        reweighted = has_class_weights(model)
-        if are_trials(model, weights[weights > 0]) and not reweighted:
+        if are_trials(model, weights[weights > 0]) and not model.has_class_weights:
             # sets are pooled before a part of them is drawn
-            rows, trials = _pooled(
-                rows_of(estimator, X, y, sample_weight, include=include), subsample, rng
-            )
+            rows, trials = _pooled(model.observe(data, include, steps=steps), subsample, rng)
         else:
-            rows = rows_of(estimator, X, y, sample_weight, subsample, rng, include)
+            rows = model.observe(data, include, subsample=subsample, rng=rng, steps=steps)
             _warn_of_weights_of_classes(model, rows)
         if spread == "noise":
-            _warn_of_other_rows(model, rows)
-        mean = predict_mean(model.fit_result_, rows.design, rows.positions)
-        variance = np.zeros_like(mean)
-        if spread == "prediction":
-            variance = predict_variance(
-                model.fit_result_, rows.design, rows.positions, further=True
-            )
-        if model.family == "gaussian":
-            residuals = _scaled_residuals(model, rows, mean, variance)
+            _warn_of_other_rows(rows)
+        mean = rows.mean()
+        variance = rows.variance(further=True) if spread == "prediction" else np.zeros_like(mean)
+        if model.likelihood.has_noise:
+            residuals = _scaled_residuals(rows, mean, variance)
         else:
-            residuals = _quantile_residuals(model, rows.response, mean, variance, rng, trials)
-        label = "fitted value" if model.family == "gaussian" else "linear predictor"
-        is_shown = trials is None and (sample_weight is not None or reweighted)
-        shown = rows.weights if is_shown else None
-        return cls(mean - _location(model), residuals, weights=shown, fitted_label=label).plot(
+            residuals = _quantile_residuals(rows, mean, variance, rng, trials)
+        is_weighted = data.sample_weight is not None or model.has_class_weights
+        return cls(
+            mean - model.location,
+            residuals,
+            weights=rows.weights if trials is None and is_weighted else None,
+            fitted_label="fitted value" if model.likelihood.is_quadratic else "linear predictor",
+        ).plot(
             ax,
             kind=kind,
             scatter_kwargs=scatter_kwargs,
@@ -359,7 +350,9 @@ def _trend(
     return sums["fitted"].to_numpy() / weight, sums["value"].to_numpy() / weight
 
 
-def _pooled(rows: Rows, subsample: int | None, rng: np.random.Generator) -> tuple[Rows, TrialSets]:
+def _pooled(
+    rows: ObservedRows, subsample: int | None, rng: np.random.Generator
+) -> tuple[ObservedRows, TrialSets]:
     """A row for every trial set, or for a random part of them, and the sets."""
     trials = TrialSets.of(rows)
     if subsample is not None and subsample < len(trials.first):
@@ -367,11 +360,11 @@ def _pooled(rows: Rows, subsample: int | None, rng: np.random.Generator) -> tupl
     return rows.take(trials.first), trials
 
 
-def _warn_of_weights_of_classes(model: Any, rows: Rows) -> None:
+def _warn_of_weights_of_classes(model: FittedModel, rows: ObservedRows) -> None:
     """Warn where weighted rows of classes cannot be put together to trials."""
-    if not model.fit_result_.likelihood.is_classifier or (rows.weights == 1.0).all():
+    if not model.likelihood.is_classifier or (rows.weights == 1.0).all():
         return
-    if has_class_weights(model):
+    if model.has_class_weights:
         warn_user(
             "The model was fitted with class_weight, so its probabilities are not those of the "
             "classes in y, and residuals lean towards the classes of small weight. Fit it without "
@@ -388,9 +381,9 @@ def _warn_of_weights_of_classes(model: Any, rows: Rows) -> None:
     )
 
 
-def _warn_of_other_rows(model: Any, rows: Rows) -> None:
+def _warn_of_other_rows(rows: ObservedRows) -> None:
     """Warn where residuals of other rows would be taken for those of the fit."""
-    difference = other_rows(rows.design, rows.total_weight, model.fit_result_)
+    difference = other_rows(rows.design, rows.total_weight, rows.result)
     if difference:
         warn_user(
             f"{difference}. Residuals of other rows spread more than the noise: use "
@@ -400,14 +393,9 @@ def _warn_of_other_rows(model: Any, rows: Rows) -> None:
         )
 
 
-def _location(model: Any) -> float:
-    """What thresholds and linear predictor of an ordinal model have in common."""
-    return float(model._location) if model.family == "ordinal" else 0.0
-
-
-def _scaled_residuals(model: Any, rows: Rows, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def _scaled_residuals(rows: ObservedRows, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """(y - mean) in units of the noise, and of what is not known of the mean."""
-    total = variance + model._own_parameters(rows.design)
+    total = variance + rows.parameters
     if not np.all(total > 0):
         raise ValueError(
             "The noise variance of the model is 0: it reproduces its rows, and there is nothing "
@@ -417,20 +405,19 @@ def _scaled_residuals(model: Any, rows: Rows, mean: np.ndarray, variance: np.nda
 
 
 def _quantile_residuals(
-    model: Any,
-    response: np.ndarray,
+    rows: ObservedRows,
     mean: np.ndarray,
     variance: np.ndarray,
     rng: np.random.Generator,
     trials: TrialSets | None = None,
 ) -> np.ndarray:
     """Randomised quantile residuals, finite also beyond what probabilities can tell from 1."""
-    result = model.fit_result_
+    likelihood, parameters = rows.result.likelihood, rows.parameters
     if trials is not None:
-        below, upto = trials.interval(result.likelihood, mean, variance, result.parameters)
+        below, upto = trials.interval(likelihood, mean, variance, parameters)
     else:
-        interval = _class_interval if result.likelihood.is_classifier else _response_interval
-        below, upto = interval(result.likelihood, response, mean, variance, result.parameters)
+        interval = _class_interval if likelihood.is_classifier else _response_interval
+        below, upto = interval(likelihood, rows.response, mean, variance, parameters)
     drawn = below + (upto - below) * rng.random(len(mean))
     limits = np.finfo(float)
     return ndtri(np.clip(drawn, limits.tiny, 1.0 - limits.epsneg))

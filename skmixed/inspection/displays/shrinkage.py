@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from skmixed.families import FAMILIES
+from skmixed.fitted_model import ObservedRows
 from skmixed.inspection.displays.common import (
-    Rows,
-    check_group,
-    fitted_model,
-    rows_of,
+    effects_of_group,
     with_training_data,
 )
 from skmixed.inspection.displays.drawing import (
@@ -23,65 +21,6 @@ from skmixed.inspection.displays.drawing import (
     reference_style,
     styled,
 )
-from skmixed.results.prediction import predict_mean, predict_variance
-
-
-@dataclass(frozen=True, eq=False)
-class _WithoutGroup:
-    """Rows, and what a model says of them when the effects of a group are left out.
-
-    Attributes
-    ----------
-    response : ndarray (n,)
-    case_weights : ndarray (n,)
-    weights : ndarray (n,)
-        Case weights times precision weights.
-    mean, variance : ndarray (n,)
-        Of the linear predictor without the group.
-    codes : ndarray (n,)
-        Levels of the group; -1 for one that is not in the fit.
-    effect : ndarray (n,)
-        What the group adds to the linear predictor.
-    """
-
-    response: np.ndarray
-    case_weights: np.ndarray
-    weights: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
-    codes: np.ndarray
-    effect: np.ndarray
-
-    def sums(self, values: np.ndarray, n_levels: int) -> np.ndarray:
-        """Weighted sums by level, (n_levels,)."""
-        return np.bincount(self.codes, weights=self.weights * values, minlength=n_levels)
-
-
-def _mean_residual(rows: _WithoutGroup, n_levels: int) -> np.ndarray:
-    """Weighted mean of y less the linear predictor: least squares for the level alone."""
-    totals = rows.sums(np.ones(len(rows.codes)), n_levels)
-    return rows.sums(rows.response - rows.mean, n_levels) / totals
-
-
-def _log_ratio_of_sums(rows: _WithoutGroup, n_levels: int) -> np.ndarray:
-    """log(sum y / sum E[exp(eta)]): for Poisson counts the likelihood's maximum."""
-    expected = np.exp(rows.mean + 0.5 * rows.variance)
-    return np.log(rows.sums(rows.response, n_levels) / rows.sums(expected, n_levels))
-
-
-def _log_mean_of_ratios(rows: _WithoutGroup, n_levels: int) -> np.ndarray:
-    """log of the mean of y E[exp(-eta)]: for gamma amounts the likelihood's maximum."""
-    ratios = rows.response * np.exp(0.5 * rows.variance - rows.mean)
-    totals = rows.sums(np.ones(len(rows.codes)), n_levels)
-    return np.log(rows.sums(ratios, n_levels) / totals)
-
-
-_RAW: dict[str, tuple[Callable[[_WithoutGroup, int], np.ndarray], str]] = {
-    "gaussian": (_mean_residual, "raw mean of a level"),
-    "poisson": (_log_ratio_of_sums, "log(observed / expected) of a level"),
-    "negative_binomial": (_log_ratio_of_sums, "log(observed / expected) of a level"),
-    "gamma": (_log_mean_of_ratios, "log(mean of observed / expected) of a level"),
-}
 
 
 class ShrinkageDisplay:
@@ -204,32 +143,27 @@ class ShrinkageDisplay:
             When the model has no such group, its response is a class, or none of the rows
             has a level of the fit.
         """
-        estimator, X, y, sample_weight = with_training_data(estimator, X, y, sample_weight)
-        model = fitted_model(estimator)
-        check_group(model, group)
-        if model.family not in _RAW:
-            known = ", ".join(repr(family) for family in _RAW)
+        model, data, steps = with_training_data(estimator, X, y, sample_weight)
+        labels = effects_of_group(model, group).index
+        label = model.likelihood.raw_label
+        if label is None:
+            names = (name for name, family in FAMILIES.items() if family.raw_label is not None)
             raise ValueError(
-                f"family={model.family!r} has no raw effect of a level to compare with (it is "
-                f"infinite for a level of one class only); families that have: {known}. "
+                f"family={model.likelihood.name!r} has no raw effect of a level to compare with "
+                "(it is infinite for a level of one class only); families that have: "
+                f"{', '.join(map(repr, names))}. "
                 "RandomEffectsDisplay shows the effects with their intervals."
             )
-        raw, label = _RAW[model.family]
-        rows = _without_group(model, rows_of(estimator, X, y, sample_weight), group)
-        labels = model.random_effects_[group].index
-        counts = np.bincount(rows.codes, minlength=len(labels))
-        occur = np.flatnonzero(counts)
+        rows = model.observe(data, steps=steps)
+        position = model.encoder.factor_names.index(group)
+        levels = _by_level(rows, position, labels)
+        occur = np.flatnonzero(levels["n_rows"])
         if not len(occur):
             raise ValueError(
                 f"No row has a level of group {group!r} that the model was fitted on; pass the "
                 "rows of the fit, or others with some of its levels."
             )
-        ones = np.ones(len(rows.codes))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            raws = raw(rows, len(labels))
-            effects = rows.sums(rows.effect, len(labels)) / rows.sums(ones, len(labels))
-        sizes = np.bincount(rows.codes, rows.case_weights, len(labels))
-        levels = pd.DataFrame({"raw": raws, "effect": effects, "size": sizes}, index=labels)
+        levels = levels.drop(columns="n_rows")
         return cls(levels.iloc[occur], group=group, raw_label=label).plot(
             ax, scatter_kwargs=scatter_kwargs, line_kwargs=line_kwargs
         )
@@ -304,24 +238,24 @@ def _rows(size: float) -> str:
     return "1 row" if size == 1 else f"{size:,.4g} rows"
 
 
-def _without_group(model: Any, rows: Rows, group: Any) -> _WithoutGroup:
-    """What the model says of the rows of known levels when it leaves out a group."""
-    design, result = rows.design, model.fit_result_
-    place = [factor.name for factor in model.design_encoder_.factors].index(group)
-    factor = design.factors[place]
-    others = replace(design, factors=tuple(kept for kept in design.factors if kept is not factor))
-    positions = [position for position in rows.positions if position != place]
-    mean = predict_mean(result, others, positions)
-    weights = rows.weights
+def _by_level(rows: ObservedRows, position: int, labels: pd.Index) -> pd.DataFrame:
+    """Columns raw, effect, size and n_rows, a row per level of a factor of the fit."""
+    design, others = rows.design, rows.without(position)
+    codes, weights = design.factors[position].codes, rows.weights
     if design.precision_weights is not None:
         weights = weights * design.precision_weights
-    known = factor.codes >= 0
-    return _WithoutGroup(
-        response=rows.response[known],
-        case_weights=rows.weights[known],
-        weights=weights[known],
-        mean=mean[known],
-        variance=predict_variance(result, others, positions, further=False)[known],
-        codes=factor.codes[known],
-        effect=(predict_mean(result, design, rows.positions) - mean)[known],
-    )
+    known, mean, variance = codes >= 0, others.mean(), others.variance(further=False)
+    effect, codes, weights = (rows.mean() - mean)[known], codes[known], weights[known]
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(codes, weights=weights * values, minlength=len(labels))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        raw = rows.result.likelihood.raw_effects(
+            rows.response[known], mean[known], variance[known], sums
+        )
+        effects = sums(effect) / sums(np.ones(len(codes)))
+    sizes = np.bincount(codes, rows.weights[known], len(labels))
+    n_rows = np.bincount(codes, minlength=len(labels))
+    columns = {"raw": raw, "effect": effects, "size": sizes, "n_rows": n_rows}
+    return pd.DataFrame(columns, index=labels)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr
 
-from skmixed.inspection.displays.common import NODES, SHARES, Rows
+from skmixed.fitted_model import FittedModel, ObservedRows
+from skmixed.inspection.displays.common import NODES, SHARES
 from skmixed.sums.working_rows import first_rows, merge_equal_rows
 
 
@@ -29,7 +30,7 @@ class TrialSets:
     trials: np.ndarray
 
     @classmethod
-    def of(cls, rows: Rows) -> TrialSets:
+    def of(cls, rows: ObservedRows) -> TrialSets:
         """Pool rows that are equal in all but their class."""
         columns = rows.design.predictor_columns() or [np.zeros(len(rows.response))]
         groups = merge_equal_rows(columns)
@@ -72,9 +73,9 @@ class TrialSets:
         return below, upto
 
 
-def are_trials(model: Any, weights: np.ndarray) -> bool:
+def are_trials(model: FittedModel, weights: np.ndarray) -> bool:
     """Whether rows of two classes stand for several trials each."""
-    if model.response_.is_trials:
+    if model.response.is_trials:
         return True
-    two = model.fit_result_.likelihood.is_classifier and len(model.classes_) == 2
+    two = model.classes is not None and len(model.classes) == 2
     return bool(two and (weights != 1.0).any() and (weights == np.round(weights)).all())

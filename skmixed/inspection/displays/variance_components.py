@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from skmixed.inspection.displays.common import fitted_model
+from skmixed.inspection.attributes import components as variance_components
+from skmixed.inspection.displays.common import split_pipeline
 from skmixed.inspection.displays.drawing import axes_and_figure, load_pyplot, styled
 from skmixed.validation import check_choice
 
@@ -98,8 +99,8 @@ class VarianceComponentsDisplay:
         ValueError
             When there is nothing to show, or no share can be told.
         """
-        model = fitted_model(estimator)
-        table = model.variance_components_
+        model, _ = split_pipeline(estimator)
+        table = variance_components(model)
         variances = table[table["term_2"].isna()]
         components = pd.DataFrame(
             {
@@ -113,7 +114,8 @@ class VarianceComponentsDisplay:
             raise ValueError("The model has no variance to show; fit it with random_effects.")
         components["share"] = components["variance"] / components["variance"].sum()
         if level is not None:
-            ends = model.variance_intervals(level=level)[["lower", "upper"]]
+            estimator = estimator[-1] if hasattr(estimator, "named_steps") else estimator
+            ends = estimator.variance_intervals(level=level)[["lower", "upper"]]
             components = components.join(ends)
         return cls(components).plot(ax, kind=kind, bar_kwargs=bar_kwargs, text_kwargs=text_kwargs)
 
