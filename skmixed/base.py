@@ -31,6 +31,7 @@ from skmixed.design import (
     resolve_spec,
     right_side,
     spread,
+    strata_column,
     take_rows,
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
@@ -66,6 +67,7 @@ from skmixed.validation import (
     check_scale,
     check_weight_range,
     refuse_in_parts,
+    refuse_mean_field,
 )
 
 METHODS = ("auto", "reml", "ml")
@@ -121,6 +123,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     precision_weights: str | int | None = None
     link: str | None = None
     relations: Mapping[Any, Relation] | None = None
+    dispersion: str | int | None = None
     _kept: TrainingData | None = None
     _sums: tuple[RowSums, dict[str, str]] | None = None
 
@@ -142,6 +145,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table,
             offset=self.offset,
             precision_weights=self.precision_weights,
+            strata=None if self.dispersion is None else strata_column(table, self.dispersion),
             levels={column: relation.labels for column, relation in (self.relations or {}).items()},
         )
         if formula is None and self.formula is None:
@@ -409,7 +413,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
         check_choice("solver", self.solver, SOLVERS)
-        check_relations(self.relations, self.posterior)
+        check_relations(self.relations)
+        refuse_mean_field(self)
         check_choice("handle_unknown", self.handle_unknown, ("population", "warn", "error"))
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
@@ -422,12 +427,12 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_integer("n_jobs", self.n_jobs, -(2**31))
             if self.n_jobs == 0:
                 raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
-        for name in ("offset", "precision_weights"):
+        for name in ("offset", "precision_weights", "dispersion"):
             check_column(name, getattr(self, name))
         if self.noise_scale is not None:
             check_scale("noise_scale", self.noise_scale)
         if not traits(self.family).has_noise:
-            for name in ("noise_scale", "precision_weights"):
+            for name in ("noise_scale", "precision_weights", "dispersion"):
                 if getattr(self, name) is not None:
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} belongs to family='gaussian': a "

@@ -258,22 +258,18 @@ def check_include(include: str | Sequence[str], names: tuple[str, ...]) -> tuple
     return tuple(include)
 
 
-def check_relations(relations: Any, posterior: str) -> None:
-    """Raise unless `relations` says how levels are related, and the posterior knows it.
+def check_relations(relations: Any) -> None:
+    """Raise unless `relations` says how levels are related.
 
     Parameters
     ----------
     relations : object
         Value of the parameter.
-    posterior : str
-        Value of the parameter ``posterior``.
 
     Raises
     ------
     TypeError
         When it is not a mapping from columns to relations.
-    ValueError
-        When the posterior takes effects as independent.
     """
     if relations is None:
         return
@@ -288,11 +284,16 @@ def check_relations(relations: Any, posterior: str) -> None:
                 f"relations[{column!r}] is of type {type(relation).__name__}; use "
                 "Relationship(matrix, labels)."
             )
-    if relations and posterior == "mean_field":
-        raise ValueError(
-            "posterior='mean_field' takes effects as independent, and relations= says that they "
-            "are not; use posterior='full'."
-        )
+
+
+def refuse_mean_field(model: Any) -> None:
+    """Raise where a parameter needs a posterior that knows how effects depend on each other."""
+    for name in ("relations", "dispersion"):
+        if getattr(model, name, None) is not None and model.posterior == "mean_field":
+            raise ValueError(
+                f"posterior='mean_field' takes effects as independent and does not know {name}=; "
+                "use posterior='full'."
+            )
 
 
 def refuse_in_parts(model: Any) -> None:

@@ -81,6 +81,8 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
 
     # 4. Iterate; means and noise follow exactly.
     result = iterate(objective, theta, units, options, absent, rows.dependent)
+    spread = objective.noise.mean_variance(result.parameters)
+    result = replace(result, residual_variance=result.residual_variance * spread)
     size = objective.cross.response_squares / units.n_observations
     lost = objective.noise_variance is None and not result.converged
     if lost and result.noise_variance < _LOST_NOISE * size * units.noise:

@@ -37,6 +37,10 @@ class Noise(Protocol):
         """Derivative by psi (k,) of f(weights) - `log_weights`, from that of f by weight."""
         ...
 
+    def mean_variance(self, psi: np.ndarray) -> float:
+        """Mean over the rows of the noise variance, over that of a reference row."""
+        ...
+
     def start(self) -> np.ndarray:
         """Where to start psi, (k,)."""
         ...

@@ -46,6 +46,10 @@ class ConstantNoise:
         """Nothing, (0,)."""
         return psi
 
+    def mean_variance(self, psi: np.ndarray) -> float:
+        """One."""
+        return 1.0
+
     def start(self) -> np.ndarray:
         """Nothing, (0,)."""
         return np.empty(0)

@@ -61,6 +61,10 @@ class NoiseByStratum:
         """-2 weight times the derivative by it, and 2 for every row, (k,)."""
         return 2.0 * self.n_rows[1:] - 2.0 * self.weights(psi)[1:] * by_weight
 
+    def mean_variance(self, psi: np.ndarray) -> float:
+        """Mean over the rows of the inverse weights."""
+        return float(self.n_rows @ (1.0 / self.weights(psi)) / self.n_rows.sum())
+
     def start(self) -> np.ndarray:
         """From the mean squares of the responses, which are residuals of least squares, (k,)."""
         squares = np.array([part.response_squares for part in self.strata])
