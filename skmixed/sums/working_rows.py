@@ -204,12 +204,14 @@ class WorkingRows:
         """The cell of every row in every pair of factors, (n,) each."""
         out = []
         for pair in self.template.pairs:
-            cells = np.empty(self.n_rows, np.int32)
-            find_cells(
-                self.codes[pair.first], self.codes[pair.second], pair.start, pair.levels, cells
-            )
-            out.append(cells)
+            out.append(self._cells_of(pair))
         return out
+
+    def _cells_of(self, pair: PairCells) -> np.ndarray:
+        cells = np.empty(self.n_rows, np.int32)
+        codes = self.codes[pair.first], self.codes[pair.second]
+        find_cells(*codes, pair.start, pair.levels, cells)
+        return cells
 
     @cached_property
     def _slopes(self) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -335,7 +337,9 @@ class WorkingRows:
         for k, (factor, pair) in enumerate(
             zip(cross.tail_factors, cross.eliminated_pairs, strict=True)
         ):
-            cells = self.cells[numbers[pair.first, pair.second]]
+            number = numbers.get((pair.first, pair.second))
+            # the eliminated factor comes second in pairs with larger ones whose levels are related
+            cells = self._cells_of(pair) if number is None else self.cells[number]
             within = cells - pair.start[codes]
             places[:, k] = before[codes] + factor.n_effects * within
             before += factor.n_effects * np.diff(pair.start)
