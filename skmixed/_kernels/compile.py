@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import update_wrapper
 from typing import Any
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-"""Kernels run without the interpreter lock. Fast-math stays off: it would let the
-compiler assume that NaN never occurs."""
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""Kernels run without the interpreter lock, and only Python and other kernels call them.
+Fast-math stays off: it would let the compiler assume that NaN never occurs."""
 
 
 class Kernel:
