@@ -46,22 +46,6 @@ class Factor:
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
 
-    def rows(self, start: int, stop: int) -> Factor:
-        """View the rows from `start` up to, not including, `stop`.
-
-        Parameters
-        ----------
-        start, stop : int
-            Positions, as in a slice.
-
-        Returns
-        -------
-        Factor
-            The same levels, fewer rows, nothing copied.
-        """
-        basis = None if self.basis is None else self.basis[start:stop]
-        return replace(self, codes=self.codes[start:stop], basis=basis)
-
 
 @dataclass(frozen=True, eq=False)
 class FactorEncoder:
