@@ -46,6 +46,12 @@ class Factor:
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
 
+    def loadings(self, rows: slice = slice(None)) -> FloatArray:
+        """What the effects of a row's level are multiplied with, (n_rows, q), contiguous."""
+        if self.basis is None:
+            return np.ones((len(self.codes[rows]), 1))
+        return np.ascontiguousarray(self.basis[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class FactorEncoder:

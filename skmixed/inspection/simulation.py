@@ -10,7 +10,7 @@ import pandas as pd
 
 from skmixed._kernels.row_effects import add_effects
 from skmixed.fitted_model import FittedModel
-from skmixed.results.prediction import predict_mean
+from skmixed.results.prediction import predict_mean, roots
 
 
 class ResponseSimulator:
@@ -32,7 +32,7 @@ class ResponseSimulator:
         design = rows.design
         self._fixed = predict_mean(model.result, replace(design, factors=()), ())
         self._factors = [
-            (factor.codes, _basis(factor.basis, len(self._fixed)), _root(fitted.covariance))
+            (factor.codes, factor.loadings(), roots(fitted.covariance[None])[0])
             for factor, fitted in zip(design.factors, model.result.factors, strict=True)
         ]
         self._parameters = rows.parameters
@@ -76,14 +76,3 @@ class ResponseSimulator:
             )
         categories, ordered = pd.Index(self._classes), self._likelihood.is_ordered
         return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=ordered))
-
-
-def _basis(basis: np.ndarray | None, n_rows: int) -> np.ndarray:
-    """What the effects are multiplied with, a column of ones for an intercept."""
-    return np.ones((n_rows, 1)) if basis is None else np.ascontiguousarray(basis)
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix R with R R' the covariance, singular ones included."""
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(values, 0.0))
