@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from html import escape
 from typing import Any, Self
@@ -338,22 +338,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _settings(self, method: str) -> FitSettings:
         finds = isinstance(self.random_effects, str) and self.random_effects == "from_dtype"
-        return FitSettings(
-            posterior=self.posterior,
-            method=method,
-            noise_scale=self.noise_scale,
-            formula=self.formula,
-            finds_groups=finds and self.formula is None,
-            class_weight=getattr(self, "class_weight", None),
-            handle_unknown=self.handle_unknown,
-            solver=self.solver,
-            n_probes=self.n_probes,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_jobs=self.n_jobs,
-            random_state=self.random_state,
-            relations=self.relations,
-        )
+        given: dict[str, Any] = {}
+        for field in fields(FitSettings):
+            given[field.name] = getattr(self, field.name, None)
+        given |= {"method": method, "finds_groups": finds and self.formula is None}
+        return FitSettings(**given)
 
     def _model_of(self, encoder: DesignEncoder, result: FitResult, target: Target) -> FittedModel:
         """The value of a fit that is not published yet."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from skmixed.class_scale import codes_of
@@ -479,11 +479,7 @@ def columns_of_response(y: Any, n_rows: int, used: np.ndarray | slice, variable:
     """The column of the response, checked, or a frame of those that it is computed from."""
     if not (variable.steps and hasattr(readable(y), "columns")):
         return check_response(y, n_rows)[used]
-    if _num_samples(y) != n_rows:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
-            f"{_num_samples(y)}]; X and y must have a row each."
-        )
+    check_consistent_length(range(n_rows), y)
     return take_rows(y, np.arange(n_rows)[used])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skmixed.covariances import Relation
@@ -84,11 +84,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     y = column_or_1d(_array(as_vector(y), "y", dtype="numeric", ensure_all_finite=False), warn=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
-    if len(y) != n_rows:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: [{n_rows}, {len(y)}]; "
-            "X and y must have a row each."
-        )
+    check_consistent_length(range(n_rows), y)
     y = y.astype(np.float64, copy=False)
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
@@ -125,11 +121,7 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
     labels = column_or_1d(as_vector(y), warn=True)
-    if len(labels) != n_rows:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
-            f"{len(labels)}]; X and y must have a row each."
-        )
+    check_consistent_length(range(n_rows), labels)
     missing = np.asarray(pd.isna(labels))
     _refuse(missing, "Input y contains NaN.")
     if labels.dtype.kind == "f":

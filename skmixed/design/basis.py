@@ -193,7 +193,7 @@ class Basis:
         first = int(self.intercept)
         plain = self.terms and all(len(t) == 1 and self._is_plain(t[0]) for t in self.terms)
         if plain and not first:
-            return np.ascontiguousarray(self._checked(table.block(self._keys), table))
+            return np.ascontiguousarray(self._checked(table.block(self._keys)))
         refuse_what_does_not_fit(
             f"A matrix of {table.n_rows:,} rows and {len(self.names):,} columns",
             8 * table.n_rows * len(self.names),
@@ -201,7 +201,7 @@ class Basis:
         )
         columns = np.empty((table.n_rows, len(self.names)))
         if plain:
-            self._checked(table.block(self._keys, out=columns[:, first:]), table)
+            self._checked(table.block(self._keys, out=columns[:, first:]))
         else:
             self._fill(columns, table)
         columns[:, :first] = 1.0
@@ -215,13 +215,13 @@ class Basis:
         """The columns, when every term is a column of numbers."""
         return [self.variables[term[0].position].column for term in self.terms]
 
-    def _checked(self, block: FloatArray, table: Table) -> FloatArray:
+    def _checked(self, block: FloatArray) -> FloatArray:
         """The block, all of whose numbers are finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             suspicious = not np.isfinite(block.sum())
         if suspicious:
             for position, key in enumerate(self._keys):
-                require_finite(block[:, position], key, first_row=table.first_row)
+                require_finite(block[:, position], key)
         return block
 
     def _fill(self, columns: FloatArray, table: Table) -> None:

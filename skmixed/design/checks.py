@@ -62,7 +62,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int = 0) -> None:
+def require_finite(values: npt.NDArray[np.float64], name: Any) -> None:
     """Refuse missing and infinite values in a column that is used.
 
     Parameters
@@ -71,8 +71,6 @@ def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int
         The values.
     name : str or int
         How the column is called in the error.
-    first_row : int, default=0
-        Position of the first value in the user's data.
 
     Raises
     ------
@@ -95,7 +93,7 @@ def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int
     missing = np.isnan(values)
     if values.size == 1 and missing.all():
         raise ValueError(
-            f"Input X contains NaN in column {name!r}: the number in row {first_row} is missing, "
+            f"Input X contains NaN in column {name!r}: the number in row 0 is missing, "
             "and the model needs it; fill it, for instance with sklearn.impute.SimpleImputer in "
             "a Pipeline."
         )
@@ -107,13 +105,13 @@ def require_finite(values: npt.NDArray[np.float64], name: Any, *, first_row: int
     if missing.any():
         raise ValueError(
             f"Input X contains NaN in column {name!r}: {int(missing.sum())} missing value(s), the "
-            f"first in row {first_row + int(missing.argmax())}; drop these rows or fill them, for "
+            f"first in row {int(missing.argmax())}; drop these rows or fill them, for "
             "instance with sklearn.impute.SimpleImputer in a Pipeline."
         )
     row = int(bad.argmax())
     raise ValueError(
         f"Input X contains infinity in column {name!r}: the first is {values[row]} in row "
-        f"{first_row + row}; correct or drop these rows."
+        f"{row}; correct or drop these rows."
     )
 
 

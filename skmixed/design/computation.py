@@ -66,7 +66,7 @@ class GroupMeans:
         if codes.min() < 0:
             raise ValueError(
                 f"Input X contains NaN in column {column!r}: the first missing label is in row "
-                f"{table.first_row + int(codes.argmin())}; drop these rows or give them a label "
+                f"{int(codes.argmin())}; drop these rows or give them a label "
                 "of their own."
             )
         sizes = np.bincount(codes, minlength=len(labels))
@@ -198,7 +198,7 @@ def _result(step: Step, taken: list[FloatArray], table: Table, learnt: Learnt) -
     """What a step lays on the stack."""
     if step.name == "column":
         values = table.numeric(step.value)
-        require_finite(values, step.value, first_row=table.first_row)
+        require_finite(values, step.value)
         return [values]
     if step.name == "number":
         return [np.full(table.n_rows, float(step.value or 0.0))]
@@ -230,7 +230,7 @@ def _require_finite(values: FloatArray, steps: tuple[Step, ...], table: Table) -
     shown = [f"{column!r} is {table.numeric(column)[row]:.15g}" for column in columns]
     given = ", ".join(shown[:_COLUMNS_SHOWN]) + (", ..." if len(shown) > _COLUMNS_SHOWN else "")
     raise ValueError(
-        f"{quoted(written(steps))} is {values[row]:.15g} in row {table.first_row + row}, where "
+        f"{quoted(written(steps))} is {values[row]:.15g} in row {row}, where "
         f"{given}; correct or drop such rows, or compute something else."
     )
 

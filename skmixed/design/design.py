@@ -93,28 +93,6 @@ class Design:
                 columns += [*factor.basis.T]
         return columns
 
-    def rows(self, start: int, stop: int) -> Design:
-        """View the rows from `start` up to, not including, `stop`.
-
-        Parameters
-        ----------
-        start, stop : int
-            Positions, as in a slice.
-
-        Returns
-        -------
-        Design
-            The same columns and levels, fewer rows, nothing copied.
-        """
-        offset, weights = self.offset, self.precision_weights
-        return replace(
-            self,
-            fixed=self.fixed[start:stop],
-            factors=tuple(factor.rows(start, stop) for factor in self.factors),
-            offset=None if offset is None else offset[start:stop],
-            precision_weights=None if weights is None else weights[start:stop],
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class DesignEncoder:
@@ -479,7 +457,7 @@ def _refuse_same_factor_names(names: list[str]) -> None:
 
 def _finite(table: Table, column: ColumnKey) -> FloatArray:
     values = table.numeric(column)
-    require_finite(values, column, first_row=table.first_row)
+    require_finite(values, column)
     return values
 
 
@@ -491,7 +469,7 @@ def _known_strata(table: Table, strata: LevelEncoder) -> CodeArray:
         label = np.asarray(table.ids(strata.columns[0]))[row]
         raise ValueError(
             f"dispersion: column {strata.columns[0]!r} holds {plain(label)!r} in row "
-            f"{table.first_row + row}, for which no noise variance was estimated; the strata of "
+            f"{row}, for which no noise variance was estimated; the strata of "
             f"the fit are {', '.join(repr(plain(label)) for label in strata.labels[:8])}."
         )
     return codes
@@ -503,7 +481,7 @@ def _positive(table: Table, column: ColumnKey) -> FloatArray:
         row = int((values <= 0).argmax())
         raise ValueError(
             f"precision_weights: column {column!r} holds {values[row]} in row "
-            f"{table.first_row + row}, but weights divide the noise variance and must be "
+            f"{row}, but weights divide the noise variance and must be "
             "positive; drop these rows or correct the weights."
         )
     return values

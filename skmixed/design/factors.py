@@ -52,21 +52,11 @@ class Factor:
     blocks: tuple[tuple[int, int], ...]
     block_structures: tuple[str, ...]
 
-    def rows(self, start: int, stop: int) -> Factor:
-        """View the rows from `start` up to, not including, `stop`.
-
-        Parameters
-        ----------
-        start, stop : int
-            Positions, as in a slice.
-
-        Returns
-        -------
-        Factor
-            The same levels, fewer rows, nothing copied.
-        """
-        basis = None if self.basis is None else self.basis[start:stop]
-        return replace(self, codes=self.codes[start:stop], basis=basis)
+    def loadings(self, rows: slice = slice(None)) -> FloatArray:
+        """What the effects of a row's level are multiplied with, (n_rows, q), contiguous."""
+        if self.basis is None:
+            return np.ones((len(self.codes[rows]), 1))
+        return np.ascontiguousarray(self.basis[rows])
 
 
 @dataclass(frozen=True, eq=False)

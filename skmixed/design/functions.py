@@ -59,7 +59,7 @@ class FittedFunction:
                 return np.asarray(_PLAIN[self.name](values))
             return (values - self.shift) / self.divisor
 
-    def apply(self, values: FloatArray, column: Any, *, first_row: int = 0) -> FloatArray:
+    def apply(self, values: FloatArray, column: Any) -> FloatArray:
         """Transform values of the column.
 
         Parameters
@@ -68,8 +68,6 @@ class FittedFunction:
             Finite values.
         column : str or int
             Name for errors.
-        first_row : int, default=0
-            Position of the first value in the user's data.
 
         Returns
         -------
@@ -86,7 +84,7 @@ class FittedFunction:
         if bad.any():
             row = int(bad.argmax())
             raise ValueError(
-                f"{self.name}() of column {column!r} is {result[row]} in row {first_row + row}, "
+                f"{self.name}() of column {column!r} is {result[row]} in row {row}, "
                 f"where the value is {values[row]}; correct or drop such rows, or use another "
                 "function."
             )

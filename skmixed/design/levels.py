@@ -177,15 +177,13 @@ class LevelEncoder:
         reversed_labels.append(self.parts[0].index.take(left))
         return pd.MultiIndex.from_arrays(reversed_labels[::-1], names=self.columns)
 
-    def codes(self, table: Table, start: int = 0, stop: int | None = None) -> CodeArray:
+    def codes(self, table: Table) -> CodeArray:
         """Level of each row, possibly of new data.
 
         Parameters
         ----------
         table : Table
             The data.
-        start, stop : int, optional
-            Encode only the rows from `start` up to, not including, `stop`.
 
         Returns
         -------
@@ -194,7 +192,7 @@ class LevelEncoder:
         """
         codes = np.empty(0, dtype=np.int32)
         for position, (column, labels) in enumerate(zip(self.columns, self.parts, strict=True)):
-            right = labels.codes(table.ids(column)[start:stop])
+            right = labels.codes(table.ids(column))
             if position == 0:
                 codes = right
                 continue
@@ -332,7 +330,7 @@ def _learn_column(
         missing = codes < 0
         raise ValueError(
             f"Grouping column {column!r} contains NaN or None: {int(missing.sum())} missing "
-            f"label(s), the first in row {table.first_row + int(missing.argmax())}; drop these "
+            f"label(s), the first in row {int(missing.argmax())}; drop these "
             "rows or give them a label of their own."
         )
     return labels, codes

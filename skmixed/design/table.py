@@ -53,9 +53,6 @@ class Table:
         Label of each column.
     n_rows : int
         Number of rows.
-    first_row : int, default=0
-        Position of the first row in the data the user passed, so that errors
-        about a slice name the right row.
 
     Examples
     --------
@@ -68,13 +65,10 @@ class Table:
     True
     """
 
-    def __init__(
-        self, source: Any, names: Sequence[Any], n_rows: int, *, first_row: int = 0
-    ) -> None:
+    def __init__(self, source: Any, names: Sequence[Any], n_rows: int) -> None:
         self._source = source
         self.names: tuple[Any, ...] = tuple(names)
         self.n_rows = n_rows
-        self.first_row = first_row
         self._positions = {name: position for position, name in enumerate(self.names)}
         self._converted: dict[int, Any] = {}
         self._categorical: dict[int, bool] = {}
@@ -129,24 +123,6 @@ class Table:
     def is_array(self) -> bool:
         """Whether X is one numeric array, so that `block` takes columns at once."""
         return isinstance(self._source, np.ndarray) and self._source.dtype.kind in NUMERIC_KINDS
-
-    def rows(self, start: int, stop: int) -> Table:
-        """View the rows from `start` up to, not including, `stop`.
-
-        Parameters
-        ----------
-        start, stop : int
-            Positions, as in a slice.
-
-        Returns
-        -------
-        Table
-            The same columns, fewer rows, nothing copied.
-        """
-        start, stop, _ = slice(start, stop).indices(self.n_rows)
-        source = self._source
-        part = source.iloc[start:stop] if isinstance(source, pd.DataFrame) else source[start:stop]
-        return Table(part, self.names, max(stop - start, 0), first_row=self.first_row + start)
 
     def position(self, key: Any) -> int:
         """Find a column.
@@ -367,7 +343,7 @@ class Table:
             if isinstance(value, (dict, list, set, tuple, np.ndarray)):
                 raise TypeError(
                     f"Column {self.names[position]!r} holds a {type(value).__name__} in row "
-                    f"{self.first_row + row}, but its argument must be a string or a number; "
+                    f"{row}, but its argument must be a string or a number; "
                     "remove the column or spread its content over columns of its own."
                 )
         return any(not _is_number(value) for value in values[~pd.isna(values)])
@@ -391,7 +367,7 @@ class Table:
         present = np.flatnonzero(~np.asarray(pd.isna(values))).tolist() or [0]
         # In a pandas category of numbers the first value stands for all of them.
         found = next((row for row in present if not _is_number(values[row])), present[0])
-        return self.first_row + found, values[found]
+        return found, values[found]
 
     def _unknown(self, key: Any) -> ValueError:
         if not any(isinstance(name, str) for name in self.names):

@@ -144,7 +144,7 @@ class NumericVariable:
         """
         values = _finite(table, self.column)
         for function in self.functions:
-            values = function.apply(values, self.column, first_row=table.first_row)
+            values = function.apply(values, self.column)
         return [values]
 
 
@@ -239,14 +239,11 @@ class CategoricalVariable:
         codes = self.labels.codes(values)
         if codes.min() < 0:
             row = int(np.argmin(codes))
-            _refuse_missing(table, self.column, values)
+            _refuse_missing(self.column, values)
             shown = ", ".join(repr(level) for level in self.labels.index[:_LEVELS_SHOWN].tolist())
             more = len(self.labels) - _LEVELS_SHOWN
             shown += f" and {more} more" if more > 0 else ""
-            place = (
-                f"Categorical column {self.column!r} holds {plain(values[row])!r} in row "
-                f"{table.first_row + row}"
-            )
+            place = f"Categorical column {self.column!r} holds {plain(values[row])!r} in row {row}"
             raise UnknownLabel(place, shown)
         base, contrast = self._base, self.variable.contrast
         found = [codes == level for level in range(len(self.labels)) if full or level != base]
@@ -307,7 +304,7 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
         for name in variable.functions:
             function = learn_function(name, values, variable.name)
             functions.append(function)
-            values = function.apply(values, variable.name, first_row=table.first_row)
+            values = function.apply(values, variable.name)
     return NumericVariable(variable, tuple(functions))
 
 
@@ -316,7 +313,7 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
     refuse_rounded(values, variable.name)
     labels, codes = learn_labels(values, unseen=not complete)
     if codes.min() < 0:
-        _refuse_missing(table, variable.name, values)
+        _refuse_missing(variable.name, values)
     if not variable.categorical and labels.declared is None:
         refuse_typos(table, variable.name, labels.values)
     if len(labels) < 2:
@@ -358,7 +355,7 @@ def refuse_typos(table: Table, column: ColumnKey, labels: Any) -> None:
         rows = np.asarray(table.ids(column), dtype=object)
         row = next(row for row, value in enumerate(rows) if value is typo or value == typo)
         raise ValueError(
-            f"Column {column!r} cannot be read as numbers: row {table.first_row + row} holds "
+            f"Column {column!r} cannot be read as numbers: row {row} holds "
             f"{typo!r}, while most values are numbers. Correct it, or make the column a pandas "
             "category if these are labels."
         )
@@ -366,15 +363,15 @@ def refuse_typos(table: Table, column: ColumnKey, labels: Any) -> None:
 
 def _finite(table: Table, column: ColumnKey) -> FloatArray:
     values = table.numeric(column)
-    require_finite(values, column, first_row=table.first_row)
+    require_finite(values, column)
     return values
 
 
-def _refuse_missing(table: Table, column: ColumnKey, values: Any) -> None:
+def _refuse_missing(column: ColumnKey, values: Any) -> None:
     missing = np.asarray(pd.isna(values))
     if missing.any():
         raise ValueError(
             f"Input X contains NaN in column {column!r}: {int(missing.sum())} missing label(s), "
-            f"the first in row {table.first_row + int(missing.argmax())}; drop these rows or give "
+            f"the first in row {int(missing.argmax())}; drop these rows or give "
             "them a label of their own."
         )

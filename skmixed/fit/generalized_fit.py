@@ -87,7 +87,7 @@ def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -
     spread = result.fixed_variance
     for factor, fitted in zip(design.factors, result.factors, strict=True):
         covariance = fitted.covariance
-        basis = np.ones((len(predictor), 1)) if factor.basis is None else factor.basis
+        basis = factor.loadings()
         # E exp(z'u) for u ~ N(0, Sigma)
         predictor = predictor + 0.5 * np.einsum("ij,jk,ik->i", basis, covariance, basis)
         spread += float(np.einsum("jk,kj->", covariance, fitted.moments))

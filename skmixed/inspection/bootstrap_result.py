@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 
 import pandas as pd
+
+from skmixed.inspection.report import Account, Report
+from skmixed.validation import check_choice, check_level
 
 KINDS = ("percentile", "basic")
 
 
-@dataclass(frozen=True, eq=False)
-class BootstrapResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class BootstrapResult(Report):
     """Values of a statistic in refits; prints as text, shows as HTML in notebooks.
 
     Attributes
@@ -64,10 +66,8 @@ class BootstrapResult:
         ValueError
             When `level` is no probability or `kind` is not one of the two words.
         """
-        if isinstance(level, bool) or not 0.0 < level < 1.0:
-            raise ValueError(f"level={level!r} must lie between 0 and 1, as in level=0.95.")
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r} is not known; choose 'percentile' or 'basic'.")
+        check_level(level)
+        check_choice("kind", kind, KINDS)
         tail = 0.5 * (1.0 - level)
         lower, upper = self.values.quantile(tail), self.values.quantile(1.0 - tail)
         if kind == "basic":
@@ -94,28 +94,10 @@ class BootstrapResult:
         )
         return frame.join(self.confidence_interval(level, kind))
 
-    def __str__(self) -> str:
-        lines = [_TITLE, "=" * len(_TITLE), self._fits(), "", self._shown().to_string()]
-        return "\n".join([*lines, "", _INTERVAL])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        table = self._shown().to_html(border=0)
-        return (
-            f"<div><h3>{_TITLE}</h3><p>{escape(self._fits())}</p>{table}"
-            f"<p>{escape(_INTERVAL)}</p></div>"
-        )
-
-    def _fits(self) -> str:
+    def _account(self) -> Account:
         failed = f", {self.n_failed} failed" if self.n_failed else ""
         rough = f", {self.n_unconverged} of them not converged" if self.n_unconverged else ""
-        return f"{len(self.values)} fits{rough}{failed}"
-
-    def _shown(self) -> pd.DataFrame:
-        return self.to_frame().map(lambda value: f"{value:.6g}")
-
-
-_TITLE = "Parametric bootstrap"
-_INTERVAL = "lower, upper: 95 % percentile interval."
+        fits = f"{len(self.values)} fits{rough}{failed}"
+        table = self.to_frame().map(lambda value: f"{value:.6g}")
+        note = "lower, upper: 95 % percentile interval."
+        return Account("Parametric bootstrap", {"": fits}, [("", table)], [note])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from skmixed.exceptions import warn_user
 from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.criteria import InformationCriteria, information_criteria
 from skmixed.inspection.nesting import outside_column_space
+from skmixed.inspection.report import Account, Report
 from skmixed.inspection.structure import ModelStructure, structure_of
-from skmixed.inspection.tables import facts_html
 
 _FORMATS = {
     "n_parameters": "{:.0f}", "log_likelihood": "{:.4f}", "aic": "{:.4f}", "bic": "{:.4f}",
@@ -29,8 +28,8 @@ _LOOSER_BOUND = 20.0
 """Chi-square below 0 that bounds of different looseness explain."""
 
 
-@dataclass(frozen=True, eq=False)
-class ModelComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelComparison(Report):
     """Fitted models in a table; prints as text, shows as HTML in notebooks.
 
     Attributes
@@ -56,32 +55,16 @@ class ModelComparison:
         """
         return self.table.copy()
 
-    def __str__(self) -> str:
-        title = "Comparison of models"
-        lines = [title, "=" * len(title)]
-        lines += [f"{name}: {text}" for name, text in self.descriptions.items()]
-        lines += ["", self._shown().to_string()]
-        if self.notes:
-            lines += ["", *self.notes]
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        models = facts_html(self.descriptions)
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        table = self._shown().to_html(border=0)
-        return f"<div><h3>Comparison of models</h3>{models}{table}{notes}</div>"
-
-    def _shown(self) -> pd.DataFrame:
+    def _account(self) -> Account:
         """Numbers as text, nothing for what does not apply."""
         shown = {
             column: ["" if value != value else pattern.format(value) for value in values]
             for column, pattern in _FORMATS.items()
             for values in [self.table[column]]
         }
-        return pd.DataFrame(shown, index=self.table.index)
+        table = pd.DataFrame(shown, index=self.table.index)
+        tables = [("", table)]
+        return Account("Comparison of models", self.descriptions, tables, self.notes, aligned=False)
 
 
 @dataclass(frozen=True)

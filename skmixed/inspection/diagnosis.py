@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skmixed.fitted_model import FittedModel, TrainingData
-from skmixed.inspection.tables import facts_html
+from skmixed.inspection.report import Account, Report
 from skmixed.results.examination import Examination, examine
 from skmixed.threads import restrained_blas
 from skmixed.validation import check_integer
@@ -45,8 +44,8 @@ _GAP_LEAST = 0.5
 """Gap below which a few levels are no evidence."""
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Report):
     """How close a posterior is to the exact one; prints as text, shows as HTML in notebooks.
 
     Attributes
@@ -87,9 +86,9 @@ class Diagnosis:
     share_of_levels_off: float
     advice: str
 
-    def _facts(self) -> dict[str, str]:
+    def _account(self) -> Account:
         likelihood = f"{self.log_likelihood:.4f} (std. error {self.log_likelihood_std:.2g})"
-        return {
+        facts = {
             "Pareto k": f"{self.pareto_k:.2f}",
             "Effective draws": f"{100.0 * self.effective_share:.3g} %",
             "Log likelihood": likelihood,
@@ -97,20 +96,7 @@ class Diagnosis:
             "Gap": f"{self.gap:.4f}",
             "Levels off": f"{100.0 * self.share_of_levels_off:.3g} % (given the estimates)",
         }
-
-    def __str__(self) -> str:
-        title = "Diagnosis of the posterior"
-        lines = [title, "=" * len(title)]
-        lines += [f"{name + ':':<16} {value}" for name, value in self._facts().items()]
-        return "\n".join([*lines, "", self.advice])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        facts = facts_html(self._facts())
-        advice = "".join(f"<p>{escape(line)}</p>" for line in self.advice.splitlines())
-        return f"<div><h3>Diagnosis of the posterior</h3>{facts}{advice}</div>"
+        return Account("Diagnosis of the posterior", facts, notes=self.advice.splitlines())
 
 
 def diagnose(model: FittedModel, data: TrainingData, n_draws: int, random_state: Any) -> Diagnosis:

@@ -34,9 +34,9 @@ def outside_column_space(smaller: FittedModel, larger: FittedModel, X: Any) -> s
         return f"the larger one has no combination of columns for the fixed effects {named}"
     for factor, encoder in zip(mine.factors, smaller.encoder.factors, strict=True):
         for begin, stop in encoder.blocks:
-            columns = _basis(factor)[:, begin:stop]
+            columns = factor.loadings()[:, begin:stop]
             if not any(
-                _same_partition(factor, theirs) and _in_span(columns, _basis(theirs)[:, b:s])
+                _same_partition(factor, theirs) and _in_span(columns, theirs.loadings()[:, b:s])
                 for theirs, other in zip(yours.factors, larger.encoder.factors, strict=True)
                 for b, s in other.blocks
             ):
@@ -51,10 +51,6 @@ def _in_span(columns: np.ndarray, space: np.ndarray) -> bool:
     scaled = space / np.where(sizes > 0.0, sizes, 1.0)
     left = columns - scaled @ np.linalg.lstsq(scaled, columns, rcond=1e-12)[0]
     return bool((np.linalg.norm(left, axis=0) <= _IN_SPAN * np.linalg.norm(columns, axis=0)).all())
-
-
-def _basis(factor: Factor) -> np.ndarray:
-    return np.ones((len(factor.codes), 1)) if factor.basis is None else factor.basis
 
 
 def _same_partition(one: Factor, other: Factor) -> bool:

@@ -10,9 +10,8 @@ import pandas as pd
 
 from skmixed._kernels.row_effects import add_effects
 from skmixed.covariances import Scale
-from skmixed.fit.uncertainty import root_of
 from skmixed.fitted_model import FittedModel
-from skmixed.results.prediction import predict_mean
+from skmixed.results.prediction import predict_mean, roots
 
 
 class ResponseSimulator:
@@ -33,11 +32,12 @@ class ResponseSimulator:
         rows = model.encode(X, number_unknown=True)
         design = rows.design
         self._fixed = predict_mean(model.result, replace(design, factors=()), ())
-        covariances = [fitted.covariance for fitted in model.result.factors]
-        roots = model.settings.options(model.encoder).across or (None,) * len(covariances)
+        fits = model.result.factors
+        of_levels = [roots(fitted.covariance[None])[0] for fitted in fits]
+        relations = model.settings.options(model.encoder).across or (None,) * len(fits)
         self._factors = [
-            (factor.codes, _basis(factor.basis, len(self._fixed)), Scale(root_of(cov), across))
-            for factor, cov, across in zip(design.factors, covariances, roots, strict=True)
+            (factor.codes, factor.loadings(), Scale(root, across))
+            for factor, root, across in zip(design.factors, of_levels, relations, strict=True)
         ]
         self._parameters = rows.parameters
         self._likelihood = model.likelihood
@@ -82,8 +82,3 @@ class ResponseSimulator:
             )
         categories, ordered = pd.Index(self._classes), self._likelihood.is_ordered
         return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=ordered))
-
-
-def _basis(basis: np.ndarray | None, n_rows: int) -> np.ndarray:
-    """What the effects are multiplied with, a column of ones for an intercept."""
-    return np.ones((n_rows, 1)) if basis is None else np.ascontiguousarray(basis)

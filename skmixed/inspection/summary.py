@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,14 @@ from skmixed.fitted_model import FittedModel
 from skmixed.inspection.attributes import components, published
 from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.fixed_effects import DROPPED, SEPARATED
+from skmixed.inspection.report import Account, Report
 from skmixed.inspection.rounding import rounded_to_errors
 from skmixed.inspection.singular import singular_note, singular_terms
 from skmixed.inspection.structure import formula_of, modelled_class
-from skmixed.inspection.tables import facts_html
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Report):
     """A fitted model in tables; prints as text, shows as HTML in notebooks.
 
     Attributes
@@ -112,36 +111,14 @@ class Summary:
     def _fixed_effects_shown(self) -> pd.DataFrame:
         return rounded_to_errors(self.fixed_effects).map(str.strip)
 
-    def __str__(self) -> str:
-        width = max(len(name) for name in self.facts) + 1
-        lines = [self.title, "=" * len(self.title)]
-        lines += [f"{name + ':':<{width}} {value}" for name, value in self.facts.items()]
-        for heading, frame in self._tables():
-            lines += ["", heading, "-" * len(heading)]
-            lines.append("(none)" if frame.empty else frame.to_string())
-        return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        tables = "".join(
-            f"<h4>{escape(heading)}</h4>"
-            f"{'<p>(none)</p>' if frame.empty else frame.to_html(border=0)}"
-            for heading, frame in self._tables()
-        )
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return f"<div><h3>{escape(self.title)}</h3>{facts_html(self.facts)}{tables}{notes}</div>"
-
-    def _tables(self) -> list[tuple[str, pd.DataFrame]]:
-        return [
-            (
-                f"Fixed effects ({100 * self.level:g} % intervals)",
-                rounded_to_errors(self.fixed_effects),
-            ),
+    def _account(self) -> Account:
+        heading = f"Fixed effects ({100 * self.level:g} % intervals)"
+        tables = [
+            (heading, rounded_to_errors(self.fixed_effects)),
             ("Variance components", _shown(self.variance_components)),
             ("Groups", _shown(self.groups)),
         ]
+        return Account(self.title, self.facts, tables, self.notes)
 
 
 def summarise(model: FittedModel, fixed_effects: pd.DataFrame, level: float = 0.95) -> Summary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -95,13 +94,3 @@ def variance_components(
         # a column of text alone would have NaN for None, one of None alone would not
         table[name] = pd.Series([row[position] for row in rows], dtype=object)
     return table
-
-
-def facts_html(facts: Mapping[str, str]) -> str:
-    """A table of two columns, names and what is to be said of them."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in facts.items()
-    )
-    return f"<table>{rows}</table>"

@@ -25,7 +25,7 @@ from skmixed._kernels.row_effects import (
     add_level_variances,
     add_squared_norms,
 )
-from skmixed.design import Design, Factor
+from skmixed.design import Design
 from skmixed.fit.result import FitResult
 
 _CHUNK = 65_536
@@ -92,7 +92,7 @@ def predict_variance(
         centred = design.fixed[rows] - result.center
         shared, moved = centred @ result.coupling[:p], centred @ columns[:p]
         for factor, position, own in zip(design.factors, positions, rest, strict=True):
-            codes, basis = factor.codes[rows], _basis(factor, rows)
+            codes, basis = factor.codes[rows], factor.loadings(rows)
             prior = result.factors[position].covariance
             add_level_variances(codes, basis, own, prior, variance[rows])
             add_coupled(codes, basis, coupling[position], shared)
@@ -132,13 +132,6 @@ def _used_levels(
         further=None if result.further is None else result.further[rows],
     )
     return result, replace(design, factors=tuple(recoded[position] for position in positions))
-
-
-def _basis(factor: Factor, rows: slice = slice(None)) -> np.ndarray:
-    """What the effects are multiplied with, a column of ones for an intercept."""
-    if factor.basis is None:
-        return np.ones((len(factor.codes[rows]), 1))
-    return np.ascontiguousarray(factor.basis[rows])
 
 
 def _uncoupled(result: FitResult, coupling: list[np.ndarray], position: int) -> np.ndarray:
@@ -188,8 +181,8 @@ def draw_predictors(
         prior = np.broadcast_to(fitted.covariance, (n_new, *fitted.covariance.shape))
         own = None
         if not result.coupled[position]:
-            own = _roots(_uncoupled(result, coupling, position))
-        parts.append((factor.codes, _basis(factor), fitted, moving[position], own, _roots(prior)))
+            own = roots(_uncoupled(result, coupling, position))
+        parts.append((factor.codes, factor.loadings(), fitted, moving[position], own, roots(prior)))
     while True:
         shared = rng.standard_normal(everything.shape[1])
         predictor = centred @ (result.coefficients + everything[:p] @ shared)
@@ -205,7 +198,7 @@ def draw_predictors(
         yield predictor
 
 
-def _roots(covariances: np.ndarray) -> np.ndarray:
+def roots(covariances: np.ndarray) -> np.ndarray:
     """Matrices R with R R' the covariances, singular ones included, (levels, q, q)."""
     values, vectors = np.linalg.eigh(covariances)
     return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]

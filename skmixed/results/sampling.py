@@ -96,16 +96,16 @@ def sample_likelihood(
             if alone:
                 found = levels.log_weight(shifts[:, k], given[:, :, k], independent, rng)
                 together[begin + k] = log_ratio + found
-    judged = smooth_weights((together if alone else log_weights)[:, None])
+    judged = smooth_weights(together if alone else log_weights)
     value, std = float(log_weights[0]), 0.0
     if rest.size:
-        smoothed = smooth_weights(log_weights[:, None])
-        value, std = float(smoothed.log_mean()[0]), float(smoothed.log_mean_std()[0])
+        smoothed = smooth_weights(log_weights)
+        value, std = smoothed.log_mean(), smoothed.log_mean_std()
     return SampledLikelihood(
         value,
         float(np.hypot(std, error)),
-        float(judged.shape[0]),
-        float(judged.effective_share()[0]),
+        judged.shape,
+        judged.effective_share(),
         mean_shifts,
         sd_ratios,
     )

@@ -208,13 +208,6 @@ def test_missing_values_are_named() -> None:
         learn("I(a + b)", FRAME.assign(a=FRAME["a"].where(FRAME.index != 2)))
 
 
-def test_errors_of_a_slice_name_the_row_of_the_data() -> None:
-    encoder, _ = learn("I(1/b)")
-    broken = Table.from_input(FRAME.assign(b=FRAME["b"].where(FRAME.index != 25, 0.0)))
-    with pytest.raises(ValueError, match=r"'1/b' is inf in row 25, where 'b' is 0"):
-        encoder.transform(broken.rows(20, 40))
-
-
 def test_parts_agree_where_nothing_is_learnt() -> None:
     first, second = Table.from_input(FRAME[:20]), Table.from_input(FRAME[20:])
     spec = resolve_spec(first, formula="I(a^2) + offset(log(b)) + (1 | g)")

@@ -186,7 +186,9 @@ def test_offsets_and_weights_must_be_finite_numbers():
 
 def test_rows_in_pieces_equal_all_rows_at_once():
     encoder, design = learn(RandomTerm(part("x"), ("g",)), fixed=part("x", "f"), offset="w")
-    pieces = [encoder.transform(TABLE.rows(start, start + 5)) for start in (0, 5, 10)]
+    pieces = [
+        encoder.transform(Table.from_input(FRAME.iloc[start : start + 5])) for start in (0, 5, 10)
+    ]
     np.testing.assert_array_equal(np.vstack([piece.fixed for piece in pieces]), design.fixed)
     codes = np.concatenate([piece.factors[0].codes for piece in pieces])
     np.testing.assert_array_equal(codes, design.factors[0].codes)

@@ -255,15 +255,13 @@ def test_interactions_of_many_levels_need_64_bits():
 
 def test_slices_and_single_rows_give_the_same_codes():
     rng = np.random.default_rng(1)
-    table = Table.from_input(
-        pd.DataFrame({"a": rng.integers(0, 9, 100), "b": rng.choice(["u", "v"], 100)})
-    )
+    frame = pd.DataFrame({"a": rng.integers(0, 9, 100), "b": rng.choice(["u", "v"], 100)})
+    table, part = Table.from_input(frame), Table.from_input(frame.iloc[20:50])
     for columns in (("a",), ("b",), ("a", "b")):
         encoder, found = LevelEncoder.learn(table, columns)
-        np.testing.assert_array_equal(encoder.codes(table, 20, 50), found[20:50])
-        np.testing.assert_array_equal(encoder.codes(table.rows(20, 50)), found[20:50])
-        rows = [encoder.codes(table, row, row + 1)[0] for row in range(5)]
-        np.testing.assert_array_equal(rows, found[:5])
+        np.testing.assert_array_equal(encoder.codes(part), found[20:50])
+        alone = [encoder.codes(Table.from_input(frame.iloc[[row]]))[0] for row in range(5)]
+        np.testing.assert_array_equal(alone, found[:5])
 
 
 def test_pickles_hold_labels_and_nothing_else():

@@ -204,20 +204,6 @@ def test_blocks_of_frames_mix_types():
     np.testing.assert_array_equal(Table.from_input(frame).block(["b", "a"]), [[1, 1], [0, 2]])
 
 
-@pytest.mark.parametrize("kind", ["frame", "array", "foreign"])
-def test_rows_view_a_slice(kind):
-    values = [1.0, 2.0, 3.0, 4.0]
-    X = {
-        "frame": pd.DataFrame({"x": values}, index=[9, 9, 9, 9]),
-        "array": np.array(values)[:, None],
-        "foreign": ForeignFrame({"x": ForeignColumn(values, "Float64")}),
-    }[kind]
-    part = Table.from_input(X).rows(1, 3)
-    assert (part.n_rows, part.first_row) == (2, 1)
-    np.testing.assert_array_equal(part.numeric(0), [2.0, 3.0])
-    assert part.rows(1, 99).first_row == 2
-
-
 def test_frames_of_other_libraries():
     big = 2**62 + 1
     frame = ForeignFrame(
@@ -244,14 +230,14 @@ def test_finite_values_pass_even_when_their_sum_overflows():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1, np.nan, np.nan], r"Input X contains NaN in column 'x': 2 missing.*row 11"),
-        ([1, 2, -np.inf], r"contains infinity in column 'x': the first is -inf in row 12"),
+        ([1, np.nan, np.nan], r"Input X contains NaN in column 'x': 2 missing.*row 1"),
+        ([1, 2, -np.inf], r"contains infinity in column 'x': the first is -inf in row 2"),
         ([np.nan] * 3, r"Input X contains NaN.*0 non-NA cases"),
     ],
 )
 def test_values_that_are_not_finite_are_located(values, message):
     with pytest.raises(ValueError, match=message):
-        require_finite(np.array(values), "x", first_row=10)
+        require_finite(np.array(values), "x")
 
 
 def test_arrow_tables_are_read_through_pandas():
