@@ -14,7 +14,7 @@ from skmixed.fit.uncertainty import Uncertainty, of_held_variances
 from skmixed.noise import Noise
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
-from skmixed.solvers.base import SingularSystemError, Solver, System
+from skmixed.solvers.base import SingularSystemError, Solver
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
 
@@ -92,10 +92,11 @@ class GaussianObjective:
             noise = rss / df
             if not noise > LEAST_NOISE * self.cross.response_squares / self.n_observations:
                 return None
-        log_det = self.posterior.log_det(self._solved(system, theta))
+        solved = Solved(system, self.prior, variances, self.integrate_fixed)
+        log_det = self.posterior.log_det(solved)
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         deviance -= self.noise.log_weights(psi)
-        return Point(theta, float(deviance), noise, system)
+        return Point(theta, float(deviance), noise, solved)
 
     def derivatives(
         self, point: Point, coarse: bool = False, information: np.ndarray | None = None
@@ -119,15 +120,16 @@ class GaussianObjective:
     def _by_prior(self, point: Point, coarse: bool, information: np.ndarray | None) -> Derivatives:
         """Derivatives by the parameters of the prior."""
         df = self.degrees_of_freedom if self.noise_variance is None else None
-        at = self._solved(point.system, point.theta)
-        return derivatives_at(at, self.posterior, point.noise_variance, df, coarse, information)
+        return derivatives_at(
+            point.solved, self.posterior, point.noise_variance, df, coarse, information
+        )
 
     def _with_noise(self, point: Point, found: Derivatives) -> np.ndarray:
         """Gradient by all parameters (m + k,), of which the prior's are found."""
         if not self.noise.n_parameters:
             return found.gradient
         by_weight = [
-            point.system.by_weight(part, self.integrate_fixed, point.noise_variance)
+            point.solved.covariance().by_weight(part, point.noise_variance)
             for part in self.noise.parts
         ]
         psi = self.split(point.theta)[1]
@@ -152,7 +154,7 @@ class GaussianObjective:
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same derivatives with an estimate of the exact Hessian."""
         correction = self.posterior.hessian_correction(
-            self._solved(point.system, point.theta), derivatives.average_information
+            point.solved, derivatives.average_information
         )
         n = self.prior.n_parameters
         hessian = derivatives.hessian.copy()
@@ -167,7 +169,7 @@ class GaussianObjective:
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
-        return self.posterior.covariance(self._solved(point.system, point.theta), joint_limit)
+        return self.posterior.covariance(point.solved, joint_limit)
 
     def uncertainty(self, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
         """That of the coefficients at the variances found."""
@@ -180,6 +182,3 @@ class GaussianObjective:
     def separated(self, point: Point, units: Units) -> tuple[int, ...]:
         """Columns that predict without error: noise leaves none."""
         return ()
-
-    def _solved(self, system: System, theta: np.ndarray) -> Solved:
-        return Solved(system, self.prior, self.split(theta)[0], self.integrate_fixed)

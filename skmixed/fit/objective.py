@@ -17,13 +17,18 @@ class Point:
     theta: np.ndarray
     deviance: float
     noise_variance: float
-    system: System
+    solved: Solved
     distance: float = 0.0
     """How far the posterior is from the best one at theta, in standard deviations."""
     is_coarse: bool = False
     """Whether the deviance has six digits only."""
     rounding: float = 0.0
     """Error of the deviance beyond that of its own digits."""
+
+    @property
+    def system(self) -> System:
+        """The mixed-model equations at theta."""
+        return self.solved.system
 
     @property
     def is_estimated(self) -> bool:

@@ -19,8 +19,6 @@ import numpy as np
 from skmixed._kernels.row_responses import add_level_forms, add_level_moments, add_level_sums
 from skmixed.fit.sites import LEAST_PRECISION, VariationalPoint
 from skmixed.solvers.base import System
-from skmixed.solvers.direct import DirectSystem
-from skmixed.solvers.iterative import IterativeSystem
 
 if TYPE_CHECKING:
     from skmixed.fit.variational_objective import VariationalObjective
@@ -69,8 +67,9 @@ class PosteriorResponse:
         self.objective, self.point = objective, point
         self.weights, self.linear = objective.working_model(point.sites)
         self._means = means_of(point.system)
-        at = objective.solved(point.system, point.theta)
-        self._variance = objective.posterior.row_variances(at, objective.responses.rows, False)
+        self._variance = objective.posterior.row_variances(
+            point.solved, objective.responses.rows, False
+        )
 
     def to_rows(self, changes: np.ndarray) -> Answer:
         """To linear functionals (e, h) of the rows, (2, n, m)."""
@@ -114,9 +113,9 @@ class PosteriorResponse:
     def _gradient(self, system: System, theta: np.ndarray) -> np.ndarray:
         n = self.objective.prior.n_parameters
         # the information only enters the Hessian, which is not asked for
-        return self.objective.working_derivatives(
-            replace(self.point, system=system, theta=theta, is_coarse=False), np.zeros((n, n))
-        ).gradient
+        solved = self.objective.solved(system, theta)
+        there = replace(self.point, solved=solved, theta=theta, is_coarse=False)
+        return self.objective.working_derivatives(there, np.zeros((n, n))).gradient
 
     def _since(self, system: System, theta: np.ndarray, step: float) -> Answer:
         """Change to another system, over the step that led to it."""
@@ -138,7 +137,6 @@ class LevelResponse(PosteriorResponse):
     def to_rows(self, changes: np.ndarray) -> Answer:
         """To linear functionals (e, h) of the rows, (2, n, m)."""
         rows, system = self.objective.responses.rows, self.point.system
-        assert isinstance(system, DirectSystem | IterativeSystem)
         by_mean, by_variance = changes
         right = rows.fixed.T @ by_mean
         if not rows.codes:

@@ -254,7 +254,7 @@ class VariationalObjective:
             deviance -= cross.n_fixed * np.log(2.0 * np.pi)
         following = Sites(terms.precision, terms.gradient)
         point = VariationalPoint(
-            theta, deviance, 1.0, system, is_coarse=coarse,
+            theta, deviance, 1.0, at, is_coarse=coarse,
             sites=sites, mean=mean, variance=variance, following=following,
         )  # fmt: skip
 
@@ -313,8 +313,7 @@ class VariationalObjective:
         self, point: Point, information: np.ndarray | None = None
     ) -> Derivatives:
         """By the entries of all T, for the working model held."""
-        at = self.solved(point.system, point.theta)
-        return derivatives_at(at, self.posterior, 1.0, None, point.is_coarse, information)
+        return derivatives_at(point.solved, self.posterior, 1.0, None, point.is_coarse, information)
 
     def steps(self, point: Point) -> AlternatingSteps:
         """Steps on theta and sites in turn."""
@@ -322,7 +321,7 @@ class VariationalObjective:
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
-        return self.posterior.covariance(self.solved(point.system, point.theta), joint_limit)
+        return self.posterior.covariance(point.solved, joint_limit)
 
     def uncertainty(self, point: VariationalPoint, posterior_fixed: np.ndarray) -> Uncertainty:
         """The covariance of the coefficients, with all parameters uncertain."""
@@ -338,8 +337,7 @@ class VariationalObjective:
         """
         responses, rows = self.responses, self.responses.rows
         _, own = self.split(point.theta)
-        at = self.solved(point.system, point.theta)
-        squares = self.posterior.row_variance_errors(at, rows)
+        squares = self.posterior.row_variance_errors(point.solved, rows)
         if not squares.any():
             return point.log_det_error
         step = _VARIANCE_STEP * point.variance

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from skmixed.covariances import STRUCTURES, BasisChange, narrower
 from skmixed.posteriors.prior import EffectsPrior
-from skmixed.solvers.base import System
+from skmixed.solvers.base import Covariance, System
 from skmixed.sums.working_rows import WorkingRows
 
 
@@ -33,6 +33,18 @@ class Solved:
     prior: EffectsPrior
     theta: np.ndarray
     integrate_fixed: bool
+    _made: dict[bool, Covariance] = field(default_factory=dict, repr=False, compare=False)
+
+    def covariance(self, coarse: bool = False) -> Covariance:
+        """The posterior covariance of the system, made once; exact where `coarse` would do."""
+        if coarse and True in self._made and False not in self._made:
+            return self._made[True]
+        if False not in self._made and not coarse:
+            self._made[False] = self.system.covariance(self.integrate_fixed)
+        if False in self._made:
+            return self._made[False]
+        self._made[True] = self.system.covariance(self.integrate_fixed, coarse=True)
+        return self._made[True]
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 
 from skmixed.covariances import BasisChange
 from skmixed.posteriors.base import PosteriorCovariance, Solved
-from skmixed.solvers.base import Direction
-from skmixed.solvers.direct import DirectSystem
+from skmixed.solvers.base import Direction, ExactSystem
 from skmixed.sums.cross_products import FactorLayout
 from skmixed.sums.working_rows import WorkingRows
 
@@ -36,30 +33,30 @@ class FullPosterior:
         Gilmour, Thompson and Cullis (1995), Biometrics 51, equation 7: the
         trace is the expectation of y' P V_i P V_j P y / noise.
         """
-        covariance = at.system.covariance(at.integrate_fixed, coarse)
+        covariance = at.covariance(coarse)
         by_omega = at.prior.of_factors(covariance.information)
         hessian = at.prior.curvature(at.theta, by_omega) - average_information
         return at.prior.gradient(at.theta, by_omega), hessian
 
     def hessian_correction(self, at: Solved, average_information: np.ndarray) -> np.ndarray:
         """Average information less an estimate of its expectation, of exact systems."""
-        if not at.system.is_exact:
+        if at.system.exact is None:
             return np.zeros_like(average_information)
-        return average_information - _expected_information(at)
+        return average_information - _expected_information(at, at.system.exact)
 
     def row_variances(self, at: Solved, rows: WorkingRows, coarse: bool) -> np.ndarray:
         """From the covariance that the derivatives need anyway."""
-        return at.system.covariance(at.integrate_fixed, coarse).row_variances(rows)
+        return at.covariance(coarse).row_variances(rows)
 
     def row_variance_errors(self, at: Solved, rows: WorkingRows) -> np.ndarray:
         """Those of the same covariance."""
-        return at.system.covariance(at.integrate_fixed).row_variance_errors(rows)
+        return at.covariance().row_variance_errors(rows)
 
     def covariance(self, at: Solved, joint_limit: int) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""
         system = at.system
         factors = system.cross.factors
-        covariance = system.covariance(at.integrate_fixed)
+        covariance = at.covariance()
         levels = tuple(covariance.level_covariances(factor) for factor in factors)
         kept: list[int] = []
         rows = system.cross.n_fixed
@@ -82,7 +79,7 @@ _FEW_LEVELS = 16
 """Factors of at most so many levels have exact traces."""
 
 
-def _expected_information(at: Solved) -> np.ndarray:
+def _expected_information(at: Solved, system: ExactSystem) -> np.ndarray:
     """tr(P V_i P V_j) of all parameters, estimated with fixed random signs.
 
     V^-1 takes the place of P where the fixed effects are a point.
@@ -109,8 +106,6 @@ def _expected_information(at: Solved) -> np.ndarray:
         unit = np.eye(factor.n_effects)
         directions += [(factor, probe[:, None] * row) for probe in probes for row in unit]
         places.append((factor, exact, slice(begin, len(directions))))
-    # asked for of exact systems only
-    system = cast(DirectSystem, at.system)
     projected = system.projected_products(directions, at.integrate_fixed)
     for factor, exact, here in places:
         own = [i for i, (other, _) in enumerate(tangents) if other is factor]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -24,7 +23,6 @@ from scipy.linalg import solve_triangular
 from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
 from skmixed.results.importance import smooth_weights
 from skmixed.results.level_evidence import Levels, independent_roots, whitened_means
-from skmixed.solvers.direct import DirectSystem
 
 _REST_AT_A_TIME = 32
 """Draws of the rest whose conditional means are held at a time."""
@@ -183,11 +181,10 @@ class Rest:
 
 def _joint_rest(point: VariationalPoint, objective: VariationalObjective) -> Rest:
     """The rest under one Gaussian over all effects."""
-    system = cast(DirectSystem, point.system)
+    system = point.system.exact
+    assert system is not None
     n_fixed = system.cross.n_fixed if objective.integrate_fixed else 0
-    used = slice(0, system.cross.n_tail + n_fixed)
-    # below its diagonal the factor holds whatever was in memory, which may be no number
-    return Rest(point, n_fixed, np.triu(system.upper[used, used]), [], np.empty((0, 0)))
+    return Rest(point, n_fixed, system.precision_root(n_fixed), [], np.empty((0, 0)))
 
 
 def _independent_rest(point: VariationalPoint, objective: VariationalObjective) -> Rest:

@@ -7,15 +7,21 @@ from typing import Protocol
 import numpy as np
 
 from skmixed.covariances import Scale
+from skmixed.solvers.eliminated_levels import EliminatedLevels, SingularSystemError
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 from skmixed.sums.working_rows import WorkingRows
 
+__all__ = [
+    "Covariance",
+    "Direction",
+    "ExactSystem",
+    "SingularSystemError",
+    "Solver",
+    "System",
+]
+
 Direction = tuple[FactorLayout, np.ndarray]
 """A factor and level effects v (levels, effects): the working vector f = Z v."""
-
-
-class SingularSystemError(ArithmeticError):
-    """The mixed-model equations are not positive definite at working precision."""
 
 
 class Covariance(Protocol):
@@ -35,6 +41,13 @@ class Covariance(Protocol):
 
     def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
         """Squared standard errors of `row_variances`, (n,)."""
+        ...
+
+    def by_weight(self, part: CrossProducts, noise: float) -> float:
+        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
+
+        `part` has the cross-products of these rows, by the same cells. Exact systems have it.
+        """
         ...
 
     def can_join(self, factor: FactorLayout) -> bool:
@@ -65,8 +78,16 @@ class System(Protocol):
     n_products: int
     """Products with the system that its solution took; 0 where it was factorised."""
 
+    levels: EliminatedLevels
+    """What elimination leaves of the levels of the eliminated factor; of none without one."""
+
     is_exact: bool
     """Whether determinants and traces are exact, or estimated from random vectors."""
+
+    @property
+    def exact(self) -> ExactSystem | None:
+        """The system, where it is exact."""
+        ...
 
     @property
     def log_det_samples(self) -> np.ndarray:
@@ -96,13 +117,6 @@ class System(Protocol):
         """Gram matrix f_j' P f_k of working vectors, (m, m)."""
         ...
 
-    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
-        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
-
-        `part` has the cross-products of these rows, by the same cells. Exact systems have it.
-        """
-        ...
-
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:
         """The posterior covariance; six digits suffice where `coarse`."""
         ...
@@ -117,6 +131,24 @@ class System(Protocol):
         Columns: beta, then the effects of all factors in design order. The covariance of beta
         with everything where it has a flat prior, whether or not it is integrated out.
         """
+        ...
+
+
+class ExactSystem(System, Protocol):
+    """A factorised system, which can be asked for more."""
+
+    def projected_products(
+        self, directions: list[Direction], integrate_fixed: bool
+    ) -> list[dict[int, np.ndarray]]:
+        """Z' P f of every factor for working vectors f, by number of the direction."""
+        ...
+
+    def precision_root(self, n_fixed: int) -> np.ndarray:
+        """Upper triangle of U, with U'U the precision of whitened tail effects and coefficients."""
+        ...
+
+    def to_effects(self, vectors: np.ndarray) -> np.ndarray:
+        """Tail vectors (N, m) of effects from those of independent levels; see `Scale`."""
         ...
 
 

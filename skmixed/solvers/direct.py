@@ -17,20 +17,30 @@ equations 18 to 33.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas
+from scipy.linalg import blas, block_diag
 
 from skmixed._kernels.dense_tail import mix_tail
-from skmixed._kernels.elimination import gather_tail, scatter_levels, subtract_eliminated
+from skmixed._kernels.elimination import (
+    gather_tail,
+    scatter_levels,
+    subtract_eliminated,
+    tail_quadratic_forms,
+)
+from skmixed._kernels.working import fill_row_variances
 from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
-from skmixed.solvers.cholesky import factorise
-from skmixed.solvers.direct_covariance import TailCovariance
+from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import EliminatedLevels
-from skmixed.sums.cross_products import CrossProducts
-from skmixed.threads import run_parts
+from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.working_rows import Loadings, WorkingRows
+from skmixed.threads import even_bounds, run_parts, single_blas_thread
+
+_WORTH_ROUNDING = 500
+"""Size of a tail from which single precision saves time."""
 
 
 class DirectSolver:
@@ -90,14 +100,17 @@ class DirectSystem:
         self.scales = scales
         self._related = [f for f in cross.tail_factors if not scales[f.position].by_level]
         self._n = len(cross.tail)
-        self._covariance: TailCovariance | None = None
         self._reduce()
         self._factorise()
 
     def _reduce(self) -> None:
         cross = self.cross
         self.reduced = cross.tail.copy()
-        self.log_det_random = 0.0
+        scale = np.zeros((1, 1))
+        if cross.eliminated is not None:
+            scale = self.scales[cross.eliminated.position].matrix
+        self.levels = EliminatedLevels.of(cross.own, scale)
+        self.log_det_random = self.levels.log_det
         if cross.eliminated is not None:
             self._eliminate()
         if self._related:
@@ -108,11 +121,7 @@ class DirectSystem:
             self.reduced = np.ascontiguousarray(full)
 
     def _eliminate(self) -> None:
-        cross = self.cross
-        assert cross.eliminated is not None
-        levels = EliminatedLevels.of(cross.own, self.scales[cross.eliminated.position].matrix)
-        self.levels = levels
-        self.log_det_random = levels.log_det
+        cross, levels = self.cross, self.levels
 
         def subtract(first: int, last: int) -> None:
             subtract_eliminated(
@@ -199,6 +208,17 @@ class DirectSystem:
             return blas.dtrsv(self.upper, vectors, lower=0, trans=1)
         return blas.dtrsm(1.0, self.upper, np.asfortranarray(vectors), lower=0, trans_a=1)
 
+    @property
+    def exact(self) -> DirectSystem:
+        """Itself."""
+        return self
+
+    def precision_root(self, n_fixed: int) -> np.ndarray:
+        """Upper triangle of U, with U'U the precision of whitened tail effects and coefficients."""
+        used = slice(0, self.cross.n_tail + n_fixed)
+        # below its diagonal the factor holds whatever was in memory, which may be no number
+        return np.triu(self.upper[used, used])
+
     def log_det(self, integrate_fixed: bool) -> float:
         """log |V|, plus log |X' V^-1 X| when the fixed effects are integrated out."""
         return self.log_det_random + (self.log_det_fixed if integrate_fixed else 0.0)
@@ -206,7 +226,7 @@ class DirectSystem:
     # The solution -------------------------------------------------------------
 
     @cached_property
-    def _solution(self) -> np.ndarray:
+    def residual_maker(self) -> np.ndarray:
         """Tail effects and fixed effects, and -1 for the response, negated: the residual maker."""
         scaled = self._response_half
         if len(scaled):
@@ -217,17 +237,17 @@ class DirectSystem:
     @cached_property
     def fixed_effects(self) -> np.ndarray:
         """Generalised least squares estimate of beta, (p,)."""
-        return -self._solution[self.cross.n_tail : -1]
+        return -self.residual_maker[self.cross.n_tail : -1]
 
     @cached_property
     def residual_products(self) -> list[np.ndarray]:
         """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
         cross = self.cross
-        tail = blas.dsymv(1.0, self.reduced.T, self._solution, lower=0)
+        tail = blas.dsymv(1.0, self.reduced.T, self.residual_maker, lower=0)
         products: list[np.ndarray] = []
         for factor in cross.factors:
             if factor is cross.eliminated:
-                solution = self.to_effects(self._solution[:, None])
+                solution = self.to_effects(self.residual_maker[:, None])
                 products.append(self.gather(solution)[:, :, 0])
             else:
                 products.append(tail[factor.columns].reshape(factor.n_levels, factor.n_effects))
@@ -338,39 +358,9 @@ class DirectSystem:
         """The reduced cross-products times columns (N, m)."""
         return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
 
-    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
-        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
-
-        With N the derivative of the reduced cross-products it is tr(C N), and what the
-        conditional covariance G of the eliminated effects adds to it, plus r'N r / noise with r
-        the residual maker. For C_l the cells of a level and A_l those of the part,
-        N = A'A - sum_l (A_l'G C_l + C_l'G A_l - C_l'G A_l A_l' G C_l).
-        """
-        cross, moved, trace = self.cross, part.tail.copy(), 0.0
-        if cross.eliminated is not None:
-            G, own = self.levels.omega_shrunk, part.own
-            q = G.shape[1]
-            middle = np.zeros((len(G), 2 * q, 2 * q))
-            middle[:, :q, q:] = middle[:, q:, :q] = G
-            middle[:, q:, q:] = -(G @ own @ G)
-            trace = float((G * own).sum())
-            subtract_eliminated(
-                cross.start, cross.columns, np.concatenate([part.values, cross.values], axis=1),
-                np.concatenate([part.with_dense, cross.with_dense], axis=1),
-                middle, 0, len(moved), moved,
-            )  # fmt: skip
-        covariance = self.covariance(integrate_fixed).tail
-        both = np.tril(covariance) * moved[:-1, :-1]
-        trace += 2.0 * float(both.sum()) - float(np.trace(both))
-        maker = self.to_effects(self._solution)
-        return trace + float(maker @ blas.dsymv(1.0, moved.T, maker, lower=0)) / noise
-
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
-        """The posterior covariance, made once and kept; exact where `coarse` would do."""
-        kept = self._covariance
-        if kept is None or kept.integrate_fixed != integrate_fixed or (kept.coarse and not coarse):
-            kept = self._covariance = TailCovariance(self, integrate_fixed, coarse)
-        return kept
+        """The posterior covariance; six digits suffice where `coarse`."""
+        return TailCovariance(self, integrate_fixed, coarse)
 
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
@@ -399,3 +389,248 @@ class DirectSystem:
             effects = np.matmul(omega, self.gather(with_tail))
             parts.append(-effects.reshape(factor.size, p))
         return np.concatenate(parts).T
+
+
+class TailCovariance:
+    """Covariances of the posterior relative to the noise variance.
+
+    Parameters
+    ----------
+    system : DirectSystem
+    integrate_fixed : bool
+        False where beta is a point: its rows and columns are zero, and the
+        others are conditional on it.
+    coarse : bool, default=False
+        Whether a large matrix may be inverted in single precision, in half the
+        time: six digits are plenty far from the optimum.
+
+    Attributes
+    ----------
+    tail : ndarray (N - 1, N - 1)
+        Of the tail's effects and beta, lower triangle.
+    scaled : dict of {int: ndarray (q, q)}
+        By position of a tail factor, the blocks of (S'RS + I)^-1 of its independent levels,
+        summed.
+    """
+
+    def __init__(self, system: DirectSystem, integrate_fixed: bool, coarse: bool = False) -> None:
+        self.system = system
+        self.integrate_fixed = integrate_fixed
+        self.coarse = coarse
+        cross = system.cross
+        size = len(system.upper)
+        self._used = size if integrate_fixed else cross.n_tail
+        self.tail = np.zeros((size, size))
+        self.scaled: dict[int, np.ndarray] = {}
+        if self._used:
+            used = slice(0, self._used)
+            single = coarse and self._used >= _WORTH_ROUNDING
+            precision = np.float32 if single else np.float64
+            with np.errstate(over="ignore", invalid="ignore"):
+                # the other triangle was never filled and is never read
+                inverse = np.array(system.upper.T[used, used], dtype=precision, order="C")
+            with single_blas_thread() if single else nullcontext():
+                invert(inverse)
+            self.scaled = {f.position: _summed_blocks(inverse, f) for f in cross.tail_factors}
+            nothing = np.zeros(self._used)
+            system.mix_rows(inverse, system.mix_transposed, nothing, self.tail[used, used])
+            if system.is_related:
+                full = np.tril(self.tail) + np.tril(self.tail, -1).T
+                self.tail = system.to_effects(system.to_effects(full).T)
+
+    @cached_property
+    def forms(self) -> np.ndarray:
+        """reduced_l tail reduced_l' of every eliminated level, (L, Q, Q)."""
+        cross = self.system.cross
+        assert cross.eliminated is not None
+        forms = np.empty_like(cross.own)
+        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :-1])
+
+        def fill(first: int, last: int) -> None:
+            tail_quadratic_forms(
+                cross.start, cross.columns, cross.values, with_fixed,
+                self.system.levels.shrink, self.tail, first, last, forms,
+            )  # fmt: skip
+
+        run_parts(fill, cross.level_bounds(self.system.n_parts))
+        return forms
+
+    def information(self, factor: FactorLayout) -> np.ndarray:
+        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point.
+
+        For a tail factor there are two ways: from the inverse of the system, as
+        T' Z'PZ T = I - (S'RS + I)^-1, which loses all digits where T is nearly singular,
+        or by projection, which loses some where the variance is huge. The size of T decides.
+        """
+        if factor is self.system.cross.eliminated:
+            forms = self.forms
+            return self.system.levels.precision_shrunk.sum(axis=0) - forms.sum(axis=0)
+        scale = self.system.scales[factor.position]
+        rows = np.diagonal(self.system.reduced)[factor.columns].mean()
+        if rows * scale.smallest**2 > 1e-3:
+            inner = factor.n_levels * np.eye(factor.n_effects) - self.scaled[factor.position]
+            return scale.inverse.T @ inner @ scale.inverse
+        return self._projected_information(factor)
+
+    def _projected_information(self, factor: FactorLayout) -> np.ndarray:
+        used = self._used
+        own = _summed_blocks(self.system.reduced, factor)
+        columns = np.ascontiguousarray(_symmetric_rows(self.system.reduced, factor.columns).T)
+        scaled = self.system.apply_scale_transposed(columns)[: len(self.tail)]
+        half = self.system.forward_solve(scaled)[:used]
+        half = half.reshape(used, factor.n_levels, factor.n_effects)
+        return own - np.einsum("ulq,uls->qs", half, half)
+
+    def level_covariances(self, factor: FactorLayout) -> np.ndarray:
+        """Relative posterior covariance of each level's effects, (L, Q, Q)."""
+        if factor is self.system.cross.eliminated:
+            omega = self.system.scales[factor.position].omega
+            forms = self.forms
+            return self.system.levels.omega_shrunk + omega @ forms @ omega
+        blocks = np.empty((factor.n_levels, factor.n_effects, factor.n_effects))
+        for q in range(factor.n_effects):
+            for s in range(q + 1):
+                rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
+                blocks[:, q, s] = blocks[:, s, q] = self.tail[rows, rows - q + s]
+        return blocks
+
+    def row_variances(self, rows: WorkingRows) -> np.ndarray:
+        """Variance of every row's linear predictor, exactly, (n,)."""
+        cross = self.system.cross
+        used = slice(0, self._used)
+        n_fixed = cross.n_fixed if self.integrate_fixed else 0
+        fixed = rows.fixed if self.integrate_fixed else rows.fixed[:, :0].copy()
+        tail = np.ascontiguousarray(self.tail[used, used])
+        if cross.eliminated is None:
+            return rows.loaded_variances(self._loadings(np.tril(tail) + np.tril(tail, -1).T))
+        omega = self.system.scales[cross.eliminated.position].omega
+        places, levels = rows.by_level, self.system.levels
+        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
+        out = np.empty(rows.n_rows)
+
+        def fill(first: int, last: int) -> None:
+            fill_row_variances(
+                places.row_start, places.places, places.slopes, places.own_effects,
+                places.tail_effects, places.tail_sizes, fixed,
+                cross.start, cross.columns, cross.values, with_fixed,
+                levels.shrink, omega, levels.omega_shrunk, tail, first, last, out,
+            )  # fmt: skip
+
+        work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
+        run_parts(fill, even_bounds(work, self.system.n_parts))
+        return out
+
+    def _loadings(self, covariance: np.ndarray) -> Loadings:
+        """The covariance of the tail (u, u) as products of columns, nothing eliminated."""
+        cross = self.system.cross
+        values, vectors = np.linalg.eigh(covariance)
+        if len(values) and not values[0] > -1e-8 * values[-1]:
+            raise SingularSystemError("the fixed effects are dependent")
+        root = np.zeros((cross.n_tail + cross.n_fixed, len(values)))
+        root[: len(values)] = vectors * np.sqrt(np.maximum(values, 0.0))
+        levels = [
+            np.ascontiguousarray(root[f.columns]).reshape(f.n_levels, f.n_effects, -1)
+            for f in cross.factors
+        ]
+        nothing = [np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in cross.factors]
+        return Loadings(root[cross.n_tail :], tuple(levels), tuple(nothing))
+
+    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
+        """Zero: they are exact."""
+        return np.zeros(rows.n_rows)
+
+    def by_weight(self, part: CrossProducts, noise: float) -> float:
+        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
+
+        With N the derivative of the reduced cross-products it is tr(C N), and what the
+        conditional covariance G of the eliminated effects adds to it, plus r'N r / noise with r
+        the residual maker. For C_l the cells of a level and A_l those of the part,
+        N = A'A - sum_l (A_l'G C_l + C_l'G A_l - C_l'G A_l A_l' G C_l).
+        """
+        system, moved, trace = self.system, part.tail.copy(), 0.0
+        cross = system.cross
+        if cross.eliminated is not None:
+            G, own = system.levels.omega_shrunk, part.own
+            q = G.shape[1]
+            middle = np.zeros((len(G), 2 * q, 2 * q))
+            middle[:, :q, q:] = middle[:, q:, :q] = G
+            middle[:, q:, q:] = -(G @ own @ G)
+            trace = float((G * own).sum())
+            subtract_eliminated(
+                cross.start, cross.columns, np.concatenate([part.values, cross.values], axis=1),
+                np.concatenate([part.with_dense, cross.with_dense], axis=1),
+                middle, 0, len(moved), moved,
+            )  # fmt: skip
+        both = np.tril(self.tail) * moved[:-1, :-1]
+        trace += 2.0 * float(both.sum()) - float(np.trace(both))
+        maker = system.to_effects(system.residual_maker)
+        return trace + float(maker @ blas.dsymv(1.0, moved.T, maker, lower=0)) / noise
+
+    def can_join(self, factor: FactorLayout) -> bool:
+        """Whether `joint` can have the factor's rows: any factor's."""
+        return True
+
+    def joint(self, kept: tuple[int, ...]) -> np.ndarray:
+        """Relative covariance of beta and the `kept` factors with all effects.
+
+        Rows: fixed effects, then the effects of the factors at the positions
+        `kept`; columns: fixed effects, then the effects of all factors.
+        """
+        cross = self.system.cross
+        lower = self.tail
+        rows = [_symmetric_rows(lower, slice(cross.n_tail, len(lower)))]
+        for position in kept:
+            factor = cross.factors[position]
+            if factor is cross.eliminated:
+                everything = _symmetric_rows(lower, slice(0, len(lower)))
+                rows.append(self._covariance_with_eliminated(everything).T)
+            else:
+                rows.append(_symmetric_rows(lower, factor.columns))
+        with_tail = np.concatenate(rows)
+        columns = [with_tail[:, cross.n_tail :]]
+        for factor in cross.factors:
+            if factor is not cross.eliminated:
+                columns.append(with_tail[:, factor.columns])
+                continue
+            covariance = self._covariance_with_eliminated(with_tail)
+            if factor.position in kept:
+                before = sum(cross.factors[k].size for k in kept if k < factor.position)
+                begin = cross.n_fixed + before
+                covariance[begin : begin + factor.size] += block_diag(
+                    *self.system.levels.omega_shrunk
+                )
+            columns.append(covariance)
+        return np.concatenate(columns, axis=1)
+
+    def _covariance_with_eliminated(self, with_tail: np.ndarray) -> np.ndarray:
+        """Covariance with the eliminated effects (r, L Q) of what covaries so with the tail.
+
+        Given the tail, the eliminated effects have mean Omega reduced_l (data - tail).
+        """
+        cross = self.system.cross
+        assert cross.eliminated is not None
+        omega = self.system.scales[cross.eliminated.position].omega
+        padded = np.concatenate([with_tail.T, np.zeros((1, len(with_tail)))])
+        effects = np.einsum("lqr,qs->rls", self.system.gather(padded), omega)
+        return -effects.reshape(len(with_tail), cross.eliminated.size)
+
+
+def _summed_blocks(matrix: np.ndarray, factor: FactorLayout) -> np.ndarray:
+    """Diagonal blocks (q, q) of a factor's levels, summed, of a lower triangle."""
+    out = np.empty((factor.n_effects, factor.n_effects))
+    for q in range(factor.n_effects):
+        rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
+        for s in range(q + 1):
+            out[q, s] = out[s, q] = matrix[rows, rows - q + s].sum(dtype=float)
+    return out
+
+
+def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:
+    """Rows of a symmetric matrix of which the lower triangle is filled."""
+    start, stop = rows.start, rows.stop
+    out = np.empty((stop - start, len(lower)))
+    block = lower[rows, rows]
+    out[:, :start] = lower[rows, :start]
+    out[:, rows] = np.tril(block) + np.tril(block, -1).T
+    out[:, stop:] = lower[stop:, rows].T
+    return out

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed._kernels.elimination import shrink_levels
-from skmixed.solvers.base import SingularSystemError
+
+
+class SingularSystemError(ArithmeticError):
+    """The mixed-model equations are not positive definite at working precision."""
 
 
 @dataclass(frozen=True)

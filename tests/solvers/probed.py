@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dense import DESIGNS
 
-from skmixed.solvers import iterative, probed_covariance, sparse_tail
+from skmixed.solvers import iterative, sparse_tail
 from skmixed.solvers.iterative import IterativeSolver
 from skmixed.sums.cross_products import CrossProducts
 
@@ -33,7 +33,7 @@ def exactly(small_effects: int) -> Iterator[None]:
         patch.setattr(iterative, "_PROBE_TOLERANCE", 1e-12)
         patch.setattr(iterative, "_FIXED_TOLERANCE", 1e-12)
         patch.setattr(iterative, "_INFORMATION_TOLERANCE", 1e-12)
-        patch.setattr(probed_covariance, "_TOLERANCE", 1e-12)
+        patch.setattr(iterative, "_COVARIANCE_TOLERANCE", 1e-12)
         yield
 
 

@@ -8,7 +8,7 @@ from dense import DESIGNS, INTERCEPT, level_blocks, make_model, scales_of
 from probed import CASES, CASES_WITH_FACTORS, exact_solver, exactly
 from test_direct import SCALES, close
 
-from skmixed.solvers import iterative, probed_covariance
+from skmixed.solvers import iterative
 from skmixed.solvers.base import SingularSystemError
 from skmixed.solvers.conjugate_gradients import NotConvergedError
 from skmixed.solvers.iterative import IterativeSolver
@@ -94,7 +94,7 @@ def test_four_factors_with_slopes(monkeypatch, small, integrate_fixed):
 @pytest.mark.parametrize(("name", "small"), [("crossed", 4), ("slopes_in_tail", 8)])
 def test_estimated_dense_part(monkeypatch, name, small, integrate_fixed):
     """Where it is too large for solves the covariance of the dense part comes from probes."""
-    monkeypatch.setattr(probed_covariance, "_EXACT_COLUMNS", 0)
+    monkeypatch.setattr(iterative, "_EXACT_COLUMNS", 0)
     model = make_model(name)
     posterior = model.posterior_covariance(integrate_fixed)
     with exactly(small):

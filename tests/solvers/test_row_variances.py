@@ -13,7 +13,7 @@ from test_direct import SCALES, close
 from test_working import in_working_order, linear_predictor_design, make_rows, working_model
 
 from skmixed.posteriors import POSTERIORS, EffectsPrior, Solved
-from skmixed.solvers import direct_covariance as tail_covariance
+from skmixed.solvers import direct as tail_covariance
 from skmixed.solvers.direct import DirectSolver
 from skmixed.solvers.iterative import IterativeSolver
 
