@@ -32,7 +32,6 @@ TO_BE_CURED = {
     "_kernels/cells.py: fill_cells",
     "_kernels/elimination.py: tail_quadratic_forms",
     "_kernels/working.py: fill_row_variances",
-    "sums/cell_sums.py: _accumulate_pair",
     "sums/partial_sums.py: PartialSums.standardised",
 }
 """Functions that were too large when the rule was made; the list only gets shorter."""

@@ -15,42 +15,51 @@ def count_levels(codes, ranks, counts):
 
 
 @kernel
-def place_by_second(
-    first_codes, second_codes, first_ranks, second_ranks, first_row, last_row, free, partly
-):  # fmt: skip
-    """First half of a sort by level of one factor, and within it of another: by the other.
+def place_by_second(first_codes, second_codes, ranks, first_row, levels, free, partly):
+    """Radix sort, pass 1: order rows by level of the second factor.
 
-    Two counting sorts; what a pass looks up at random is written together. Rows are
-    taken from `first_row` to `last_row` (exclusive). `free` holds the next free place
-    of every level of the second factor and is moved on. `partly` (n, 2) receives the row's
-    number and its level of the first factor.
+    The codes are those of consecutive rows from number `first_row` on, and `ranks` has the
+    ranks of both factors. Rows of the second factor's `levels` (first, end) are placed.
+    `free` holds the next free place of every level and is moved on. `partly` (n, 2)
+    receives the row's number and its level of the first factor: what pass 2 looks up
+    at random is written together.
     """
-    for i in range(first_row, last_row):
-        level = second_ranks[second_codes[i]]
-        place = free[level]
-        partly[place, 0] = i
-        partly[place, 1] = first_ranks[first_codes[i]]
-        free[level] = place + 1
+    for i in range(first_codes.shape[0]):
+        level = ranks[1][second_codes[i]]
+        if levels[0] <= level < levels[1]:
+            place = free[level]
+            partly[place, 0] = first_row + i
+            partly[place, 1] = ranks[0][first_codes[i]]
+            free[level] = place + 1
 
 
 @kernel
-def place_by_first(partly, second_end, first_place, last_place, free, rows):
-    """Second half of the sort: by level of the first factor.
+def place_by_first(partly, second_end, first_place, levels, free, rows):
+    """Radix sort, pass 2: order rows by level of the first factor.
 
-    Takes the places of `partly` from `first_place` to `last_place` (exclusive); those of a
-    level of the second factor end at ``second_end[level]``. `free` holds the next free
-    place of every level of the first factor and is moved on. `rows` (n, 2) receives the row's
-    number and its level of the second factor.
+    Takes consecutive places of pass 1 from number `first_place` on; those of a level
+    of the second factor end at ``second_end[level]``. Rows of the first factor's `levels`
+    (first, end) are placed. `free` holds the next free place of every level and is moved on.
+    `rows` (n, 2) receives the row's number and its level of the second factor.
     """
+    # the level of the first place, by bisection
     second = 0
-    for r in range(first_place, last_place):
-        while r >= second_end[second]:
+    end = second_end.shape[0]
+    while second < end:
+        middle = (second + end) // 2
+        if second_end[middle] <= first_place:
+            second = middle + 1
+        else:
+            end = middle
+    for r in range(partly.shape[0]):
+        while first_place + r >= second_end[second]:
             second += 1
         level = partly[r, 1]
-        place = free[level]
-        rows[place, 0] = partly[r, 0]
-        rows[place, 1] = second
-        free[level] = place + 1
+        if levels[0] <= level < levels[1]:
+            place = free[level]
+            rows[place, 0] = partly[r, 0]
+            rows[place, 1] = second
+            free[level] = place + 1
 
 
 @kernel
@@ -68,32 +77,39 @@ def count_cells(start, rows, cell_start):
 
 
 @kernel
-def fill_cells(
-    start, rows, cell_start, weights, uniform, slopes, first_effects, second_effects,
-    first_level, last_level, levels, values,
-):  # fmt: skip
-    """Fill `levels` (n_cells,) and `values` (n_cells, Q1, Q2) for a range of levels.
-
-    Values are the sums of weight * effect of the first factor * effect of the
-    second one. `uniform` is the weight of all rows, or 0 where weights differ: to
-    count rows needs no look at them. Arrays as `place_by_first` and `count_cells` fill them.
-    """
-    n_first = first_effects.shape[0]
-    n_second = second_effects.shape[0]
-    only_counts = n_first == 1 and n_second == 1 and first_effects[0] < 0 and second_effects[0] < 0
-    only_counts = only_counts and uniform > 0.0
-    for l in range(first_level, last_level):
+def fill_counts(order, cell_start, weight, level_range, out):
+    """`fill_cells` for two intercepts and rows of one weight: no row needs to be looked at."""
+    start, rows = order
+    levels, values = out
+    for l in range(level_range[0], level_range[1]):
         cell = cell_start[l] - 1
         previous = -1
-        if only_counts:
-            for r in range(start[l], start[l + 1]):
-                if rows[r, 1] != previous:
-                    previous = rows[r, 1]
-                    cell += 1
-                    levels[cell] = previous
-                    values[cell, 0, 0] = 0.0
-                values[cell, 0, 0] += uniform
-            continue
+        for r in range(start[l], start[l + 1]):
+            if rows[r, 1] != previous:
+                previous = rows[r, 1]
+                cell += 1
+                levels[cell] = previous
+                values[cell, 0, 0] = 0.0
+            values[cell, 0, 0] += weight
+
+
+@kernel
+def fill_cells(order, cell_start, weights, slopes, effects, level_range, out):
+    """Fill the cells of a range of levels (first, end).
+
+    `order` is `start` and `rows` as `place_by_first` and `count_cells` fill them, `effects`
+    has the maps of both factors, and `out` are the levels (n_cells,) and values
+    (n_cells, Q1, Q2) of all cells. Values are the sums of weight * effect of the first
+    factor * effect of the second one.
+    """
+    start, rows = order
+    first_effects, second_effects = effects
+    levels, values = out
+    n_first = first_effects.shape[0]
+    n_second = second_effects.shape[0]
+    for l in range(level_range[0], level_range[1]):
+        cell = cell_start[l] - 1
+        previous = -1
         for r in range(start[l], start[l + 1]):
             i = rows[r, 0]
             if rows[r, 1] != previous:

@@ -293,16 +293,14 @@ def tail_quadratic_forms(
     `tail` is symmetric, (T + P, T + P), of which the lower triangle is read.
     """
     fill = _forms_of_one_effect if with_dense.shape[1] == 1 else _forms_of_effects
-    fill(start, columns, values, with_dense, shrink, tail, first_level, last_level, out)
+    fill(start, columns, values, with_dense, shrink, tail, (first_level, last_level), out)
 
 
 @kernel
-def _forms_of_one_effect(
-    start, columns, values, with_dense, shrink, tail, first_level, last_level, out
-):
+def _forms_of_one_effect(start, columns, values, with_dense, shrink, tail, level_range, out):
     n_dense = with_dense.shape[2]
     n_tail = tail.shape[0] - n_dense
-    for l in range(first_level, last_level):
+    for l in range(level_range[0], level_range[1]):
         begin = start[l]
         end = start[l + 1]
         form = 0.0
@@ -324,20 +322,18 @@ def _forms_of_one_effect(
 
 
 @kernel
-def _forms_of_effects(
-    start, columns, values, with_dense, shrink, tail, first_level, last_level, out
-):
+def _forms_of_effects(start, columns, values, with_dense, shrink, tail, level_range, out):
     n_effects = with_dense.shape[1]
     n_dense = with_dense.shape[2]
     n_tail = tail.shape[0] - n_dense
     widest = 0
-    for l in range(first_level, last_level):
+    for l in range(level_range[0], level_range[1]):
         widest = max(widest, start[l + 1] - start[l])
     cell = np.empty((widest + n_dense, n_effects))
     where = np.empty(widest + n_dense, np.int64)
     raw = np.empty((n_effects, n_effects))
     half = np.empty((n_effects, n_effects))
-    for l in range(first_level, last_level):
+    for l in range(level_range[0], level_range[1]):
         size = 0
         for k in range(start[l], start[l + 1]):
             where[size] = columns[k]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,20 @@ from skmixed._kernels.cells import (
     count_cells,
     count_levels,
     fill_cells,
+    fill_counts,
     place_by_first,
     place_by_second,
 )
 from skmixed.threads import enough_parts, even_bounds, run_parts
 
+_MOMENT = 2_000_000
+"""Rows from which threads share a sort: they all have to look at every row."""
+
 _CHUNK = 131_072
 """Rows whose dense columns are held at a time."""
+
+_MOST_GROUPS = 8
+"""Groups of rows that are summed on their own, so that threads can share them."""
 
 LevelMaps = tuple[np.ndarray, ...]
 """For every factor the new code of each level."""
@@ -259,49 +267,20 @@ def accumulate(
     """
     n = len(weights)
     slopes, effects = stack_slopes(bases, n)
-    own = tuple(np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors)
-    n_dense = dense(slice(0, 1)).shape[1]
-    with_dense = tuple(np.zeros((f.n_levels, f.n_effects, n_dense)) for f in factors)
-    total = np.zeros((n_dense, n_dense))
-    for rows in row_chunks(n):
-        columns = dense(rows)
-        total += columns.T @ (columns * weights[rows, None])
-
-        def add(first: int, last: int, rows: slice = rows, columns: np.ndarray = columns) -> None:
-            for f in range(first, last):
-                add_level_blocks(
-                    codes[f][rows], weights[rows], slopes[rows], effects[f],
-                    columns, own[f], with_dense[f],
-                )  # fmt: skip
-
-        run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
-    ranks = (
-        tuple(
-            _rank_levels(*sums) if ranked else np.arange(len(sums[0]), dtype=np.int32)
-            for sums in zip(own, with_dense, strict=True)
-        )
-        if isinstance(ranked, bool)
-        else ranked
-    )
+    total, own, with_dense = _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads)
+    if not isinstance(ranked, bool):
+        ranks = ranked
+    elif ranked:
+        ranks = tuple(map(_rank_levels, own, with_dense))
+    else:
+        ranks = tuple(np.arange(factor.n_levels, dtype=np.int32) for factor in factors)
     uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
+    rows = _Rows(codes, ranks, effects, slopes, weights, uniform)
     pairs = []
     for a in range(len(factors)):
         for b in range(a):
-            first, second = (a, b) if factors[a].size > factors[b].size else (b, a)
-            pairs.append(
-                _accumulate_pair(
-                    first,
-                    second,
-                    codes,
-                    ranks,
-                    factors,
-                    effects,
-                    slopes,
-                    weights,
-                    uniform,
-                    n_threads,
-                )
-            )
+            larger = (a, b) if factors[a].size > factors[b].size else (b, a)
+            pairs.append(_accumulate_pair(*larger, rows, n_threads))
     if not ranked:
         return CellSums(factors, total, own, with_dense, tuple(pairs))
     orders = [_inverse(rank) for rank in ranks]
@@ -313,6 +292,74 @@ def accumulate(
         tuple(pairs),
         ranks,
     )
+
+
+def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
+    """Sums of the dense columns (P, P), and of every factor's levels."""
+    n, n_dense = len(weights), dense(slice(0, 1)).shape[1]
+    n_factors = len(factors)
+
+    def zeros() -> list[np.ndarray]:
+        own = [np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors]
+        with_dense = [np.zeros((f.n_levels, f.n_effects, n_dense)) for f in factors]
+        return [np.zeros((n_dense, n_dense)), *own, *with_dense]
+
+    size = n_dense**2 + sum(f.size * (f.n_effects + n_dense) for f in factors)
+    # where sums are large, rows are summed one after the other, but factors at once
+    at_once = size > n // _MOST_GROUPS and n > _CHUNK
+
+    def add(rows: slice, sums: list[np.ndarray]) -> None:
+        columns = dense(rows)
+        sums[0] += columns.T @ (columns * weights[rows, None])
+        own, with_dense = sums[1 : 1 + n_factors], sums[1 + n_factors :]
+
+        def blocks(first: int, last: int) -> None:
+            for f in range(first, last):
+                add_level_blocks(
+                    codes[f][rows], weights[rows], slopes[rows], effects[f],
+                    columns, own[f], with_dense[f],
+                )  # fmt: skip
+
+        run_parts(blocks, range(n_factors + 1), n_threads if at_once else 1)
+
+    total, *levels = sum_chunks(add, zeros, n, n_threads, 1 if at_once else _MOST_GROUPS)
+    return total, tuple(levels[:n_factors]), tuple(levels[n_factors:])
+
+
+def sum_chunks(
+    add: Callable[[slice, list[np.ndarray]], None],
+    zeros: Callable[[], list[np.ndarray]],
+    n_rows: int,
+    n_threads: int,
+    most_groups: int = _MOST_GROUPS,
+) -> list[np.ndarray]:
+    """Arrays to which `add` has added all rows, chunk after chunk, in threads.
+
+    Parameters
+    ----------
+    add : callable
+        Adds the rows of a slice to some arrays.
+    zeros : callable
+        Makes these arrays, for each of some groups of chunks. Which chunks are summed
+        together does not depend on the number of threads.
+    n_rows, n_threads : int
+    most_groups : int
+    """
+    chunks = list(row_chunks(n_rows))
+    bounds = np.linspace(0, len(chunks), min(most_groups, max(len(chunks), 1)) + 1).astype(int)
+    groups = [zeros() for _ in bounds[1:]]
+
+    def add_group(first: int, last: int) -> None:
+        for g in range(first, last):
+            for rows in chunks[bounds[g] : bounds[g + 1]]:
+                add(rows, groups[g])
+
+    run_parts(add_group, range(len(groups) + 1), n_threads)
+    sums, *others = groups
+    for group in others:
+        for array, more in zip(sums, group, strict=True):
+            array += more
+    return sums
 
 
 def _rank_levels(own: np.ndarray, with_dense: np.ndarray) -> np.ndarray:
@@ -344,20 +391,41 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
         yield slice(begin, min(begin + _CHUNK, n_rows))
 
 
-def _accumulate_pair(
-    first, second, codes, ranks, factors, effects, slopes, weights, uniform, n_threads
-):
+class _Rows(NamedTuple):
+    """What the cells of all pairs are summed from, by factor.
+
+    Attributes
+    ----------
+    codes, ranks, effects : sequence of ndarray
+    slopes, weights : ndarray
+    uniform : float
+        The weight of all rows, or 0 where weights differ.
+    """
+
+    codes: Sequence[np.ndarray]
+    ranks: Sequence[np.ndarray]
+    effects: Sequence[np.ndarray]
+    slopes: np.ndarray
+    weights: np.ndarray
+    uniform: float
+
+
+def _accumulate_pair(first: int, second: int, given: _Rows, n_threads: int) -> PairCells:
     start, rows, cell_start = order_by_pairs(
-        codes[first], ranks[first], codes[second], ranks[second]
-    )
+        given.codes[first], given.ranks[first],
+        given.codes[second], given.ranks[second], n_threads,
+    )  # fmt: skip
     levels = np.empty(cell_start[-1], np.int32)
-    values = np.empty((cell_start[-1], factors[first].n_effects, factors[second].n_effects))
+    effects = given.effects[first], given.effects[second]
+    values = np.empty((cell_start[-1], len(effects[0]), len(effects[1])))
+    only_counts = given.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in effects)
 
     def fill(begin: int, end: int) -> None:
-        fill_cells(
-            start, rows, cell_start, weights, uniform, slopes,
-            effects[first], effects[second], begin, end, levels, values,
-        )  # fmt: skip
+        part, out = (begin, end), (levels, values)
+        if only_counts:
+            fill_counts((start, rows), cell_start, given.uniform, part, out)
+        else:
+            fill_cells((start, rows), cell_start, given.weights, given.slopes, effects, part, out)
 
     run_parts(fill, even_bounds(np.diff(start), enough_parts(len(rows), n_threads)), n_threads)
     return PairCells(first, second, cell_start, levels, values)
@@ -379,22 +447,32 @@ def _combined(first, second, first_levels, n_first, second_levels, n_second, val
     return PairCells(first, second, cell_start, levels, combined)
 
 
-def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks):
+def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks, n_threads=1):
     """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level."""
     n = len(first_codes)
     partly, rows = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)
     start = _first_places(first_codes, first_ranks)
-    second_end = _first_places(second_codes, second_ranks)[1:]
-    free = np.concatenate([[0], second_end[:-1]])
-    # a piece at a time, between which an interrupt is noticed
-    for piece in row_chunks(n):
-        place_by_second(
-            first_codes, second_codes, first_ranks, second_ranks,
-            piece.start, piece.stop, free, partly,
-        )  # fmt: skip
-    free = start[:-1].copy()
-    for piece in row_chunks(n):
-        place_by_first(partly, second_end, piece.start, piece.stop, free, rows)
+    second_start = _first_places(second_codes, second_ranks)
+    free_second, free_first = second_start[:-1].copy(), start[:-1].copy()
+
+    # threads look at all rows, and place those of some levels each
+    def by_second(first: int, last: int) -> None:
+        # a piece at a time, between which an interrupt is noticed
+        for piece in row_chunks(n):
+            place_by_second(
+                first_codes[piece], second_codes[piece], (first_ranks, second_ranks),
+                piece.start, (first, last), free_second, partly,
+            )  # fmt: skip
+
+    def by_first(first: int, last: int) -> None:
+        for piece in row_chunks(n):
+            place_by_first(
+                partly[piece], second_start[1:], piece.start, (first, last), free_first, rows
+            )  # fmt: skip
+
+    n_parts = min(n_threads, _MOST_GROUPS) if n > _MOMENT else 1
+    run_parts(by_second, even_bounds(np.diff(second_start), n_parts))
+    run_parts(by_first, even_bounds(np.diff(start), n_parts))
     cell_start = np.empty_like(start)
     count_cells(start, rows, cell_start)
     return start, rows, cell_start

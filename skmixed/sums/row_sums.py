@@ -8,7 +8,7 @@ import numpy as np
 
 from skmixed.covariances import BasisChange
 from skmixed.design import Design
-from skmixed.sums.cell_sums import CellSums, FactorShape, LevelMaps, accumulate, row_chunks
+from skmixed.sums.cell_sums import CellSums, FactorShape, LevelMaps, accumulate, sum_chunks
 from skmixed.sums.standard_units import (
     FixedTransform,
     Units,
@@ -115,10 +115,7 @@ def sum_rows(
     rest = rest - center
     spread, size = largest(rest), largest(response)
     refuse_range(spread)
-    least_squares = np.zeros(fixed.rank)
-    for _ in range(2 if fixed.rank else 0):
-        # the second round takes off what rounding left of the first
-        least_squares += _take_off_least_squares(fixed, design.fixed, rest, weights)
+    least_squares = _take_off_least_squares(fixed, design.fixed, rest, weights, n_threads)
     scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
     refuse_too_few(n_observations, fixed.rank, len(response))
     df = n_observations - (fixed.rank if integrate_fixed else 0)
@@ -253,17 +250,40 @@ def refuse_too_few(n_observations: float, rank: int, n_rows: int) -> None:
 
 
 def _take_off_least_squares(
-    fixed: FixedTransform, columns: np.ndarray, rest: np.ndarray, weights: np.ndarray
+    fixed: FixedTransform,
+    columns: np.ndarray,
+    rest: np.ndarray,
+    weights: np.ndarray,
+    n_threads: int,
 ) -> np.ndarray:
-    """Subtract the least-squares fit from `rest` in place; return its coefficients."""
-    gram = np.zeros((fixed.rank, fixed.rank))
-    right = np.zeros(fixed.rank)
-    for rows in row_chunks(len(rest)):
+    """Subtract the least-squares fit from `rest` in place; return its coefficients, (rank,)."""
+    rank = fixed.rank
+    coefficients = np.zeros(rank)
+    if not rank:
+        return coefficients
+
+    def products(rows: slice, sums: list[np.ndarray]) -> None:
         part = fixed.apply(columns[rows])
         weighted = part * weights[rows, None]
-        gram += part.T @ weighted
-        right += weighted.T @ rest[rows]
-    coefficients = np.linalg.solve(gram, right)
-    for rows in row_chunks(len(rest)):
-        rest[rows] -= fixed.apply(columns[rows]) @ coefficients
-    return coefficients
+        sums[0] += part.T @ weighted
+        sums[1] += weighted.T @ rest[rows]
+
+    def take_off(rows: slice, sums: list[np.ndarray]) -> None:
+        part = fixed.apply(columns[rows])
+        rest[rows] -= part @ coefficients
+        sums[0] += part.T @ (weights[rows] * rest[rows])
+
+    def nothing() -> list[np.ndarray]:
+        return [np.zeros(rank)]
+
+    n = len(rest)
+    gram, right = sum_chunks(
+        products, lambda: [np.zeros((rank, rank)), np.zeros(rank)], n, n_threads
+    )
+    total = np.zeros(rank)
+    for _ in range(2):
+        # the second round takes off what rounding left of the first
+        coefficients = np.linalg.solve(gram, right)
+        total += coefficients
+        (right,) = sum_chunks(take_off, nothing, n, n_threads)
+    return total

@@ -65,10 +65,11 @@ class FixedTransform:
 
     def apply(self, columns: np.ndarray) -> np.ndarray:
         """Transform raw columns (n, p + has_intercept)."""
-        slopes = (columns[:, int(self.has_intercept) :] - self.center) @ self.mapping
-        if not self.has_intercept:
-            return slopes
-        return np.column_stack([np.ones(len(columns)), slopes])
+        first = int(self.has_intercept)
+        out = np.empty((len(columns), self.rank))
+        out[:, :first] = 1.0
+        np.matmul(columns[:, first:] - self.center, self.mapping, out=out[:, first:])
+        return out
 
     def to_centred(self) -> np.ndarray:
         """Matrix from transformed coefficients to coefficients of centred columns.

@@ -44,12 +44,16 @@ def sorted_pairs(data: Rows, ranks: list[np.ndarray]) -> tuple[np.ndarray, np.nd
             cells.count_levels(codes[first:last], rank, start[1:])
         np.cumsum(start, out=start)
     partly, out = (np.empty((n, 2), np.int32) for _ in range(2))
-    place = starts[1][:-1].copy()
-    for part in parts:
-        cells.place_by_second(*data.codes, *ranks, *part, place, partly)
-    place = starts[0][:-1].copy()
-    for part in parts:
-        cells.place_by_first(partly, starts[1][1:], *part, place, out)
+    places = [start[:-1].copy() for start in starts]
+    # some levels before the others, as threads place them
+    halves = [((0, levels // 2), (levels // 2, levels)) for levels in data.n_levels]
+    for some in halves[1]:
+        for first, last in parts:
+            codes = (code[first:last] for code in data.codes)
+            cells.place_by_second(*codes, tuple(ranks), first, some, places[1], partly)
+    for some in halves[0]:
+        for first, last in parts:
+            cells.place_by_first(partly[first:last], starts[1][1:], first, some, places[0], out)
     return starts[0], out
 
 
@@ -66,10 +70,14 @@ def filled(data: Rows, ranks: list[np.ndarray], cut: int) -> tuple[np.ndarray, .
     levels = np.empty(cell_start[-1], np.int32)
     values = np.full((cell_start[-1], *(len(e) for e in data.effects)), np.nan)
     for first, last in ((0, cut), (cut, data.n_levels[0])):
-        cells.fill_cells(
-            start, order, cell_start, data.weights, data.uniform, data.slopes, *data.effects,
-            first, last, levels, values,
-        )  # fmt: skip
+        part, out = (first, last), (levels, values)
+        if data.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in data.effects):
+            cells.fill_counts((start, order), cell_start, data.uniform, part, out)
+        else:
+            effects = tuple(data.effects)
+            cells.fill_cells(
+                (start, order), cell_start, data.weights, data.slopes, effects, part, out
+            )
     return cell_start, levels, values
 
 
