@@ -1,4 +1,4 @@
-"""A fitted model as a value: what predictions, tables, displays and tests read."""
+"""A fitted model as a value, which predictions, tables, displays and the bootstrap read."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ class FittedModel:
 
     @property
     def location(self) -> float:
-        """What published thresholds lie below those of the engine: an intercept, or 0."""
+        """Distance of the engine's thresholds from the published ones: the intercept; else 0."""
         return self.intercept if self.likelihood.is_ordered else 0.0
 
     # From rows to arrays -----------------------------------------------------------------
@@ -296,7 +296,7 @@ class FittedModel:
         with_weights : bool, default=True
             Whether precision weights are read.
         number_unknown : bool, default=False
-            Whether every level that is not in the fit has a code of its own.
+            Whether every level that is not in the fit has a separate code.
 
         Raises
         ------

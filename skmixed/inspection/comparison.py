@@ -253,7 +253,7 @@ def _refuse_other_data(candidates: list[_Candidate]) -> None:
 
 
 def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
-    """Refuse responses that differ, as far as fits tell; parts and older files do not."""
+    """Refuse responses that differ; fits of parts and older files keep no moments to compare."""
     constants = first.model.response.log_coefficients, other.model.response.log_coefficients
     if not np.isclose(*constants, rtol=1e-9, atol=1e-9):
         raise ValueError(
@@ -297,7 +297,7 @@ def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
 
 
 def _not_nested(smaller: _Candidate, larger: _Candidate, X: Any) -> str:
-    """Why there is no test of two models; empty if the first is nested in the second."""
+    """The reason against a test of two models; empty if the first is nested in the second."""
     families = smaller.model.likelihood, larger.model.likelihood
     if not families[1].includes(families[0]):
         return f"family is {families[0].name!r} in the one and {families[1].name!r} in the other"
@@ -344,7 +344,7 @@ def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, 
 
 
 def _lower_likelihood(smaller: _Candidate, larger: _Candidate, chi_square: float) -> str:
-    """Why a larger model can have the lower log likelihood, the likeliest reason first."""
+    """The likeliest reason why the larger model has the lower log likelihood."""
     unconverged = [c.name for c in (smaller, larger) if not c.model.result.converged]
     if unconverged:
         reason = f"{' and '.join(map(repr, unconverged))} did not converge"
@@ -395,7 +395,7 @@ def _boundary(
 
 
 def _notes_on_all(candidates: list[_Candidate]) -> list[str]:
-    """What holds for all numbers of the table."""
+    """Notes that apply to all numbers of the table."""
     notes = []
     if any(candidate.criteria.is_bound for candidate in candidates):
         notes.append(

@@ -1,4 +1,4 @@
-"""New responses from a fitted model: random effects and noise are drawn afresh."""
+"""New responses from a fitted model, with newly drawn random effects and noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skmixed.results.prediction import predict_mean, roots
 
 
 class ResponseSimulator:
-    """Draws responses of given rows, fixed effects and variances as the fit has them.
+    """A source of new responses of given rows, with the fixed effects and variances of a fit.
 
     Every draw has new effects of all levels, from their estimated normal distribution: those
     of lme4's ``simulate`` with ``use.u = FALSE``.
@@ -24,7 +24,7 @@ class ResponseSimulator:
     model : FittedModel
     X : DataFrame or array-like of shape (n_rows, n_features)
         Rows to draw for. Rows of one level share its effects, whether or not the fit has
-        seen it; a row without a label has effects of its own.
+        seen it; every row without a label is a level by itself.
     """
 
     def __init__(self, model: FittedModel, X: Any) -> None:
@@ -40,7 +40,7 @@ class ResponseSimulator:
         self._classes = model.classes
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """Draw one response a row.
+        """One new response per row.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class ResponseSimulator:
         return response if self._classes is None else self._labels(response.astype(np.int64))
 
     def _labels(self, codes: np.ndarray) -> Any:
-        """Classes by their numbers."""
+        """Labels of the classes with these codes."""
         assert self._classes is not None
         absent = np.flatnonzero(np.bincount(codes, minlength=len(self._classes)) == 0)
         if len(absent):
