@@ -426,7 +426,7 @@ def _unmarked(tree: Tree) -> Tree:
 def printed(spec: ModelSpec) -> str:
     """A formula in a normal form."""
     bars = [
-        f"({_printed_terms(bar.effects)} {'|' if bar.correlated else '||'} "
+        f"({_printed_terms(bar.effects)} {'||' if bar.structure == 'diagonal' else '|'} "
         f"{':'.join(quote(str(name)) for name in bar.group)})"
         for bar in spec.random
     ]

@@ -11,13 +11,19 @@ Examples
 3.283
 """
 
+from typing import TYPE_CHECKING
+
 from skmixed import former_names
-from skmixed.classifier import MixedEffectsVIClassifier
-from skmixed.encoder import MixedEffectsEncoder
-from skmixed.formula_interface import mixed
-from skmixed.inspection import compare_models, icc, parametric_bootstrap, r2
-from skmixed.regressor import MixedEffectsVIRegressor
-from skmixed.spec import RandomEffect
+from skmixed.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from skmixed.classifier import MixedEffectsVIClassifier
+    from skmixed.covariances import Relationship
+    from skmixed.encoder import MixedEffectsEncoder
+    from skmixed.formula_interface import mixed
+    from skmixed.inspection import compare_models, icc, parametric_bootstrap, r2
+    from skmixed.regressor import MixedEffectsVIRegressor
+    from skmixed.spec import RandomEffect
 
 __version__ = "0.1.0"
 
@@ -28,6 +34,7 @@ __all__ = [
     "MixedEffectsVIClassifier",
     "MixedEffectsVIRegressor",
     "RandomEffect",
+    "Relationship",
     "__version__",
     "compare_models",
     "icc",
@@ -35,3 +42,19 @@ __all__ = [
     "parametric_bootstrap",
     "r2",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "MixedEffectsEncoder": "skmixed.encoder",
+        "MixedEffectsVIClassifier": "skmixed.classifier",
+        "MixedEffectsVIRegressor": "skmixed.regressor",
+        "RandomEffect": "skmixed.spec",
+        "Relationship": "skmixed.covariances",
+        "compare_models": "skmixed.inspection.comparison",
+        "icc": "skmixed.inspection.variance_shares",
+        "mixed": "skmixed.formula_interface",
+        "parametric_bootstrap": "skmixed.inspection.bootstrap",
+        "r2": "skmixed.inspection.variance_shares",
+    },
+)

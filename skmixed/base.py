@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from html import escape
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skmixed.adapter import PredictorAdapter
 from skmixed.callbacks import CallbackSupportMixin, IterationCallbacks, progress_reporter
 from skmixed.class_scale import codes_of
+from skmixed.covariances import Relation
 from skmixed.design import (
     FEWEST_UNKNOWN,
     Design,
@@ -29,6 +31,7 @@ from skmixed.design import (
     resolve_spec,
     right_side,
     spread,
+    strata_column,
     take_rows,
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
@@ -45,7 +48,7 @@ from skmixed.inspection.methods import InspectionMixin
 from skmixed.inspection.structure import what_is_modelled
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
-from skmixed.posteriors import POSTERIORS
+from skmixed.posteriors import POSTERIORS, basis_changes
 from skmixed.results.prediction import draw_predictors
 from skmixed.results.same_data import response_moments
 from skmixed.solvers.choice import SOLVERS
@@ -60,8 +63,11 @@ from skmixed.validation import (
     check_flag,
     check_integer,
     check_positive,
+    check_relations,
     check_scale,
     check_weight_range,
+    refuse_in_parts,
+    refuse_mean_field,
 )
 
 METHODS = ("auto", "reml", "ml")
@@ -115,6 +121,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     noise_scale: float | None = None
     precision_weights: str | int | None = None
     link: str | None = None
+    relations: Mapping[Any, Relation] | None = None
+    dispersion: str | int | None = None
     _kept: TrainingData | None = None
     _sums: tuple[RowSums, dict[str, str]] | None = None
 
@@ -136,6 +144,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             table,
             offset=self.offset,
             precision_weights=self.precision_weights,
+            strata=None if self.dispersion is None else strata_column(table, self.dispersion),
+            levels={column: relation.labels for column, relation in (self.relations or {}).items()},
         )
         if formula is None and self.formula is None:
             refuse_response_as_column(table, y, target.response, encoder)
@@ -227,10 +237,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _reference(self, table: Table, response: np.ndarray, weights: np.ndarray) -> Reference:
         """Columns and units that all parts will have, from the first one."""
+        refuse_in_parts(self)
         return Reference.learn(
             self._spec(table, complete=False), table, response, weights,
             offset=self.offset, precision_weights=self.precision_weights,
-            rotates_bases=POSTERIORS[self.posterior].rotates_bases,
+            basis_may=partial(basis_changes, POSTERIORS[self.posterior]),
         )  # fmt: skip
 
     def _fit_accumulation(self, accumulation: Accumulation) -> Self:
@@ -248,7 +259,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         refuse_large_model(0, len(encoder.fixed.names), encoder.sizes)
         rows = accumulation.standardised(
             integrate_fixed=options.integrate_fixed,
-            rotates_bases=options.posterior.rotates_bases,
+            basis_may=options.basis_may(encoder.factors),
             noise_variance=options.noise_variance,
         )
         with restrained_blas(options.n_threads):
@@ -321,7 +332,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _options(self, encoder: DesignEncoder, report: Callable[..., bool]) -> FitOptions:
         return self._settings(self._chosen_method()).options(
-            self._previous_variances(encoder), report
+            encoder, self._previous_variances(encoder), report
         )
 
     def _settings(self, method: str) -> FitSettings:
@@ -390,6 +401,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
         check_choice("solver", self.solver, SOLVERS)
+        check_relations(self.relations)
+        refuse_mean_field(self)
         check_choice("handle_unknown", self.handle_unknown, ("population", "warn", "error"))
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)
@@ -402,12 +415,12 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             check_integer("n_jobs", self.n_jobs, -(2**31))
             if self.n_jobs == 0:
                 raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
-        for name in ("offset", "precision_weights"):
+        for name in ("offset", "precision_weights", "dispersion"):
             check_column(name, getattr(self, name))
         if self.noise_scale is not None:
             check_scale("noise_scale", self.noise_scale)
         if not traits(self.family).has_noise:
-            for name in ("noise_scale", "precision_weights"):
+            for name in ("noise_scale", "precision_weights", "dispersion"):
                 if getattr(self, name) is not None:
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} belongs to family='gaussian': a "

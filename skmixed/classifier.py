@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
 from skmixed.class_scale import ClassScale, check_class_weight, codes_of, weights_of_classes
+from skmixed.covariances import Relation
 from skmixed.design import (
     Response,
     Table,
@@ -109,6 +110,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         other programs. Thresholds are points with either.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
+    relations : mapping or None, default=None
+        How the levels of a group are related, by grouping column:
+        ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
+        relation get effects; a level of the data that it does not have is an error. Needs
+        ``posterior="full"`` and the direct solver.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept. Classes in an order need it: their
         thresholds take its place.
@@ -285,6 +291,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         posterior: str = "full",
         method: str = "auto",
         offset: str | int | None = None,
+        relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
         solver: str = "auto",
         handle_unknown: str = "population",
@@ -309,6 +316,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self.posterior = posterior
         self.method = method
         self.offset = offset
+        self.relations = relations
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.handle_unknown = handle_unknown

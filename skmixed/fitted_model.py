@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from skmixed.class_scale import codes_of
+from skmixed.covariances import Relation
 from skmixed.design import (
     Design,
     DesignEncoder,
@@ -61,7 +62,7 @@ class FitSettings:
         Whether columns group the rows by their type.
     class_weight : dict, "balanced" or None
     handle_unknown : {"population", "warn", "error"}
-    solver, n_probes, max_iter, tol, n_jobs, random_state
+    solver, n_probes, max_iter, tol, n_jobs, random_state, relations
         As the estimators have them.
     """
 
@@ -78,11 +79,15 @@ class FitSettings:
     tol: float
     n_jobs: int | None
     random_state: Any
+    relations: Mapping[Any, Relation] | None = None
 
     def options(
-        self, start: Start | None = None, report: Callable[..., bool] = _silent
+        self,
+        encoder: DesignEncoder,
+        start: Start | None = None,
+        report: Callable[..., bool] = _silent,
     ) -> FitOptions:
-        """The options of the fit, with a start and a callback."""
+        """The options of the fit of encoded rows, with a start and a callback."""
         seed = 0
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -96,9 +101,26 @@ class FitSettings:
             solver=self.solver,
             n_probes=self.n_probes,
             seed=seed,
+            structures=tuple(factor.block_structures for factor in encoder.factors),
+            across=self._relation_roots(encoder),
+            noise="constant" if encoder.strata is None else "strata",
             start=start,
             report=report,
         )
+
+    def _relation_roots(self, encoder: DesignEncoder) -> tuple[np.ndarray | None, ...]:
+        """By factor, a root of how its levels are related, in their order; None for no relation."""
+        related = {str(column): relation for column, relation in (self.relations or {}).items()}
+        roots: list[np.ndarray | None] = []
+        for factor in encoder.factors:
+            relation = related.get(factor.name)
+            if relation is None:
+                roots.append(None)
+                continue
+            root = np.empty((factor.levels.n_levels,) * 2)
+            root[factor.levels.codes_of(relation.labels)] = relation.root()
+            roots.append(root)
+        return tuple(roots) if related else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +165,13 @@ class EncodedRows:
     @property
     def parameters(self) -> np.ndarray:
         """The family's parameters, (k,); a noise variance by row where rows differ, (n,)."""
-        result, precision = self.result, self.design.precision_weights
+        result, design = self.result, self.design
         if not result.likelihood.has_noise:
             return result.parameters
         noise = np.array([result.noise_variance])
-        return noise if precision is None else noise / precision
+        if design.strata is not None:
+            noise = noise * np.exp(2.0 * np.append(0.0, result.parameters))[design.strata]
+        return noise if design.precision_weights is None else noise / design.precision_weights
 
     def mean(self) -> np.ndarray:
         """Posterior mean of the linear predictor, (n,)."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skmixed.callbacks import with_callbacks
 from skmixed.classifier import MixedEffectsVIClassifier
-from skmixed.design import ComputedVariable, Table, learn_variable, take_rows
+from skmixed.design import ComputedVariable, Table, learn_variable, strata_column, take_rows
 from skmixed.distributed import is_distributed, refuse_distributed
 from skmixed.families import family_names, known_as, traits
 from skmixed.formula import FormulaError, parse_formula
@@ -178,6 +178,8 @@ def _columns_of_model(table: Table, spec: ModelSpec, parameters: dict[str, Any])
                 used.append(parameters[key])
             else:
                 arrays[parameters[key]] = values
+    if parameters.get("dispersion") is not None:
+        used.append(strata_column(table, parameters["dispersion"]))
     columns = list(dict.fromkeys(table.label(name) for name in used))
     frame = pd.DataFrame({column: table.ids(column) for column in columns} | arrays)
     frame.index = pd.RangeIndex(table.n_rows)

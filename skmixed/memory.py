@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache, lru_cache
 from pathlib import Path
+from time import monotonic
 
 _SHARE = 0.8
 """Part of the memory that one allocation may take."""
@@ -28,7 +30,9 @@ def available_memory() -> int | None:
     >>> memory is None or memory > 0
     True
     """
-    limits = [_machine(), _address_space(), *map(_container, _LIMITS_OF_CONTAINERS)]
+    # fits ask again and again, and the limit of a container changes rarely
+    containers = _containers(_LIMITS_OF_CONTAINERS, int(monotonic()))
+    limits = [_machine(), _address_space(), *containers]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -60,6 +64,7 @@ def refuse_what_does_not_fit(what: str, needed: int, instead: str) -> None:
         )
 
 
+@cache
 def _machine() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -74,6 +79,12 @@ def _address_space() -> int | None:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+@lru_cache(maxsize=1)
+def _containers(files: tuple[Path, ...], second: int) -> list[int | None]:
+    """What the files say in this second."""
+    return [_container(file) for file in files]
 
 
 def _container(file: Path) -> int | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
+from skmixed.covariances import Relation
 from skmixed.design import Response
 from skmixed.distributed import (
     fit_distributed,
@@ -21,6 +23,7 @@ from skmixed.distributed import (
 )
 from skmixed.families import make_family, traits
 from skmixed.fitted_model import columns_of_response
+from skmixed.inspection.attributes import noise_frame
 from skmixed.persistence import unchanged_on_error
 from skmixed.results.quantiles import predictive_quantiles
 from skmixed.validation import check_choice, check_level, check_response
@@ -107,6 +110,16 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Column of X with positive weights; the noise variance of a row is
         `noise_variance_` over its weight, as with lme4's ``weights``. Normal
         responses only.
+    dispersion : str, int or None, default=None
+        Column of labels of X whose rows have a noise variance each, as nlme's ``varIdent``
+        has it; ``"C(month)"`` where the labels are numbers. `noise_variance_` is that of the
+        first label, `noise_` has all. Normal responses, ``posterior="full"`` and the direct
+        solver only.
+    relations : mapping or None, default=None
+        How the levels of a group are related, by grouping column:
+        ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
+        relation get effects; a level of the data that it does not have is an error. Needs
+        ``posterior="full"`` and the direct solver.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept.
     solver : {"auto", "direct", "iterative"}, default="auto"
@@ -170,6 +183,9 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Estimated covariance of the effects of a level, terms x terms, by group.
     noise_variance_ : float
         Variance of the noise of a row of weight 1. Normal responses only.
+    noise_ : DataFrame
+        Standard deviations of the noise, a row per label of `dispersion`, or one. Columns
+        ``group``, ``term``, ``parameter`` and ``estimate``. Normal responses only.
     dispersion_ : float
         The d of `family`. Only with "negative_binomial" and "gamma".
     variance_components_ : DataFrame
@@ -262,6 +278,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
+        dispersion: str | int | None = None,
+        relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
         solver: str = "auto",
         handle_unknown: str = "population",
@@ -284,6 +302,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.noise_scale = noise_scale
         self.offset = offset
         self.precision_weights = precision_weights
+        self.dispersion = dispersion
+        self.relations = relations
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.handle_unknown = handle_unknown
@@ -400,6 +420,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """
         with unchanged_on_error(self):
             return self._partial_fit(X, y, sample_weight)
+
+    @property
+    def noise_(self) -> pd.DataFrame:
+        """Standard deviations of the noise of normal responses, a row per stratum."""
+        model = self._fitted_model
+        if not model.likelihood.has_noise:
+            raise AttributeError("noise_ is known for normal responses; see dispersion_.")
+        return noise_frame(model)
 
     def predict(
         self,

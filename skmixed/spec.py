@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from math import pi
 from typing import Any
 
+from skmixed.covariances import STRUCTURES
+
 ColumnKey = str | int
 
 
@@ -233,14 +235,14 @@ class RandomTerm:
         What varies between the levels of the group.
     group : tuple of str or int
         The grouping columns; more than one is their interaction ``a:b``.
-    correlated : bool
-        True for ``|`` (one covariance matrix of any shape), False for ``||``
-        (every effect varies on its own).
+    structure : str
+        Key of `skmixed.covariances.STRUCTURES`: ``"unstructured"`` for ``|``,
+        ``"diagonal"`` for ``||``.
     """
 
     effects: TermList
     group: tuple[ColumnKey, ...]
-    correlated: bool = True
+    structure: str = "unstructured"
 
     @property
     def group_label(self) -> str:
@@ -287,26 +289,31 @@ class RandomEffect:
         column varies by treatment contrasts.
     intercept : bool, default=True
         Whether the groups also differ by a constant.
-    covariance : {"unstructured", "diagonal"}, default="unstructured"
-        Whether the effects of one group may be correlated.
+    covariance : str, default="unstructured"
+        How the effects of one level covary. "unstructured": any covariance matrix;
+        "diagonal": independent effects, each with a variance of its own.
+    homogeneous : bool or None, default=None
+        Whether one standard deviation serves all effects of a structure. None is what is
+        usual for it.
 
     Raises
     ------
     ValueError
-        When nothing varies (no slope and no intercept) or `covariance` is
-        not one of the two words.
+        When nothing varies (no slope and no intercept), `covariance` is not known, or
+        `homogeneous` means nothing for it.
 
     Examples
     --------
     >>> from skmixed import RandomEffect
     >>> RandomEffect("subject", slopes=["days"])
-    RandomEffect(group='subject', slopes=('days',), intercept=True, covariance='unstructured')
+    RandomEffect(group='subject', slopes=('days',))
     """
 
     group: ColumnKey | tuple[ColumnKey, ...]
     slopes: tuple[ColumnKey, ...] = ()
     intercept: bool = True
     covariance: str = "unstructured"
+    homogeneous: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.slopes, (str, int)):
@@ -320,14 +327,25 @@ class RandomEffect:
                 f"RandomEffect on {self.group!r} has neither an intercept nor a slope; "
                 "set intercept=True or name the columns that vary in slopes=."
             )
-        if self.covariance not in ("unstructured", "diagonal"):
+        known = [key for key, structure in STRUCTURES.items() if structure.is_public]
+        if self.covariance not in known:
+            words = " or ".join(filter(None, [", ".join(map(repr, known[:-1])), repr(known[-1])]))
             raise ValueError(
                 f"covariance={self.covariance!r} of RandomEffect on {self.group!r} is not known; "
-                "use 'unstructured' or 'diagonal'."
+                f"use {words}."
             )
+        if self.homogeneous and STRUCTURES[self.covariance].homogeneous is None:
+            raise ValueError(
+                f"homogeneous=True of RandomEffect on {self.group!r} means nothing for "
+                f"covariance={self.covariance!r}; leave it at None."
+            )
+
+    def _structure(self) -> str:
+        """The key in `STRUCTURES` of what `covariance` and `homogeneous` say together."""
+        return (self.homogeneous and STRUCTURES[self.covariance].homogeneous) or self.covariance
 
     def to_term(self) -> RandomTerm:
         """The bar term this object stands for."""
         group = self.group if isinstance(self.group, tuple) else (self.group,)
         effects = TermList(self.intercept, tuple((Variable(name),) for name in self.slopes))
-        return RandomTerm(effects, group, correlated=self.covariance == "unstructured")
+        return RandomTerm(effects, group, self._structure())

@@ -1,8 +1,8 @@
 """Threads of the kernels, and of the linear algebra library.
 
-Kernels release the interpreter lock, so plain threads suffice; they are made
-for the call and gone after it, which leaves nothing to break when a process
-forks. Parts never overlap, hence results do not depend on the number of threads.
+Kernels release the interpreter lock, so plain threads suffice. They stay and wait for
+work, since to start one takes as long as a small pass; a process that forks has none
+meanwhile. Parts never overlap, hence results do not depend on the number of threads.
 
 The linear algebra library's own threads wait for one another by spinning. Where
 one of their cores is taken by another process, a factorisation of a hundredth
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import pairwise
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import joblib
@@ -64,29 +66,108 @@ def run_parts(
     """
     parts = [(a, b) for a, b in pairwise(bounds) if b > a]
     n_threads = min(len(parts), len(parts) if n_threads is None else n_threads)
-    errors: list[BaseException] = []
+    if n_threads <= 1:
+        for part in parts:
+            kernel(*part)
+        return
+    stop = False
     waiting = iter(parts)
     lock = Lock()
 
     def work() -> None:
-        try:
-            while not errors:
-                with lock:
-                    part = next(waiting, None)
-                if part is None:
-                    return
-                kernel(*part)
-        except BaseException as error:
-            errors.append(error)
+        while not stop:
+            with lock:
+                part = next(waiting, None)
+            if part is None:
+                return
+            kernel(*part)
 
-    threads = [Thread(target=work) for _ in range(n_threads - 1)]
-    for thread in threads:
-        thread.start()
-    work()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    def end() -> None:
+        nonlocal stop
+        stop = True
+
+    share(work, n_threads, end)
+
+
+def share(work: Callable[[], None], n_threads: int, end: Callable[[], None]) -> None:
+    """Call `work` in this thread and in others at once, and wait for all.
+
+    Parameters
+    ----------
+    work : callable
+        Takes its share of what there is to do, until nothing is left. It has to return
+        at once where another thread has done everything.
+    n_threads : int
+        Threads at most, this one included.
+    end : callable
+        Makes all calls of `work` return soon; called where one of them failed.
+    """
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException:
+            end()
+            raise
+
+    helpers = _helpers.call(guarded, n_threads - 1)
+    try:
+        guarded()
+        # those that have not begun by now have nothing to do
+        begun = [helper for helper in helpers if not helper.cancel()]
+        for helper in begun:
+            helper.result()
+    except BaseException:
+        end()
+        # what they write to must not change after this call
+        wait([helper for helper in helpers if not helper.cancel()])
+        raise
+
+
+class _Helpers:
+    """Threads that stay for the life of the process; made where they are first needed."""
+
+    _pool: ThreadPoolExecutor | None
+
+    def __init__(self) -> None:
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self.dismiss, after_in_child=self.forget)
+
+    def call(self, work: Callable[[], None], n_calls: int) -> list[Future[None]]:
+        """Calls of `work`, begun as soon as there is a thread for each."""
+        if n_calls < 1:
+            return []
+        with self._lock:
+            if self._pool is None:
+                # it starts a thread only where none is idle
+                self._pool = ThreadPoolExecutor(_MOST_THREADS, "skmixed")
+            try:
+                calls = [self._pool.submit(work) for _ in range(n_calls)]
+            except RuntimeError:  # the interpreter is about to end, or there can be no thread
+                return []
+            self._calls.update(calls)
+        for call in calls:
+            call.add_done_callback(self._calls.discard)
+        return calls
+
+    def dismiss(self) -> None:
+        """End the threads if they are idle: a process should fork without any."""
+        with self._lock:
+            if self._pool is not None and not self._calls:
+                self._pool.shutdown()
+                self._pool = None
+
+    def forget(self) -> None:
+        """Begin anew, without threads."""
+        self._lock = Lock()
+        self._pool = None
+        self._calls: set[Future[None]] = set()
+
+
+_MOST_THREADS = 1024
+
+_helpers = _Helpers()
 
 
 def enough_parts(work: int, n_threads: int = 1) -> int:
@@ -166,15 +247,33 @@ _during_fits = _BlasLimit()
 _during_rounded_steps = _BlasLimit()
 
 
-def restrained_blas(n_threads: int) -> AbstractContextManager[None]:
-    """Run the linear algebra library on half of `n_threads` threads, at least one."""
-    return _during_fits.held(max(1, n_threads // 2))
+_threads_of_fit: ContextVar[int] = ContextVar("_threads_of_fit", default=1)
+
+
+@contextmanager
+def restrained_blas(n_threads: int) -> Iterator[None]:
+    """Run the linear algebra library on half of `n_threads` threads, at least one.
+
+    Inside, `threads_of_fit` is `n_threads`.
+    """
+    token = _threads_of_fit.set(n_threads)
+    try:
+        with _during_fits.held(max(1, n_threads // 2)):
+            yield
+    finally:
+        _threads_of_fit.reset(token)
+
+
+def threads_of_fit() -> int:
+    """How many threads what runs here may use; one where nothing was said."""
+    return _threads_of_fit.get()
 
 
 def single_blas_thread() -> AbstractContextManager[None]:
     """Run the linear algebra library on one thread.
 
-    For what is computed in single precision: how it rounds depends on the number of
-    threads, and a fit that should not depend on it cannot have that in its seventh digit.
+    For what is shared between threads of ours, or computed in single precision: how it rounds
+    depends on the number of the library's threads, and a fit that should not depend on it
+    cannot have that in its seventh digit.
     """
     return _during_rounded_steps.held(1)

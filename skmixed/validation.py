@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from skmixed.covariances import Relation
 from skmixed.design import as_vector
 from skmixed.design.checks import LARGEST
 
@@ -246,3 +247,51 @@ def check_include(include: str | Sequence[str], names: tuple[str, ...]) -> tuple
             "use 'all', 'none' or a list of groups."
         )
     return tuple(include)
+
+
+def check_relations(relations: Any) -> None:
+    """Raise unless `relations` says how levels are related.
+
+    Parameters
+    ----------
+    relations : object
+        Value of the parameter.
+
+    Raises
+    ------
+    TypeError
+        When it is not a mapping from columns to relations.
+    """
+    if relations is None:
+        return
+    if not isinstance(relations, Mapping):
+        raise TypeError(
+            f"relations={relations!r} must be a mapping from a grouping column to how its levels "
+            "are related: {'line': Relationship(K, labels)}."
+        )
+    for column, relation in relations.items():
+        if not isinstance(relation, Relation):
+            raise TypeError(
+                f"relations[{column!r}] is of type {type(relation).__name__}; use "
+                "Relationship(matrix, labels)."
+            )
+
+
+def refuse_mean_field(model: Any) -> None:
+    """Raise where a parameter needs a posterior that knows how effects depend on each other."""
+    for name in ("relations", "dispersion"):
+        if getattr(model, name, None) is not None and model.posterior == "mean_field":
+            raise ValueError(
+                f"posterior='mean_field' takes effects as independent and does not know {name}=; "
+                "use posterior='full'."
+            )
+
+
+def refuse_in_parts(model: Any) -> None:
+    """Raise where a parameter needs all rows at once, in `partial_fit` and distributed fits."""
+    for name in ("relations", "dispersion"):
+        if getattr(model, name, None) is not None:
+            raise ValueError(
+                f"{name}={getattr(model, name)!r} needs all rows at once; call fit on rows in "
+                "memory, or leave it at None."
+            )

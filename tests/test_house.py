@@ -30,6 +30,8 @@ TO_BE_CURED = {
     "_kernels/cell_passes.py: add_pair_product",
     "_kernels/cell_passes.py: reduce_tail",
     "_kernels/cells.py: fill_cells",
+    "_kernels/elimination.py: _forms_of_effects",
+    "_kernels/elimination.py: _forms_of_one_effect",
     "_kernels/elimination.py: tail_quadratic_forms",
     "_kernels/working.py: fill_row_variances",
     "fit/newton.py: minimise",

@@ -1,25 +1,70 @@
 """The one place that says how kernels are compiled."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from contextlib import suppress
+from functools import update_wrapper
 from typing import Any
 
-from numba import njit
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""Kernels run without the interpreter lock, and only Python and other kernels call them.
+Fast-math stays off: it would let the compiler assume that NaN never occurs."""
 
-from skmixed._kernels.cache import KernelCache
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-"""Kernels run without the interpreter lock. Fast-math stays off: it would let the
-compiler assume that NaN never occurs."""
+class Kernel:
+    """A function that is compiled on its first call; the result is kept on disk.
+
+    Numba is imported then, because that takes as long as all else that this package imports.
+    Where no directory can be written to, kernels are compiled in every process anew.
+
+    Parameters
+    ----------
+    function : callable
+
+    Attributes
+    ----------
+    py_func : callable
+        The function as it was written.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        update_wrapper(self, function)
+        self.py_func = function
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the compiled function."""
+        compiled = self._compiled
+        if compiled is None:
+            compiled = self.compiled()
+        return compiled(*arguments)
+
+    def compiled(self) -> Callable[..., Any]:
+        """Numba's dispatcher, or the function where compilation is switched off."""
+        if self._compiled is None:
+            self._compiled = _dispatcher(self.py_func)
+        return self._compiled
+
+
+def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
+    from numba import njit
+
+    from skmixed._kernels.cache import KernelCache
+
+    compiled: Any = njit(**_OPTIONS)(function)
+    if compiled is function:
+        return function
+    with suppress(RuntimeError):
+        compiled._cache = KernelCache(function)
+    # Numba knows its own dispatchers, and looks names up where the function was written
+    names = function.__globals__
+    for name in function.__code__.co_names:
+        if isinstance(names.get(name), Kernel):
+            names[name] = names[name].compiled()
+    return compiled
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function on its first call and keep the result on disk.
-
-    Where no directory can be written to, it is compiled in every process anew.
-    """
-    compiled: Any = njit(**_OPTIONS)(function)
-    if compiled is not function:  # as it is where compilation is switched off
-        with suppress(RuntimeError):
-            compiled._cache = KernelCache(function)
-    return compiled
+    """Compile a function on its first call."""
+    return Kernel(function)

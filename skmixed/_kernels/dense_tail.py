@@ -1,9 +1,10 @@
 """Passes over the dense matrix of the tail."""
 
+import numpy as np
+
 from skmixed._kernels.compile import kernel
 
 
-@kernel
 def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
     """Fill the lower triangle of out = Mix' raw Mix + diagonal.
 
@@ -13,14 +14,24 @@ def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
     ``mix[j, :]``; the columns of one level share ``first``. Only the rows from
     `first_row` to `last_row` (exclusive) are written.
     """
+    fill = _scale_tail if mix.shape[1] == 1 else _mix_tail
+    fill(raw, first, mix, diagonal, first_row, last_row, out)
+
+
+@kernel
+def _scale_tail(raw, first, mix, diagonal, first_row, last_row, out):
+    scale = np.empty(mix.shape[0])
+    for i in range(mix.shape[0]):
+        scale[i] = mix[i, 0]
+    for i in range(first_row, last_row):
+        for j in range(i + 1):
+            out[i, j] = scale[i] * raw[i, j] * scale[j]
+        out[i, i] += diagonal[i]
+
+
+@kernel
+def _mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
     width = mix.shape[1]
-    if width == 1:
-        scale = mix[:, 0].copy()
-        for i in range(first_row, last_row):
-            for j in range(i + 1):
-                out[i, j] = scale[i] * raw[i, j] * scale[j]
-            out[i, i] += diagonal[i]
-        return
     for i in range(first_row, last_row):
         for j in range(i + 1):
             total = 0.0
@@ -39,19 +50,3 @@ def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
                 total += mix[i, a] * inner
             out[i, j] = total
         out[i, i] += diagonal[i]
-
-
-@kernel
-def sum_level_blocks(matrix, start, n_levels, n_effects, out):
-    """Fill out (Q, Q) with the sum of a factor's diagonal blocks.
-
-    `matrix` is symmetric, lower triangle read; the factor's columns begin at
-    `start`, `n_effects` for each level.
-    """
-    for q in range(n_effects):
-        for s in range(q + 1):
-            total = 0.0
-            for l in range(n_levels):
-                total += matrix[start + l * n_effects + q, start + l * n_effects + s]
-            out[q, s] = total
-            out[s, q] = total

@@ -8,6 +8,9 @@ cross-products, C_l (Q, T + P) its cross-products with the tail and Omega
 
 is what all passes need. It is never stored: `shrink` (L, Q, Q) holds
 (I + D_l Omega)^-1, and a pass multiplies the cells of a level as it meets them.
+
+A level with one effect has passes of its own: they are faster, and a fit compiles only
+those that it needs.
 """
 
 import numpy as np
@@ -18,7 +21,6 @@ _BLOCK = 1024
 """Levels summed on their own before they are added to the rest."""
 
 
-@kernel
 def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
     """Fill the small inverses of every level; return sum_l log|I + D_l Omega|.
 
@@ -29,21 +31,33 @@ def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
     (L, Q, Q). Computed through the Cholesky factor of I + T' D T, which is
     well conditioned also where T is singular.
     """
+    single = own.shape[1] == 1
+    shrink_each = _shrink_one_effect if single else _shrink_effects
+    return shrink_each(own, factor, shrink, omega_shrunk, precision_shrunk)
+
+
+@kernel
+def _shrink_one_effect(own, factor, shrink, omega_shrunk, precision_shrunk):
+    omega = factor[0, 0] * factor[0, 0]
+    log_det = 0.0
+    total_log_det = 0.0
+    for l in range(own.shape[0]):
+        if l % _BLOCK == 0:
+            total_log_det += log_det
+            log_det = 0.0
+        scale = 1.0 / (1.0 + own[l, 0, 0] * omega)
+        shrink[l, 0, 0] = scale
+        omega_shrunk[l, 0, 0] = omega * scale
+        precision_shrunk[l, 0, 0] = own[l, 0, 0] * scale
+        log_det -= np.log(scale)
+    return total_log_det + log_det
+
+
+@kernel
+def _shrink_effects(own, factor, shrink, omega_shrunk, precision_shrunk):
     n_levels, n_effects = own.shape[0], own.shape[1]
     log_det = 0.0
     total_log_det = 0.0
-    if n_effects == 1:
-        omega = factor[0, 0] * factor[0, 0]
-        for l in range(n_levels):
-            if l % _BLOCK == 0:
-                total_log_det += log_det
-                log_det = 0.0
-            scale = 1.0 / (1.0 + own[l, 0, 0] * omega)
-            shrink[l, 0, 0] = scale
-            omega_shrunk[l, 0, 0] = omega * scale
-            precision_shrunk[l, 0, 0] = own[l, 0, 0] * scale
-            log_det -= np.log(scale)
-        return total_log_det + log_det
     inner = np.empty((n_effects, n_effects))
     half = np.empty((n_effects, n_effects))
     for l in range(n_levels):
@@ -110,78 +124,113 @@ def _factorise(matrix):
     return log_det
 
 
-@kernel
 def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_row, last_row, out):
     """Subtract sum_l C_l' Omega (I + D_l Omega)^-1 C_l from the lower triangle of `out`.
 
     `out` is (T + P, T + P); the dense columns come last. Only its rows from
     `first_row` to `last_row` (exclusive) are written.
     """
-    n_effects = with_dense.shape[1]
-    n_dense = with_dense.shape[2]
-    n_tail = out.shape[0] - n_dense
-    weighted = np.empty(n_effects)
-    # sums over a million levels lose digits; sums over blocks of them, summed, keep them
-    block = np.zeros((n_dense, n_dense))
-    for l in range(start.shape[0] - 1):
-        if l % _BLOCK == 0:
-            _flush(block, out, n_tail, first_row, last_row)
-        begin = start[l]
-        end = start[l + 1]
-        # cells are sorted by column: find the first one of these rows
-        a = begin
-        stop = end
-        while a < stop:
-            middle = (a + stop) // 2
-            if columns[middle] < first_row:
-                a = middle + 1
-            else:
-                stop = middle
-        while a < end and columns[a] < last_row:
-            row = columns[a]
-            if n_effects == 1:
-                amount = omega_shrunk[l, 0, 0] * values[a, 0]
-                for b in range(begin, a + 1):
-                    out[row, columns[b]] -= amount * values[b, 0]
-                a += 1
-                continue
-            for q in range(n_effects):
-                total = 0.0
-                for s in range(n_effects):
-                    total += omega_shrunk[l, q, s] * values[a, s]
-                weighted[q] = total
-            for b in range(begin, a + 1):
-                total = 0.0
-                for q in range(n_effects):
-                    total += weighted[q] * values[b, q]
-                out[row, columns[b]] -= total
-            a += 1
-        for x in range(max(first_row - n_tail, 0), min(last_row - n_tail, n_dense)):
-            for q in range(n_effects):
-                total = 0.0
-                for s in range(n_effects):
-                    total += omega_shrunk[l, q, s] * with_dense[l, s, x]
-                weighted[q] = total
-            for b in range(begin, end):
-                total = 0.0
-                for q in range(n_effects):
-                    total += weighted[q] * values[b, q]
-                out[n_tail + x, columns[b]] -= total
-            for z in range(x + 1):
-                total = 0.0
-                for q in range(n_effects):
-                    total += weighted[q] * with_dense[l, q, z]
-                block[x, z] -= total
-    _flush(block, out, n_tail, first_row, last_row)
+    single = with_dense.shape[1] == 1
+    subtract = _subtract_one_effect if single else _subtract_effects
+    subtract(start, columns, values, with_dense, omega_shrunk, first_row, last_row, out)
 
 
 @kernel
-def _flush(block, out, first, first_row, last_row):
-    """Add a block of sums to those last rows of `out` that are ours, and begin anew."""
-    for x in range(max(first_row - first, 0), min(last_row - first, block.shape[0])):
-        for z in range(x + 1):
-            out[first + x, first + z] += block[x, z]
-            block[x, z] = 0.0
+def _subtract_one_effect(
+    start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
+):  # fmt: skip
+    n_dense = with_dense.shape[2]
+    n_tail = out.shape[0] - n_dense
+    n_levels = start.shape[0] - 1
+    first_dense = max(first_row - n_tail, 0)
+    end_dense = min(last_row - n_tail, n_dense)
+    # sums over a million levels lose digits; sums over blocks of them, summed, keep them
+    block = np.empty((n_dense, n_dense))
+    for begin_block in range(0, n_levels, _BLOCK):
+        for x in range(n_dense):
+            for z in range(x + 1):
+                block[x, z] = 0.0
+        for l in range(begin_block, min(begin_block + _BLOCK, n_levels)):
+            begin = start[l]
+            end = start[l + 1]
+            omega = omega_shrunk[l, 0, 0]
+            # cells are sorted by column
+            for a in range(begin, end):
+                row = columns[a]
+                if row >= last_row:
+                    break
+                if row < first_row:
+                    continue
+                amount = omega * values[a, 0]
+                for b in range(begin, a + 1):
+                    out[row, columns[b]] -= amount * values[b, 0]
+            for x in range(first_dense, end_dense):
+                amount = omega * with_dense[l, 0, x]
+                for b in range(begin, end):
+                    out[n_tail + x, columns[b]] -= amount * values[b, 0]
+                for z in range(x + 1):
+                    block[x, z] -= amount * with_dense[l, 0, z]
+        for x in range(first_dense, end_dense):
+            for z in range(x + 1):
+                out[n_tail + x, n_tail + z] += block[x, z]
+
+
+@kernel
+def _subtract_effects(
+    start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
+):  # fmt: skip
+    n_effects = with_dense.shape[1]
+    n_dense = with_dense.shape[2]
+    n_tail = out.shape[0] - n_dense
+    n_levels = start.shape[0] - 1
+    first_dense = max(first_row - n_tail, 0)
+    end_dense = min(last_row - n_tail, n_dense)
+    weighted = np.empty(n_effects)
+    # sums over a million levels lose digits; sums over blocks of them, summed, keep them
+    block = np.empty((n_dense, n_dense))
+    for begin_block in range(0, n_levels, _BLOCK):
+        for x in range(n_dense):
+            for z in range(x + 1):
+                block[x, z] = 0.0
+        for l in range(begin_block, min(begin_block + _BLOCK, n_levels)):
+            begin = start[l]
+            end = start[l + 1]
+            # cells are sorted by column
+            for a in range(begin, end):
+                row = columns[a]
+                if row >= last_row:
+                    break
+                if row < first_row:
+                    continue
+                for q in range(n_effects):
+                    total = 0.0
+                    for s in range(n_effects):
+                        total += omega_shrunk[l, q, s] * values[a, s]
+                    weighted[q] = total
+                for b in range(begin, a + 1):
+                    total = 0.0
+                    for q in range(n_effects):
+                        total += weighted[q] * values[b, q]
+                    out[row, columns[b]] -= total
+            for x in range(first_dense, end_dense):
+                for q in range(n_effects):
+                    total = 0.0
+                    for s in range(n_effects):
+                        total += omega_shrunk[l, q, s] * with_dense[l, s, x]
+                    weighted[q] = total
+                for b in range(begin, end):
+                    total = 0.0
+                    for q in range(n_effects):
+                        total += weighted[q] * values[b, q]
+                    out[n_tail + x, columns[b]] -= total
+                for z in range(x + 1):
+                    total = 0.0
+                    for q in range(n_effects):
+                        total += weighted[q] * with_dense[l, q, z]
+                    block[x, z] -= total
+        for x in range(first_dense, end_dense):
+            for z in range(x + 1):
+                out[n_tail + x, n_tail + z] += block[x, z]
 
 
 @kernel
@@ -193,7 +242,9 @@ def gather_tail(start, columns, values, with_dense, shrink, vectors, out):
     n_tail = vectors.shape[0] - n_dense
     total = np.empty((n_effects, n_vectors))
     for l in range(start.shape[0] - 1):
-        total[:] = 0.0
+        for q in range(n_effects):
+            for m in range(n_vectors):
+                total[q, m] = 0.0
         for x in range(n_dense):
             for q in range(n_effects):
                 amount = with_dense[l, q, x]
@@ -234,7 +285,6 @@ def scatter_levels(start, columns, values, with_dense, shrink, level_effects, ou
                 out[n_tail + x] += with_dense[l, q, x] * amount[q]
 
 
-@kernel
 def tail_quadratic_forms(
     start, columns, values, with_dense, shrink, tail, first_level, last_level, out
 ):
@@ -242,6 +292,41 @@ def tail_quadratic_forms(
 
     `tail` is symmetric, (T + P, T + P), of which the lower triangle is read.
     """
+    fill = _forms_of_one_effect if with_dense.shape[1] == 1 else _forms_of_effects
+    fill(start, columns, values, with_dense, shrink, tail, first_level, last_level, out)
+
+
+@kernel
+def _forms_of_one_effect(
+    start, columns, values, with_dense, shrink, tail, first_level, last_level, out
+):
+    n_dense = with_dense.shape[2]
+    n_tail = tail.shape[0] - n_dense
+    for l in range(first_level, last_level):
+        begin = start[l]
+        end = start[l + 1]
+        form = 0.0
+        for a in range(begin, end):
+            row = columns[a]
+            total = 0.5 * tail[row, row] * values[a, 0]
+            for b in range(begin, a):
+                total += tail[row, columns[b]] * values[b, 0]
+            form += 2.0 * values[a, 0] * total
+        for x in range(n_dense):
+            row = n_tail + x
+            total = 0.5 * tail[row, row] * with_dense[l, 0, x]
+            for b in range(begin, end):
+                total += tail[row, columns[b]] * values[b, 0]
+            for z in range(x):
+                total += tail[row, n_tail + z] * with_dense[l, 0, z]
+            form += 2.0 * with_dense[l, 0, x] * total
+        out[l, 0, 0] = shrink[l, 0, 0] * form * shrink[l, 0, 0]
+
+
+@kernel
+def _forms_of_effects(
+    start, columns, values, with_dense, shrink, tail, first_level, last_level, out
+):
     n_effects = with_dense.shape[1]
     n_dense = with_dense.shape[2]
     n_tail = tail.shape[0] - n_dense
@@ -269,12 +354,6 @@ def tail_quadratic_forms(
                 raw[q, s] = 0.0
         for a in range(size):
             row = where[a]
-            if n_effects == 1:
-                total = 0.5 * tail[row, row] * cell[a, 0]
-                for b in range(a):
-                    total += tail[row, where[b]] * cell[b, 0]
-                raw[0, 0] += 2.0 * cell[a, 0] * total
-                continue
             for q in range(n_effects):
                 total = 0.0
                 for b in range(a):

@@ -6,7 +6,7 @@ from skmixed.design.design import Design, DesignEncoder
 from skmixed.design.factors import Factor
 from skmixed.design.functions import learnt_functions
 from skmixed.design.levels import LevelEncoder
-from skmixed.design.resolve import resolve_spec, right_side
+from skmixed.design.resolve import resolve_spec, right_side, strata_column
 from skmixed.design.response import Response, name_of
 from skmixed.design.sources import (
     add_spare_columns,
@@ -51,6 +51,7 @@ __all__ = [
     "resolve_spec",
     "right_side",
     "spread",
+    "strata_column",
     "take_rows",
     "unknown_labels",
 ]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.basis import Basis
-from skmixed.design.checks import LARGEST, require_finite, require_range
+from skmixed.design.checks import LARGEST, plain, require_finite, require_range
 from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.design.functions import learnt_functions
 from skmixed.design.integers import CodeArray
+from skmixed.design.levels import LevelEncoder
 from skmixed.design.table import Table
 from skmixed.design.variables import LearntVariable, UnknownLabel, learn_variable
 from skmixed.spec import ColumnKey, ModelSpec, RandomTerm, Variable
@@ -40,6 +41,8 @@ class Design:
         Added to the linear predictor.
     precision_weights : ndarray of shape (n_rows,) or None
         The noise variance of a row is divided by this.
+    strata : ndarray of shape (n_rows,) and dtype int32, or None
+        Stratum of every row, whose noise has a variance of its own.
     """
 
     fixed: FloatArray
@@ -48,6 +51,7 @@ class Design:
     factors: tuple[Factor, ...]
     offset: FloatArray | None = None
     precision_weights: FloatArray | None = None
+    strata: CodeArray | None = None
 
     def take(self, rows: npt.NDArray[Any]) -> Design:
         """Copy rows by their position, in any order and any number of times.
@@ -75,6 +79,7 @@ class Design:
             ),
             offset=None if offset is None else offset[rows],
             precision_weights=None if weights is None else weights[rows],
+            strata=None if self.strata is None else self.strata[rows],
         )
 
     def predictor_columns(self) -> list[npt.NDArray[Any]]:
@@ -103,6 +108,8 @@ class DesignEncoder:
         The columns.
     offset_terms : tuple of LearntVariable
         Added to the linear predictor beside the column.
+    strata : LevelEncoder or None
+        Strata of rows whose noise has a variance of its own; the first is the reference.
 
     Examples
     --------
@@ -124,6 +131,7 @@ class DesignEncoder:
     offset: ColumnKey | None
     precision_weights: ColumnKey | None
     offset_terms: tuple[LearntVariable, ...] = ()
+    strata: LevelEncoder | None = field(default=None, metadata={"since": 4})
 
     @classmethod
     def learn(
@@ -134,6 +142,8 @@ class DesignEncoder:
         offset: ColumnKey | None = None,
         precision_weights: ColumnKey | None = None,
         complete: bool = True,
+        levels: Mapping[ColumnKey, Sequence[Any]] | None = None,
+        strata: ColumnKey | None = None,
     ) -> tuple[DesignEncoder, Design]:
         """Learn levels, means and scales, and build the training design.
 
@@ -151,6 +161,10 @@ class DesignEncoder:
             Whether the table is all the data. In a part of it a grouping factor
             may have a single level, and all categories that a column of the
             fixed effects declares are levels, whether they occur or not.
+        levels : mapping or None, default=None
+            All levels of a grouping column, by column, where they are known beforehand.
+        strata : str, int or None, default=None
+            Column of labels whose rows have a noise variance each.
 
         Returns
         -------
@@ -167,10 +181,18 @@ class DesignEncoder:
         fixed = Basis.learn(spec.fixed, table, complete=complete)
         encoders: list[FactorEncoder] = []
         factors: list[Factor] = []
+        known = {table.label(column): labels for column, labels in (levels or {}).items()}
         for terms in _by_factor(spec.random, table):
-            encoder, factor = FactorEncoder.learn(terms, table, complete=complete)
+            labels = known.pop(terms[0].group[0], None) if len(terms[0].group) == 1 else None
+            encoder, factor = FactorEncoder.learn(terms, table, complete=complete, labels=labels)
             encoders.append(encoder)
             factors.append(factor)
+        if known:
+            names = ", ".join(repr(encoder.name) for encoder in encoders) or "none"
+            raise ValueError(
+                f"relations names {next(iter(known))!r}, which groups no random effects; the "
+                f"groups are: {names}."
+            )
         _refuse_same_factor_names([encoder.name for encoder in encoders])
         learnt = cls(
             fixed,
@@ -178,6 +200,7 @@ class DesignEncoder:
             None if offset is None else table.label(offset),
             None if precision_weights is None else table.label(precision_weights),
             tuple(_learn_offset(variable, table) for variable in spec.offsets),
+            None if strata is None else LevelEncoder.learn(table, (table.label(strata),))[0],
         )
         design = learnt._design(table, tuple(factors), with_weights=True)
         if complete:
@@ -202,9 +225,11 @@ class DesignEncoder:
             Whether the column of precision weights is read.
         """
         needed = {self.offset, self.precision_weights if with_weights else None}
+        of_strata = {*self.strata.columns} if self.strata is not None else set()
+        needed |= of_strata if with_weights else set()
         for learnt in (*self.fixed.variables, *self.offset_terms):
             needed |= {*learnt.variable.columns}
-        others = set() if with_weights else {self.precision_weights}
+        others = set() if with_weights else {self.precision_weights, *of_strata}
         for factor in self.factors:
             columns = {*factor.levels.columns}
             for learnt in (v for basis in factor.bases for v in basis.variables):
@@ -366,8 +391,11 @@ class DesignEncoder:
 
     def _design(self, table: Table, factors: tuple[Factor, ...], *, with_weights: bool) -> Design:
         weights = None
+        strata = None
         if with_weights and self.precision_weights is not None:
             weights = _positive(table, self.precision_weights)
+        if with_weights and self.strata is not None:
+            strata = _known_strata(table, self.strata)
         design = Design(
             fixed=self.fixed.matrix(table),
             fixed_names=self.fixed.names,
@@ -375,6 +403,7 @@ class DesignEncoder:
             factors=factors,
             offset=self._offset(table),
             precision_weights=weights,
+            strata=strata,
         )
         _refuse_range(design)
         if design.offset is not None:
@@ -430,6 +459,20 @@ def _finite(table: Table, column: ColumnKey) -> FloatArray:
     values = table.numeric(column)
     require_finite(values, column)
     return values
+
+
+def _known_strata(table: Table, strata: LevelEncoder) -> CodeArray:
+    """Stratum of every row, all of which the fit has to know."""
+    codes = strata.codes(table)
+    if len(codes) and codes.min() < 0:
+        row = int((codes < 0).argmax())
+        label = np.asarray(table.ids(strata.columns[0]))[row]
+        raise ValueError(
+            f"dispersion: column {strata.columns[0]!r} holds {plain(label)!r} in row "
+            f"{row}, for which no noise variance was estimated; the strata of "
+            f"the fit are {', '.join(repr(plain(label)) for label in strata.labels[:8])}."
+        )
+    return codes
 
 
 def _positive(table: Table, column: ColumnKey) -> FloatArray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from skmixed.covariances import STRUCTURES
 from skmixed.design.basis import Basis
 from skmixed.design.integers import CodeArray
 from skmixed.design.levels import LevelEncoder
@@ -37,6 +40,8 @@ class Factor:
         Name of each effect, of length q.
     blocks : tuple of (int, int)
         First and past-the-end effect of each set that shares one covariance matrix.
+    block_structures : tuple of str
+        What this matrix is: keys of `skmixed.covariances.STRUCTURES`, one per block.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Factor:
     basis: FloatArray | None
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
+    block_structures: tuple[str, ...]
 
     def loadings(self, rows: slice = slice(None)) -> FloatArray:
         """What the effects of a row's level are multiplied with, (n_rows, q), contiguous."""
@@ -67,16 +73,25 @@ class FactorEncoder:
         Name of each effect.
     blocks : tuple of (int, int)
         First and past-the-end effect of each set that shares one covariance matrix.
+    structures : tuple of str
+        What this matrix is: keys of `skmixed.covariances.STRUCTURES`, one per block. Empty
+        in encoders that earlier versions stored: any matrix.
     """
 
     levels: LevelEncoder
     bases: tuple[Basis, ...]
     term_names: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
+    structures: tuple[str, ...] = field(default=(), metadata={"since": 4})
 
     @classmethod
     def learn(
-        cls, terms: list[RandomTerm], table: Table, *, complete: bool = True
+        cls,
+        terms: list[RandomTerm],
+        table: Table,
+        *,
+        complete: bool = True,
+        labels: Sequence[Any] | None = None,
     ) -> tuple[FactorEncoder, Factor]:
         """Learn levels and effects of the terms on one factor.
 
@@ -88,6 +103,8 @@ class FactorEncoder:
             Training data.
         complete : bool, default=True
             Whether the table is all the data; a part of it may have a single level.
+        labels : sequence or None, default=None
+            All levels, where a relation between them says which there are.
 
         Returns
         -------
@@ -105,11 +122,15 @@ class FactorEncoder:
         group = terms[0].group
         _refuse_effect_of_group(terms)
         _refuse_what_is_no_label(table, group)
-        levels, codes = LevelEncoder.learn(table, group, complete=complete)
+        if labels is None:
+            levels, codes = LevelEncoder.learn(table, group, complete=complete)
+        else:
+            levels, codes = LevelEncoder.learn_among(table, group, labels)
         levels.refuse_twins()
         bases = tuple(Basis.learn(term.effects, table, complete=complete) for term in terms)
         names: list[str] = []
         blocks: list[tuple[int, int]] = []
+        structures: list[str] = []
         for term, basis in zip(terms, bases, strict=True):
             start = len(names)
             for name in basis.names:
@@ -121,10 +142,16 @@ class FactorEncoder:
                         f"(0 + x | {shown}) next to (1 | {shown})."
                     )
                 names.append(name)
-            width = len(basis.names) if term.correlated else 1
+            width = len(basis.names) if STRUCTURES[term.structure].is_one_block else 1
             blocks += [(begin, begin + width) for begin in range(start, len(names), width)]
-        encoder = cls(levels, bases, tuple(names), tuple(blocks))
+            structures += [term.structure] * (len(blocks) - len(structures))
+        encoder = cls(levels, bases, tuple(names), tuple(blocks), tuple(structures))
         return encoder, encoder._factor(codes, table)
+
+    @property
+    def block_structures(self) -> tuple[str, ...]:
+        """The structure of every block."""
+        return self.structures or ("unstructured",) * len(self.blocks)
 
     @property
     def name(self) -> str:
@@ -249,7 +276,10 @@ class FactorEncoder:
             basis = np.hstack([part.matrix(table) for part in self.bases])
         elif not self.bases[0].is_intercept_only:
             basis = self.bases[0].matrix(table)
-        return Factor(self.name, codes, self.levels.n_levels, basis, self.term_names, self.blocks)
+        return Factor(
+            self.name, codes, self.levels.n_levels, basis,
+            self.term_names, self.blocks, self.block_structures,
+        )  # fmt: skip
 
 
 def _refuse_what_is_no_label(table: Table, columns: tuple[ColumnKey, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,6 +109,50 @@ class LevelEncoder:
             encoder.refuse_single_level()
         encoder._refuse_too_many()
         return encoder, codes
+
+    @classmethod
+    def learn_among(
+        cls, table: Table, columns: tuple[ColumnKey, ...], labels: Sequence[Any]
+    ) -> tuple[LevelEncoder, CodeArray]:
+        """Take given levels, of which the rows of the training data have some.
+
+        Parameters
+        ----------
+        table : Table
+            Training data.
+        columns : tuple of str or int
+            The grouping column.
+        labels : sequence
+            All levels, whether they occur or not.
+
+        Returns
+        -------
+        encoder : LevelEncoder
+            The levels.
+        codes : ndarray of shape (n_rows,) and dtype int32
+            Level of each row.
+
+        Raises
+        ------
+        ValueError
+            When a label is missing, or is none of the given ones.
+        """
+        given, _ = cls.learn(_table_of(columns, labels), columns, complete=False)
+        found, codes = cls.learn(table, columns, complete=False, earlier=given)
+        merged, of_given, of_found = given.merge(found)
+        strange = np.flatnonzero(~np.isin(of_found, of_given))
+        if len(strange):
+            more = f" and {len(strange) - 1} others" if len(strange) > 1 else ""
+            raise ValueError(
+                f"Grouping column {columns[0]!r} holds {plain(found.labels[strange[0]])!r}{more}, "
+                "which its relation does not: relations says how all levels are related. Add the "
+                "level to the relation, or leave its rows out."
+            )
+        return merged, of_found[codes]
+
+    def codes_of(self, labels: Sequence[Any]) -> CodeArray:
+        """The code of each label of a factor of one column, -1 where it is not known."""
+        return self.codes(_table_of(self.columns, labels))
 
     @property
     def name(self) -> str:
@@ -259,6 +304,13 @@ class LevelEncoder:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def _table_of(columns: tuple[ColumnKey, ...], labels: Sequence[Any]) -> Table:
+    """A table of one grouping column."""
+    frame = pd.DataFrame({0: list(labels)})
+    frame.columns = pd.Index(columns, dtype=object)
+    return Table.from_input(frame)
 
 
 def _learn_column(

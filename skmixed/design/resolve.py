@@ -327,3 +327,42 @@ def _refuse_repeated(terms: tuple[RandomTerm, ...]) -> None:
                 "once, with its slopes in the same RandomEffect or bar term."
             )
         seen.add(group)
+
+
+def strata_column(table: Table, dispersion: Any) -> ColumnKey:
+    """The column whose labels have a noise variance each, as `dispersion` asks for it.
+
+    Parameters
+    ----------
+    table : Table
+        Training data.
+    dispersion : str or int
+        The column, or text such as ``"C(month)"`` where its labels are numbers.
+
+    Returns
+    -------
+    str or int
+        Its label in X.
+
+    Raises
+    ------
+    ValueError
+        When it is no single column of labels.
+    """
+    column, marked = dispersion, False
+    if isinstance(dispersion, str) and dispersion not in table.names:
+        terms = parse_formula(dispersion).fixed.terms
+        variables = [variable for term in terms for variable in term]
+        if len(terms) != 1 or len(variables) != 1 or variables[0].functions or variables[0].steps:
+            raise ValueError(
+                f"dispersion={shortened(dispersion)} must be one column of labels, whose rows have "
+                "a noise variance each; for combinations make a column of them before."
+            )
+        column, marked = variables[0].name, variables[0].categorical
+    label = table.label(column)
+    if not (marked or table.is_categorical(label)):
+        raise ValueError(
+            f"dispersion={shortened(dispersion)} names a column of numbers; a noise variance for "
+            f"each of its values is dispersion='C({label})'."
+        )
+    return label

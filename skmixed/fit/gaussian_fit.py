@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.design import Design
 from skmixed.fit.gaussian_objective import Objective
 from skmixed.fit.identification import spanned_by_fixed
@@ -14,6 +13,7 @@ from skmixed.fit.outer import FitOptions, iterate
 from skmixed.fit.publish import publish_interpolation
 from skmixed.fit.result import FitResult
 from skmixed.fit.starting import moment_estimates
+from skmixed.noise import NOISES
 from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.row_sums import RowSums, sum_rows
@@ -50,7 +50,7 @@ def sums_of(
     return sum_rows(
         design, response, case_weights,
         integrate_fixed=options.integrate_fixed,
-        rotates_bases=options.posterior.rotates_bases,
+        basis_may=options.basis_may(design.factors),
         noise_variance=options.noise_variance,
         n_threads=options.n_threads,
     )  # fmt: skip
@@ -74,12 +74,15 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     objective, absent = gaussian_objective(rows, options)
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    theta = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
+    theta = moment_estimates(objective.cross, objective.prior, objective.noise_variance)
     if options.start is not None:
-        theta = options.start.theta_to_leave(objective.parameters, units, theta)
+        theta = options.start.theta_to_leave(objective.prior, units, theta)
+    theta = np.concatenate([theta, objective.noise.start()])
 
     # 4. Iterate; means and noise follow exactly.
     result = iterate(objective, theta, units, options, absent, rows.dependent)
+    spread = objective.noise.mean_variance(result.parameters)
+    result = replace(result, residual_variance=result.residual_variance * spread)
     size = objective.cross.response_squares / units.n_observations
     lost = objective.noise_variance is None and not result.converged
     if lost and result.noise_variance < _LOST_NOISE * size * units.noise:
@@ -111,7 +114,8 @@ def _without_noise(
         As for the fit.
     """
     held = replace(objective, noise_variance=noise)
-    theta = moment_estimates(held.cross, held.parameters, noise)
+    theta = moment_estimates(held.cross, held.prior, noise)
+    theta = np.concatenate([theta, held.noise.start()])
     result = iterate(held, theta, rows.units, options, absent, rows.dependent)
     return replace(
         result,
@@ -135,14 +139,18 @@ def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, f
     """
     if rows.sums is None:
         raise ValueError("The fixed effects reproduce the response: there is no objective.")
-    cross, units = CrossProducts.of(rows.sums), rows.units
+    cross, units = CrossProducts.of(rows.sums, options.related), rows.units
     absent = spanned_by_fixed(cross)
     if options.noise_variance is None:
         absent |= {position for position, alone in enumerate(rows.rows_alone) if alone}
-    parameters = CovarianceParameters.of(cross.factors, absent)
-    noise = None if options.noise_variance is None else options.noise_variance / units.noise
+        absent -= options.related
+    prior = options.prior(cross, absent)
+    held = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(cross, options.solver_options)
+    noise = NOISES[options.noise](
+        cross, tuple(cross.refilled(part) for part in rows.strata), rows.n_of_strata
+    )
     return Objective(
-        solver, parameters, options.posterior,
-        options.integrate_fixed, units.n_observations, noise,
+        solver, noise, prior, options.posterior,
+        options.integrate_fixed, units.n_observations, held,
     ), absent  # fmt: skip

@@ -7,13 +7,17 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.families import Gaussian
 from skmixed.fit.uncertainty import Uncertainty, of_held_variances
-from skmixed.posteriors import Place, Posterior, PosteriorCovariance
+from skmixed.noise import Noise
+from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
+from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
+
+_STEP = 1e-5
+"""Step of differences by a parameter of the noise, a logarithm."""
 
 LEAST_NOISE = 1e-13
 """Part of the response's variance below which the noise is rounding error."""
@@ -62,14 +66,11 @@ def _standard_error(samples: np.ndarray) -> float:
 class Derivatives:
     """Gradient and Hessian of the objective by theta at a `Point`.
 
-    `by_omega` holds the derivative by every factor's relative covariance: on the
-    boundary it, not the gradient, tells whether a variance wants to grow.
     `average_information` is f_i' P f_j / noise.
     """
 
     gradient: np.ndarray
     hessian: np.ndarray
-    by_omega: list[np.ndarray]
     average_information: np.ndarray
 
 
@@ -77,8 +78,8 @@ class OuterObjective(Protocol):
     """What the outer loop asks of -2 ELBO as a function of theta."""
 
     @property
-    def parameters(self) -> CovarianceParameters:
-        """What the entries of theta are."""
+    def prior(self) -> EffectsPrior:
+        """The covariance of the random effects as a function of theta."""
         ...
 
     @property
@@ -154,7 +155,8 @@ class Objective:
     Attributes
     ----------
     solver : Solver
-    parameters : CovarianceParameters
+    noise : Noise
+    prior : EffectsPrior
     posterior : Posterior
     integrate_fixed : bool
         True for REML: the fixed effects have a posterior under a flat prior.
@@ -165,7 +167,8 @@ class Objective:
     """
 
     solver: Solver
-    parameters: CovarianceParameters
+    noise: Noise
+    prior: EffectsPrior
     posterior: Posterior
     integrate_fixed: bool
     n_observations: float
@@ -177,7 +180,7 @@ class Objective:
 
     @property
     def cross(self) -> CrossProducts:
-        """What the solver solves for."""
+        """The data with noise of one variance."""
         return self.solver.cross
 
     @property
@@ -187,11 +190,13 @@ class Objective:
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """The equivalent theta with nonnegative diagonals."""
-        return self.parameters.canonical(theta)
+        variances, psi = self.split(theta)
+        return np.concatenate([self.prior.canonical(variances), self.noise.canonical(psi)])
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Entries of all T, and the likelihood's own parameters, of which it has none."""
-        return theta, theta[:0]
+        """The parameters of the prior, and those of the noise."""
+        n = self.prior.n_parameters
+        return theta[:n], theta[n:]
 
     def at(
         self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
@@ -200,8 +205,10 @@ class Objective:
 
         It is exact, and needs neither a point to start from nor fewer digits.
         """
+        variances, psi = self.split(theta)
+        cross = self.noise.cross_products(psi)
         try:
-            system = self.solver.system(self.parameters.to_scale_factors(theta))
+            system = self.solver.system(self.prior.scales(variances), cross)
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
@@ -210,8 +217,9 @@ class Objective:
             noise = rss / df
             if not noise > LEAST_NOISE * self.cross.response_squares / self.n_observations:
                 return None
-        log_det = self.posterior.log_det(self._place(system, theta))
+        log_det = self.posterior.log_det(self._solved(system, theta))
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
+        deviance -= self.noise.log_weights(psi)
         return Point(theta, float(deviance), noise, system)
 
     def derivatives(
@@ -221,16 +229,60 @@ class Objective:
 
         `information` saves its computation where that of a near point will do.
         """
+        found = self._by_prior(point, coarse, information)
+        if not self.noise.n_parameters:
+            return found
+        gradient = self._with_noise(point, found)
+        return replace(found, gradient=gradient, hessian=self._hessian(point, found, gradient))
+
+    def gradient(self, point: Point) -> np.ndarray:
+        """The exact gradient alone."""
+        n = self.prior.n_parameters
+        # the information only enters the Hessian
+        return self._with_noise(point, self._by_prior(point, False, np.zeros((n, n))))
+
+    def _by_prior(self, point: Point, coarse: bool, information: np.ndarray | None) -> Derivatives:
+        """Derivatives by the parameters of the prior."""
         df = self.degrees_of_freedom if self.noise_variance is None else None
-        place = self._place(point.system, point.theta)
-        return derivatives_at(place, self.posterior, point.noise_variance, df, coarse, information)
+        at = self._solved(point.system, point.theta)
+        return derivatives_at(at, self.posterior, point.noise_variance, df, coarse, information)
+
+    def _with_noise(self, point: Point, found: Derivatives) -> np.ndarray:
+        """Gradient by all parameters (m + k,), of which the prior's are found."""
+        if not self.noise.n_parameters:
+            return found.gradient
+        by_weight = [
+            point.system.by_weight(part, self.integrate_fixed, point.noise_variance)
+            for part in self.noise.parts
+        ]
+        psi = self.split(point.theta)[1]
+        return np.append(found.gradient, self.noise.gradient(psi, np.array(by_weight)))
+
+    def _hessian(self, point: Point, found: Derivatives, gradient: np.ndarray) -> np.ndarray:
+        """Hessian by all parameters; what concerns the noise's by differences of the gradient."""
+        n, size = self.prior.n_parameters, len(gradient)
+        hessian = np.zeros((size, size))
+        hessian[:n, :n] = found.hessian
+        for j in range(n, size):
+            theta = point.theta.copy()
+            theta[j] += _STEP
+            beside = self.at(theta)
+            if beside is None:
+                raise SingularSystemError("the model is singular next to a point of the fit")
+            hessian[j] = (self.gradient(beside) - gradient) / _STEP
+            hessian[:n, j] = hessian[j, :n]
+        hessian[n:, n:] = 0.5 * (hessian[n:, n:] + hessian[n:, n:].T)
+        return hessian
 
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same derivatives with an estimate of the exact Hessian."""
         correction = self.posterior.hessian_correction(
-            self._place(point.system, point.theta), derivatives.average_information
+            self._solved(point.system, point.theta), derivatives.average_information
         )
-        return replace(derivatives, hessian=derivatives.hessian + correction)
+        n = self.prior.n_parameters
+        hessian = derivatives.hessian.copy()
+        hessian[:n, :n] += correction
+        return replace(derivatives, hessian=hessian)
 
     def accelerated(
         self, trail: list[Any], metric: np.ndarray, coarse: bool, judge: bool
@@ -240,7 +292,7 @@ class Objective:
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
-        return self.posterior.covariance(self._place(point.system, point.theta), joint_limit)
+        return self.posterior.covariance(self._solved(point.system, point.theta), joint_limit)
 
     def uncertainty(self, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
         """That of the coefficients at the variances found."""
@@ -258,12 +310,12 @@ class Objective:
         """Columns that predict without error: noise leaves none."""
         return ()
 
-    def _place(self, system: System, theta: np.ndarray) -> Place:
-        return Place(system, self.parameters, theta, self.integrate_fixed)
+    def _solved(self, system: System, theta: np.ndarray) -> Solved:
+        return Solved(system, self.prior, self.split(theta)[0], self.integrate_fixed)
 
 
 def derivatives_at(
-    place: Place,
+    at: Solved,
     posterior: Posterior,
     noise_variance: float,
     degrees_of_freedom: float | None,
@@ -279,7 +331,7 @@ def derivatives_at(
 
     Parameters
     ----------
-    place : Place
+    at : Solved
     posterior : Posterior
     noise_variance : float
     degrees_of_freedom : float or None
@@ -289,27 +341,23 @@ def derivatives_at(
     information : ndarray or None
         f_i' P f_j / noise, where that of a near point will do.
     """
-    parameters, system = place.parameters, place.system
-    products = system.residual_products
+    products = at.system.residual_products
     quadratic = [-(t.T @ t) / noise_variance for t in products]
-    if not parameters.entries:
+    if not at.prior.n_parameters:
         information = np.zeros((0, 0))
     elif information is None:
         directions = [
             (factor, products[factor.position] @ tangent)
-            for factor, tangent in parameters.tangents(place.theta)
+            for factor, tangent in at.prior.tangents(at.theta)
         ]
-        information = system.projected_gram(directions) / noise_variance
-    gradient = parameters.gradient(place.theta, quadratic)
-    hessian = parameters.curvature(quadratic) + 2.0 * information
+        information = at.system.projected_gram(directions) / noise_variance
+    gradient = at.prior.gradient(at.theta, quadratic)
+    hessian = at.prior.curvature(at.theta, quadratic) + 2.0 * information
     if degrees_of_freedom is not None:
         hessian -= np.outer(gradient, gradient) / degrees_of_freedom
-    log_det_gradient, log_det_hessian, log_det_by_omega = posterior.log_det_derivatives(
-        place, information, coarse
-    )
+    log_det_gradient, log_det_hessian = posterior.log_det_derivatives(at, information, coarse)
     return Derivatives(
         gradient + log_det_gradient,
         hessian + log_det_hessian,
-        [a + b for a, b in zip(quadratic, log_det_by_omega, strict=True)],
         information,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import logsumexp
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
@@ -16,6 +15,7 @@ from skmixed.fit.result import FitResult
 from skmixed.fit.sites import Responses
 from skmixed.fit.starting import moment_estimates
 from skmixed.fit.variational_objective import VariationalObjective
+from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.row_sums import factor_shapes, refuse_too_few
 from skmixed.sums.standard_units import (
@@ -57,14 +57,14 @@ def fit_generalized(
     own = likelihood.start_parameters(responses.as_family_rows())
     cross = _first_working_model(responses, likelihood, own)
     absent = spanned_by_fixed(cross)
-    parameters = CovarianceParameters.of(cross.factors, absent)
+    prior = options.prior(cross, absent)
     objective = VariationalObjective(
-        responses, likelihood, parameters, options.posterior, options.integrate_fixed,
-        options.solver_options,
+        responses, likelihood, prior, options.posterior, options.integrate_fixed,
+        make_solver(cross, options.solver_options), options.n_threads,
     )  # fmt: skip
-    theta = moment_estimates(cross, parameters, None, _LEAST_START)
+    theta = moment_estimates(cross, prior, None, _LEAST_START)
     if options.start is not None:
-        theta = options.start.theta_to_leave(parameters, units, theta)
+        theta = options.start.theta_to_leave(prior, units, theta)
         own = options.start.parameters
 
     # 3. Steps on variances and posterior together.
@@ -124,9 +124,9 @@ def arrange(
     bases = [
         transform_basis(
             None if factor.basis is None else factor.basis[kept],
-            factor.blocks, weights, options.posterior.rotates_bases,
+            factor.blocks, weights, may,
         )
-        for factor in design.factors
+        for factor, may in zip(design.factors, options.basis_may(design.factors), strict=True)
     ]  # fmt: skip
     rows = WorkingRows.of(
         tuple(factor.codes[kept] for factor in design.factors),
@@ -136,6 +136,7 @@ def arrange(
         response[kept],
         weights,
         options.n_threads,
+        options.related,
     )
     offset = 0.0 if design.offset is None else design.offset[kept][rows.order]
     responses = Responses(

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.fit.gaussian_objective import OuterObjective, Point
 from skmixed.fit.newton import NewtonState, quadratic_model
 from skmixed.sums.cross_products import CrossProducts
@@ -31,15 +30,15 @@ def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
 
 
 def settle_boundary(objective: OuterObjective, state: NewtonState) -> NewtonState:
-    """Set columns and rows of T to zero whose effect on the objective is below rounding."""
+    """Set parameters to the end of their range from which they differ by less than rounding."""
     if not state.converged:
         return state
-    lines = _columns_and_rows(objective.parameters)
-    small = [line for line in lines if 0.0 < np.abs(state.point.theta[line]).max() < 1e-4]
+    ends = list(objective.prior.ends(objective.split(state.point.theta)[0]))
     # all at once, and where that is too much, one by one
-    for group in ([j for line in small for j in line], *small):
+    for group in (ends, *([end] for end in ends)):
         theta = state.point.theta.copy()
-        theta[group] = 0.0
+        for positions, end in group:
+            theta[positions] = end
         state = _moved(objective, state, theta) or state
     return state
 
@@ -49,9 +48,9 @@ def remove_unidentified(
 ) -> tuple[NewtonState, tuple[int, ...]]:
     """Set variances to zero that do not change the objective at any size."""
     positions = []
-    for position, factor in enumerate(objective.parameters.factors):
+    for position, factor in enumerate(objective.prior.factors):
         theta = state.point.theta.copy()
-        own = [j for j, (f, _, _) in enumerate(objective.parameters.entries) if f == position]
+        own = np.flatnonzero(objective.prior.factor_of == position)
         size = np.abs(theta[own])
         curvature = np.abs(np.diagonal(state.derivatives.hessian)[own])
         if not state.converged or factor.n_effects > 1 or not size.any():
@@ -70,15 +69,14 @@ def remove_unidentified(
 
 def confounded(objective: OuterObjective, state: NewtonState) -> tuple[int, ...]:
     """Factors whose variances can be traded for one another at no cost."""
-    n = len(objective.parameters.entries)
+    n = objective.prior.n_parameters
     if not state.converged or n < 2:
         return ()
     derivatives = state.derivatives
     model = quadratic_model(derivatives.gradient[:n], derivatives.hessian[:n, :n])
     if model.flattest > 1e-5:
         return ()
-    entries = objective.parameters.entries
-    involved = {entries[j][0] for j in np.flatnonzero(np.abs(model.flat_direction) > 0.2)}
+    involved = {*objective.prior.factor_of[np.abs(model.flat_direction) > 0.2].tolist()}
     return tuple(sorted(involved)) if len(involved) > 1 else ()
 
 
@@ -157,13 +155,3 @@ def _moved(objective: OuterObjective, state: NewtonState, theta: np.ndarray) -> 
         deviances=(*state.deviances[:-1], min(point.deviance, state.deviances[-1])),
         gradients=(*state.gradients[:-1], gradient),
     )
-
-
-def _columns_and_rows(parameters: CovarianceParameters) -> list[list[int]]:
-    """Parameters that make up one column of a T, or one row, each once."""
-    lines: dict[tuple[int, ...], None] = {}
-    for own in parameters.entries_by_factor:
-        for places in (own.columns, own.rows):
-            for place in np.unique(places):
-                lines[tuple(own.positions[places == place].tolist())] = None
-    return [list(line) for line in lines]

@@ -159,12 +159,8 @@ class _Implicit:
         self.objective, self.point = objective, point
         theta, own = objective.split(point.theta)
         self.n_own = len(own)
-        # a column of T that is zero stays there: the bound is symmetric about it
-        free = np.zeros(len(theta), bool)
-        for entries in objective.parameters.entries_by_factor:
-            used = np.unique(entries.columns[theta[entries.positions] != 0.0])
-            free[entries.positions] = np.isin(entries.columns, used)
-        self.entries: list[int] = np.flatnonzero(free).tolist()
+        # at the end of its range a parameter stays: the bound is symmetric about it
+        self.entries: list[int] = np.flatnonzero(objective.prior.moves(theta)).tolist()
         self.with_effects = point.system.fixed_with_effects()
         self.p = len(self.with_effects)
 
@@ -343,7 +339,7 @@ class _Implicit:
         """Means follow all parameters, and row variances none: a solution per own parameter."""
         objective, system = self.objective, self.point.system
         n_entries, k = len(self.entries), len(self.entries) + self.n_own
-        tangents = objective.parameters.tangents(objective.split(self.point.theta)[0])
+        tangents = objective.prior.tangents(objective.split(self.point.theta)[0])
         moves = np.zeros((self.with_effects.shape[1], k))
         negative = np.zeros((k, k))
         found = objective.working_derivatives(self.point)
@@ -352,10 +348,9 @@ class _Implicit:
         blocks = effects_by_factor(self.with_effects.T, system)
         for column, j in enumerate(self.entries):
             factor, tangent = tangents[j]
-            scale = system.scale_factors[factor.position]
+            scale = system.scales[factor.position]
             products = system.residual_products[factor.position] @ tangent
-            inverse = np.linalg.pinv(scale @ scale.T, hermitian=True)
-            moved = products @ inverse
+            moved = scale.from_independent(products @ np.linalg.pinv(scale.omega, hermitian=True))
             moves[: self.p, column] = np.einsum("lqp,lq->p", blocks[factor.position], moved)
         changes, own_hessian = self._own()
         negative[n_entries:, n_entries:] = -own_hessian
@@ -377,15 +372,15 @@ class _Implicit:
         """Of means to a change of the gradients of rows; exact, as they are linear in it."""
         objective, rows, system = self.objective, self.objective.responses.rows, self.point.system
         weights, linear = objective.working_model(self.point.sites)
-        scales = system.scale_factors
-        moved = objective.solver(rows.cross_products(weights, linear + slope)).system(scales)
+        cross = rows.cross_products(weights, linear + slope)
+        moved = objective.solver.system(system.scales, cross)
         mean = rows.predictor(moved.fixed_effects, moved.random_effects) - self.point.mean
         by_omega = []
         for before, after in zip(system.residual_products, moved.residual_products, strict=True):
             change = (after - before).T @ before
             by_omega.append(-(change + change.T))
         theta = objective.split(self.point.theta)[0]
-        gradient = objective.parameters.gradient(theta, by_omega)
+        gradient = objective.prior.gradient(theta, by_omega)
         return _MeanResponse(means_of(moved) - means_of(system), mean, gradient)
 
 

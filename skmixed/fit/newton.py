@@ -337,7 +337,7 @@ def _move(
     theta = point.theta + step
     # beyond zero the objective repeats itself: a step across stops near zero
     variances, before = objective.split(theta)[0], objective.split(point.theta)[0]
-    across = objective.parameters.symmetric & (variances < 0.0) & (before > 0.0)
+    across = objective.prior.reflects & (variances < 0.0) & (before > 0.0)
     variances[across] = np.minimum(-variances[across], 0.05 * before[across])
     following = objective.at(objective.canonical(theta), point, coarse)
     if following is None or not np.isfinite(following.deviance):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.covariances import BasisChange
+from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.fit.gaussian_objective import OuterObjective
 from skmixed.fit.identification import confounded, remove_unidentified, settle_boundary
 from skmixed.fit.newton import NewtonState, minimise
 from skmixed.fit.publish import publish
 from skmixed.fit.result import Doubts, FitResult
-from skmixed.posteriors import Posterior
+from skmixed.posteriors import Posterior, basis_changes
+from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.choice import SolverOptions
+from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
 
 _SMALL_START = 1e-3
@@ -41,13 +44,11 @@ class Start:
     noise_variance: float
     parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
 
-    def theta(self, parameters: CovarianceParameters, units: Units) -> np.ndarray:
+    def theta(self, prior: EffectsPrior, units: Units) -> np.ndarray:
         """The entries of all T, in the units of the fit."""
-        return parameters.from_covariances(self._relative(units))
+        return prior.nearest(self._relative(units))
 
-    def theta_to_leave(
-        self, parameters: CovarianceParameters, units: Units, cold: np.ndarray
-    ) -> np.ndarray:
+    def theta_to_leave(self, prior: EffectsPrior, units: Units, cold: np.ndarray) -> np.ndarray:
         """The entries of all T to start iterations from: bounded, and away from zero.
 
         At a variance of zero the gradient vanishes, and next to it steps can only double. Such
@@ -55,20 +56,18 @@ class Start:
 
         Parameters
         ----------
-        parameters : CovarianceParameters
+        prior : EffectsPrior
         units : Units
         cold : ndarray
             Entries of all T of a start without an earlier fit.
         """
         relative = []
-        for omega, scale in zip(
-            self._relative(units), parameters.to_scale_factors(cold), strict=True
-        ):
+        for omega, scale in zip(self._relative(units), prior.scales(cold), strict=True):
             variances = np.diagonal(omega)
-            lift = np.einsum("ij,ij->i", scale, scale) - variances
+            lift = np.diagonal(scale.omega) - variances
             lift = np.where(variances < _SMALL_START, np.maximum(lift, 0.0), 0.0)
             relative.append(_bounded(omega + np.diag(lift)))
-        return parameters.from_covariances(relative)
+        return prior.nearest(relative)
 
     def _relative(self, units: Units) -> list[np.ndarray]:
         """Covariances over the noise variance, in the units of the fit."""
@@ -106,6 +105,14 @@ class FitOptions:
     n_probes : int or "auto"
     seed : int
         Of the random vectors of the iterative solver.
+    structures : tuple of tuple of str
+        How the effects of a level covary, by factor and block: keys of
+        `skmixed.covariances.STRUCTURES`; empty: all unstructured.
+    across : tuple of ndarray (L, L) or None
+        By factor in the order of its levels, a root of how they are related; empty: all levels
+        are independent.
+    noise : str
+        How rows vary around their mean: a key of `skmixed.noise.NOISES`.
     start : Start or None
         Where to start; None is a start from moments.
     report : callable or None
@@ -121,15 +128,48 @@ class FitOptions:
     solver: str = "auto"
     n_probes: int | str = "auto"
     seed: int = 0
+    structures: tuple[tuple[str, ...], ...] = ()
+    across: tuple[np.ndarray | None, ...] = ()
+    noise: str = "constant"
     start: Start | None = None
     report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
+
+    def basis_may(
+        self, factors: Sequence[Factor | FactorEncoder]
+    ) -> tuple[tuple[BasisChange, ...], ...]:
+        """What may be done to the basis of factors of a design, by factor and block."""
+        return basis_changes(self.posterior, factors)
+
+    @property
+    def related(self) -> frozenset[int]:
+        """Positions of the factors whose levels are related."""
+        return frozenset(f for f, root in enumerate(self.across) if root is not None)
+
+    def prior(self, cross: CrossProducts, absent: frozenset[int] = frozenset()) -> EffectsPrior:
+        """The covariance of the effects of a model, of whose factors the `absent` have none."""
+        across = list(self.across)
+        for position in self.related:
+            # levels stand in the order of their size
+            root, ranks = self.across[position], cross.sums.ranks
+            assert root is not None
+            if ranks is not None:
+                ranked = np.empty_like(root)
+                ranked[ranks[position]] = root
+                across[position] = ranked
+        return EffectsPrior.of(cross.factors, self.structures, absent, tuple(across))
+
+    @property
+    def _direct_for(self) -> str:
+        if self.related:
+            return "relations"
+        return "" if self.noise == "constant" else "dispersion"
 
     @property
     def solver_options(self) -> SolverOptions:
         """What the solver is asked to be."""
         return SolverOptions(
             self.solver, self.integrate_fixed, self.posterior.needs_determinant,
-            self.n_probes, self.seed, self.n_threads,
+            self.n_probes, self.seed, self.n_threads, self._direct_for,
         )  # fmt: skip
 
 

@@ -69,8 +69,8 @@ class PosteriorResponse:
         self.objective, self.point = objective, point
         self.weights, self.linear = objective.working_model(point.sites)
         self._means = means_of(point.system)
-        place = objective.place(point.system, point.theta)
-        self._variance = objective.posterior.row_variances(place, objective.responses.rows, False)
+        at = objective.solved(point.system, point.theta)
+        self._variance = objective.posterior.row_variances(at, objective.responses.rows, False)
 
     def to_rows(self, changes: np.ndarray) -> Answer:
         """To linear functionals (e, h) of the rows, (2, n, m)."""
@@ -90,8 +90,8 @@ class PosteriorResponse:
         linear = self.linear + step * (slope + self.point.mean * weight)
         weights = np.maximum(self.weights + step * weight, LEAST_PRECISION * self.weights)
         cross = self.objective.responses.rows.cross_products(weights, linear)
-        scales = self.point.system.scale_factors
-        return self._since(self.objective.solver(cross).system(scales), self.point.theta, step)
+        scales = self.point.system.scales
+        return self._since(self.objective.solver.system(scales, cross), self.point.theta, step)
 
     def to_entry(self, j: int) -> tuple[Answer, np.ndarray]:
         """To an entry of T at held sites, and the change of the gradient by all of them."""
@@ -108,11 +108,11 @@ class PosteriorResponse:
         return theta, step
 
     def _system_at(self, theta: np.ndarray) -> System:
-        scales = self.objective.parameters.to_scale_factors(self.objective.split(theta)[0])
-        return self.objective.solver(self.point.system.cross).system(scales)
+        scales = self.objective.prior.scales(self.objective.split(theta)[0])
+        return self.objective.solver.system(scales, self.point.system.cross)
 
     def _gradient(self, system: System, theta: np.ndarray) -> np.ndarray:
-        n = len(self.objective.parameters.entries)
+        n = self.objective.prior.n_parameters
         # the information only enters the Hessian, which is not asked for
         return self.objective.working_derivatives(
             replace(self.point, system=system, theta=theta, is_coarse=False), np.zeros((n, n))
@@ -121,9 +121,9 @@ class PosteriorResponse:
     def _since(self, system: System, theta: np.ndarray, step: float) -> Answer:
         """Change to another system, over the step that led to it."""
         rows = self.objective.responses.rows
-        place = self.objective.place(system, theta)
+        at = self.objective.solved(system, theta)
         mean = rows.predictor(system.fixed_effects, system.random_effects)
-        variance = self.objective.posterior.row_variances(place, rows, False)
+        variance = self.objective.posterior.row_variances(at, rows, False)
         changes = np.stack([mean - self.point.mean, variance - self._variance])
         means = means_of(system) - self._means
         return Answer(changes[:, :, None] / step, means[:, None] / step)

@@ -42,10 +42,10 @@ def publish(
         coefficients[0] += units.response_center
     factors = []
     for scale, basis, moments, means, levels, ranks in zip(
-        system.scale_factors, units.bases, units.moments, system.random_effects,
+        system.scales, units.bases, units.moments, system.random_effects,
         posterior.levels, _ranks(system), strict=True,
     ):  # fmt: skip
-        mixed = basis @ scale
+        mixed = basis @ scale.matrix
         factors.append(
             FactorResult(
                 covariance=unit * (mixed @ mixed.T),
@@ -68,7 +68,7 @@ def publish(
         log_exposure=0.0,
         coupling=_coupling(system, posterior, units, to_centred, unit),
         further=_further(system, uncertainty.further, units, to_centred, unit),
-        coupled=tuple(f.position in posterior.joint_factors for f in objective.parameters.factors),
+        coupled=tuple(f.position in posterior.joint_factors for f in objective.prior.factors),
         elbo=units.elbo(point.deviance),
         elbo_std=0.5 * objective.deviance_error(point),
         solver=system.name,
@@ -90,10 +90,14 @@ def _singular_blocks(system: System) -> tuple[tuple[int, ...], ...]:
         tuple(
             begin
             for begin, stop in factor.blocks
-            if np.linalg.svd(scale[begin:stop, begin:stop], compute_uv=False)[-1] <= _NO_SCALE
+            if _smallest(scale.matrix[begin:stop, begin:stop]) <= _NO_SCALE
         )
-        for factor, scale in zip(system.cross.factors, system.scale_factors, strict=True)
+        for factor, scale in zip(system.cross.factors, system.scales, strict=True)
     )
+
+
+def _smallest(matrix: np.ndarray) -> float:
+    return float(np.linalg.svd(matrix, compute_uv=False)[-1])
 
 
 def _ranks(system: System) -> list[np.ndarray | slice]:

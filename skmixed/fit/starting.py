@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.posteriors.prior import EffectsPrior
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 
 
 def moment_estimates(
     cross: CrossProducts,
-    parameters: CovarianceParameters,
+    prior: EffectsPrior,
     noise_variance: float | None,
     least: float = 1e-3,
 ) -> np.ndarray:
@@ -22,23 +22,21 @@ def moment_estimates(
     squares). Slopes start at half the noise. The estimates of moments are
     bounded from below, as a start at zero could not leave it.
     """
-    present = {f for f, _, _ in parameters.entries}
+    present = {block.factor.position for block in prior.blocks}
     intercepts = [
-        factor for factor in parameters.factors
+        factor for factor in prior.factors
         if factor.n_effects == 1
         and factor.position in present
         and (cross.effect_precisions(factor) > 0.0).all()
     ]  # fmt: skip
-    relative = dict.fromkeys((f.position for f in parameters.factors), 0.25)
+    relative = dict.fromkeys((f.position for f in prior.factors), 0.25)
     estimates = _solve_moments(cross, intercepts)
     if estimates is not None:
         noise = estimates[-1] if noise_variance is None else noise_variance
         for factor, variance in zip(intercepts, estimates, strict=False):
             relative[factor.position] = float(np.clip(variance / noise, least, 1e6))
-    covariances = [
-        relative[factor.position] * np.eye(factor.n_effects) for factor in parameters.factors
-    ]
-    return parameters.from_covariances(covariances)
+    covariances = [relative[factor.position] * np.eye(factor.n_effects) for factor in prior.factors]
+    return prior.nearest(covariances)
 
 
 def _solve_moments(cross: CrossProducts, factors: list[FactorLayout]) -> np.ndarray | None:

@@ -18,17 +18,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.families.base import Likelihood, ResponseRows, RowTerms
 from skmixed.fit.gaussian_objective import Derivatives, Point, derivatives_at
 from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
 from skmixed.fit.uncertainty import Uncertainty
-from skmixed.posteriors import Place, Posterior, PosteriorCovariance
+from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
+from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
-from skmixed.solvers.choice import SolverOptions, make_solver
-from skmixed.sums.cross_products import CrossProducts
 from skmixed.sums.standard_units import Units
 
 _MANY_ROWS = 2_000_000
@@ -61,18 +59,21 @@ class VariationalObjective:
     ----------
     responses : Responses
     likelihood : Likelihood
-    parameters : CovarianceParameters
+    prior : EffectsPrior
     posterior : Posterior
     integrate_fixed : bool
-    solver_options : SolverOptions
+    solver : Solver
+        Of all working models.
+    n_threads : int
     """
 
     responses: Responses
     likelihood: Likelihood
-    parameters: CovarianceParameters
+    prior: EffectsPrior
     posterior: Posterior
     integrate_fixed: bool
-    solver_options: SolverOptions
+    solver: Solver
+    n_threads: int
 
     is_exact_at_once: ClassVar[bool] = False
 
@@ -85,17 +86,17 @@ class VariationalObjective:
         """The equivalent theta with nonnegative diagonals, inside what numbers can hold."""
         variances, own = self.split(theta)
         own = np.clip(own, -_LARGEST_OWN, _LARGEST_OWN)
-        return np.concatenate([self.parameters.canonical(variances), own])
+        return np.concatenate([self.prior.canonical(variances), own])
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entries of all T, and the likelihood's own parameters."""
-        n = len(self.parameters.entries)
+        n = self.prior.n_parameters
         return theta[:n], theta[n:]
 
     @property
     def family_rows(self) -> ResponseRows:
         """The rows as the likelihood takes them."""
-        return self.responses.as_family_rows(self.solver_options.n_threads)
+        return self.responses.as_family_rows(self.n_threads)
 
     def row_terms(self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray) -> RowTerms:
         """The likelihood's terms where the effects give every row this mean and variance, (n,)."""
@@ -212,7 +213,7 @@ class VariationalObjective:
                 theta = theta - share * (after[1] - before[1])
                 sites = sites.minus(share, before[0].following, after[0].following)
         was, variances = self.split(point.theta)[0], self.split(theta)[0]
-        if (self.parameters.symmetric & (variances <= 0.0) & (was > 0.0)).any():
+        if (self.prior.reflects & (variances <= 0.0) & (was > 0.0)).any():
             return None
         following = self._evaluate(self.canonical(theta), sites, coarse)
         if following is None or not judge:
@@ -241,19 +242,16 @@ class VariationalObjective:
         variances, own = self.split(theta)
         cross = rows.cross_products(*self.working_model(sites))
         try:
-            system = self.solver(cross).system(self.parameters.to_scale_factors(variances))
-            place = self.place(system, theta)
-            variance = self.posterior.row_variances(place, rows, coarse)
+            system = self.solver.system(self.prior.scales(variances), cross)
+            at = self.solved(system, theta)
+            variance = self.posterior.row_variances(at, rows, coarse)
         except SingularSystemError:
             return None
         effects = system.random_effects
         mean = rows.predictor(system.fixed_effects, effects)
         terms = self.row_terms(mean, variance, own)
-        prior = sum(
-            float(np.vdot(t, u)) for t, u in zip(system.residual_products, effects, strict=True)
-        )
-        deviance = prior - 2.0 * float(responses.weights @ terms.value)
-        deviance += self.posterior.log_det(place)
+        deviance = _penalty(system) - 2.0 * float(responses.weights @ terms.value)
+        deviance += self.posterior.log_det(at)
         if self.integrate_fixed:
             deviance -= cross.n_fixed * np.log(2.0 * np.pi)
         following = Sites(terms.precision, terms.gradient)
@@ -310,7 +308,6 @@ class VariationalObjective:
         return Derivatives(
             np.concatenate([found.gradient, -2.0 * by_own.gradient]),
             hessian,
-            found.by_omega,
             found.average_information,
         )
 
@@ -318,8 +315,8 @@ class VariationalObjective:
         self, point: Point, information: np.ndarray | None = None
     ) -> Derivatives:
         """By the entries of all T, for the working model held."""
-        place = self.place(point.system, point.theta)
-        return derivatives_at(place, self.posterior, 1.0, None, point.is_coarse, information)
+        at = self.solved(point.system, point.theta)
+        return derivatives_at(at, self.posterior, 1.0, None, point.is_coarse, information)
 
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same: steps are extrapolated instead."""
@@ -327,7 +324,7 @@ class VariationalObjective:
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
-        return self.posterior.covariance(self.place(point.system, point.theta), joint_limit)
+        return self.posterior.covariance(self.solved(point.system, point.theta), joint_limit)
 
     def uncertainty(self, point: VariationalPoint, posterior_fixed: np.ndarray) -> Uncertainty:
         """The covariance of the coefficients, with all parameters uncertain."""
@@ -343,8 +340,8 @@ class VariationalObjective:
         """
         responses, rows = self.responses, self.responses.rows
         _, own = self.split(point.theta)
-        place = self.place(point.system, point.theta)
-        squares = self.posterior.row_variance_errors(place, rows)
+        at = self.solved(point.system, point.theta)
+        squares = self.posterior.row_variance_errors(at, rows)
         if not squares.any():
             return point.log_det_error
         step = _VARIANCE_STEP * point.variance
@@ -362,13 +359,15 @@ class VariationalObjective:
         """Fixed-effect columns that predict a part of the responses without error."""
         return separated_columns(point, self.responses.steps, units.fixed.has_intercept)
 
-    def place(self, system: System, theta: np.ndarray) -> Place:
-        """Where the posterior that solves a working model is asked about itself."""
-        return Place(system, self.parameters, self.split(theta)[0], self.integrate_fixed)
+    def solved(self, system: System, theta: np.ndarray) -> Solved:
+        """The working model's system and the entries of all T, for the posterior to evaluate."""
+        return Solved(system, self.prior, self.split(theta)[0], self.integrate_fixed)
 
-    def solver(self, cross: CrossProducts) -> Solver:
-        """The solver of a working model."""
-        return make_solver(cross, self.solver_options)
+
+def _penalty(system: System) -> float:
+    """u' Cov(u)^-1 u at the posterior means, relative to the noise."""
+    pairs = zip(system.residual_products, system.scales, strict=True)
+    return sum(float(((products @ scale.matrix) ** 2).sum()) for products, scale in pairs)
 
 
 def _slack(point: Point, other: Point) -> float:

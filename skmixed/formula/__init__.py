@@ -98,8 +98,8 @@ def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
     --------
     >>> from skmixed.formula import parse_random_terms
     >>> (term,) = parse_random_terms("days || subject")
-    >>> term.effects.intercept, term.group, term.correlated
-    (True, ('subject',), False)
+    >>> term.effects.intercept, term.group, term.structure
+    (True, ('subject',), 'diagonal')
     """
     try:
         node = Parser(text).random_terms()

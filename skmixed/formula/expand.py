@@ -127,7 +127,7 @@ class Expander:
             self._keep(len(groups), bar.position)
             for columns, numbers in sorted(groups.items(), key=_degree):
                 group = tuple(self._variables[number].name for number in numbers)
-                term = RandomTerm(effects, group, bar.correlated)
+                term = RandomTerm(effects, group, bar.structure)
                 self._check_varies_within(term, varying, bar)
                 key = (effects.intercept, effects_key, columns)
                 if key in seen:
@@ -406,5 +406,5 @@ def _written(term: RandomTerm) -> str:
     """A bar term the way it would be typed, shortened for a message."""
     effects = ["1" if term.effects.intercept else "0"]
     effects += [":".join(variable.label for variable in effect) for effect in term.effects.terms]
-    bar = "|" if term.correlated else "||"
+    bar = "||" if term.structure == "diagonal" else "|"
     return quoted(f"({' + '.join(effects)} {bar} {term.group_label})")

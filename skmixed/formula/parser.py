@@ -6,10 +6,13 @@ The binding of operators is R's, tightest first: ``^``, ``:``, ``*`` and ``/``, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from skmixed.covariances import FORMULA_WORDS, STRUCTURES
 from skmixed.formula.calls import CallParser
 from skmixed.formula.cursor import BARS
 from skmixed.formula.errors import quoted
-from skmixed.formula.scanner import END, NAME, NUMBER, QUOTED
+from skmixed.formula.scanner import END, NAME, NUMBER, QUOTED, Token
 from skmixed.formula.syntax import Bar, Chain, Constant, Formula, Node, Power, Sum
 
 _EXPONENTS = tuple("123456789")
@@ -101,6 +104,8 @@ class Parser(CallParser):
 
     def _operand(self) -> Node:
         token = self._token
+        if token.kind == NAME and token.text in FORMULA_WORDS and self._peek.kind == "(":
+            return self._structured_bar()
         if token.kind in (NAME, QUOTED):
             return self._term()
         if token.kind == "(":
@@ -138,7 +143,7 @@ class Parser(CallParser):
         self._depth -= 1
         return node
 
-    def _bar(self, effects: Node) -> Node:
+    def _bar(self, effects: Node) -> Bar:
         bar = self._advance()
         self._refuse_second_bar()
         if self._token.kind in (")", END):
@@ -149,7 +154,45 @@ class Parser(CallParser):
             )
         group = self._sum()
         self._refuse_second_bar()
-        return Bar(bar.position, effects, group, correlated=bar.kind == "|")
+        return Bar(
+            bar.position,
+            effects,
+            group,
+            structure="unstructured" if bar.kind == "|" else "diagonal",
+        )
+
+    def _structured_bar(self) -> Bar:
+        """A bar term whose effects have a covariance of some structure, ``cs(1 + x | g)``."""
+        word = self._advance()
+        self._deepen(self._advance())
+        effects = self._sum()
+        if self._token.kind != "|":
+            raise self._error(
+                self._token.position,
+                f"{word.text}() is the covariance of random effects and holds a bar term",
+                f"Write {word.text}(1 + x | g), with one bar.",
+            )
+        bar = self._bar(effects)
+        structure = FORMULA_WORDS[word.text]
+        if self._token.kind == ",":
+            structure = self._homogeneous(word, structure)
+        self._close(word)
+        return replace(bar, structure=structure)
+
+    def _homogeneous(self, word: Token, structure: str) -> str:
+        """Read ``, hom=TRUE``; the key of the structure that this means."""
+        self._advance()
+        wanted = ("hom", "=", ("TRUE", "T", "FALSE", "F"))
+        homogeneous = STRUCTURES[structure].homogeneous
+        read = [self._advance() for _ in wanted]
+        is_other = [token.text not in text for token, text in zip(read, wanted, strict=True)]
+        if homogeneous is None or any(is_other):
+            raise self._error(
+                read[0].position,
+                f"{word.text}() takes no such argument",
+                "Write cs(1 + x | g, hom=TRUE) for one standard deviation of all effects.",
+            )
+        return homogeneous if read[2].text in ("TRUE", "T") else structure
 
     def _refuse_second_bar(self) -> None:
         if self._token.kind in BARS:

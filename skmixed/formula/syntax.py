@@ -68,7 +68,7 @@ class Bar:
     position: int
     effects: Node
     group: Node
-    correlated: bool
+    structure: str
 
 
 Node = Column | Offset | Constant | Sum | Chain | Power | Bar

@@ -1,15 +1,20 @@
 """Looking at fitted models: tables, diagnoses and pictures."""
 
-from skmixed.inspection.bootstrap import parametric_bootstrap
-from skmixed.inspection.comparison import compare_models
-from skmixed.inspection.displays.convergence import ConvergenceDisplay
-from skmixed.inspection.displays.effect_comparison import EffectsComparisonDisplay
-from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
-from skmixed.inspection.displays.residuals import ResidualsDisplay
-from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
-from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
-from skmixed.inspection.model_table import model_table
-from skmixed.inspection.variance_shares import icc, r2
+from typing import TYPE_CHECKING
+
+from skmixed.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from skmixed.inspection.bootstrap import parametric_bootstrap
+    from skmixed.inspection.comparison import compare_models
+    from skmixed.inspection.displays.convergence import ConvergenceDisplay
+    from skmixed.inspection.displays.effect_comparison import EffectsComparisonDisplay
+    from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
+    from skmixed.inspection.displays.residuals import ResidualsDisplay
+    from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
+    from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
+    from skmixed.inspection.model_table import model_table
+    from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [
     "ConvergenceDisplay",
@@ -24,3 +29,20 @@ __all__ = [
     "parametric_bootstrap",
     "r2",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ConvergenceDisplay": "skmixed.inspection.displays.convergence",
+        "EffectsComparisonDisplay": "skmixed.inspection.displays.effect_comparison",
+        "RandomEffectsDisplay": "skmixed.inspection.displays.random_effects",
+        "ResidualsDisplay": "skmixed.inspection.displays.residuals",
+        "ShrinkageDisplay": "skmixed.inspection.displays.shrinkage",
+        "VarianceComponentsDisplay": "skmixed.inspection.displays.variance_components",
+        "compare_models": "skmixed.inspection.comparison",
+        "icc": "skmixed.inspection.variance_shares",
+        "model_table": "skmixed.inspection.model_table",
+        "parametric_bootstrap": "skmixed.inspection.bootstrap",
+        "r2": "skmixed.inspection.variance_shares",
+    },
+)

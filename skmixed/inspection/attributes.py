@@ -81,7 +81,31 @@ def components(model: FittedModel) -> pd.DataFrame:
         [factor.term_names for factor in factors],
         [factor.blocks for factor in factors],
         result.factors,
-        result.noise_variance if model.likelihood.has_noise else None,
+        noise_variances(model),
+    )
+
+
+def noise_variances(model: FittedModel) -> list[tuple[str | None, float]]:
+    """Strata of the noise as they are written (None where there are none), with their variances."""
+    result, strata = model.result, model.encoder.strata
+    if not model.likelihood.has_noise:
+        return []
+    if strata is None:
+        return [(None, result.noise_variance)]
+    ratios = np.exp(2.0 * np.append(0.0, result.parameters))
+    names = [f"{strata.name}[{label}]" for label in strata.labels]
+    return [(n, float(result.noise_variance * r)) for n, r in zip(names, ratios, strict=True)]
+
+
+def noise_frame(model: FittedModel) -> pd.DataFrame:
+    """Standard deviations of the noise, a row per stratum."""
+    strata = model.encoder.strata
+    labels = [None] if strata is None else strata.labels
+    parameters = ["sd" if label is None else f"sd[{label}]" for label in labels]
+    sds = [float(np.sqrt(variance)) for _, variance in noise_variances(model)]
+    term = "1" if strata is None else strata.name
+    return pd.DataFrame(
+        {"group": "Residual", "term": term, "parameter": parameters, "estimate": sds}
     )
 
 

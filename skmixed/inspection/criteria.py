@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skmixed.covariances import STRUCTURES
 from skmixed.fitted_model import FittedModel, fitted_model
 
 
@@ -94,9 +95,12 @@ def information_criteria(model: Any) -> InformationCriteria:
 
 
 def covariance_entries(model: FittedModel) -> int:
-    """Number of free entries of all covariances: q (q + 1) / 2 for a block of q effects."""
-    sizes = (stop - begin for factor in model.encoder.factors for begin, stop in factor.blocks)
-    return sum(size * (size + 1) // 2 for size in sizes)
+    """Number of parameters of all covariances: q (q + 1) / 2 for q effects without structure."""
+    return sum(
+        STRUCTURES[structure](stop - begin).n_parameters
+        for factor in model.encoder.factors
+        for (begin, stop), structure in zip(factor.blocks, factor.block_structures, strict=True)
+    )
 
 
 def elbo_is_bound(model: FittedModel) -> bool:

@@ -110,7 +110,7 @@ def diagnose(model: FittedModel, data: TrainingData, n_draws: int, random_state:
     random_state : int, RandomState instance or None
     """
     check_integer("n_draws", n_draws, 100)
-    rows, options = model.observe(data), model.settings.options()
+    rows, options = model.observe(data), model.settings.options(model.encoder)
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
     with restrained_blas(options.n_threads):
         found = examine(

@@ -378,6 +378,6 @@ def _variance_uncertainty(
     if reason := why_no_t_test(model, asks):
         raise ValueError(reason)
     rows = model.observe(model.training_data(X, y, sample_weight, "test='t'"))
-    options = model.settings.options()
+    options = model.settings.options(model.encoder)
     with restrained_blas(options.n_threads):
         return variance_uncertainty(rows.design, rows.response, rows.weights, model.result, options)

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from skmixed._kernels.row_effects import add_effects
+from skmixed.covariances import Scale
+from skmixed.fit.uncertainty import root_of
 from skmixed.fitted_model import FittedModel
-from skmixed.results.prediction import predict_mean, roots
+from skmixed.results.prediction import predict_mean
 
 
 class ResponseSimulator:
@@ -31,9 +33,11 @@ class ResponseSimulator:
         rows = model.encode(X, number_unknown=True)
         design = rows.design
         self._fixed = predict_mean(model.result, replace(design, factors=()), ())
+        covariances = [fitted.covariance for fitted in model.result.factors]
+        roots = model.settings.options(model.encoder).across or (None,) * len(covariances)
         self._factors = [
-            (factor.codes, factor.loadings(), roots(fitted.covariance[None])[0])
-            for factor, fitted in zip(design.factors, model.result.factors, strict=True)
+            (factor.codes, factor.loadings(), Scale(root_of(cov), across))
+            for factor, cov, across in zip(design.factors, covariances, roots, strict=True)
         ]
         self._parameters = rows.parameters
         self._likelihood = model.likelihood
@@ -58,9 +62,11 @@ class ResponseSimulator:
             When a class does not occur in the draw, so that no model of it can be fitted.
         """
         predictor = self._fixed.copy()
-        for codes, basis, root in self._factors:
-            n_levels = int(codes.max(initial=-1)) + 1
-            effects = rng.standard_normal((n_levels, len(root))) @ root.T
+        for codes, basis, scale in self._factors:
+            n_known = 0 if scale.across is None else len(scale.across)
+            n_levels = max(int(codes.max(initial=-1)) + 1, n_known)
+            effects = rng.standard_normal((n_levels, len(scale.matrix))) @ scale.matrix.T
+            effects[:n_known] = scale.to_effects(effects[:n_known])
             add_effects(codes, basis, effects, predictor)
         response = self._likelihood.sample(predictor, self._parameters, rng)
         return response if self._classes is None else self._labels(response.astype(np.int64))

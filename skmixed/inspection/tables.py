@@ -65,13 +65,14 @@ def variance_components(
     terms: Sequence[Sequence[str]],
     blocks: Sequence[Sequence[tuple[int, int]]],
     factors: Sequence[FactorResult],
-    noise_variance: float | None,
+    noise: Sequence[tuple[str | None, float]],
 ) -> pd.DataFrame:
     """One row a variance or covariance, as lme4's ``as.data.frame(VarCorr(fit))``.
 
     Columns: ``group``, ``term_1``, ``term_2`` (None on a variance), ``variance``
     (or covariance), ``sd`` (NaN on a covariance) and ``corr`` (NaN on a variance,
-    and where one of the two variances is zero). The last row is the noise, where there is one.
+    and where one of the two variances is zero). The last rows are the noise, where there is
+    any: its strata and variances.
     """
     rows: list[tuple[str, str | None, str | None, float, float, float]] = []
     for group, names, ranges, factor in zip(groups, terms, blocks, factors, strict=True):
@@ -85,9 +86,8 @@ def variance_components(
                     scale = sds[j] * sds[k]
                     corr = covariance[j, k] / scale if scale > 0 else np.nan
                     rows.append((group, names[j], names[k], covariance[j, k], np.nan, corr))
-    if noise_variance is not None:
-        sd = float(np.sqrt(noise_variance))
-        rows.append(("Residual", None, None, noise_variance, sd, np.nan))
+    for stratum, variance in noise:
+        rows.append(("Residual", stratum, None, variance, float(np.sqrt(variance)), np.nan))
     columns = ["group", "term_1", "term_2", "variance", "sd", "corr"]
     table = pd.DataFrame(rows, columns=columns)
     for position, name in ((1, "term_1"), (2, "term_2")):

@@ -1,8 +1,9 @@
 """Variational families; a new one is a file here and a line in the registry."""
 
-from skmixed.posteriors.base import Place, Posterior, PosteriorCovariance
+from skmixed.posteriors.base import Posterior, PosteriorCovariance, Solved, basis_changes
 from skmixed.posteriors.full import FullPosterior
 from skmixed.posteriors.mean_field import MeanFieldPosterior
+from skmixed.posteriors.prior import EffectsPrior
 
 POSTERIORS: dict[str, Posterior] = {
     "full": FullPosterior(),
@@ -10,4 +11,11 @@ POSTERIORS: dict[str, Posterior] = {
 }
 """The values of the estimators' ``posterior`` parameter."""
 
-__all__ = ["POSTERIORS", "Place", "Posterior", "PosteriorCovariance"]
+__all__ = [
+    "POSTERIORS",
+    "EffectsPrior",
+    "Posterior",
+    "PosteriorCovariance",
+    "Solved",
+    "basis_changes",
+]

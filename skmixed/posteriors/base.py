@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
+from skmixed.covariances import STRUCTURES, BasisChange, narrower
+from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import System
 from skmixed.sums.working_rows import WorkingRows
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a posterior is asked about itself.
+class Solved:
+    """The solved system and the parameters at which a posterior is evaluated.
 
     Attributes
     ----------
     system : System
         The mixed-model equations at `theta`.
-    parameters : CovarianceParameters
+    prior : EffectsPrior
+        Covariance of the random effects.
     theta : ndarray
     integrate_fixed : bool
         Whether the fixed effects have a posterior or are a point.
     """
 
     system: System
-    parameters: CovarianceParameters
+    prior: EffectsPrior
     theta: np.ndarray
     integrate_fixed: bool
 
@@ -57,6 +60,28 @@ class PosteriorCovariance:
     joint: np.ndarray
 
 
+class WithBlocks(Protocol):
+    """A grouping factor whose blocks of effects have a structure each."""
+
+    @property
+    def block_structures(self) -> tuple[str, ...]:
+        """Keys of `STRUCTURES`, one per block."""
+        ...
+
+
+def basis_changes(
+    posterior: Posterior, factors: Sequence[WithBlocks]
+) -> tuple[tuple[BasisChange, ...], ...]:
+    """What may be done to the basis of factors, by factor and block, in a family of posteriors."""
+    return tuple(
+        tuple(
+            narrower(posterior.basis_may, STRUCTURES[structure].basis_may)
+            for structure in factor.block_structures
+        )
+        for factor in factors
+    )
+
+
 class Posterior(Protocol):
     """A family of Gaussian posteriors.
 
@@ -68,38 +93,38 @@ class Posterior(Protocol):
     family is known by its `log_det` and what follows from it.
     """
 
-    rotates_bases: bool
-    """Whether the family is unchanged by a rotation of a factor's basis."""
+    basis_may: BasisChange
+    """Changes of a factor's basis under which the family stays the same."""
 
     needs_determinant: bool
     """Whether the system's log determinant and covariance are asked for."""
 
-    def log_det(self, place: Place) -> float:
+    def log_det(self, at: Solved) -> float:
         """The log determinant that enters the ELBO."""
         ...
 
     def log_det_derivatives(
-        self, place: Place, average_information: np.ndarray, coarse: bool
-    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Gradient and Hessian by theta, and derivatives by each factor's Omega.
+        self, at: Solved, average_information: np.ndarray, coarse: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient (m,) and Hessian (m, m) by theta.
 
         `average_information` may stand in for the part of the Hessian that is
         costly; six digits suffice where `coarse`.
         """
         ...
 
-    def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
+    def hessian_correction(self, at: Solved, average_information: np.ndarray) -> np.ndarray:
         """An estimate of what that Hessian is short of; steers steps near the optimum."""
         ...
 
-    def row_variances(self, place: Place, rows: WorkingRows, coarse: bool) -> np.ndarray:
+    def row_variances(self, at: Solved, rows: WorkingRows, coarse: bool) -> np.ndarray:
         """Variance of every row's linear predictor, (n,); six digits suffice where `coarse`."""
         ...
 
-    def row_variance_errors(self, place: Place, rows: WorkingRows) -> np.ndarray:
+    def row_variance_errors(self, at: Solved, rows: WorkingRows) -> np.ndarray:
         """Squared standard errors of those that random vectors estimate, (n,)."""
         ...
 
-    def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
+    def covariance(self, at: Solved, joint_limit: int) -> PosteriorCovariance:
         """The covariance; `joint` of at most `joint_limit` numbers."""
         ...

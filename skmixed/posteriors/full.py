@@ -6,7 +6,8 @@ from typing import cast
 
 import numpy as np
 
-from skmixed.posteriors.base import Place, PosteriorCovariance
+from skmixed.covariances import BasisChange
+from skmixed.posteriors.base import PosteriorCovariance, Solved
 from skmixed.solvers.base import Direction
 from skmixed.solvers.direct import DirectSystem
 from skmixed.sums.cross_products import FactorLayout
@@ -20,46 +21,45 @@ class FullPosterior:
     integrated out, so that the ELBO is the log (restricted) likelihood.
     """
 
-    rotates_bases = True
+    basis_may: BasisChange = "rotate"
     needs_determinant = True
 
-    def log_det(self, place: Place) -> float:
+    def log_det(self, at: Solved) -> float:
         """log |V| (+ log |X' V^-1 X|)."""
-        return place.system.log_det(place.integrate_fixed)
+        return at.system.log_det(at.integrate_fixed)
 
     def log_det_derivatives(
-        self, place: Place, average_information: np.ndarray, coarse: bool
-    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        self, at: Solved, average_information: np.ndarray, coarse: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Exact gradient; the Hessian with average information for tr(P V_i P V_j).
 
         Gilmour, Thompson and Cullis (1995), Biometrics 51, equation 7: the
         trace is the expectation of y' P V_i P V_j P y / noise.
         """
-        covariance = place.system.covariance(place.integrate_fixed, coarse)
-        derivatives = [covariance.information(factor) for factor in place.parameters.factors]
-        gradient = place.parameters.gradient(place.theta, derivatives)
-        hessian = place.parameters.curvature(derivatives) - average_information
-        return gradient, hessian, derivatives
+        covariance = at.system.covariance(at.integrate_fixed, coarse)
+        by_omega = at.prior.of_factors(covariance.information)
+        hessian = at.prior.curvature(at.theta, by_omega) - average_information
+        return at.prior.gradient(at.theta, by_omega), hessian
 
-    def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
+    def hessian_correction(self, at: Solved, average_information: np.ndarray) -> np.ndarray:
         """Average information less an estimate of its expectation, of exact systems."""
-        if not place.system.is_exact:
+        if not at.system.is_exact:
             return np.zeros_like(average_information)
-        return average_information - _expected_information(place)
+        return average_information - _expected_information(at)
 
-    def row_variances(self, place: Place, rows: WorkingRows, coarse: bool) -> np.ndarray:
+    def row_variances(self, at: Solved, rows: WorkingRows, coarse: bool) -> np.ndarray:
         """From the covariance that the derivatives need anyway."""
-        return place.system.covariance(place.integrate_fixed, coarse).row_variances(rows)
+        return at.system.covariance(at.integrate_fixed, coarse).row_variances(rows)
 
-    def row_variance_errors(self, place: Place, rows: WorkingRows) -> np.ndarray:
+    def row_variance_errors(self, at: Solved, rows: WorkingRows) -> np.ndarray:
         """Those of the same covariance."""
-        return place.system.covariance(place.integrate_fixed).row_variance_errors(rows)
+        return at.system.covariance(at.integrate_fixed).row_variance_errors(rows)
 
-    def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
+    def covariance(self, at: Solved, joint_limit: int) -> PosteriorCovariance:
         """Level blocks exactly; covariances across levels for the small factors."""
-        system = place.system
+        system = at.system
         factors = system.cross.factors
-        covariance = system.covariance(place.integrate_fixed)
+        covariance = system.covariance(at.integrate_fixed)
         levels = tuple(covariance.level_covariances(factor) for factor in factors)
         kept: list[int] = []
         rows = system.cross.n_fixed
@@ -82,7 +82,7 @@ _FEW_LEVELS = 16
 """Factors of at most so many levels have exact traces."""
 
 
-def _expected_information(place: Place) -> np.ndarray:
+def _expected_information(at: Solved) -> np.ndarray:
     """tr(P V_i P V_j) of all parameters, estimated with fixed random signs.
 
     V^-1 takes the place of P where the fixed effects are a point.
@@ -92,15 +92,14 @@ def _expected_information(place: Place) -> np.ndarray:
     w_a = Z_k' P Z_g (signs x e_a) (Hutchinson 1990, Communications in
     Statistics 19). Small factors take a unit vector a level instead.
     """
-    parameters = place.parameters
-    tangents = parameters.tangents(place.theta)
+    tangents = at.prior.tangents(at.theta)
     signs = np.random.default_rng(20)
     total = np.zeros((len(tangents), len(tangents)))
     precision = np.zeros_like(total)
     directions: list[Direction] = []
     places: list[tuple[FactorLayout, bool, slice]] = []
     for g in sorted({factor.position for factor, _ in tangents}):
-        factor = parameters.factors[g]
+        factor = at.prior.factors[g]
         exact = factor.n_levels <= _FEW_LEVELS
         if exact:
             probes = np.eye(factor.n_levels)
@@ -111,8 +110,8 @@ def _expected_information(place: Place) -> np.ndarray:
         directions += [(factor, probe[:, None] * row) for probe in probes for row in unit]
         places.append((factor, exact, slice(begin, len(directions))))
     # asked for of exact systems only
-    system = cast(DirectSystem, place.system)
-    projected = system.projected_products(directions, place.integrate_fixed)
+    system = cast(DirectSystem, at.system)
+    projected = system.projected_products(directions, at.integrate_fixed)
     for factor, exact, here in places:
         own = [i for i, (other, _) in enumerate(tangents) if other is factor]
         for j, (other, tangent) in enumerate(tangents):

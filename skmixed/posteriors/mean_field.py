@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from skmixed.posteriors.base import Place, PosteriorCovariance
+from skmixed.covariances import BasisChange, LevelCovariance, Scale
+from skmixed.posteriors.base import PosteriorCovariance, Solved
 from skmixed.solvers.base import SingularSystemError
+from skmixed.sums.cross_products import FactorLayout
 from skmixed.sums.working_rows import Loadings, WorkingRows
 
 _LEAST_DIAGONAL = 1e-13
 """Size to which the diagonal of T is raised before it is inverted."""
+
+_STEP = 1e-5
+"""Step of differences, relative to a parameter or absolute."""
 
 
 class MeanFieldPosterior:
@@ -25,93 +32,102 @@ class MeanFieldPosterior:
     determinant log |X'X| does not depend on the variance parameters.
     """
 
-    rotates_bases = False
+    basis_may: BasisChange = "scale"
     needs_determinant = False
 
-    def log_det(self, place: Place) -> float:
+    def log_det(self, at: Solved) -> float:
         """The factorised determinant (+ log |X'X|)."""
-        system, cross = place.system, place.system.cross
+        system, cross = at.system, at.system.cross
         total = 0.0
-        for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
+        for factor, scale in zip(cross.factors, system.scales, strict=True):
             precisions = cross.effect_precisions(factor)
-            for begin, stop in factor.blocks:
-                total += _Block(precisions[:, begin:stop], scale[begin:stop, begin:stop]).log_det()
-        if place.integrate_fixed:
+            total += sum(block.log_det() for _, block in _blocks(factor, precisions, scale))
+        if at.integrate_fixed:
             total += np.linalg.slogdet(cross.fixed_products)[1] if cross.n_fixed else 0.0
         return float(total)
 
     def log_det_derivatives(
-        self, place: Place, average_information: np.ndarray, coarse: bool
-    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        self, at: Solved, average_information: np.ndarray, coarse: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Exact gradient and Hessian, block by block."""
-        system, parameters = place.system, place.parameters
-        gradient, hessian = np.zeros_like(place.theta), np.zeros(2 * place.theta.shape)
-        by_omega = []
-        for factor, scale, entries in zip(
-            parameters.factors, system.scale_factors, parameters.entries_by_factor, strict=True
-        ):
-            precisions = system.cross.effect_precisions(factor)
-            derivative = np.zeros_like(scale)
-            for begin, stop in factor.blocks:
-                here = slice(begin, stop)
-                block = _Block(precisions[:, here], scale[here, here])
-                derivative[here, here] = block.log_det_by_omega()
-                own = entries.between(begin, stop)
-                slope, curvature = block.log_det_derivatives(own.rows - begin, own.columns - begin)
-                gradient[own.positions] = slope
-                hessian[np.ix_(own.positions, own.positions)] = curvature
-            by_omega.append(derivative)
-        return gradient, hessian, by_omega
+        gradient, hessian = np.zeros_like(at.theta), np.zeros(2 * at.theta.shape)
+        for block in at.prior.blocks:
+            here, effects = block.parameters, block.effects
+            precisions = at.system.cross.effect_precisions(block.factor)[:, effects]
+            found = _block_derivatives(block.covariance, at.theta[here], precisions)
+            gradient[here], hessian[here, here] = found
+        return gradient, hessian
 
-    def hessian_correction(self, place: Place, average_information: np.ndarray) -> np.ndarray:
+    def hessian_correction(self, at: Solved, average_information: np.ndarray) -> np.ndarray:
         """Nothing: the Hessian is exact."""
         return np.zeros_like(average_information)
 
-    def row_variances(self, place: Place, rows: WorkingRows, coarse: bool) -> np.ndarray:
+    def row_variances(self, at: Solved, rows: WorkingRows, coarse: bool) -> np.ndarray:
         """Sums of the variances of a row's effects."""
-        cross = place.system.cross
-        levels = self._levels(place)
+        cross = at.system.cross
+        levels = self._levels(at)
         root = np.zeros((cross.n_fixed, 0))
-        if place.integrate_fixed and cross.n_fixed:
+        if at.integrate_fixed and cross.n_fixed:
             try:
                 root = np.linalg.inv(np.linalg.cholesky(cross.fixed_products)).T
             except np.linalg.LinAlgError:
                 raise SingularSystemError("the fixed effects are dependent") from None
         return rows.loaded_variances(Loadings(root, (None,) * len(levels), levels))
 
-    def row_variance_errors(self, place: Place, rows: WorkingRows) -> np.ndarray:
+    def row_variance_errors(self, at: Solved, rows: WorkingRows) -> np.ndarray:
         """Zero: nothing is estimated."""
         return np.zeros(rows.n_rows)
 
-    def covariance(self, place: Place, joint_limit: int) -> PosteriorCovariance:
+    def covariance(self, at: Solved, joint_limit: int) -> PosteriorCovariance:
         """Diagonal level blocks; nothing across levels."""
-        cross = place.system.cross
+        cross = at.system.cross
         joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
-        if not place.integrate_fixed:
-            return PosteriorCovariance(
-                self._levels(place), place.system.fixed_covariance(), (), joint
-            )
+        if not at.integrate_fixed:
+            return PosteriorCovariance(self._levels(at), at.system.fixed_covariance(), (), joint)
         try:
             fixed = np.linalg.inv(cross.fixed_products)
         except np.linalg.LinAlgError:
             # working weights of very different sizes make dependent what was independent
             fixed = np.linalg.pinv(cross.fixed_products, hermitian=True)
         joint[:, : cross.n_fixed] = fixed
-        return PosteriorCovariance(self._levels(place), fixed, (), joint)
+        return PosteriorCovariance(self._levels(at), fixed, (), joint)
 
-    def _levels(self, place: Place) -> tuple[np.ndarray, ...]:
+    def _levels(self, at: Solved) -> tuple[np.ndarray, ...]:
         """Diagonal covariance of every level's effects, (L, Q, Q) by factor."""
-        system, cross = place.system, place.system.cross
+        system, cross = at.system, at.system.cross
         levels = []
-        for factor, scale in zip(cross.factors, system.scale_factors, strict=True):
-            precisions = cross.effect_precisions(factor)
+        for factor, scale in zip(cross.factors, system.scales, strict=True):
             blocks = np.zeros((factor.n_levels, factor.n_effects, factor.n_effects))
-            for begin, stop in factor.blocks:
-                here = np.arange(begin, stop)
-                variances = _Block(precisions[:, here], scale[begin:stop, begin:stop]).variances()
-                blocks[:, here, here] = variances
+            for here, block in _blocks(factor, cross.effect_precisions(factor), scale):
+                blocks[:, here, here] = block.variances()
             levels.append(blocks)
         return tuple(levels)
+
+
+def _blocks(
+    factor: FactorLayout, precisions: np.ndarray, scale: Scale
+) -> Iterator[tuple[np.ndarray, _Block]]:
+    """Effects (k,) of every covariance block of a factor, and what it contributes."""
+    for begin, stop in factor.blocks:
+        own = scale.matrix[begin:stop, begin:stop]
+        yield np.arange(begin, stop), _Block(precisions[:, begin:stop], own)
+
+
+def _block_derivatives(
+    covariance: LevelCovariance, theta: np.ndarray, precisions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (m,) and Hessian (m, m) of a block's log determinant."""
+    if covariance.entries is not None:
+        return _Block(precisions, covariance.scale(theta)).log_det_derivatives(*covariance.entries)
+
+    def gradient(theta: np.ndarray) -> np.ndarray:
+        by_omega = _Block(precisions, covariance.scale(theta)).log_det_by_omega()
+        return covariance.gradient(theta, by_omega)
+
+    hessian = np.empty((len(theta), len(theta)))
+    for j, step in enumerate(np.diag(np.maximum(_STEP * np.abs(theta), _STEP))):
+        hessian[j] = (gradient(theta + step) - gradient(theta - step)) / (2.0 * step[j])
+    return gradient(theta), 0.5 * (hessian + hessian.T)
 
 
 class _Block:
@@ -131,10 +147,12 @@ class _Block:
     precisions : ndarray (L, q)
         Diagonal cross-products d of the levels.
     scale : ndarray (q, q)
-        T, with Omega = T T'.
+        T, with Omega = T T'; turned to be lower triangular.
     """
 
     def __init__(self, precisions: np.ndarray, scale: np.ndarray) -> None:
+        if np.triu(scale, 1).any():
+            scale = np.linalg.qr(scale.T)[1].T
         self._diagonal = np.diagonal(scale)
         sign = np.where(self._diagonal < 0.0, -1.0, 1.0)
         self._regular = sign * np.maximum(np.abs(self._diagonal), _LEAST_DIAGONAL)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.design import Design
 from skmixed.fit.generalized_fit import Arranged, arrange
 from skmixed.fit.outer import FitOptions, Start
@@ -19,6 +18,7 @@ from skmixed.results.same_data import (
     refuse_other_rows,
 )
 from skmixed.results.sampling import sample_likelihood
+from skmixed.solvers.choice import make_solver
 
 _SETTLED = 1e-6
 """Distance from the best posterior, in standard deviations, that is near enough."""
@@ -107,7 +107,7 @@ def examine(
     objective = _objective(model, likelihood, options, independent)
     units = model.units
     covariances = [factor.covariance for factor in result.factors]
-    theta = Start(covariances, noise, own).theta(objective.parameters, units)
+    theta = Start(covariances, noise, own).theta(objective.prior, units)
     theta = np.concatenate([theta, own])
     point = settled(objective, theta)
     elbo = float(units.elbo(point.deviance))
@@ -166,13 +166,15 @@ def _objective(
     solver_options = options.solver_options
     if not independent:
         solver_options = replace(solver_options, name="direct")
+    arrangement = model.responses.rows.arrangement
     return VariationalObjective(
         model.responses,
         likelihood,
-        CovarianceParameters.of(model.responses.rows.arrangement.factors),
+        options.prior(arrangement),
         options.posterior,
         options.integrate_fixed,
-        solver_options,
+        make_solver(arrangement, solver_options),
+        options.n_threads,
     )
 
 

@@ -41,7 +41,7 @@ _LEAST_SCALE = 1e-7
 def whitened_means(point: VariationalPoint, factor: FactorLayout) -> np.ndarray:
     """Posterior means T' Z' V^-1 (y - X beta) of the whitened effects, (L, Q)."""
     system = point.system
-    return system.residual_products[factor.position] @ system.scale_factors[factor.position]
+    return system.residual_products[factor.position] @ system.scales[factor.position].matrix
 
 
 def independent_roots(point: VariationalPoint, factor: FactorLayout) -> np.ndarray:
@@ -49,7 +49,7 @@ def independent_roots(point: VariationalPoint, factor: FactorLayout) -> np.ndarr
 
     An effect's variance is 1 / (d + (Omega^-1)_jj), as `MeanFieldPosterior` has it.
     """
-    scale = point.system.scale_factors[factor.position].copy()
+    scale = point.system.scales[factor.position].matrix.copy()
     diagonal = np.diagonal(scale)
     np.fill_diagonal(scale, np.maximum(np.abs(diagonal), _LEAST_SCALE))
     inverse = np.linalg.inv(scale)
@@ -96,7 +96,7 @@ class Levels:
         self.responses = objective.responses
         self.likelihood = objective.likelihood
         self.own = objective.split(point.theta)[1]
-        self.n_threads = objective.solver_options.n_threads
+        self.n_threads = objective.n_threads
         self.point = point
         self.cross = point.system.cross
         self.n_tail_vector = self.cross.n_tail + self.cross.n_fixed + 1
@@ -106,7 +106,7 @@ class Levels:
     def _prepare(self, factor: FactorLayout) -> None:
         """Conditional covariances (I + T' D_l T)^-1 and what they mean for the rows."""
         rows, own = self.responses.rows, self.cross.own
-        self.scale = self.point.system.scale_factors[factor.position]
+        self.scale = self.point.system.scales[factor.position].matrix
         self.shrink = EliminatedLevels.of(own, self.scale).shrink
         self.means = whitened_means(self.point, factor)
         lower = np.linalg.cholesky(np.eye(factor.n_effects) + self.scale.T @ own @ self.scale)

@@ -165,9 +165,8 @@ class Rest:
         shifts = np.zeros((cross.n_tail + cross.n_fixed + 1, n_draws))
         shifts[: self.size] = whitened
         for factor in cross.tail_factors:
-            part = whitened[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
-            scale = self.point.system.scale_factors[factor.position]
-            shifts[factor.columns] = np.matmul(scale, part).reshape(factor.size, -1)
+            scale = self.point.system.scales[factor.position]
+            shifts[factor.columns] = scale.to_effects(scale.apply(whitened[factor.columns]))
         return shifts, log_ratios
 
     def _scaled(self, normals: np.ndarray) -> np.ndarray:

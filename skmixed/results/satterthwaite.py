@@ -107,7 +107,7 @@ def variance_uncertainty(
     objective, _ = gaussian_objective(rows, options)
     units = rows.units
     start = Start([factor.covariance for factor in result.factors], result.noise_variance)
-    theta = start.theta(objective.parameters, units)
+    theta = np.append(start.theta(objective.prior, units), result.parameters)
     noise = result.noise_variance / units.noise
     place = theta if options.noise_variance is not None else np.append(theta, np.log(noise))
     held = replace(objective, noise_variance=noise)
@@ -134,9 +134,9 @@ def variance_uncertainty(
     def log_sds(at: np.ndarray) -> np.ndarray:
         free = len(at) > len(theta)
         unit = (np.exp(at[-1]) if free else noise) * units.response_scale**2
-        scales = objective.parameters.to_scale_factors(at[: len(theta)])
+        scales = objective.prior.scales(at[: objective.prior.n_parameters])
         variances = [
-            unit * ((basis @ scale) ** 2).sum(axis=1)
+            unit * ((basis @ scale.matrix) ** 2).sum(axis=1)
             for basis, scale in zip(units.bases, scales, strict=True)
         ]
         if free:
@@ -188,8 +188,7 @@ def _slope(objective: Objective, place: np.ndarray, n_theta: int) -> _Slope:
     point = objective.at(theta)
     if point is None:
         raise SingularSystemError("the model is singular next to its estimates")
-    # the information only enters the Hessian, which is not asked for
-    gradient = objective.derivatives(point, information=np.zeros((n_theta, n_theta))).gradient
+    gradient = objective.gradient(point)
     if free:
         by_log_noise = objective.degrees_of_freedom - (
             point.system.penalised_rss / point.noise_variance

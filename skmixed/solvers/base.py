@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skmixed.covariances import Scale
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 from skmixed.sums.working_rows import WorkingRows
 
@@ -59,7 +60,7 @@ class System(Protocol):
     """Of the solver."""
 
     cross: CrossProducts
-    scale_factors: list[np.ndarray]
+    scales: list[Scale]
     penalised_rss: float
     n_products: int
     """Products with the system that its solution took; 0 where it was factorised."""
@@ -95,6 +96,13 @@ class System(Protocol):
         """Gram matrix f_j' P f_k of working vectors, (m, m)."""
         ...
 
+    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
+        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
+
+        `part` has the cross-products of these rows, by the same cells. Exact systems have it.
+        """
+        ...
+
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:
         """The posterior covariance; six digits suffice where `coarse`."""
         ...
@@ -113,11 +121,14 @@ class System(Protocol):
 
 
 class Solver(Protocol):
-    """Makes systems of one set of cross-products."""
+    """Prepared once for an arrangement of cells; makes systems of sums over these cells."""
 
     name: str
     cross: CrossProducts
 
-    def system(self, scale_factors: list[np.ndarray]) -> System:
-        """The equations at the lower-triangular T of every factor, in design order."""
+    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> System:
+        """The equations at the scale of every factor, in design order.
+
+        Other cross-products of the same cells may take the place of those it was prepared for.
+        """
         ...

@@ -42,6 +42,8 @@ class SolverOptions:
     seed : int
         Of the random vectors of the iterative solver.
     n_threads : int
+    direct_for : str
+        The parameter of the model that the direct solver knows alone; empty where both will do.
     """
 
     name: str
@@ -50,11 +52,18 @@ class SolverOptions:
     n_probes: int | str
     seed: int
     n_threads: int
+    direct_for: str = ""
 
 
 def make_solver(cross: CrossProducts, options: SolverOptions) -> Solver:
     """The solver that is asked for; "auto" chooses by size."""
-    if options.name == "direct" or (options.name == "auto" and _prefers_direct(cross)):
+    if options.direct_for and options.name == "iterative":
+        raise ValueError(
+            f"solver='iterative' does not know {options.direct_for}=; use solver='direct', or "
+            "'auto'."
+        )
+    direct = options.name == "direct" or bool(options.direct_for)
+    if direct or (options.name == "auto" and _prefers_direct(cross)):
         refuse_what_does_not_fit(cross.n_tail + cross.n_fixed + 1)
         return DirectSolver(cross, options.n_threads)
     n_probes = options.n_probes

@@ -1,22 +1,30 @@
 """Cholesky factor and inverse of a dense matrix of any size, without long calls.
 
 Matrices are symmetric positive definite, row-major, and only their lower triangle
-counts. Up to some thousand rows LAPACK does all at once. Larger ones are worked on
-block by block, because nothing can interrupt LAPACK, which takes minutes for 20,000
-rows: Golub and Van Loan (2013), Matrix Computations, sections 3.1.4 and 4.2.9.
+counts. LAPACK does small ones at once. Larger ones are worked on tile by tile, by the
+threads of the fit: Golub and Van Loan (2013), Matrix Computations, sections 3.1.4 and
+4.2.9. Between tiles Python acts on interrupts; LAPACK would take minutes for 20,000 rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
-from scipy.linalg import lapack, solve_triangular
+from scipy.linalg import lapack
 
-_AT_ONCE = 3072
-"""Rows that LAPACK takes well under a second for."""
+from skmixed.solvers.tasks import TaskList
+from skmixed.solvers.tiles import NotPositiveDefiniteError, Tiles
+from skmixed.threads import single_blas_thread, threads_of_fit
 
-_BLOCK = 512
+_AT_ONCE = 128
+"""Rows up to which LAPACK takes less time than the calls for tiles."""
+
+_SMALLEST_TILE, _LARGEST_TILE = 72, 512
+
+_WORTH_THREADS = 256
+"""Rows from which threads share the tiles."""
 
 
 def factorise(matrix: np.ndarray) -> bool:
@@ -33,19 +41,14 @@ def factorise(matrix: np.ndarray) -> bool:
         False where the matrix is not positive definite; its content is then undefined.
     """
     if len(matrix) <= _AT_ONCE:
-        return _factorise_at_once(matrix)
-    for rows in _blocks(len(matrix)):
-        left = matrix[rows, : rows.start]
-        for columns in _blocks(rows.start):
-            before, block = slice(0, columns.start), left[:, columns]
-            block -= left[:, before] @ matrix[columns, before].T
-            block[:] = solve_triangular(
-                matrix[columns, columns], block.T, lower=True, check_finite=False
-            ).T
-        own = matrix[rows, rows]
-        own[:] = np.tril(own) - left @ left.T
-        if not _factorise_at_once(own):
-            return False
+        # a row-major lower triangle is a column-major upper one
+        factor, info = lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
+        _overwrite(matrix, factor.T)
+        return bool(info == 0)
+    try:
+        _run(matrix, _factor_tasks)
+    except NotPositiveDefiniteError:
+        return False
     return True
 
 
@@ -61,26 +64,7 @@ def invert(factor: np.ndarray) -> None:
         potri = lapack.spotri if factor.dtype == np.float32 else lapack.dpotri
         _overwrite(factor, potri(factor.T, lower=0, overwrite_c=1)[0].T)
         return
-    # L^-1: a block needs those above it, which are done, and those on its right
-    for rows in _blocks(len(factor)):
-        left, identity = factor[rows, : rows.start], np.eye(rows.stop - rows.start)
-        own = solve_triangular(factor[rows, rows], identity, lower=True, check_finite=False)
-        for columns in _blocks(rows.start):
-            between = slice(columns.start, rows.start)
-            left[:, columns] = -own @ (left[:, between] @ factor[between, columns])
-        factor[rows, rows] = own
-    # its square: a block needs those below it and on its right, which are not yet done
-    for rows in _blocks(len(factor)):
-        below = slice(rows.start, len(factor))
-        for columns in _blocks(rows.stop):
-            factor[rows, columns] = factor[below, rows].T @ factor[below, columns]
-
-
-def _factorise_at_once(matrix: np.ndarray) -> bool:
-    # a row-major lower triangle is a column-major upper one
-    factor, info = lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
-    _overwrite(matrix, factor.T)
-    return bool(info == 0)
+    _run(factor, _inverse_tasks)
 
 
 def _overwrite(matrix: np.ndarray, result: np.ndarray) -> None:
@@ -89,6 +73,60 @@ def _overwrite(matrix: np.ndarray, result: np.ndarray) -> None:
         matrix[:] = result
 
 
-def _blocks(n: int) -> Iterator[slice]:
-    for begin in range(0, n, _BLOCK):
-        yield slice(begin, min(begin + _BLOCK, n))
+Step = tuple[str, tuple[int, ...]]
+"""A method of `Tiles` and the tile, or its place on the diagonal."""
+
+
+def _run(matrix: np.ndarray, tasks) -> None:
+    n = len(matrix)
+    tiles = Tiles(matrix, _tile_size(n))
+
+    def perform(step: Step) -> None:
+        name, tile = step
+        getattr(tiles, name)(*tile)
+
+    with single_blas_thread():
+        tasks(tiles.n_tiles).run(perform, threads_of_fit() if n >= _WORTH_THREADS else 1)
+
+
+def _tile_size(n: int) -> int:
+    """Rows of a tile: eight in a column keep two threads busy, unless products would be slow."""
+    size = min(max(-(-n // 8), _SMALLEST_TILE), _LARGEST_TILE)
+    return -(-n // -(-n // size))
+
+
+@cache
+def _factor_tasks(n: int) -> TaskList[Step]:
+    """Column by column: what is left of it is subtracted, and its diagonal tile divides it."""
+
+    def tasks() -> Iterator[tuple[Step, list, list]]:
+        for j in range(n):
+            row = [(j, k) for k in range(j)]
+            kept = "kept", j % 2
+            yield ("subtract_left", (j, j)), row, [(j, j)]
+            yield ("factorise", (j,)), [], [(j, j), kept]
+            for i in range(j + 1, n):
+                yield ("subtract_left", (i, j)), [*row, *((i, k) for k in range(j))], [(i, j)]
+            for i in range(j + 1, n):
+                yield ("times_kept", (i, j)), [kept], [(i, j)]
+
+    return TaskList(tasks())
+
+
+@cache
+def _inverse_tasks(n: int) -> TaskList[Step]:
+    """The inverse B of the triangle, row by row, and then B'B row by row."""
+
+    def tasks() -> Iterator[tuple[Step, list, list]]:
+        for i in range(n):
+            yield ("invert", (i,)), [], [(i, i)]
+        for i in range(n):
+            for j in range(i):
+                read = [(i, k) for k in range(j + 1, i + 1)] + [(k, j) for k in range(j, i)]
+                yield ("join_inverses", (i, j)), read, [(i, j)]
+        for i in range(n):
+            for j in range(i + 1):
+                read = [(k, m) for k in range(i, n) for m in (i, j)]
+                yield ("square", (i, j)), read, [(i, j)]
+
+    return TaskList(tasks())

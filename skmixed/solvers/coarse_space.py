@@ -21,6 +21,7 @@ from collections.abc import Callable
 import numpy as np
 
 from skmixed._kernels.cell_passes import multiply_levels
+from skmixed.covariances import Scale
 from skmixed.solvers.sparse_tail import SparseTail
 from skmixed.sums.cross_products import FactorLayout
 
@@ -70,9 +71,7 @@ class CoarseSpace:
         nothing = np.zeros((0, self.directions.shape[1]))
         self.eliminated = tail.gather(self.directions, nothing)
 
-    def projected(
-        self, middle: np.ndarray, half: np.ndarray, scales: list[np.ndarray]
-    ) -> np.ndarray:
+    def projected(self, middle: np.ndarray, half: np.ndarray, scales: list[Scale]) -> np.ndarray:
         """W'HW (k, k), H = T' (R - half half') T + I with R the reduced cross-products."""
         k = self.directions.shape[1]
         shape = (middle.shape[0] * middle.shape[1], k)
@@ -83,7 +82,7 @@ class CoarseSpace:
         mix = np.zeros((k, k))
         for factor, first in self._sets:
             here = slice(first, first + factor.n_effects)
-            mix[here, here] = scales[factor.position]
+            mix[here, here] = scales[factor.position].matrix
         return mix.T @ raw @ mix + self.directions.T @ self.directions
 
 
@@ -97,8 +96,8 @@ class Coordinates:
     tail : SparseTail
     blocks : list of ndarray (levels, q, q)
         Level blocks of the reduced cross-products of the large factors.
-    scales : list of ndarray (q, q)
-        T of every factor in design order.
+    scales : list of Scale
+        Of every factor in design order.
     coarse : CoarseSpace
     projected : ndarray (k, k)
         W'HW.
@@ -115,12 +114,12 @@ class Coordinates:
         self,
         tail: SparseTail,
         blocks: list[np.ndarray],
-        scales: list[np.ndarray],
+        scales: list[Scale],
         coarse: CoarseSpace,
         projected: np.ndarray,
     ) -> None:
         self._factors = tail.large
-        used = [scales[factor.position] for factor in tail.large]
+        used = [scales[factor.position].matrix for factor in tail.large]
         self.matrices = [
             scale.T @ block @ scale + np.eye(len(scale))
             for scale, block in zip(used, blocks, strict=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import block_diag
 
+from skmixed.covariances import Scale
 from skmixed.solvers.base import SingularSystemError
 from skmixed.solvers.sparse_tail import SparseTail
 
@@ -41,7 +42,7 @@ class DensePart:
     def eliminate(
         cls,
         tail: SparseTail,
-        scale_factors: list[np.ndarray],
+        scales: list[Scale],
         with_dense: np.ndarray,
         dense: np.ndarray,
     ) -> DensePart:
@@ -54,7 +55,7 @@ class DensePart:
         """
         n_small, n_columns = tail.n_small, len(dense) - 1
         small = [
-            np.kron(np.eye(factor.n_levels), scale_factors[factor.position])
+            np.kron(np.eye(factor.n_levels), scales[factor.position].matrix)
             for factor in tail.small
         ]
         scale = block_diag(*small, np.eye(n_columns - n_small))

@@ -16,6 +16,7 @@ equations 18 to 33.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.linalg import blas
 
 from skmixed._kernels.dense_tail import mix_tail
 from skmixed._kernels.elimination import gather_tail, scatter_levels, subtract_eliminated
+from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.cholesky import factorise
 from skmixed.solvers.direct_covariance import TailCovariance
@@ -32,7 +34,7 @@ from skmixed.threads import run_parts
 
 
 class DirectSolver:
-    """Makes systems at different variance parameters of one set of cross-products.
+    """Makes systems at different variance parameters and sums over the same cells.
 
     Parameters
     ----------
@@ -46,9 +48,9 @@ class DirectSolver:
         self.cross = cross
         self.n_threads = n_threads
 
-    def system(self, scale_factors: list[np.ndarray]) -> DirectSystem:
-        """The equations at the given factors T, factorised."""
-        return DirectSystem(self.cross, scale_factors, self.n_threads)
+    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> DirectSystem:
+        """The equations at the given scales, factorised."""
+        return DirectSystem(cross or self.cross, scales, self.n_threads)
 
 
 class DirectSystem:
@@ -57,10 +59,8 @@ class DirectSystem:
     Parameters
     ----------
     cross : CrossProducts
-    scale_factors : list of ndarray (q, q)
-        Lower-triangular T of every factor in design order, block diagonal over
-        the factor's covariance blocks; its square T T' is the covariance of
-        the effects relative to the noise variance.
+    scales : list of Scale
+        Of every factor in design order.
     n_threads : int, default=1
 
     Attributes
@@ -83,13 +83,12 @@ class DirectSystem:
     n_products = 0
     log_det_samples = np.zeros(0)
 
-    def __init__(
-        self, cross: CrossProducts, scale_factors: list[np.ndarray], n_threads: int = 1
-    ) -> None:
+    def __init__(self, cross: CrossProducts, scales: list[Scale], n_threads: int = 1) -> None:
         self.cross = cross
         # a thread costs more than it brings where there is little to do
         self.n_parts = n_threads if len(cross.columns) > 20_000 else 1
-        self.scale_factors = scale_factors
+        self.scales = scales
+        self._related = [f for f in cross.tail_factors if not scales[f.position].by_level]
         self._n = len(cross.tail)
         self._covariance: TailCovariance | None = None
         self._reduce()
@@ -99,9 +98,19 @@ class DirectSystem:
         cross = self.cross
         self.reduced = cross.tail.copy()
         self.log_det_random = 0.0
-        if cross.eliminated is None:
-            return
-        levels = EliminatedLevels.of(cross.own, self.scale_factors[cross.eliminated.position])
+        if cross.eliminated is not None:
+            self._eliminate()
+        if self._related:
+            full = np.tril(self.reduced) + np.tril(self.reduced, -1).T
+            for _ in range(2):
+                # from either side
+                full = self._by_factor(full, Scale.to_independent).T
+            self.reduced = np.ascontiguousarray(full)
+
+    def _eliminate(self) -> None:
+        cross = self.cross
+        assert cross.eliminated is not None
+        levels = EliminatedLevels.of(cross.own, self.scales[cross.eliminated.position].matrix)
         self.levels = levels
         self.log_det_random = levels.log_det
 
@@ -149,7 +158,7 @@ class DirectSystem:
         mix[:, 0] = 1.0
         mix_transposed = mix.copy()
         for factor in cross.tail_factors:
-            scale = self.scale_factors[factor.position]
+            scale = self.scales[factor.position].matrix
             q = factor.n_effects
             first[factor.columns] = factor.start + q * np.repeat(np.arange(factor.n_levels), q)
             mix[factor.columns, :q] = np.tile(scale.T, (factor.n_levels, 1))
@@ -158,15 +167,29 @@ class DirectSystem:
 
     def apply_scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
         """T' times tail vectors (N, m) or (N,), identity on the dense columns."""
-        return self._apply_by_level(vectors, [scale.T for scale in self.scale_factors])
+        return self._by_factor(vectors, Scale.apply_transposed)
 
-    def _apply_by_level(self, vectors, matrices):
+    def apply_scale(self, vectors: np.ndarray) -> np.ndarray:
+        """T times tail vectors (N, m) or (N,), identity on the dense columns."""
+        return self._by_factor(vectors, Scale.apply)
+
+    def _by_factor(
+        self, vectors: np.ndarray, change: Callable[[Scale, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
         out = vectors.copy()
         for factor in self.cross.tail_factors:
-            part = vectors[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
-            scaled = np.matmul(matrices[factor.position], part)
-            out[factor.columns] = scaled.reshape(vectors[factor.columns].shape)
+            here = factor.columns
+            out[here] = change(self.scales[factor.position], vectors[here])
         return out
+
+    @property
+    def is_related(self) -> bool:
+        """Whether levels of a factor are related, so that effects are not independent levels."""
+        return bool(self._related)
+
+    def to_effects(self, vectors: np.ndarray) -> np.ndarray:
+        """Tail vectors (N, m) of effects from those of independent levels; see `Scale`."""
+        return self._by_factor(vectors, Scale.to_effects) if self._related else vectors
 
     def forward_solve(self, vectors: np.ndarray) -> np.ndarray:
         """L^-1 times columns over random tail and fixed effects (without response)."""
@@ -188,7 +211,7 @@ class DirectSystem:
         scaled = self._response_half
         if len(scaled):
             scaled = blas.dtrsv(self.upper, scaled, lower=0, trans=0)
-        effects = self._apply_by_level(np.append(scaled, -1.0), self.scale_factors)
+        effects = self.apply_scale(np.append(scaled, -1.0))
         return -effects
 
     @cached_property
@@ -204,7 +227,8 @@ class DirectSystem:
         products: list[np.ndarray] = []
         for factor in cross.factors:
             if factor is cross.eliminated:
-                products.append(self.gather(self._solution[:, None])[:, :, 0])
+                solution = self.to_effects(self._solution[:, None])
+                products.append(self.gather(solution)[:, :, 0])
             else:
                 products.append(tail[factor.columns].reshape(factor.n_levels, factor.n_effects))
         return products
@@ -213,8 +237,8 @@ class DirectSystem:
     def random_effects(self) -> list[np.ndarray]:
         """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
         return [
-            products @ (scale @ scale.T)
-            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+            scale.to_effects(products @ scale.omega)
+            for products, scale in zip(self.residual_products, self.scales, strict=True)
         ]
 
     # Second-order quantities ------------------------------------------------------
@@ -259,7 +283,7 @@ class DirectSystem:
         if size:
             solution = blas.dtrsm(1.0, self.upper, solution, lower=0, overwrite_b=1)
             padded = np.concatenate([solution, np.zeros((1, m))])
-            rest = np.asfortranarray(direct - self._apply_by_level(padded, self.scale_factors))
+            rest = np.asfortranarray(direct - self.apply_scale(padded))
         tail = known + self._times_reduced(rest)
         products: list[dict[int, np.ndarray]] = []
         for factor in cross.factors:
@@ -268,14 +292,14 @@ class DirectSystem:
                 columns = tail[factor.columns]
                 products.append({j: columns[:, j].reshape(shape) for j in range(m)})
                 continue
-            gathered = self.gather(rest[:, list(own)])
+            gathered = self.gather(self.to_effects(rest[:, list(own)]))
             products.append(
                 {j: gathered[:, :, k] + effects for k, (j, effects) in enumerate(own.items())}
             )
         return products
 
     def gather(self, vectors: np.ndarray) -> np.ndarray:
-        """reduced_l times tail vectors (N, m) for every eliminated level, (L, Q, m)."""
+        """reduced_l times tail vectors (N, m) of effects for every eliminated level, (L, Q, m)."""
         cross = self.cross
         out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
         gather_tail(
@@ -306,11 +330,40 @@ class DirectSystem:
                 own[j] = np.matmul(self.levels.precision_shrunk, effects[:, :, None])[:, :, 0]
             else:
                 direct[factor.columns, j] = effects.ravel()
+        if self._related:
+            known = np.asfortranarray(self._by_factor(known, Scale.to_independent))
         return direct, known, own
 
     def _times_reduced(self, vectors: np.ndarray) -> np.ndarray:
         """The reduced cross-products times columns (N, m)."""
         return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
+
+    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
+        """Derivative of the log determinant plus `penalised_rss` / noise by a weight of rows.
+
+        With N the derivative of the reduced cross-products it is tr(C N), and what the
+        conditional covariance G of the eliminated effects adds to it, plus r'N r / noise with r
+        the residual maker. For C_l the cells of a level and A_l those of the part,
+        N = A'A - sum_l (A_l'G C_l + C_l'G A_l - C_l'G A_l A_l' G C_l).
+        """
+        cross, moved, trace = self.cross, part.tail.copy(), 0.0
+        if cross.eliminated is not None:
+            G, own = self.levels.omega_shrunk, part.own
+            q = G.shape[1]
+            middle = np.zeros((len(G), 2 * q, 2 * q))
+            middle[:, :q, q:] = middle[:, q:, :q] = G
+            middle[:, q:, q:] = -(G @ own @ G)
+            trace = float((G * own).sum())
+            subtract_eliminated(
+                cross.start, cross.columns, np.concatenate([part.values, cross.values], axis=1),
+                np.concatenate([part.with_dense, cross.with_dense], axis=1),
+                middle, 0, len(moved), moved,
+            )  # fmt: skip
+        covariance = self.covariance(integrate_fixed).tail
+        both = np.tril(covariance) * moved[:-1, :-1]
+        trace += 2.0 * float(both.sum()) - float(np.trace(both))
+        maker = self.to_effects(self._solution)
+        return trace + float(maker @ blas.dsymv(1.0, moved.T, maker, lower=0)) / noise
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
         """The posterior covariance, made once and kept; exact where `coarse` would do."""
@@ -335,14 +388,14 @@ class DirectSystem:
         if p:
             half = self.forward_solve(columns[:size])
             columns[:size] = blas.dtrsm(1.0, self.upper, half, lower=0)
-        with_tail = self._apply_by_level(columns, self.scale_factors)
+        with_tail = self.to_effects(self.apply_scale(columns))
         parts = [with_tail[cross.n_tail : size]]
         for factor in cross.factors:
             if factor is not cross.eliminated:
                 parts.append(with_tail[factor.columns])
                 continue
             # given the tail, their mean is Omega reduced_l (data - tail)
-            scale = self.scale_factors[factor.position]
-            effects = np.matmul(scale @ scale.T, self.gather(with_tail))
+            omega = self.scales[factor.position].omega
+            effects = np.matmul(omega, self.gather(with_tail))
             parts.append(-effects.reshape(factor.size, p))
         return np.concatenate(parts).T

@@ -15,7 +15,6 @@ from weakref import proxy
 import numpy as np
 from scipy.linalg import block_diag
 
-from skmixed._kernels.dense_tail import sum_level_blocks
 from skmixed._kernels.elimination import tail_quadratic_forms
 from skmixed._kernels.working import fill_row_variances
 from skmixed.solvers.base import SingularSystemError
@@ -48,6 +47,9 @@ class TailCovariance:
     ----------
     tail : ndarray (N - 1, N - 1)
         Of the tail's effects and beta, lower triangle.
+    scaled : dict of {int: ndarray (q, q)}
+        By position of a tail factor, the blocks of (S'RS + I)^-1 of its independent levels,
+        summed.
     """
 
     def __init__(self, system: DirectSystem, integrate_fixed: bool, coarse: bool = False) -> None:
@@ -59,6 +61,7 @@ class TailCovariance:
         size = len(system.upper)
         self._used = size if integrate_fixed else cross.n_tail
         self.tail = np.zeros((size, size))
+        self.scaled: dict[int, np.ndarray] = {}
         if self._used:
             used = slice(0, self._used)
             single = coarse and self._used >= _WORTH_ROUNDING
@@ -68,8 +71,12 @@ class TailCovariance:
                 inverse = np.array(system.upper.T[used, used], dtype=precision, order="C")
             with single_blas_thread() if single else nullcontext():
                 invert(inverse)
+            self.scaled = {f.position: _summed_blocks(inverse, f) for f in cross.tail_factors}
             nothing = np.zeros(self._used)
             system.mix_rows(inverse, system.mix_transposed, nothing, self.tail[used, used])
+            if system.is_related:
+                full = np.tril(self.tail) + np.tril(self.tail, -1).T
+                self.tail = system.to_effects(system.to_effects(full).T)
 
     @cached_property
     def forms(self) -> np.ndarray:
@@ -91,32 +98,23 @@ class TailCovariance:
     def information(self, factor: FactorLayout) -> np.ndarray:
         """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point.
 
-        For a tail factor there are two ways: from the posterior covariance C,
-        Z'PZ = Omega^-1 (L Omega - sum_l C_ll) Omega^-1, which loses all digits
-        where Omega is nearly singular, or by projection, which loses some where
-        the variance is huge. The scale of Omega decides.
+        For a tail factor there are two ways: from the inverse of the system, as
+        T' Z'PZ T = I - (S'RS + I)^-1, which loses all digits where T is nearly singular,
+        or by projection, which loses some where the variance is huge. The size of T decides.
         """
         if factor is self.system.cross.eliminated:
             forms = self.forms
             return self.system.levels.precision_shrunk.sum(axis=0) - forms.sum(axis=0)
-        scale = self.system.scale_factors[factor.position]
+        scale = self.system.scales[factor.position]
         rows = np.diagonal(self.system.reduced)[factor.columns].mean()
-        smallest = np.linalg.svd(scale, compute_uv=False)[-1]
-        summed = np.empty((factor.n_effects, factor.n_effects))
-        if rows * smallest**2 > 1e-3:
-            sum_level_blocks(
-                self.tail,
-                factor.start, factor.n_levels, factor.n_effects, summed,
-            )  # fmt: skip
-            inverse = np.linalg.inv(scale)
-            inner = factor.n_levels * np.eye(factor.n_effects) - inverse @ summed @ inverse.T
-            return inverse.T @ inner @ inverse
+        if rows * scale.smallest**2 > 1e-3:
+            inner = factor.n_levels * np.eye(factor.n_effects) - self.scaled[factor.position]
+            return scale.inverse.T @ inner @ scale.inverse
         return self._projected_information(factor)
 
     def _projected_information(self, factor: FactorLayout) -> np.ndarray:
         used = self._used
-        own = np.empty((factor.n_effects, factor.n_effects))
-        sum_level_blocks(self.system.reduced, factor.start, factor.n_levels, factor.n_effects, own)
+        own = _summed_blocks(self.system.reduced, factor)
         columns = np.ascontiguousarray(_symmetric_rows(self.system.reduced, factor.columns).T)
         scaled = self.system.apply_scale_transposed(columns)[: len(self.tail)]
         half = self.system.forward_solve(scaled)[:used]
@@ -126,8 +124,7 @@ class TailCovariance:
     def level_covariances(self, factor: FactorLayout) -> np.ndarray:
         """Relative posterior covariance of each level's effects, (L, Q, Q)."""
         if factor is self.system.cross.eliminated:
-            scale = self.system.scale_factors[factor.position]
-            omega = scale @ scale.T
+            omega = self.system.scales[factor.position].omega
             forms = self.forms
             return self.system.levels.omega_shrunk + omega @ forms @ omega
         blocks = np.empty((factor.n_levels, factor.n_effects, factor.n_effects))
@@ -145,14 +142,8 @@ class TailCovariance:
         fixed = rows.fixed if self.integrate_fixed else rows.fixed[:, :0].copy()
         tail = np.ascontiguousarray(self.tail[used, used])
         if cross.eliminated is None:
-            covariance = np.tril(tail) + np.tril(tail, -1).T
-            root = np.zeros((cross.n_fixed, n_fixed))
-            try:
-                root[:n_fixed] = np.linalg.cholesky(covariance)
-            except np.linalg.LinAlgError:
-                raise SingularSystemError("the fixed effects are dependent") from None
-            return rows.loaded_variances(Loadings(root, (), ()))
-        scale = self.system.scale_factors[cross.eliminated.position]
+            return rows.loaded_variances(self._loadings(np.tril(tail) + np.tril(tail, -1).T))
+        omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
         out = np.empty(rows.n_rows)
@@ -162,12 +153,27 @@ class TailCovariance:
                 places.row_start, places.places, places.slopes, places.own_effects,
                 places.tail_effects, places.tail_sizes, fixed,
                 cross.start, cross.columns, cross.values, with_fixed,
-                levels.shrink, scale @ scale.T, levels.omega_shrunk, tail, first, last, out,
+                levels.shrink, omega, levels.omega_shrunk, tail, first, last, out,
             )  # fmt: skip
 
         work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
         run_parts(fill, even_bounds(work, self.system.n_parts))
         return out
+
+    def _loadings(self, covariance: np.ndarray) -> Loadings:
+        """The covariance of the tail (u, u) as products of columns, nothing eliminated."""
+        cross = self.system.cross
+        values, vectors = np.linalg.eigh(covariance)
+        if len(values) and not values[0] > -1e-8 * values[-1]:
+            raise SingularSystemError("the fixed effects are dependent")
+        root = np.zeros((cross.n_tail + cross.n_fixed, len(values)))
+        root[: len(values)] = vectors * np.sqrt(np.maximum(values, 0.0))
+        levels = [
+            np.ascontiguousarray(root[f.columns]).reshape(f.n_levels, f.n_effects, -1)
+            for f in cross.factors
+        ]
+        nothing = [np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in cross.factors]
+        return Loadings(root[cross.n_tail :], tuple(levels), tuple(nothing))
 
     def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
         """Zero: they are exact."""
@@ -216,10 +222,20 @@ class TailCovariance:
         """
         cross = self.system.cross
         assert cross.eliminated is not None
-        scale = self.system.scale_factors[cross.eliminated.position]
+        omega = self.system.scales[cross.eliminated.position].omega
         padded = np.concatenate([with_tail.T, np.zeros((1, len(with_tail)))])
-        effects = np.einsum("lqr,qs->rls", self.system.gather(padded), scale @ scale.T)
+        effects = np.einsum("lqr,qs->rls", self.system.gather(padded), omega)
         return -effects.reshape(len(with_tail), cross.eliminated.size)
+
+
+def _summed_blocks(matrix: np.ndarray, factor: FactorLayout) -> np.ndarray:
+    """Diagonal blocks (q, q) of a factor's levels, summed, of a lower triangle."""
+    out = np.empty((factor.n_effects, factor.n_effects))
+    for q in range(factor.n_effects):
+        rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
+        for s in range(q + 1):
+            out[q, s] = out[s, q] = matrix[rows, rows - q + s].sum(dtype=float)
+    return out
 
 
 def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:

@@ -19,6 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
 from skmixed.solvers.conjugate_gradients import Solution, solve
@@ -46,7 +47,7 @@ _MOST_PRODUCTS = 2000
 
 
 class IterativeSolver:
-    """Makes systems at different variance parameters of one set of cross-products.
+    """Makes systems at different variance parameters and sums over the same cells.
 
     Parameters
     ----------
@@ -70,16 +71,22 @@ class IterativeSolver:
         seed: int,
         n_threads: int = 1,
     ) -> None:
-        self.cross = cross
         self.integrate_fixed = integrate_fixed
-        self.tail = SparseTail(cross, n_threads)
-        self.coarse = CoarseSpace(self.tail)
+        self._n_threads = n_threads
+        self._use(cross)
         signs = np.random.default_rng(seed)
         self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
 
-    def system(self, scale_factors: list[np.ndarray]) -> IterativeSystem:
-        """The equations at the given factors T, mean and probes solved."""
-        return IterativeSystem(self, scale_factors)
+    def _use(self, cross: CrossProducts) -> None:
+        self.cross = cross
+        self.tail = SparseTail(cross, self._n_threads)
+        self.coarse = CoarseSpace(self.tail)
+
+    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
+        """The equations at the given scales, mean and probes solved."""
+        if cross is not None and cross is not self.cross:
+            self._use(cross)
+        return IterativeSystem(self, scales)
 
 
 class IterativeSystem:
@@ -88,8 +95,8 @@ class IterativeSystem:
     Parameters
     ----------
     solver : IterativeSolver
-    scale_factors : list of ndarray (q, q)
-        As for `skmixed.solvers.direct.DirectSystem`.
+    scales : list of Scale
+        Of every factor in design order; all levels are independent.
 
     Attributes
     ----------
@@ -109,12 +116,11 @@ class IterativeSystem:
     name = "iterative"
     is_exact = False
 
-    def __init__(self, solver: IterativeSolver, scale_factors: list[np.ndarray]) -> None:
-        self.solver = solver
-        self.cross = solver.cross
-        self.tail = solver.tail
+    def __init__(self, solver: IterativeSolver, scales: list[Scale]) -> None:
+        self.probes = solver.probes
+        self.cross, self.tail, self.coarse = solver.cross, solver.tail, solver.coarse
         self.integrate_fixed = solver.integrate_fixed
-        self.scale_factors = scale_factors
+        self.scales = scales
         self._reduce()
         self._precondition()
         self._solve()
@@ -123,12 +129,12 @@ class IterativeSystem:
         cross = self.cross
         scale = np.zeros((1, 1))
         if cross.eliminated is not None:
-            scale = self.scale_factors[cross.eliminated.position]
+            scale = self.scales[cross.eliminated.position].matrix
         self.levels = EliminatedLevels.of(cross.own, scale)
         reduced = self.tail.reduce(self.levels.omega_shrunk)
         self.with_dense, self.dense, self.reduced_blocks = reduced
         self.n_dense = len(self.dense) - 1
-        self.part = DensePart.eliminate(self.tail, self.scale_factors, self.with_dense, self.dense)
+        self.part = DensePart.eliminate(self.tail, self.scales, self.with_dense, self.dense)
 
     @property
     def n_posterior(self) -> int:
@@ -137,10 +143,10 @@ class IterativeSystem:
 
     def _precondition(self) -> None:
         half = self.part.half[:, : self.n_posterior]
-        projected = self.solver.coarse.projected(self.levels.omega_shrunk, half, self.scale_factors)
+        projected = self.coarse.projected(self.levels.omega_shrunk, half, self.scales)
         try:
             self.coordinates = Coordinates(
-                self.tail, self.reduced_blocks, self.scale_factors, self.solver.coarse, projected
+                self.tail, self.reduced_blocks, self.scales, self.coarse, projected
             )
         except np.linalg.LinAlgError:
             raise SingularSystemError(
@@ -192,7 +198,7 @@ class IterativeSystem:
 
     def _solve(self) -> None:
         """The mean, all probes and, if they are few, the fixed effects in one batch."""
-        probes = self.solver.probes
+        probes = self.probes
         mean = self.with_dense[:, -1:] - self.part.half @ self.part.response_half[:, None]
         fixed = self._fixed_right
         if fixed.shape[1] > _FEW_FIXED or not probes.size:
@@ -273,12 +279,12 @@ class IterativeSystem:
             else:
                 # T' times the products is what the solver finds
                 scaled = self._scaled_mean[factor.columns].reshape(shape)
-                products.append(scaled @ np.linalg.inv(self.scale_factors[factor.position]))
+                products.append(scaled @ self.scales[factor.position].inverse)
         return products
 
     def is_regular(self, factor: FactorLayout) -> bool:
         """Whether T of a tail factor can be divided by without loss."""
-        sizes = np.linalg.svd(self.scale_factors[factor.position], compute_uv=False)
+        sizes = np.linalg.svd(self.scales[factor.position].matrix, compute_uv=False)
         return bool(self.is_large_enough(factor, sizes).all())
 
     def is_large_enough(self, factor: FactorLayout, sizes: np.ndarray) -> np.ndarray:
@@ -293,12 +299,12 @@ class IterativeSystem:
     @cached_property
     def raw_coarse_products(self) -> np.ndarray:
         """(R - half half') T times the coarse directions, (N, k)."""
-        return self.project(self.coordinates.scale(self.solver.coarse.directions))
+        return self.project(self.coordinates.scale(self.coarse.directions))
 
     @property
     def coarse_products(self) -> np.ndarray:
         """H times the coarse directions, (N, k)."""
-        directions = self.solver.coarse.directions
+        directions = self.coarse.directions
         return self.coordinates.scale_transposed(self.raw_coarse_products) + directions
 
     @property
@@ -330,7 +336,7 @@ class IterativeSystem:
         One pass over the cells for all of them. Of z and x, scaled to effects, the
         dense part takes what it owes to the large factors.
         """
-        vectors = np.column_stack([self.solver.probes, self._probe_solution.x])
+        vectors = np.column_stack([self.probes, self._probe_solution.x])
         probed = self.coordinates.to_effects(vectors)
         large, dense = self._residual_maker
         followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])
@@ -340,8 +346,8 @@ class IterativeSystem:
     def random_effects(self) -> list[np.ndarray]:
         """Posterior means Omega Z' V^-1 (y - X beta), (levels, effects) each."""
         return [
-            products @ (scale @ scale.T)
-            for products, scale in zip(self.residual_products, self.scale_factors, strict=True)
+            products @ scale.omega
+            for products, scale in zip(self.residual_products, self.scales, strict=True)
         ]
 
     # Second-order quantities --------------------------------------------------------
@@ -400,6 +406,10 @@ class IterativeSystem:
             return products[factor.columns]
         return (with_dense.T @ large + reduced @ dense)[self.tail.dense_columns(factor)]
 
+    def by_weight(self, part: CrossProducts, integrate_fixed: bool, noise: float) -> float:
+        """Not known: weights that are parameters need an exact system; see `make_solver`."""
+        raise NotImplementedError
+
     @cached_property
     def _covariance(self) -> ProbedCovariance:
         return ProbedCovariance(self, self._probe_solution)
@@ -438,8 +448,8 @@ class IterativeSystem:
         for factor in self.cross.factors:
             if factor is self.cross.eliminated:
                 gathered = self.gather(large, dense)
-                scale = self.scale_factors[factor.position]
-                effects = np.einsum("lqr,qs->rls", gathered, scale @ scale.T)
+                omega = self.scales[factor.position].omega
+                effects = np.einsum("lqr,qs->rls", gathered, omega)
                 out.append(-effects.reshape(m, factor.size))
             elif factor in self.tail.large:
                 out.append(large[factor.columns].T)

@@ -43,7 +43,7 @@ class ProbedCovariance:
         # the system keeps this object: a strong reference back would keep both alive
         self.system: IterativeSystem = proxy(system)
         self._probes = probes
-        self._n = system.solver.probes.shape[1]
+        self._n = system.probes.shape[1]
         self._root = system.part.root[:, : system.n_posterior]
         self._half = system.part.half[:, : system.n_posterior]
 
@@ -53,7 +53,7 @@ class ProbedCovariance:
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """S z and S x, (N, m) each."""
         to_scaled = self.system.coordinates.to_scaled
-        return to_scaled(self.system.solver.probes), to_scaled(self._probes.x)
+        return to_scaled(self.system.probes), to_scaled(self._probes.x)
 
     @cached_property
     def _forward(self) -> np.ndarray:
@@ -128,7 +128,7 @@ class ProbedCovariance:
             return self._large_information(factor)
         if not system.is_regular(factor):
             return self._projected_information(factor)
-        inverse = np.linalg.inv(system.scale_factors[factor.position])
+        inverse = system.scales[factor.position].inverse
         inner = inverse @ self._dense_blocks(factor).sum(axis=0) @ inverse.T
         inner = factor.n_levels * np.eye(factor.n_effects) - 0.5 * (inner + inner.T)
         return inverse.T @ inner @ inverse
@@ -140,7 +140,7 @@ class ProbedCovariance:
         V'(I - H^-1)V / s s' among those directions U, U'K V / s between the others and
         them, and a projection among the others.
         """
-        left, sizes, right = np.linalg.svd(self.system.scale_factors[factor.position])
+        left, sizes, right = np.linalg.svd(self.system.scales[factor.position].matrix)
         n_varying = int(self.system.is_large_enough(factor, sizes).sum())
         varying, others = np.split(left, [n_varying], axis=1)
         basis = right[:n_varying].T / sizes[:n_varying]
@@ -187,7 +187,7 @@ class ProbedCovariance:
         blocks = blocks - np.matmul(half, np.swapaxes(half, 1, 2))
         raw = system.raw_coarse_products[factor.columns].reshape(shape)
         return out + system.coordinates.multiplied_blocks(
-            number, blocks, system.scale_factors[factor.position], raw
+            number, blocks, system.scales[factor.position].matrix, raw
         )
 
     @cached_property
@@ -209,7 +209,7 @@ class ProbedCovariance:
         """Probes of one factor: unit vectors where it is small."""
         if factor in self.system.tail.small:
             return np.eye(factor.size)
-        return self.system.solver.probes[factor.columns]
+        return self.system.probes[factor.columns]
 
     def _dense_blocks(self, factor: FactorLayout) -> np.ndarray:
         here = self.system.tail.dense_columns(factor)
@@ -221,8 +221,7 @@ class ProbedCovariance:
         """Posterior covariance of each level's effects, (L, Q, Q)."""
         system = self.system
         if factor is system.cross.eliminated:
-            scale = system.scale_factors[factor.position]
-            omega = scale @ scale.T
+            omega = system.scales[factor.position].omega
             forms = self._given_large
             if system.tail.n_large:
                 means = self._gathered_draws
@@ -237,7 +236,7 @@ class ProbedCovariance:
         system = self.system
         coordinates = system.coordinates
         k = system.tail.large.index(factor)
-        scale = system.scale_factors[factor.position]
+        scale = system.scales[factor.position].matrix
         shape = (factor.n_levels, factor.n_effects, -1)
         inverse = np.linalg.inv(coordinates.own_blocks(k, self._half))
         draws = self._draws[factor.columns].reshape(shape)
@@ -275,7 +274,8 @@ class ProbedCovariance:
                 block = system.levels.omega_shrunk
                 dense = tail.eliminated_dense[:, :, : len(self._root)]
                 reduced = np.matmul(system.levels.shrink, dense)
-                columns = -np.matmul(self._omega(factor), np.matmul(reduced, self._root))
+                omega = system.scales[factor.position].omega
+                columns = -np.matmul(omega, np.matmul(reduced, self._root))
             elif factor in tail.large:
                 columns = np.zeros((factor.size, self._root.shape[1]))
             else:
@@ -291,17 +291,14 @@ class ProbedCovariance:
         levels = []
         for factor in system.cross.factors:
             if factor is system.cross.eliminated:
-                columns = -np.matmul(size * self._omega(factor), self._gathered_draws)
+                omega = system.scales[factor.position].omega
+                columns = -np.matmul(size * omega, self._gathered_draws)
             elif factor in tail.large:
                 columns = large[factor.columns]
             else:
                 columns = dense[tail.dense_columns(factor)]
             levels.append(columns.reshape(factor.n_levels, factor.n_effects, -1))
         return dense[tail.n_small :], levels
-
-    def _omega(self, factor: FactorLayout) -> np.ndarray:
-        scale = self.system.scale_factors[factor.position]
-        return scale @ scale.T
 
     def can_join(self, factor: FactorLayout) -> bool:
         """Whether `joint` can have the factor's rows: small factors, if not too many."""

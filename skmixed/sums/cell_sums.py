@@ -6,7 +6,7 @@ chunk, or partition beside partition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,6 +145,30 @@ class CellSums:
         """
         return _sum_parts([(self, maps), (other, other_maps)], n_levels)
 
+    @staticmethod
+    def combined(parts: Sequence[CellSums], weights: np.ndarray) -> CellSums:
+        """The sums of parts (s,) over the same cells, each times its weight."""
+
+        def total(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            out = weights[0] * arrays[0]
+            for weight, array in zip(weights[1:], arrays[1:], strict=True):
+                out += weight * array
+            return out
+
+        like = parts[0]
+        pairs = tuple(
+            replace(pair, values=total([part.pairs[k].values for part in parts]))
+            for k, pair in enumerate(like.pairs)
+        )
+        factors = range(len(like.factors))
+        return replace(
+            like,
+            dense=total([part.dense for part in parts]),
+            own=tuple(total([part.own[f] for part in parts]) for f in factors),
+            with_dense=tuple(total([part.with_dense[f] for part in parts]) for f in factors),
+            pairs=pairs,
+        )
+
     def transformed(self, dense: np.ndarray, bases: tuple[np.ndarray, ...]) -> CellSums:
         """The sums of new columns: dense @ `dense`, basis of factor f @ ``bases[f]``."""
         own = tuple(
@@ -211,7 +235,7 @@ def accumulate(
     dense: Callable[[slice], np.ndarray],
     weights: np.ndarray,
     n_threads: int = 1,
-    ranked: bool = False,
+    ranked: bool | LevelMaps = False,
 ) -> CellSums:
     """Sum the rows of a design.
 
@@ -228,9 +252,10 @@ def accumulate(
         of the fit.
     weights : ndarray (n,)
     n_threads : int, default=1
-    ranked : bool, default=False
-        Whether levels are numbered by their size, the largest first. Passes over the
-        cells then find most of what they look up in the cache.
+    ranked : bool or tuple of ndarray, default=False
+        Whether levels are numbered by their size, the largest first, or these numbers, where
+        other sums over the same rows have them. Passes over the cells then find most of what
+        they look up in the cache.
     """
     n = len(weights)
     slopes, effects = stack_slopes(bases, n)
@@ -250,9 +275,13 @@ def accumulate(
                 )  # fmt: skip
 
         run_parts(add, range(len(factors) + 1), n_threads if n > _CHUNK else 1)
-    ranks = tuple(
-        _rank_levels(*sums) if ranked else np.arange(len(sums[0]), dtype=np.int32)
-        for sums in zip(own, with_dense, strict=True)
+    ranks = (
+        tuple(
+            _rank_levels(*sums) if ranked else np.arange(len(sums[0]), dtype=np.int32)
+            for sums in zip(own, with_dense, strict=True)
+        )
+        if isinstance(ranked, bool)
+        else ranked
     )
     uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
     pairs = []

@@ -80,30 +80,39 @@ class CrossProducts:
     tail_pairs: tuple[PairCells, ...]
 
     @classmethod
-    def of(cls, sums: CellSums) -> CrossProducts:
-        """Choose the factor to eliminate and arrange the rest."""
+    def of(cls, sums: CellSums, related: frozenset[int] = frozenset()) -> CrossProducts:
+        """Choose the factor to eliminate and arrange the rest.
+
+        Parameters
+        ----------
+        sums : CellSums
+        related : frozenset of int
+            Positions of factors whose levels are related: they stay in the tail.
+        """
         shapes = sums.factors
-        order = sorted(range(len(shapes)), key=lambda f: shapes[f].size, reverse=True)
+        order = sorted(range(len(shapes)), key=lambda f: (f in related, -shapes[f].size))
+        n_eliminated = int(bool(order) and order[0] not in related)
         layouts = []
         n_tail = 0
         for k, f in enumerate(order):
             shape = shapes[f]
             layouts.append(FactorLayout(f, shape.n_levels, shape.n_effects, shape.blocks, n_tail))
-            n_tail += shape.size if k else 0
-        if not order:
-            nothing = np.zeros((0, 1, 1))
-            return cls(sums, None, (), nothing, np.zeros((0, 1, len(sums.dense))), (), ())
+            n_tail += shape.size if k >= n_eliminated else 0
         rank = {f: k for k, f in enumerate(order)}
         pairs = {}
         for pair in sums.pairs:
             if rank[pair.first] > rank[pair.second]:
                 pair = pair.transposed(shapes[pair.second].n_levels)
             pairs[rank[pair.first], rank[pair.second]] = pair
-        eliminated, tail = layouts[0], tuple(layouts[1:])
         ranked = [pairs[ranks] for ranks in sorted(pairs)]
+        if not n_eliminated:
+            nothing = np.zeros((0, 1, 1))
+            with_nothing = np.zeros((0, 1, len(sums.dense)))
+            return cls(sums, None, tuple(layouts), nothing, with_nothing, (), tuple(ranked))
+        tail = tuple(layouts[1:])
         first, between = ranked[: len(tail)], ranked[len(tail) :]
         own, with_dense = sums.own[order[0]], sums.with_dense[order[0]]
-        return cls(sums, eliminated, tail, own, with_dense, tuple(first), tuple(between))
+        return cls(sums, layouts[0], tail, own, with_dense, tuple(first), tuple(between))
 
     def refilled(self, sums: CellSums) -> CrossProducts:
         """The same arrangement of other sums over the same cells."""
@@ -161,8 +170,9 @@ class CrossProducts:
             Compressed by level; columns of the tail ascend within a level.
         """
         n_levels, n_effects = self.own.shape[:2]
-        factors, pairs = self.tail_factors[:n_factors], self.eliminated_pairs[:n_factors]
-        if n_factors == 1 and factors[0].n_effects == 1:
+        pairs = self.eliminated_pairs[:n_factors]
+        factors = self.tail_factors[: len(pairs)]
+        if len(pairs) == 1 and factors[0].n_effects == 1:
             return pairs[0].start, pairs[0].levels, pairs[0].values.reshape(-1, n_effects)
         start = np.zeros(n_levels + 1, np.int64)
         for pair, factor in zip(pairs, factors, strict=True):

@@ -7,11 +7,13 @@ summed; once all are in, linear algebra on the sums leads to standard units.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skmixed.design import Design, DesignEncoder, Table
+from skmixed.covariances import BasisChange
+from skmixed.design import Design, DesignEncoder, Factor, Table
 from skmixed.spec import ColumnKey, ModelSpec
 from skmixed.sums.cell_sums import CellSums, accumulate
 from skmixed.sums.row_sums import (
@@ -24,7 +26,12 @@ from skmixed.sums.row_sums import (
     refuse_range,
     refuse_too_few,
 )
-from skmixed.sums.standard_units import Units, transform_from_gram
+from skmixed.sums.standard_units import (
+    Units,
+    common_unit,
+    parts_of,
+    transform_from_gram,
+)
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,13 @@ class WorkingUnits:
 
     @classmethod
     def learn(
-        cls, design: Design, response: np.ndarray, case_weights: np.ndarray, rotate: bool
+        cls,
+        design: Design,
+        response: np.ndarray,
+        case_weights: np.ndarray,
+        basis_may: tuple[tuple[BasisChange, ...], ...],
     ) -> WorkingUnits:
-        """From the first part; `rotate` says whether effects may be mixed within blocks."""
+        """From the first part; the last argument is as for `sum_rows`."""
         weights, weight_scale, _ = combine_weights(design, case_weights)
         shares = weights / weights.sum()
         first = int(design.has_intercept)
@@ -74,15 +85,15 @@ class WorkingUnits:
         left = float(np.sqrt(shares @ (rest - columns @ least_squares) ** 2))
         spread = largest(rest)
         bases = []
-        for factor in design.factors:
+        for factor, may in zip(design.factors, basis_may, strict=True):
             basis = factor.basis
             q = len(factor.term_names)
             matrix = np.eye(q)
-            for begin, stop in factor.blocks:
+            for (begin, stop), change in zip(factor.blocks, may, strict=True):
                 intercept = factor.term_names[begin] == "Intercept"
                 for j in range(begin + intercept, stop):
                     assert basis is not None
-                    centred = intercept and rotate
+                    centred = intercept and change == "rotate"
                     middle = float(shares @ basis[:, j]) if centred else 0.0
                     size = float(_positive(np.sqrt(shares @ (basis[:, j] - middle) ** 2)))
                     matrix[j, j] = 1.0 / size
@@ -207,7 +218,7 @@ class PartialSums:
         intercepts: tuple[tuple[bool, ...], ...],
         *,
         integrate_fixed: bool,
-        rotates_bases: bool,
+        basis_may: tuple[tuple[BasisChange, ...], ...],
         noise_variance: float | None,
     ) -> RowSums:
         """The same sums in standard units, as `skmixed.sums.row_sums.sum_rows` has them.
@@ -241,11 +252,11 @@ class PartialSums:
         if perfect and noise_variance is not None:
             scale = float(np.sqrt(noise_variance)) / unit
         matrices, moments, turns, dependent = [], [], [], []
-        for shape, own, effects, basis in zip(
-            self.sums.factors, self.sums.own, intercepts, working.bases, strict=True
+        for shape, own, effects, basis, may in zip(
+            self.sums.factors, self.sums.own, intercepts, working.bases, basis_may, strict=True
         ):
             mean = own.sum(axis=0) / total
-            turn, lost = _turn(mean, basis, shape.blocks, effects, rotates_bases)
+            turn, lost = _turn(mean, basis, shape.blocks, effects, may)
             turns.append(turn)
             matrices.append(basis @ turn)
             undo = np.linalg.inv(basis)
@@ -293,30 +304,35 @@ class PartialSums:
         )
 
 
-def _turn(gram, basis, blocks, intercepts, rotate):
-    """Map from the working basis of a factor to its standard one, and dependent effects."""
+def _turn(
+    gram: np.ndarray,
+    basis: np.ndarray,
+    blocks: tuple[tuple[int, int], ...],
+    intercepts: tuple[bool, ...],
+    may: tuple[BasisChange, ...],
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Map (q, q) from the working basis of a factor to its standard one, and dependent effects."""
     if gram.shape == (1, 1) and intercepts[0]:
         return np.eye(1), ()
-    if not rotate:
-        # the parts may have been summed for a posterior that allows to mix effects
-        undo = np.linalg.inv(basis)
-        singly = [(j, j + 1) for begin, stop in blocks for j in range(begin, stop)]
-        turn, dependent = _standard_basis(undo.T @ gram @ undo, intercepts, singly)
-        return undo @ turn, dependent
-    return _standard_basis(gram, intercepts, blocks)
-
-
-def _standard_basis(gram, intercepts, blocks):
-    """Map to effects that are orthonormal within blocks, and dependent effects."""
+    back = np.eye(len(gram))
+    if any(change != "rotate" for change in may):
+        # the parts may have been summed for a model that allows to mix effects
+        back = np.linalg.inv(basis)
+        gram = back.T @ gram @ back
     matrix = np.zeros(gram.shape)
     dependent: list[int] = []
-    for first, last in blocks:
-        here = slice(first, last)
-        transform = transform_from_gram(gram[here, here], bool(intercepts[first]))
-        places = first + transform.places
-        dependent += sorted({*range(first, last)} - {*places.tolist()})
-        matrix[here, places] = transform.to_raw()
-    return matrix, tuple(dependent)
+    for (begin, stop), change in zip(blocks, may, strict=True):
+        if change == "resize":
+            here = slice(begin, stop)
+            matrix[here, here] = np.eye(stop - begin) / common_unit(np.diagonal(gram)[here])
+            continue
+        for first, last in parts_of(begin, stop, change):
+            here = slice(first, last)
+            transform = transform_from_gram(gram[here, here], bool(intercepts[first]))
+            places = first + transform.places
+            dependent += sorted({*range(first, last)} - {*places.tolist()})
+            matrix[here, places] = transform.to_raw()
+    return back @ matrix, tuple(dependent)
 
 
 @dataclass(frozen=True)
@@ -336,7 +352,7 @@ class Reference:
         *,
         offset: ColumnKey | None,
         precision_weights: ColumnKey | None,
-        rotates_bases: bool,
+        basis_may: Callable[[Sequence[Factor]], tuple[tuple[BasisChange, ...], ...]],
     ) -> Reference:
         """From the first part.
 
@@ -353,7 +369,9 @@ class Reference:
                 f"{label} is computed from all rows, and a part of them does not know it; "
                 "compute the column before, with constants of your own."
             )
-        return cls(encoder, WorkingUnits.learn(design, response, case_weights, rotates_bases))
+        return cls(
+            encoder, WorkingUnits.learn(design, response, case_weights, basis_may(design.factors))
+        )
 
     def part(
         self, table: Table, response: np.ndarray, case_weights: np.ndarray, n_threads: int
@@ -434,7 +452,11 @@ class Accumulation:
         return Accumulation(encoder, self.sums.merge(other.sums, n_levels, maps))
 
     def standardised(
-        self, *, integrate_fixed: bool, rotates_bases: bool, noise_variance: float | None
+        self,
+        *,
+        integrate_fixed: bool,
+        basis_may: tuple[tuple[BasisChange, ...], ...],
+        noise_variance: float | None,
     ) -> RowSums:
         """The sums in standard units."""
         return self.sums.standardised(
@@ -444,6 +466,6 @@ class Accumulation:
                 for f in self.encoder.factors
             ),
             integrate_fixed=integrate_fixed,
-            rotates_bases=rotates_bases,
+            basis_may=basis_may,
             noise_variance=noise_variance,
         )

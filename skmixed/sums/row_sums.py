@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from skmixed.covariances import BasisChange
 from skmixed.design import Design
-from skmixed.sums.cell_sums import CellSums, FactorShape, accumulate, row_chunks
+from skmixed.sums.cell_sums import CellSums, FactorShape, LevelMaps, accumulate, row_chunks
 from skmixed.sums.standard_units import (
     FixedTransform,
     Units,
@@ -57,6 +58,10 @@ class RowSums:
         Factors that give every row a level of its own, where all rows have the
         same precision: their intercept is the noise again.
     extent : Extent
+    strata : tuple of CellSums
+        The sums of the rows of each stratum by the same cells; empty without strata.
+    n_of_strata : ndarray (s,)
+        Sum of the case weights of each.
     """
 
     sums: CellSums | None
@@ -64,6 +69,8 @@ class RowSums:
     dependent: tuple[tuple[int, ...], ...]
     rows_alone: tuple[bool, ...]
     extent: Extent
+    strata: tuple[CellSums, ...] = ()
+    n_of_strata: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def n_bytes(self) -> int:
@@ -82,7 +89,7 @@ def sum_rows(
     case_weights: np.ndarray,
     *,
     integrate_fixed: bool,
-    rotates_bases: bool,
+    basis_may: tuple[tuple[BasisChange, ...], ...],
     noise_variance: float | None,
     n_threads: int,
 ) -> RowSums:
@@ -94,8 +101,8 @@ def sum_rows(
     response, case_weights : ndarray (n,)
     integrate_fixed : bool
         True for REML.
-    rotates_bases : bool
-        Whether the posterior allows to rotate the basis of a factor.
+    basis_may : tuple of tuple of str
+        What may be done to the basis, by factor and block.
     noise_variance : float or None
         Where the noise is held.
     n_threads : int
@@ -120,8 +127,8 @@ def sum_rows(
     if perfect and noise_variance is not None:
         scale = float(np.sqrt(noise_variance))
     transforms = [
-        transform_basis(factor.basis, factor.blocks, weights, rotates_bases)
-        for factor in design.factors
+        transform_basis(factor.basis, factor.blocks, weights, may)
+        for factor, may in zip(design.factors, basis_may, strict=True)
     ]
     units = Units(
         fixed,
@@ -136,18 +143,13 @@ def sum_rows(
         df,
         integrate_fixed,
     )
-    sums = None
+    sums, strata = None, _Strata()
     if modelled:
         rest /= scale
-        sums = accumulate(
-            tuple(factor.codes for factor in design.factors),
-            factor_shapes(design),
-            tuple(transform.basis for transform in transforms),
-            lambda rows: np.column_stack([fixed.apply(design.fixed[rows]), rest[rows]]),
-            weights,
-            n_threads,
-            ranked=True,
-        )
+        bases = tuple(transform.basis for transform in transforms)
+        rows = _Rows(design, fixed, bases, rest, n_threads)
+        sums = rows.sums(weights)
+        strata = rows.strata(weights, case_weights, sums)
     precision = design.precision_weights
     precisions = (1.0, 1.0)
     if precision is not None:
@@ -161,7 +163,51 @@ def sum_rows(
         tuple(transform.dependent for transform in transforms),
         tuple(alike and f.basis is None and f.n_levels == len(rest) for f in design.factors),
         Extent(len(rest), spread, size, precisions),
+        strata.sums,
+        strata.n_of_strata,
     )
+
+
+@dataclass(frozen=True)
+class _Strata:
+    sums: tuple[CellSums, ...] = ()
+    n_of_strata: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows in standard units, to be summed."""
+
+    design: Design
+    fixed: FixedTransform
+    bases: tuple[np.ndarray | None, ...]
+    response: np.ndarray
+    n_threads: int
+
+    def sums(self, weights: np.ndarray, ranked: bool | LevelMaps = True) -> CellSums:
+        """The sums of all rows, each times its weight."""
+        columns, response = self.design.fixed, self.response
+        return accumulate(
+            tuple(factor.codes for factor in self.design.factors),
+            factor_shapes(self.design),
+            self.bases,
+            lambda rows: np.column_stack([self.fixed.apply(columns[rows]), response[rows]]),
+            weights,
+            self.n_threads,
+            ranked,
+        )
+
+    def strata(self, weights: np.ndarray, case_weights: np.ndarray, sums: CellSums) -> _Strata:
+        """The sums of the rows of each stratum, by the cells and ranks of the sums of all."""
+        codes = self.design.strata
+        if codes is None:
+            return _Strata()
+        assert sums.ranks is not None
+        parts = [
+            self.sums(np.where(codes == stratum, weights, 0.0), sums.ranks)
+            for stratum in range(codes.max() + 1)
+        ]
+        return _Strata(tuple(parts), np.bincount(codes, case_weights))
 
 
 def factor_shapes(design: Design) -> tuple[FactorShape, ...]:

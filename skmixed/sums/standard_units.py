@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmixed.covariances import BasisChange
 from skmixed.sums.cell_sums import row_chunks
 
 _DEPENDENT = 1e-7
@@ -292,9 +293,9 @@ def transform_basis(
     basis: np.ndarray | None,
     blocks: tuple[tuple[int, int], ...],
     weights: np.ndarray,
-    rotate: bool,
+    may: tuple[BasisChange, ...],
 ) -> BasisTransform:
-    """Scale the basis of a random factor, and rotate it within covariance blocks.
+    """Bring the basis (n, q) of a random factor to unit scale, as far as its blocks `may` change.
 
     A block with an intercept, whose covariance is free to absorb it, has its
     other columns centred as well.
@@ -304,9 +305,14 @@ def transform_basis(
     new = np.zeros(basis.shape)
     matrix = np.zeros((basis.shape[1], basis.shape[1]))
     dependent: list[int] = []
-    for begin, stop in blocks:
-        parts = [(begin, stop)] if rotate else [(j, j + 1) for j in range(begin, stop)]
-        for first, last in parts:
+    for (begin, stop), change in zip(blocks, may, strict=True):
+        if change == "resize":
+            here = slice(begin, stop)
+            unit = common_unit(weights / weights.sum() @ basis[:, here] ** 2)
+            new[:, here] = basis[:, here] / unit
+            matrix[here, here] = np.eye(stop - begin) / unit
+            continue
+        for first, last in parts_of(begin, stop, change):
             columns = basis[:, first:last]
             intercept = bool((columns[:, 0] == 1.0).all())
             transform = learn_fixed_transform(columns, intercept, weights)
@@ -317,6 +323,16 @@ def transform_basis(
     q = basis.shape[1]
     moments = _gram(basis, np.ones(q), np.zeros(q), weights) / weights.sum()
     return BasisTransform(new, matrix, moments, tuple(dependent))
+
+
+def common_unit(squares: np.ndarray) -> float:
+    """One unit for columns of the mean squares (q,); 1 where all are zero."""
+    return float(np.sqrt(squares.mean())) or 1.0
+
+
+def parts_of(begin: int, stop: int, change: BasisChange) -> list[tuple[int, int]]:
+    """Columns of a block that are transformed together, first and past-the-end."""
+    return [(begin, stop)] if change == "rotate" else [(j, j + 1) for j in range(begin, stop)]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ class WorkingRows:
     template : CellSums
         Levels and cells, with the sums for the weights that ranked the levels.
     n_threads : int
+    related : frozenset of int
+        Positions of factors whose levels are related, which are not eliminated.
     """
 
     factors: tuple[FactorShape, ...]
@@ -90,6 +92,7 @@ class WorkingRows:
     order: np.ndarray
     template: CellSums
     n_threads: int
+    related: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -101,6 +104,7 @@ class WorkingRows:
         response: np.ndarray,
         weights: np.ndarray,
         n_threads: int,
+        related: frozenset[int] = frozenset(),
     ) -> WorkingRows:
         """Rank levels by their weight, and rows by level.
 
@@ -113,6 +117,8 @@ class WorkingRows:
         response, weights : ndarray (n,)
             Levels of equal weight are ranked by their sums of the response.
         n_threads : int
+        related : frozenset of int
+            As the attribute.
         """
         template = accumulate(
             codes, factors, bases,
@@ -120,7 +126,7 @@ class WorkingRows:
             weights, n_threads, ranked=True,
         )  # fmt: skip
         assert template.ranks is not None
-        order = _order_of_rows(codes, template, len(weights))
+        order = _order_of_rows(codes, template, len(weights), related)
         return cls(
             factors,
             tuple(
@@ -132,6 +138,7 @@ class WorkingRows:
             order,
             template,
             n_threads,
+            related,
         )
 
     @property
@@ -144,7 +151,7 @@ class WorkingRows:
     @cached_property
     def arrangement(self) -> CrossProducts:
         """Where factors and cells stand in all cross-products of these rows."""
-        return CrossProducts.of(self.template)
+        return CrossProducts.of(self.template, self.related)
 
     def cross_products(self, weights: np.ndarray, linear: np.ndarray) -> CrossProducts:
         """Cross-products at given weights and products (n,) of weights and responses."""
@@ -197,12 +204,14 @@ class WorkingRows:
         """The cell of every row in every pair of factors, (n,) each."""
         out = []
         for pair in self.template.pairs:
-            cells = np.empty(self.n_rows, np.int32)
-            find_cells(
-                self.codes[pair.first], self.codes[pair.second], pair.start, pair.levels, cells
-            )
-            out.append(cells)
+            out.append(self._cells_of(pair))
         return out
+
+    def _cells_of(self, pair: PairCells) -> np.ndarray:
+        cells = np.empty(self.n_rows, np.int32)
+        codes = self.codes[pair.first], self.codes[pair.second]
+        find_cells(*codes, pair.start, pair.levels, cells)
+        return cells
 
     @cached_property
     def _slopes(self) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -328,7 +337,9 @@ class WorkingRows:
         for k, (factor, pair) in enumerate(
             zip(cross.tail_factors, cross.eliminated_pairs, strict=True)
         ):
-            cells = self.cells[numbers[pair.first, pair.second]]
+            number = numbers.get((pair.first, pair.second))
+            # the eliminated factor comes second in pairs with larger ones whose levels are related
+            cells = self._cells_of(pair) if number is None else self.cells[number]
             within = cells - pair.start[codes]
             places[:, k] = before[codes] + factor.n_effects * within
             before += factor.n_effects * np.diff(pair.start)
@@ -384,12 +395,14 @@ def first_rows(groups: np.ndarray) -> np.ndarray:
     return first
 
 
-def _order_of_rows(codes: tuple[np.ndarray, ...], template: CellSums, n_rows: int) -> np.ndarray:
-    """Rows by ranked level of the largest factor, then of the next one."""
+def _order_of_rows(
+    codes: tuple[np.ndarray, ...], template: CellSums, n_rows: int, related: frozenset[int]
+) -> np.ndarray:
+    """Rows by ranked level of the factor that is eliminated, then of the next one."""
     n = len(template.own)
     if n == 0:
         return np.arange(n_rows)
-    largest = sorted(range(n), key=lambda f: template.factors[f].size, reverse=True)
+    largest = sorted(range(n), key=lambda f: (f in related, -template.factors[f].size))
     first, second = largest[0], largest[min(1, n - 1)]
     ranks = template.ranks
     assert ranks is not None

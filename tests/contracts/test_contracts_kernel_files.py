@@ -24,7 +24,7 @@ from skmixed._kernels.row_effects import add_intercept_effects
 codes, means, out = np.arange(6) % 3, np.array([[1.5], [2.5], [4.0]]), np.zeros(6)
 for code_type in (np.int32, np.int64):
     add_intercept_effects(codes.astype(code_type), means, out)
-print(json.dumps([out.tolist(), sum(add_intercept_effects.stats.cache_hits.values())]))
+print(json.dumps([out.tolist(), sum(add_intercept_effects.compiled().stats.cache_hits.values())]))
 """
 RIGHT = [3.0, 5.0, 8.0] * 2
 

@@ -64,7 +64,7 @@ def test_terms_on_one_factor_are_merged():
 
 
 def test_uncorrelated_effects_have_blocks_of_their_own():
-    _, design = learn(RandomTerm(part("x", "f", "f:x"), ("g",), correlated=False))
+    _, design = learn(RandomTerm(part("x", "f", "f:x"), ("g",), structure="diagonal"))
     (g,) = design.factors
     assert g.term_names == ("Intercept", "x", "f[v]", "f[w]", "f[v]:x", "f[w]:x")
     assert g.blocks == ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6))
@@ -96,7 +96,7 @@ def test_a_column_on_both_sides_of_a_bar_is_refused():
         learn(RandomEffect("g", slopes=["g"]).to_term())
     with pytest.raises(ValueError, match=r"'g' is an effect and the group.*'g:h'"):
         learn(RandomEffect(("g", "h"), slopes=["h", "g"]).to_term())
-    _, design = learn(RandomTerm(part("h", intercept=False), ("g", "h"), correlated=False))
+    _, design = learn(RandomTerm(part("h", intercept=False), ("g", "h"), structure="diagonal"))
     assert [factor.name for factor in design.factors] == ["g:h"]
     _, design = learn(RandomTerm(ONE, ("h",)), fixed=part("h"))
     assert design.fixed_names == ("Intercept", "h[b]")

@@ -127,7 +127,7 @@ def test_parts_read_as_different_models_are_refused():
     for other, columns in others:
         with pytest.raises(ValueError, match=r"different models.*learn_part"):
             encoder.merge(DesignEncoder.learn(other, table, **columns)[0])
-    slopes = ModelSpec(part("x"), (RandomTerm(part("x"), ("g",), correlated=False),))
+    slopes = ModelSpec(part("x"), (RandomTerm(part("x"), ("g",), structure="diagonal"),))
     with pytest.raises(ValueError, match=r"effects that vary by 'g' differ"):
         encoder.merge(DesignEncoder.learn(slopes, table)[0])
 

@@ -70,7 +70,7 @@ def test_slopes_stay_fixed_effects():
         assert spec.random == (RandomTerm(days, ("id",)),)
         assert fixed(spec) == ["days", "on"]
     spec = resolve_spec(NUMBERS, random_effects=["(days || id)"])
-    assert spec.random == (RandomTerm(days, ("id",), correlated=False),)
+    assert spec.random == (RandomTerm(days, ("id",), structure="diagonal"),)
 
 
 def test_nested_and_combined_groups():

@@ -27,7 +27,7 @@ def make_hard_model(name, seed):
 
 def fit(objective, start=None, **options):
     if start is None:
-        start = moment_estimates(objective.cross, objective.parameters, objective.noise_variance)
+        start = moment_estimates(objective.cross, objective.prior, objective.noise_variance)
     return minimise(objective, start, tol=1e-6, max_iter=100, **options)
 
 
@@ -43,7 +43,7 @@ def test_no_better_optimum_elsewhere(name, seed, integrate_fixed):
     rng = np.random.default_rng(seed)
     for size in (0.1, 1.0, 10.0):
         start = size * rng.standard_normal(len(state.point.theta))
-        other = fit(objective, objective.parameters.canonical(start))
+        other = fit(objective, objective.prior.canonical(start))
         assert state.point.deviance <= other.point.deviance + 1e-6
 
 
@@ -60,7 +60,7 @@ def test_start_at_zero(name):
     """Zero is a stationary point in theta; a variance that wants to grow leaves it."""
     model = make_model(name, seed=3)
     objective = make_objective(model)
-    state = fit(objective, np.zeros(len(objective.parameters.entries)))
+    state = fit(objective, np.zeros(objective.prior.n_parameters))
     assert state.converged
     assert state.point.deviance == pytest.approx(fit(objective).point.deviance, abs=1e-6)
 
@@ -68,7 +68,7 @@ def test_start_at_zero(name):
 @pytest.mark.parametrize("size", [1e-8, 1e-3, 1e3, 1e6])
 def test_starts_far_away(size):
     objective = make_objective(make_model("crossed", seed=3))
-    start = np.full(len(objective.parameters.entries), size)
+    start = np.full(objective.prior.n_parameters, size)
     state = fit(objective, start)
     assert state.converged
     assert state.point.deviance == pytest.approx(fit(objective).point.deviance, abs=1e-6)
@@ -93,7 +93,7 @@ def test_moment_estimates_are_close(name, noise):
     # the response comes as the residuals of least squares
     model.response[:] -= model.fixed @ np.linalg.lstsq(model.fixed, model.response)[0]
     objective = make_objective(model, noise=noise)
-    start = moment_estimates(objective.cross, objective.parameters, noise)
+    start = moment_estimates(objective.cross, objective.prior, noise)
     assert (start > 0).all()
     assert np.isfinite(start).all()
     begin, end = objective.at(start).deviance, fit(objective).point.deviance

@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from dense import DESIGNS, make_model
+from dense import DESIGNS, make_model, theta_of
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.fit.gaussian_objective import Objective
 from skmixed.fit.newton import minimise
 from skmixed.fit.starting import moment_estimates
-from skmixed.posteriors import POSTERIORS
+from skmixed.posteriors import POSTERIORS, EffectsPrior
 from skmixed.solvers.direct import DirectSolver
 
 WITH_FACTORS = [name for name in DESIGNS if name != "no_factor"]
@@ -20,7 +19,7 @@ WITH_FACTORS = [name for name in DESIGNS if name != "no_factor"]
 
 def make_objective(model, posterior="full", integrate_fixed=True, noise=None):
     solver = DirectSolver(model.cross())
-    parameters = CovarianceParameters.of(solver.cross.factors)
+    parameters = EffectsPrior.of(solver.cross.factors)
     return Objective(solver, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise)
 
 
@@ -50,7 +49,7 @@ def test_full_elbo_is_the_log_likelihood(name, integrate_fixed, noise):
     """-2 log N(y; X beta, noise V), beta at its best or integrated out."""
     model = make_model(name)
     objective = make_objective(model, "full", integrate_fixed, noise)
-    theta = objective.parameters.from_scale_factors(list(model.scales))
+    theta = theta_of(objective.prior, model.scales)
     point = objective.at(theta)
     df = model.n - (model.X.shape[1] if integrate_fixed else 0)
     variance = model.rss / df if noise is None else noise
@@ -68,7 +67,7 @@ def test_mean_field_elbo(name, integrate_fixed):
     model = make_model(name)
     noise = 1.7
     objective = make_objective(model, "mean_field", integrate_fixed, noise)
-    point = objective.at(objective.parameters.from_scale_factors(list(model.scales)))
+    point = objective.at(theta_of(objective.prior, model.scales))
     p = model.X.shape[1]
     residual = model.y - model.X @ model.beta
     elbo = 0.0
@@ -95,7 +94,7 @@ def test_mean_field_elbo(name, integrate_fixed):
 def test_elbo_gradient(name, posterior, integrate_fixed, noise):
     model = make_model(name)
     objective = make_objective(model, posterior, integrate_fixed, noise)
-    start = objective.parameters.from_scale_factors(list(model.scales))
+    start = theta_of(objective.prior, model.scales)
     for size in (0.3, 1.0, 5.0):
         theta = size * start
         gradient = objective.derivatives(objective.at(theta)).gradient
@@ -110,21 +109,22 @@ def test_elbo_gradient(name, posterior, integrate_fixed, noise):
 def test_elbo_gradient_at_singular_covariances(name, rank, integrate_fixed):
     model = make_model(name, rank=rank)
     objective = make_objective(model, "full", integrate_fixed)
-    theta = objective.parameters.from_scale_factors(list(model.scales))
+    theta = theta_of(objective.prior, model.scales)
     derivatives = objective.derivatives(objective.at(theta))
     expected = numeric_gradient(objective, theta)
     np.testing.assert_allclose(derivatives.gradient, expected, rtol=1e-6, atol=1e-6)
-    # the derivative by Omega at the boundary, one-sided
-    for factor, by_omega in zip(objective.parameters.factors, derivatives.by_omega, strict=True):
-        if rank == 0:
+    # the derivative by Omega at the boundary, one-sided, which the curvature tells
+    if rank == 0:
+        by_omega = []
+        for factor in objective.prior.factors:
             Z = model.Z[factor.position].reshape(model.n, factor.n_levels, factor.n_effects)
             projector = model.projector(integrate_fixed)
             products = np.einsum("nlq,n->lq", Z, model.P @ model.y)
             noise = objective.at(theta).noise_variance
             trace = np.einsum("nlq,nm,mls->qs", Z, projector, Z)
-            np.testing.assert_allclose(
-                by_omega, trace - products.T @ products / noise, rtol=1e-8, atol=1e-8
-            )
+            by_omega.append(trace - products.T @ products / noise)
+        expected = objective.prior.curvature(theta, by_omega)
+        np.testing.assert_allclose(derivatives.hessian, expected, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("integrate_fixed", [True, False])
@@ -133,11 +133,11 @@ def test_average_information(name, integrate_fixed):
     """The Hessian is exact up to tr(P V_i P V_j) -> y'P V_i P V_j P y / noise."""
     model = make_model(name)
     objective = make_objective(model, "full", integrate_fixed, 1.0)
-    theta = objective.parameters.from_scale_factors(list(model.scales))
+    theta = theta_of(objective.prior, model.scales)
     derivatives = objective.derivatives(objective.at(theta))
     projector = model.projector(integrate_fixed)
     tangents = []
-    for factor, tangent in objective.parameters.tangents(theta):
+    for factor, tangent in objective.prior.tangents(theta):
         Z = model.Z[factor.position]
         tangents.append(Z @ np.kron(np.eye(factor.n_levels), tangent) @ Z.T)
     exact = np.empty_like(derivatives.hessian)
@@ -164,7 +164,7 @@ def test_newton_reaches_an_optimum(name, posterior, integrate_fixed):
     """elbo_monotone, and no random point nearby is better."""
     model = make_model(name, seed=1)
     objective = make_objective(model, posterior, integrate_fixed)
-    start = moment_estimates(objective.cross, objective.parameters, None)
+    start = moment_estimates(objective.cross, objective.prior, None)
     state = minimise(objective, start, tol=1e-6, max_iter=100)
     assert state.converged
     if posterior == "full":
@@ -186,7 +186,7 @@ def test_mean_field_is_a_lower_bound(name, integrate_fixed):
     mean_field = make_objective(model, "mean_field", integrate_fixed)
     rng = np.random.default_rng(0)
     for _ in range(5):
-        theta = rng.standard_normal(len(full.parameters.entries))
+        theta = rng.standard_normal(full.prior.n_parameters)
         assert mean_field.at(theta).deviance >= full.at(theta).deviance - 1e-9
 
 
@@ -195,7 +195,7 @@ def test_rows_in_another_order(name):
     model = make_model(name)
     order = np.random.default_rng(5).permutation(model.n)
     one, other = make_objective(model), make_objective(model.permuted(order))
-    theta = one.parameters.from_scale_factors(list(model.scales))
+    theta = theta_of(one.prior, model.scales)
     a, b = one.at(theta), other.at(theta)
     assert a.deviance == pytest.approx(b.deviance, rel=1e-12)
     np.testing.assert_allclose(

@@ -6,16 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dense import DESIGNS, make_model
+from dense import DESIGNS, make_model, theta_of
 from scipy.linalg import block_diag
 from test_working import linear_predictor_design, make_rows
 
-from skmixed.covariances.parameters import CovarianceParameters
 from skmixed.families import make_family
 from skmixed.families.base import ResponseRows
 from skmixed.fit.sites import Responses, Sites
 from skmixed.fit.variational_objective import VariationalObjective
-from skmixed.posteriors import POSTERIORS
+from skmixed.posteriors import POSTERIORS, EffectsPrior
 from skmixed.solvers.choice import SolverOptions
 
 FAMILIES = {
@@ -52,7 +51,7 @@ class Case:
         self.rows = rows
         self.posterior = posterior
         self.integrate_fixed = integrate_fixed
-        parameters = CovarianceParameters.of(rows.arrangement.factors)
+        parameters = EffectsPrior.of(rows.arrangement.factors)
         self.objective = VariationalObjective(
             Responses(rows, self.y, self.weights, self.offset, np.zeros((0, rows.fixed.shape[1]))),
             likelihood,
@@ -61,7 +60,7 @@ class Case:
             integrate_fixed,
             SolverOptions("direct", integrate_fixed, posterior == "full", 0, 0, 1),
         )
-        self.variances = parameters.from_scale_factors(list(self.model.scales))
+        self.variances = theta_of(parameters, self.model.scales)
         self.theta = np.concatenate([self.variances, own])
 
     def converged(self, theta, near=None, within=1e-8):
@@ -83,9 +82,9 @@ class Case:
         return linear_predictor_design(replace(moved, codes=codes))
 
     def prior_covariance(self, theta):
-        scales = self.objective.parameters.to_scale_factors(self.objective.split(theta)[0])
+        scales = self.objective.prior.scales(self.objective.split(theta)[0])
         levels = [factor.n_levels for factor in self.rows.factors]
-        blocks = [np.kron(np.eye(n), T @ T.T) for n, T in zip(levels, scales, strict=True)]
+        blocks = [np.kron(np.eye(n), scale.omega) for n, scale in zip(levels, scales, strict=True)]
         return block_diag(np.zeros((0, 0)), *blocks)
 
     def gaussian(self, theta, sites):
@@ -192,8 +191,7 @@ def test_deviance_without_variance(integrate_fixed):
     case = Case("slopes_in_tail", "poisson", "mean_field", integrate_fixed, size=0.0)
     sites = random_sites(case)
     limit = case.objective._evaluate(case.theta, sites, False)
-    entries = case.objective.parameters.entries
-    diagonal = np.array([row == column for _, row, column in entries])
+    diagonal = case.objective.prior.nearest([np.eye(len(scale)) for scale in case.model.scales])
     near = case.objective._evaluate(case.theta + 1e-7 * diagonal, sites, False)
     assert limit.deviance == pytest.approx(near.deviance, rel=1e-5)
 

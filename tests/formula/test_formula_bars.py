@@ -14,7 +14,7 @@ def written(terms: tuple[RandomTerm, ...]) -> str:
     for term in terms:
         effects = [str(int(term.effects.intercept))]
         effects += [":".join(v.label for v in effect) for effect in term.effects.terms]
-        bar = "|" if term.correlated else "||"
+        bar = "||" if term.structure == "diagonal" else "|"
         pieces.append(f"({' + '.join(effects)} {bar} {term.group_label})")
     return " ".join(pieces)
 

@@ -137,17 +137,6 @@ def test_mix_tail(sizes: list[tuple[int, int]], seed: int, cut: int, transposed:
     near(out, np.tril(expected), 1.0 + np.abs(expected).max(initial=0.0))
 
 
-@given(st.integers(0, 5), st.integers(1, 3), st.integers(0, 2), SEEDS)
-@examples(25)
-def test_sum_level_blocks(n_levels: int, n_effects: int, start: int, seed: int):
-    size = start + n_levels * n_effects
-    matrix = symmetric(np.random.default_rng(seed), size)
-    out = np.full((n_effects, n_effects), np.nan)
-    tail.sum_level_blocks(lower(matrix), start, n_levels, n_effects, out)
-    grid = matrix[start:, start:].reshape(n_levels, n_effects, n_levels, n_effects)
-    same(out, np.einsum("lqls->qs", grid))
-
-
 # The sparse tail ----------------------------------------------------------------------------------
 
 

@@ -60,7 +60,7 @@ def objective(problem: Problem, solver: str, n_probes: int = 16, seed: int = 0) 
     )  # fmt: skip
     rows = sum_rows(
         design, problem.y, np.ones(problem.n),
-        integrate_fixed=options.integrate_fixed, rotates_bases=options.posterior.rotates_bases,
+        integrate_fixed=options.integrate_fixed, basis_may=options.basis_may(design.factors),
         noise_variance=options.noise_variance, n_threads=1,
     )  # fmt: skip
     return gaussian_objective(rows, options)[0]
@@ -69,10 +69,10 @@ def objective(problem: Problem, solver: str, n_probes: int = 16, seed: int = 0) 
 def random_theta(objective: Objective, rng: np.random.Generator) -> np.ndarray:
     """Variances between none and many times the noise."""
     covariances = []
-    for factor in objective.parameters.factors:
+    for factor in objective.prior.factors:
         root = rng.standard_normal((factor.n_effects, factor.n_effects))
         covariances.append(np.exp(rng.uniform(-3.0, 3.0)) * root @ root.T)
-    return objective.parameters.from_covariances(covariances)
+    return objective.prior.nearest(covariances)
 
 
 @pytest.mark.usefixtures("all_sparse")

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import block_diag
 
+from skmixed.covariances import Scale
+from skmixed.posteriors import EffectsPrior
 from skmixed.solvers.direct import DirectSystem
 from skmixed.sums.cell_sums import CellSums, FactorShape, accumulate
 from skmixed.sums.cross_products import CrossProducts
@@ -48,7 +50,7 @@ class DenseModel:
         )
 
     def system(self) -> DirectSystem:
-        return DirectSystem(self.cross(), list(self.scales))
+        return DirectSystem(self.cross(), scales_of(self.scales))
 
     def permuted(self, order: np.ndarray) -> DenseModel:
         """The same model with its rows in another order."""
@@ -234,3 +236,17 @@ def make_model(
         weights,
         tuple(scales),
     )
+
+
+def scales_of(matrices) -> list[Scale]:
+    """The scales of factors of independent levels, from T of each."""
+    return [Scale(matrix) for matrix in matrices]
+
+
+def theta_of(prior: EffectsPrior, matrices) -> np.ndarray:
+    """The entries of T of all factors, as a prior of unstructured covariances has them."""
+    theta = np.empty(prior.n_parameters)
+    for block in prior.blocks:
+        here = matrices[block.factor.position][block.effects, block.effects]
+        theta[block.parameters] = here[block.covariance.entries]
+    return theta

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dense import DESIGNS, level_blocks, make_model
+from dense import DESIGNS, level_blocks, make_model, scales_of
 
 from skmixed.solvers.base import SingularSystemError
 from skmixed.solvers.direct import DirectSystem
@@ -162,7 +162,7 @@ def test_response_without_residual():
     """A response in the span of the fixed effects has no residual, not an error."""
     model = make_model("crossed")
     model.response[:] = 0.0
-    system = DirectSystem(model.cross(), list(model.scales))
+    system = DirectSystem(model.cross(), scales_of(model.scales))
     assert system.penalised_rss == pytest.approx(0.0, abs=1e-12)
 
 

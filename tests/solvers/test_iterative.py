@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dense import DESIGNS, INTERCEPT, level_blocks, make_model
+from dense import DESIGNS, INTERCEPT, level_blocks, make_model, scales_of
 from probed import CASES, CASES_WITH_FACTORS, exact_solver, exactly
 from test_direct import SCALES, close
 
@@ -27,7 +27,7 @@ def integrate_fixed(request):
 
 
 def make_system(model, integrate_fixed):
-    return exact_solver(model.cross(), integrate_fixed).system(list(model.scales))
+    return exact_solver(model.cross(), integrate_fixed).system(scales_of(model.scales))
 
 
 @pytest.mark.parametrize("p", [0, 2])
@@ -118,7 +118,7 @@ def test_tolerances(name):
     with exactly(0):
         fine = make_system(model, True)
     solver = fine.solver
-    system = solver.system(list(model.scales))
+    system = solver.system(scales_of(model.scales))
     assert system.n_products <= fine.n_products
     close(system.random_effects[1], fine.random_effects[1], rtol=1e-7)
     assert system.penalised_rss == pytest.approx(fine.penalised_rss, rel=1e-13)
@@ -141,7 +141,7 @@ def test_random_probes(name, kind, integrate_fixed):
     with exactly(0):
         exact = make_system(model, integrate_fixed)
         solver = IterativeSolver(exact.cross, integrate_fixed, 225, 1)
-        system = solver.system(scales)
+        system = solver.system(scales_of(scales))
         samples = system.log_det_samples
         assert samples.shape == (225,)
         error = samples.std(ddof=1) / 15.0
@@ -174,7 +174,9 @@ def test_no_probes(integrate_fixed):
     """Means and what steers the steps need none."""
     model = make_model("slopes_in_tail")
     with exactly(0):
-        system = IterativeSolver(model.cross(), integrate_fixed, 0, 0).system(list(model.scales))
+        system = IterativeSolver(model.cross(), integrate_fixed, 0, 0).system(
+            scales_of(model.scales)
+        )
         assert system.log_det_samples.shape == (0,)
         for found, expected in zip(system.random_effects, model.random_effects, strict=True):
             close(found, expected)
@@ -193,7 +195,7 @@ def test_numbers_that_are_not_finite_are_refused():
     model = make_model("crossed")
     scales = [np.array([[value]]) for value in (np.nan, 1.0, 1.0)]
     with exactly(0), pytest.raises(SingularSystemError):
-        exact_solver(model.cross(), True).system(scales)
+        exact_solver(model.cross(), True).system(scales_of(scales))
 
 
 def test_too_many_products(monkeypatch):

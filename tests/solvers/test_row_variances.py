@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dense import DESIGNS, make_model
+from dense import DESIGNS, make_model, scales_of, theta_of
 from probed import CASES, exact_solver, exactly
 from scipy.linalg import block_diag, solve_triangular
 from test_direct import SCALES, close
 from test_working import in_working_order, linear_predictor_design, make_rows, working_model
 
-from skmixed.covariances.parameters import CovarianceParameters
-from skmixed.posteriors import POSTERIORS, Place
+from skmixed.posteriors import POSTERIORS, EffectsPrior, Solved
 from skmixed.solvers import direct_covariance as tail_covariance
 from skmixed.solvers.direct import DirectSolver
 from skmixed.solvers.iterative import IterativeSolver
@@ -27,7 +26,7 @@ class Case:
         weights, linear = working_model(np.random.default_rng(11), model.n)
         self.cross = self.rows.cross_products(weights, linear)
         self.dense = in_working_order(model, self.rows, weights, linear)
-        self.scales = list(model.scales)
+        self.scales = scales_of(model.scales)
 
     def expected(self, integrate_fixed):
         """diag(A C A'), in coordinates in which C^-1 is A'WA + I.
@@ -65,10 +64,10 @@ class Case:
         return covariance.row_variances(self.rows), covariance.row_variance_errors(self.rows)
 
     def of_posterior(self, name, integrate_fixed):
-        parameters = CovarianceParameters.of(self.cross.factors)
+        parameters = EffectsPrior.of(self.cross.factors)
         system = DirectSolver(self.cross).system(self.scales)
-        theta = parameters.from_scale_factors(self.scales)
-        place = Place(system, parameters, theta, integrate_fixed)
+        theta = theta_of(parameters, [scale.matrix for scale in self.scales])
+        place = Solved(system, parameters, theta, integrate_fixed)
         return POSTERIORS[name].row_variances(place, self.rows, False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dense import DESIGNS, INTERCEPT, level_blocks, make_model
+from dense import DESIGNS, INTERCEPT, level_blocks, make_model, scales_of
 from probed import CASES, CASES_WITH_FACTORS, exact_solver, exactly
 from scipy.linalg import block_diag
 from test_direct import SCALES, close
@@ -109,7 +109,7 @@ def test_results_do_not_depend_on_threads(monkeypatch, name):
         for n_threads in (1, 2, 3):
             solver = exact_solver(model.cross(), True, n_threads)
             assert len(solver.tail._bounds) > 2
-            system = solver.system(list(model.scales))
+            system = solver.system(scales_of(model.scales))
             covariance = system.covariance(True)
             blocks = [covariance.level_covariances(factor) for factor in system.cross.factors]
             found.append([np.array(system.log_det(True)), *system.random_effects, *blocks])
@@ -171,7 +171,7 @@ def test_coordinates(monkeypatch, name, small, kind, integrate_fixed, clusters):
     model = make_model(name, **SCALES[kind])
     with exactly(small):
         solver = exact_solver(model.cross(), integrate_fixed)
-        system = solver.system(list(model.scales))
+        system = solver.system(scales_of(model.scales))
     tail, coordinates = solver.tail, system.coordinates
     dense = DenseTail(model, tail)
     H, T, W = dense.system(tail, integrate_fixed), dense.scale, solver.coarse.directions
@@ -219,7 +219,7 @@ def test_coarse_directions_help(monkeypatch):
     model = make_model("wide", n=200, size=20.0)
     with exactly(4):
         solver = exact_solver(model.cross(), True)
-        system = solver.system(list(model.scales))
+        system = solver.system(scales_of(model.scales))
     H = DenseTail(model, solver.tail).system(solver.tail, True)
     unit = np.eye(len(H))
     S, blocks = system.coordinates.to_scaled(unit), system.coordinates.matrices

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skmixed.threads import restrained_blas, single_blas_thread
+from skmixed.threads import restrained_blas, run_parts, single_blas_thread, threads_of_fit
 
 
 def blas_threads():
@@ -77,3 +80,73 @@ def test_the_last_to_end_restores(two, first_to_end):
         assert blas_threads() == two
         assert within(2) == one
     assert blas_threads() == two
+
+
+def test_threads_of_a_fit():
+    """Those of the fit that runs in this thread; one where none does."""
+    assert threads_of_fit() == 1
+    with restrained_blas(3), ThreadPoolExecutor(1) as pool:
+        assert threads_of_fit() == 3
+        assert pool.submit(threads_of_fit).result() == 1
+        with restrained_blas(2):
+            assert threads_of_fit() == 2
+        assert threads_of_fit() == 3
+    assert threads_of_fit() == 1
+
+
+def meet(n_threads):
+    """Names of the threads in which parts run that wait for one another."""
+    barrier, names = threading.Barrier(n_threads, timeout=60), []
+
+    def kernel(first, last):
+        barrier.wait()
+        names.append(threading.current_thread().name)
+
+    run_parts(kernel, range(n_threads + 1), n_threads)
+    return sorted(names)
+
+
+def test_threads_stay():
+    assert len(set(meet(3))) == 3
+    before = threading.active_count()
+    for _ in range(20):
+        meet(3)
+    assert threading.active_count() == before
+
+
+def test_parts_within_parts():
+    done = []
+
+    def outer(first, last):
+        run_parts(lambda a, b: done.append((first, a)), range(5), 4)
+
+    run_parts(outer, range(9), 4)
+    assert sorted(done) == [(i, j) for i in range(8) for j in range(4)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_errors_end_all_parts(n_threads):
+    running, begun = [], []
+
+    def kernel(first, last):
+        begun.append(first)
+        if first == 2:
+            raise KeyboardInterrupt
+        running.append(first)
+        time.sleep(0.005)
+        running.remove(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parts(kernel, range(1000), n_threads)
+    assert not running
+    assert len(begun) < 100
+
+
+def test_a_process_forks_without_threads():
+    assert len(meet(2)) == 2
+    others = [thread for thread in threading.enumerate() if thread.name.startswith("skmixed")]
+    assert others
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert not any(thread.is_alive() for thread in others)
+        assert len(pool.apply(meet, (2,))) == 2
+    assert len(meet(2)) == 2

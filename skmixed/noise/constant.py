@@ -1,0 +1,59 @@
+"""Noise of one variance for all rows, known weights aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from skmixed.sums.cross_products import CrossProducts
+
+
+@dataclass(frozen=True)
+class ConstantNoise:
+    """No parameters beside the variance itself.
+
+    Attributes
+    ----------
+    cross : CrossProducts
+        Of all rows.
+    strata : tuple of CrossProducts
+        Of no stratum.
+    n_rows : ndarray (0,)
+    """
+
+    cross: CrossProducts
+    strata: tuple[CrossProducts, ...] = ()
+    n_rows: np.ndarray | None = None
+
+    n_parameters: ClassVar[int] = 0
+
+    @property
+    def parts(self) -> tuple[CrossProducts, ...]:
+        """None that psi could move."""
+        return ()
+
+    def cross_products(self, psi: np.ndarray) -> CrossProducts:
+        """Those of all rows."""
+        return self.cross
+
+    def log_weights(self, psi: np.ndarray) -> float:
+        """Zero."""
+        return 0.0
+
+    def gradient(self, psi: np.ndarray, by_weight: np.ndarray) -> np.ndarray:
+        """Nothing, (0,)."""
+        return psi
+
+    def mean_variance(self, psi: np.ndarray) -> float:
+        """One."""
+        return 1.0
+
+    def start(self) -> np.ndarray:
+        """Nothing, (0,)."""
+        return np.empty(0)
+
+    def canonical(self, psi: np.ndarray) -> np.ndarray:
+        """Nothing, (0,)."""
+        return psi
