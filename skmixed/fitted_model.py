@@ -475,6 +475,31 @@ def fitted_model(model: Any) -> FittedModel:
     return model._fitted_model  # type: ignore[no-any-return]
 
 
+def named_models(models: Sequence[Any], names: Sequence[str] | None) -> dict[str, FittedModel]:
+    """Fitted models by name: "model 1", "model 2", ... where `names` is None.
+
+    Raises
+    ------
+    NotFittedError, TypeError
+        As `fitted_model`.
+    ValueError
+        When there are no models, or names do not fit.
+    """
+    if not models:
+        raise ValueError(
+            "There is nothing to compare: no model was passed. Pass fitted models, as in "
+            "compare_models(small, large)."
+        )
+    if names is None:
+        names = [f"model {position}" for position in range(1, len(models) + 1)]
+    found = {str(name): fitted_model(model) for name, model in zip(names, models, strict=False)}
+    if len(names) != len(models) or len(found) < len(models):
+        raise ValueError(
+            f"names={names!r} must be {len(models)} different names, one for each model."
+        )
+    return found
+
+
 def columns_of_response(y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Any:
     """The column of the response, checked, or a frame of those that it is computed from."""
     if not (variable.steps and hasattr(readable(y), "columns")):

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from skmixed.exceptions import warn_user
-from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.fitted_model import FittedModel, named_models
 from skmixed.inspection.criteria import InformationCriteria, information_criteria
 from skmixed.inspection.nesting import outside_column_space
 from skmixed.inspection.report import Account, Report
@@ -189,7 +189,10 @@ def compare_models(
     >>> table.loc["with", ["chi_square", "df"]].round(2).tolist()
     [47.8, 1.0]
     """
-    candidates = _candidates(models, names)
+    candidates = [
+        _Candidate(name, model, information_criteria(model), structure_of(model))
+        for name, model in named_models(models, names).items()
+    ]
     _refuse_other_data(candidates)
     _refuse_other_criteria(candidates)
     candidates.sort(key=lambda candidate: candidate.criteria.n_parameters)
@@ -205,27 +208,6 @@ def compare_models(
         {candidate.name: candidate.structure.describe() for candidate in candidates},
         tuple(notes),
     )
-
-
-def _candidates(models: Sequence[Any], names: Sequence[str] | None) -> list[_Candidate]:
-    """Models with their names, checked."""
-    if not models:
-        raise ValueError(
-            "There is nothing to compare: no model was passed. Pass fitted models, "
-            "compare_models(small, large)."
-        )
-    if names is None:
-        names = [f"model {position}" for position in range(1, len(models) + 1)]
-    names = [str(name) for name in names]
-    if len(names) != len(models) or len(set(names)) < len(names):
-        raise ValueError(
-            f"names={names!r} must be {len(models)} different names, one for each model."
-        )
-    fits = [fitted_model(model) for model in models]
-    return [
-        _Candidate(name, model, information_criteria(model), structure_of(model))
-        for name, model in zip(names, fits, strict=True)
-    ]
 
 
 # What cannot be compared ---------------------------------------------------------------------
