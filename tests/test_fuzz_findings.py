@@ -11,7 +11,7 @@ import pytest
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
 from skmixed.design import DesignEncoder, Table, resolve_spec
 from skmixed.families import make_family
-from skmixed.fit.newton import quadratic_model
+from skmixed.fit.quadratic_model import quadratic_model
 
 RNG = np.random.default_rng(0)
 X = pd.DataFrame({"x": RNG.standard_normal(12), "g": np.arange(12) % 3})

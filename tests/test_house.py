@@ -34,7 +34,6 @@ TO_BE_CURED = {
     "_kernels/elimination.py: _forms_of_one_effect",
     "_kernels/elimination.py: tail_quadratic_forms",
     "_kernels/working.py: fill_row_variances",
-    "fit/newton.py: minimise",
     "sums/cell_sums.py: _accumulate_pair",
     "sums/partial_sums.py: PartialSums.standardised",
 }

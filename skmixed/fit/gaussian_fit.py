@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from skmixed.design import Design
-from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.identification import spanned_by_fixed
 from skmixed.fit.outer import FitOptions, iterate
 from skmixed.fit.publish import publish_interpolation
@@ -91,7 +91,7 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
 
 
 def _without_noise(
-    objective: Objective,
+    objective: GaussianObjective,
     noise: float,
     rows: RowSums,
     options: FitOptions,
@@ -106,7 +106,7 @@ def _without_noise(
 
     Parameters
     ----------
-    objective : Objective
+    objective : GaussianObjective
         Whose noise is estimated.
     noise : float
         Where to hold it, in standard units.
@@ -128,7 +128,9 @@ def _without_noise(
     )
 
 
-def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, frozenset[int]]:
+def gaussian_objective(
+    rows: RowSums, options: FitOptions
+) -> tuple[GaussianObjective, frozenset[int]]:
     """-2 ELBO given the sums over rows, and the factors without a variance of their own.
 
     Parameters
@@ -150,7 +152,7 @@ def gaussian_objective(rows: RowSums, options: FitOptions) -> tuple[Objective, f
     noise = NOISES[options.noise](
         cross, tuple(cross.refilled(part) for part in rows.strata), rows.n_of_strata
     )
-    return Objective(
+    return GaussianObjective(
         solver, noise, prior, options.posterior,
         options.integrate_fixed, units.n_observations, held,
     ), absent  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
 from skmixed.families import Gaussian
+from skmixed.fit.objective import Derivatives, Point, derivatives_at
+from skmixed.fit.steps import EstimatedSteps, Steps
 from skmixed.fit.uncertainty import Uncertainty, of_held_variances
 from skmixed.noise import Noise
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
@@ -24,132 +26,7 @@ LEAST_NOISE = 1e-13
 
 
 @dataclass(frozen=True)
-class Point:
-    """The objective at one theta."""
-
-    theta: np.ndarray
-    deviance: float
-    noise_variance: float
-    system: System
-    distance: float = 0.0
-    """How far the posterior is from the best one at theta, in standard deviations."""
-    is_coarse: bool = False
-    """Whether the deviance has six digits only."""
-    rounding: float = 0.0
-    """Error of the deviance beyond that of its own digits."""
-
-    @property
-    def is_estimated(self) -> bool:
-        """Whether random vectors had a say in the deviance."""
-        return bool(self.system.log_det_samples.any())
-
-    @property
-    def log_det_error(self) -> float:
-        """Standard error of the log determinant in the deviance; 0 where it is exact."""
-        return _standard_error(self.system.log_det_samples)
-
-    def doubt(self, other: Point) -> float:
-        """Standard error of the difference of the two deviances; 0 where they are exact.
-
-        Both come from the same random vectors, so the difference of what each of
-        them says varies much less than the deviances do.
-        """
-        return _standard_error(self.system.log_det_samples - other.system.log_det_samples)
-
-
-def _standard_error(samples: np.ndarray) -> float:
-    """Of their mean; 0 where there are too few to tell."""
-    return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
-
-
-@dataclass(frozen=True)
-class Derivatives:
-    """Gradient and Hessian of the objective by theta at a `Point`.
-
-    `average_information` is f_i' P f_j / noise.
-    """
-
-    gradient: np.ndarray
-    hessian: np.ndarray
-    average_information: np.ndarray
-
-
-class OuterObjective(Protocol):
-    """What the outer loop asks of -2 ELBO as a function of theta."""
-
-    @property
-    def prior(self) -> EffectsPrior:
-        """The covariance of the random effects as a function of theta."""
-        ...
-
-    @property
-    def likelihood(self) -> Any:
-        """The response distribution."""
-        ...
-
-    @property
-    def is_exact_at_once(self) -> bool:
-        """Whether a point is the best posterior at its theta, or a step towards it."""
-        ...
-
-    @property
-    def n_remembered(self) -> int:
-        """Points that `accelerated` extrapolates from."""
-        ...
-
-    def canonical(self, theta: np.ndarray) -> np.ndarray:
-        """The equivalent theta with nonnegative diagonals, inside its bounds."""
-        ...
-
-    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Entries of all T, and the likelihood's own parameters."""
-        ...
-
-    def at(
-        self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
-    ) -> Point | None:
-        """The objective at `theta`, started from a near point; None where it is not finite."""
-        ...
-
-    def derivatives(
-        self, point: Any, coarse: bool = False, information: np.ndarray | None = None
-    ) -> Derivatives:
-        """Gradient and Hessian at a point."""
-        ...
-
-    def with_better_hessian(self, point: Any, derivatives: Derivatives) -> Derivatives:
-        """The same derivatives with an estimate of the exact Hessian."""
-        ...
-
-    def accelerated(
-        self, trail: list[Any], metric: np.ndarray, coarse: bool, judge: bool
-    ) -> Point | None:
-        """A point extrapolated from the last ones, where steps converge linearly."""
-        ...
-
-    def posterior_covariance(self, point: Any, joint_limit: int) -> PosteriorCovariance:
-        """The covariance of the posterior at a point."""
-        ...
-
-    def uncertainty(self, point: Any, posterior_fixed: np.ndarray) -> Uncertainty:
-        """The covariance of the coefficients, and what it adds to that of all effects."""
-        ...
-
-    def deviance_error(self, point: Any) -> float:
-        """Root mean square error of the objective at a point; 0 where it is exact."""
-        ...
-
-    def runs_away(self, point: Any) -> bool:
-        """Whether coefficients grow without bound, so that there is no optimum."""
-        ...
-
-    def separated(self, point: Any, units: Units) -> tuple[int, ...]:
-        """Fixed-effect columns that predict a part of the responses without error."""
-        ...
-
-
-@dataclass(frozen=True)
-class Objective:
+class GaussianObjective:
     """-2 ELBO, the noise variance profiled out unless it is given.
 
     Attributes
@@ -175,8 +52,6 @@ class Objective:
     noise_variance: float | None
 
     likelihood: ClassVar[Gaussian] = Gaussian()
-    is_exact_at_once: ClassVar[bool] = True
-    n_remembered: ClassVar[int] = 1
 
     @property
     def cross(self) -> CrossProducts:
@@ -284,11 +159,11 @@ class Objective:
         hessian[:n, :n] += correction
         return replace(derivatives, hessian=hessian)
 
-    def accelerated(
-        self, trail: list[Any], metric: np.ndarray, coarse: bool, judge: bool
-    ) -> Point | None:
-        """Nothing: Newton steps on an exact objective need no help."""
-        return None
+    def steps(self, point: Point) -> Steps:
+        """Steps that the objective judges, as far as it is exact."""
+        if point.system.is_exact or not self.posterior.needs_determinant:
+            return Steps(self)
+        return EstimatedSteps(self, len(point.theta))
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
@@ -302,62 +177,9 @@ class Objective:
         """That of the log determinant; all else is exact."""
         return point.log_det_error
 
-    def runs_away(self, point: Point) -> bool:
-        """They do not: noise keeps them."""
-        return False
-
     def separated(self, point: Point, units: Units) -> tuple[int, ...]:
         """Columns that predict without error: noise leaves none."""
         return ()
 
     def _solved(self, system: System, theta: np.ndarray) -> Solved:
         return Solved(system, self.prior, self.split(theta)[0], self.integrate_fixed)
-
-
-def derivatives_at(
-    at: Solved,
-    posterior: Posterior,
-    noise_variance: float,
-    degrees_of_freedom: float | None,
-    coarse: bool,
-    information: np.ndarray | None,
-) -> Derivatives:
-    """Derivatives of -2 ELBO of a Gaussian model by theta.
-
-    With t = Z' V^-1 (y - X beta) the quadratic part of the objective has
-    the derivative -t t' / noise by Omega and the second derivative
-    2 f_i' P f_j / noise, f_j = Z dOmega_j t. Profiling the noise out takes
-    the outer product of its gradient over the degrees of freedom off.
-
-    Parameters
-    ----------
-    at : Solved
-    posterior : Posterior
-    noise_variance : float
-    degrees_of_freedom : float or None
-        None where the noise is held.
-    coarse : bool
-        Whether six digits suffice.
-    information : ndarray or None
-        f_i' P f_j / noise, where that of a near point will do.
-    """
-    products = at.system.residual_products
-    quadratic = [-(t.T @ t) / noise_variance for t in products]
-    if not at.prior.n_parameters:
-        information = np.zeros((0, 0))
-    elif information is None:
-        directions = [
-            (factor, products[factor.position] @ tangent)
-            for factor, tangent in at.prior.tangents(at.theta)
-        ]
-        information = at.system.projected_gram(directions) / noise_variance
-    gradient = at.prior.gradient(at.theta, quadratic)
-    hessian = at.prior.curvature(at.theta, quadratic) + 2.0 * information
-    if degrees_of_freedom is not None:
-        hessian -= np.outer(gradient, gradient) / degrees_of_freedom
-    log_det_gradient, log_det_hessian = posterior.log_det_derivatives(at, information, coarse)
-    return Derivatives(
-        gradient + log_det_gradient,
-        hessian + log_det_hessian,
-        information,
-    )

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.fit.gaussian_objective import OuterObjective, Point
-from skmixed.fit.newton import NewtonState, quadratic_model
+from skmixed.fit.newton import NewtonState, OuterObjective
+from skmixed.fit.objective import Point
+from skmixed.fit.quadratic_model import quadratic_model
 from skmixed.sums.cross_products import CrossProducts
 
 _FLAT = 1e-4

@@ -9,9 +9,8 @@ import numpy as np
 
 from skmixed.covariances import BasisChange
 from skmixed.design.factors import Factor, FactorEncoder
-from skmixed.fit.gaussian_objective import OuterObjective
 from skmixed.fit.identification import confounded, remove_unidentified, settle_boundary
-from skmixed.fit.newton import NewtonState, minimise
+from skmixed.fit.newton import NewtonState, OuterObjective, minimise
 from skmixed.fit.publish import publish
 from skmixed.fit.result import Doubts, FitResult
 from skmixed.posteriors import Posterior, basis_changes

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.fit.gaussian_objective import OuterObjective
-from skmixed.fit.newton import NewtonState
+from skmixed.fit.newton import NewtonState, OuterObjective
 from skmixed.fit.posterior_response import effects_by_factor
 from skmixed.fit.result import Doubts, FactorResult, FitResult
 from skmixed.posteriors import PosteriorCovariance

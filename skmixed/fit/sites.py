@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skmixed.families.base import ResponseRows
-from skmixed.fit.gaussian_objective import Point
+from skmixed.fit.objective import Point
 from skmixed.sums.working_rows import WorkingRows
 
 LEAST_PRECISION = 1e-10

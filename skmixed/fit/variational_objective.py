@@ -14,15 +14,15 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
 from skmixed.families.base import Likelihood, ResponseRows, RowTerms
-from skmixed.fit.gaussian_objective import Derivatives, Point, derivatives_at
 from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.implicit import uncertainty_at
+from skmixed.fit.objective import Derivatives, Point, derivatives_at
 from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
+from skmixed.fit.steps import AlternatingSteps
 from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
@@ -74,8 +74,6 @@ class VariationalObjective:
     integrate_fixed: bool
     solver: Solver
     n_threads: int
-
-    is_exact_at_once: ClassVar[bool] = False
 
     @property
     def n_remembered(self) -> int:
@@ -318,9 +316,9 @@ class VariationalObjective:
         at = self.solved(point.system, point.theta)
         return derivatives_at(at, self.posterior, 1.0, None, point.is_coarse, information)
 
-    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """The same: steps are extrapolated instead."""
-        return derivatives
+    def steps(self, point: Point) -> AlternatingSteps:
+        """Steps on theta and sites in turn."""
+        return AlternatingSteps(self)
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""

@@ -1,4 +1,4 @@
-"""New responses from a fitted model, with newly drawn random effects and noise."""
+"""New responses from a fitted model: random effects and noise are drawn afresh."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pandas as pd
 
 from skmixed._kernels.row_effects import add_effects
 from skmixed.covariances import Scale
-from skmixed.fit.uncertainty import root_of
 from skmixed.fitted_model import FittedModel
-from skmixed.results.prediction import predict_mean
+from skmixed.results.prediction import predict_mean, roots
 
 
 class ResponseSimulator:
-    """A source of new responses of given rows, with the fixed effects and variances of a fit.
+    """Draws responses of given rows, fixed effects and variances as the fit has them.
 
     Every draw has new effects of all levels, from their estimated normal distribution: those
     of lme4's ``simulate`` with ``use.u = FALSE``.
@@ -26,25 +25,26 @@ class ResponseSimulator:
     model : FittedModel
     X : DataFrame or array-like of shape (n_rows, n_features)
         Rows to draw for. Rows of one level share its effects, whether or not the fit has
-        seen it; every row without a label is a level by itself.
+        seen it; a row without a label has effects of its own.
     """
 
     def __init__(self, model: FittedModel, X: Any) -> None:
         rows = model.encode(X, number_unknown=True)
         design = rows.design
         self._fixed = predict_mean(model.result, replace(design, factors=()), ())
-        covariances = [fitted.covariance for fitted in model.result.factors]
-        roots = model.settings.options(model.encoder).across or (None,) * len(covariances)
+        fits = model.result.factors
+        of_levels = [roots(fitted.covariance[None])[0] for fitted in fits]
+        relations = model.settings.options(model.encoder).across or (None,) * len(fits)
         self._factors = [
-            (factor.codes, factor.loadings(), Scale(root_of(cov), across))
-            for factor, cov, across in zip(design.factors, covariances, roots, strict=True)
+            (factor.codes, factor.loadings(), Scale(root, across))
+            for factor, root, across in zip(design.factors, of_levels, relations, strict=True)
         ]
         self._parameters = rows.parameters
         self._likelihood = model.likelihood
         self._classes = model.classes
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """One new response per row.
+        """Draw one response a row.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class ResponseSimulator:
         return response if self._classes is None else self._labels(response.astype(np.int64))
 
     def _labels(self, codes: np.ndarray) -> Any:
-        """Labels of the classes with these codes."""
+        """Classes by their numbers."""
         assert self._classes is not None
         absent = np.flatnonzero(np.bincount(codes, minlength=len(self._classes)) == 0)
         if len(absent):

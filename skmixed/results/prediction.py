@@ -181,10 +181,8 @@ def draw_predictors(
         prior = np.broadcast_to(fitted.covariance, (n_new, *fitted.covariance.shape))
         own = None
         if not result.coupled[position]:
-            own = _roots(_uncoupled(result, coupling, position))
-        parts.append(
-            (factor.codes, factor.loadings(), fitted, moving[position], own, _roots(prior))
-        )
+            own = roots(_uncoupled(result, coupling, position))
+        parts.append((factor.codes, factor.loadings(), fitted, moving[position], own, roots(prior)))
     while True:
         shared = rng.standard_normal(everything.shape[1])
         predictor = centred @ (result.coefficients + everything[:p] @ shared)
@@ -200,7 +198,7 @@ def draw_predictors(
         yield predictor
 
 
-def _roots(covariances: np.ndarray) -> np.ndarray:
+def roots(covariances: np.ndarray) -> np.ndarray:
     """Matrices R with R R' the covariances, singular ones included, (levels, q, q)."""
     values, vectors = np.linalg.eigh(covariances)
     return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]

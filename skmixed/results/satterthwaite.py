@@ -9,7 +9,7 @@ import numpy as np
 
 from skmixed.design import Design
 from skmixed.fit.gaussian_fit import gaussian_objective, sums_of
-from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
 from skmixed.fit.uncertainty import inverse_of_rising
@@ -180,7 +180,7 @@ class _Slope:
     covariance: np.ndarray
 
 
-def _slope(objective: Objective, place: np.ndarray, n_theta: int) -> _Slope:
+def _slope(objective: GaussianObjective, place: np.ndarray, n_theta: int) -> _Slope:
     """At the entries of all T and, where it is free, the logarithm of the noise variance."""
     theta, free = place[:n_theta], len(place) > n_theta
     if free:
@@ -197,6 +197,6 @@ def _slope(objective: Objective, place: np.ndarray, n_theta: int) -> _Slope:
     return _Slope(gradient, point.noise_variance * point.system.fixed_covariance())
 
 
-def _deviance_at(objective: Objective, theta: np.ndarray) -> float:
+def _deviance_at(objective: GaussianObjective, theta: np.ndarray) -> float:
     point = objective.at(theta)
     return np.inf if point is None else point.deviance

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from dense import DESIGNS, make_model, theta_of
 
-from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.newton import minimise
 from skmixed.fit.starting import moment_estimates
+from skmixed.noise import ConstantNoise
 from skmixed.posteriors import POSTERIORS, EffectsPrior
 from skmixed.solvers.direct import DirectSolver
 
@@ -20,7 +21,10 @@ WITH_FACTORS = [name for name in DESIGNS if name != "no_factor"]
 def make_objective(model, posterior="full", integrate_fixed=True, noise=None):
     solver = DirectSolver(model.cross())
     parameters = EffectsPrior.of(solver.cross.factors)
-    return Objective(solver, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise)
+    noise_model = ConstantNoise(solver.cross)
+    return GaussianObjective(
+        solver, noise_model, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise
+    )
 
 
 def numeric_gradient(objective, theta, step=1e-3):

@@ -8,9 +8,10 @@ from dense import DESIGNS, INTERCEPT, make_model, theta_of
 from probed import exact_solver, exactly
 from test_objective import make_objective
 
-from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.newton import minimise
 from skmixed.fit.starting import moment_estimates
+from skmixed.noise import ConstantNoise
 from skmixed.posteriors import POSTERIORS, EffectsPrior
 from skmixed.solvers.iterative import IterativeSolver
 
@@ -28,7 +29,10 @@ def make_iterative(model, posterior="full", integrate_fixed=True, noise=None, n_
     else:
         solver = IterativeSolver(cross, integrate_fixed, n_probes, 0)
     parameters = EffectsPrior.of(cross.factors)
-    return Objective(solver, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise)
+    noise_model = ConstantNoise(solver.cross)
+    return GaussianObjective(
+        solver, noise_model, parameters, POSTERIORS[posterior], integrate_fixed, model.n, noise
+    )
 
 
 @pytest.mark.parametrize("noise", [None, 1.7])

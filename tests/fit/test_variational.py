@@ -15,7 +15,7 @@ from skmixed.families.base import ResponseRows
 from skmixed.fit.sites import Responses, Sites
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.posteriors import POSTERIORS, EffectsPrior
-from skmixed.solvers.choice import SolverOptions
+from skmixed.solvers.direct import DirectSolver
 
 FAMILIES = {
     "bernoulli-logit": make_family("bernoulli", "logit"),
@@ -58,7 +58,8 @@ class Case:
             parameters,
             POSTERIORS[posterior],
             integrate_fixed,
-            SolverOptions("direct", integrate_fixed, posterior == "full", 0, 0, 1),
+            DirectSolver(rows.arrangement),
+            1,
         )
         self.variances = theta_of(parameters, self.model.scales)
         self.theta = np.concatenate([self.variances, own])

@@ -19,7 +19,7 @@ from property_data import (
 
 from skmixed.design import DesignEncoder, Table
 from skmixed.fit.gaussian_fit import gaussian_objective
-from skmixed.fit.gaussian_objective import Objective
+from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.outer import FitOptions
 from skmixed.posteriors import POSTERIORS
 from skmixed.solvers import sparse_tail
@@ -44,7 +44,9 @@ def all_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_tail, "_SMALL_EFFECTS", 0)
 
 
-def objective(problem: Problem, solver: str, n_probes: int = 16, seed: int = 0) -> Objective:
+def objective(
+    problem: Problem, solver: str, n_probes: int = 16, seed: int = 0
+) -> GaussianObjective:
     """-2 ELBO of a problem by one of the solvers."""
     estimator = problem.estimator()
     table = Table.from_input(problem.frame)
@@ -66,7 +68,7 @@ def objective(problem: Problem, solver: str, n_probes: int = 16, seed: int = 0) 
     return gaussian_objective(rows, options)[0]
 
 
-def random_theta(objective: Objective, rng: np.random.Generator) -> np.ndarray:
+def random_theta(objective: GaussianObjective, rng: np.random.Generator) -> np.ndarray:
     """Variances between none and many times the noise."""
     covariances = []
     for factor in objective.prior.factors:

@@ -1,0 +1,59 @@
+"""The quadratic model of an objective at a point, in coordinates of unit curvature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class QuadraticModel:
+    """Newton step and curvature at a point.
+
+    Attributes
+    ----------
+    step : ndarray
+        The Newton step.
+    scaled_gradient : float
+        See `NewtonState`.
+    descents : ndarray (k, m)
+        Directions of negative curvature, the steepest first.
+    flattest : float
+        Smallest eigenvalue of the Hessian scaled to a unit diagonal.
+    flat_direction : ndarray
+        Its eigenvector in scaled coordinates.
+    """
+
+    step: np.ndarray
+    scaled_gradient: float
+    descents: np.ndarray
+    flattest: float
+    flat_direction: np.ndarray
+
+
+def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
+    """Judge a point by its gradient and Hessian, in coordinates of unit curvature."""
+    if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+        raise ValueError(
+            "The derivatives of the ELBO are not finite: the model reproduces the response without "
+            "error, or columns differ by too many orders. Use fewer effects, or rescale columns."
+        )
+    if not len(gradient):
+        return QuadraticModel(gradient, 0.0, np.empty((0, 0)), 1.0, gradient)
+    unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-300))
+    # a parameter without curvature or gradient stays where it is
+    unit[(np.abs(np.diagonal(hessian)) < 1e-200)] = 0.0
+    values, vectors = np.linalg.eigh(hessian * unit[:, None] * unit)
+    size = np.maximum(np.abs(values), 1e-9 * max(np.abs(values).max(), 1e-9))
+    along = vectors.T @ (gradient * unit)
+    step = -unit * (vectors @ (along / size))
+    decrement = float(np.sqrt(np.sum(along**2 / size)))
+    descents = (unit[:, None] * vectors[:, values < -1e-6]).T
+    if len(descents):
+        # an estimated Hessian can hide the one direction that counts behind others; its
+        # diagonal is exact where a variance is zero
+        concave = np.flatnonzero(unit * np.diagonal(hessian) * unit < -1e-6)
+        descents = np.concatenate([descents, np.diag(unit)[concave]])
+    flattest = float(values[0]) if unit.all() else 1.0
+    return QuadraticModel(step, decrement, descents, flattest, vectors[:, 0])
