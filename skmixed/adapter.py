@@ -1,4 +1,4 @@
-"""Another method of a model in the place of `predict`, for tools that call nothing else."""
+"""A model whose `predict` is another of its methods, for tools that call only `predict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the estimators share: parameters, the way from X and y to a fit, and back."""
+"""The common part of the estimators: checks, the path from X and y to a fit, and questions."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _UNNAMED = Response(Variable("y"))
 
 @dataclass(frozen=True)
 class Target:
-    """What the engine is to model.
+    """The response as the engine models it.
 
     Attributes
     ----------
@@ -98,12 +98,11 @@ class Target:
         Numbers; of classes their number; of trials successes and failures.
     likelihood : Likelihood
     classes : ndarray (K,) or None
-        What the numbers of classes stand for, in the order in which the model has them.
+        Labels by class code, in the order of the model.
     meaning : Response
         Name of the response, and its functions.
     class_weights : ndarray (K,) or None
-        What `class_weight` multiplies the case weights of a class with, in the order of
-        `classes`.
+        Factors of the case weights by class code.
     """
 
     response: np.ndarray
@@ -383,7 +382,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         )
 
     def _keep_ranges(self, design: Design, response: np.ndarray, weights: np.ndarray) -> None:
-        """What tells other responses and offsets from those of the fit."""
+        """Store moments of the response and the range of the offset."""
         self.response_moments_ = response_moments(response, weights)
         self.__dict__.pop("offset_range_", None)
         if design.offset is not None:

@@ -1,4 +1,4 @@
-"""What a fit tells of its iterations: printed lines, and scikit-learn's callback interface.
+"""Reports of the iterations of a fit: printed lines, and scikit-learn's callback interface.
 
 From version 1.9 on an estimator can report every iteration to callbacks such as
 ``ProgressBar`` and ``ScoringMonitor``. Before, the same calls do nothing.
@@ -15,10 +15,10 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Takes the place of scikit-learn's class; has no callbacks."""
+        """Stand-in for scikit-learn's class, without callbacks."""
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[misc]
-        """Take the place of scikit-learn's decorator; changes nothing."""
+        """Return the method as it is, for versions without the decorator."""
         return method
 
 

@@ -180,7 +180,7 @@ def predict_distributed(
     check_include(options.get("include", "all"), estimator.design_encoder_.factor_names)
     columns = list(columns)
     empty = pd.Series([], dtype=dtype)
-    meta = pd.DataFrame({place: empty for place in range(len(columns))})
+    meta = pd.DataFrame(dict.fromkeys(range(len(columns)), empty))
     meta.columns, meta.index = pd.Index(columns), X._meta.index
     fitted = copy(estimator)
     for name in ("_seen", "_kept", "_sums"):

@@ -375,7 +375,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
     def _replaced(
         self, X: Any, table: Table, encoded: Mapping[str, Mapping[ColumnKey, np.ndarray]]
     ) -> Any:
-        """X with effects in the place of labels, and the columns of `extra`."""
+        """X with effects instead of labels, and the columns of `extra`."""
         effects = encoded[_EFFECT]
         further = {f"{name}_{kind}": encoded[kind][name] for name in effects for kind in encoded}
         for name in effects:
@@ -456,7 +456,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
             n_jobs=self.n_jobs,
         )  # fmt: skip
 
-    # What was asked, checked ---------------------------------------------------------
+    # Checks of parameters and target ---------------------------------------------------------
 
     def _check_parameters(self) -> None:
         check_choice("target_type", self.target_type, ("auto", *_MODELS))
@@ -500,8 +500,8 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         if isinstance(columns, (str, Integral)) or not isinstance(columns, Iterable):
             columns = [columns]
         positions = [table.position(column) for column in columns]
-        for place, position in enumerate(positions):
-            if position in positions[:place]:
+        for k, position in enumerate(positions):
+            if position in positions[:k]:
                 raise ValueError(
                     f"columns names {table.names[position]!r} twice; name every column once."
                 )

@@ -1,4 +1,4 @@
-"""A fitted model as a value: what predictions, tables, displays and tests read."""
+"""A fitted model as a value, which predictions, tables, displays and the bootstrap read."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ class FittedModel:
 
     @property
     def location(self) -> float:
-        """What published thresholds lie below those of the engine: an intercept, or 0."""
+        """Distance of the engine's thresholds from the published ones: the intercept; else 0."""
         return self.intercept if self.likelihood.is_ordered else 0.0
 
     # From rows to arrays -----------------------------------------------------------------
@@ -320,7 +320,7 @@ class FittedModel:
         with_weights : bool, default=True
             Whether precision weights are read.
         number_unknown : bool, default=False
-            Whether every level that is not in the fit has a code of its own.
+            Whether every level that is not in the fit has a separate code.
 
         Raises
         ------
@@ -473,6 +473,31 @@ def fitted_model(model: Any) -> FittedModel:
             "step: pipeline[-1]."
         )
     return model._fitted_model  # type: ignore[no-any-return]
+
+
+def named_models(models: Sequence[Any], names: Sequence[str] | None) -> dict[str, FittedModel]:
+    """Fitted models by name: "model 1", "model 2", ... where `names` is None.
+
+    Raises
+    ------
+    NotFittedError, TypeError
+        As `fitted_model`.
+    ValueError
+        When there are no models, or names do not fit.
+    """
+    if not models:
+        raise ValueError(
+            "There is nothing to compare: no model was passed. Pass fitted models, as in "
+            "compare_models(small, large)."
+        )
+    if names is None:
+        names = [f"model {position}" for position in range(1, len(models) + 1)]
+    found = {str(name): fitted_model(model) for name, model in zip(names, models, strict=False)}
+    if len(names) != len(models) or len(found) < len(models):
+        raise ValueError(
+            f"names={names!r} must be {len(models)} different names, one for each model."
+        )
+    return found
 
 
 def columns_of_response(y: Any, n_rows: int, used: np.ndarray | slice, variable: Variable) -> Any:

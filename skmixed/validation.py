@@ -59,8 +59,7 @@ def check_scale(name: str, value: Any) -> None:
     check_positive(name, value)
     if not 1.0 / LARGEST <= value <= LARGEST:
         raise ValueError(
-            f"{name}={value!r} has a square that is no number of double precision; change the "
-            "unit of y."
+            f"{name}={value!r}: its square overflows or vanishes; change the unit of y."
         )
 
 
@@ -91,8 +90,8 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     largest = max(y.max(initial=0.0), -y.min(initial=0.0))
     if largest > LARGEST:
         raise ValueError(
-            f"y has a largest absolute value of {largest:.3g}, whose square is no number of double "
-            "precision; change the unit of y."
+            f"y is too large: the square of its largest absolute value, {largest:.3g}, overflows; "
+            "change the unit of y."
         )
     return y
 

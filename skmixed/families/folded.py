@@ -33,8 +33,8 @@ def distance_quantiles(share: float, shift: np.ndarray, sd: np.ndarray) -> np.nd
     high = shift + sd * ndtri(0.5 * (1.0 + share))
     scale = np.where(sd > 0.0, sd, 1.0)
     for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        enough = ndtr((middle - shift) / scale) - ndtr((-middle - shift) / scale) >= share
-        high = np.where(enough, middle, high)
-        low = np.where(enough, low, middle)
+        centre = 0.5 * (low + high)
+        enough = ndtr((centre - shift) / scale) - ndtr((-centre - shift) / scale) >= share
+        high = np.where(enough, centre, high)
+        low = np.where(enough, low, centre)
     return np.where(sd > 0.0, high, shift)

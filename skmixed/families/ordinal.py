@@ -95,20 +95,20 @@ class Ordinal(ClassLikelihood):
         return np.log(np.diff(LINKS[self.link].quantile(below)))
 
     def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The middle of the row's class, and the precision there.
+        """The centre of the row's class, and the precision there.
 
         The first and the last class have one end; there it is the linear predictor
         that gives them a probability of 3/4.
         """
         edges = self._edges(parameters)
         quarter = LINKS[self.link].quantile(np.array([0.75]))[0]
-        middle = 0.5 * (edges[:-1] + edges[1:])
-        middle[0] = edges[1] - quarter
-        middle[-1] = edges[-2] + quarter
+        centres = 0.5 * (edges[:-1] + edges[1:])
+        centres[0] = edges[1] - quarter
+        centres[-1] = edges[-2] + quarter
         every = ResponseRows(np.arange(self._n_classes, dtype=float))
-        terms = self.row_terms(every, middle, np.zeros_like(middle), parameters)
+        terms = self.row_terms(every, centres, np.zeros_like(centres), parameters)
         classes = _classes(rows.y)
-        return middle[classes], terms.precision[classes]
+        return centres[classes], terms.precision[classes]
 
     def row_function(self, parameters: np.ndarray) -> RowFunction:
         """Expectations of the logarithm of the probability of the row's class."""
@@ -167,14 +167,14 @@ class Ordinal(ClassLikelihood):
         """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K).
 
         The first and the last class are monotone in eta. The others fall with the distance of
-        eta from the middle of the class, as F has a symmetric density with one mode.
+        eta from the centre of the class, as F has a symmetric density with one mode.
         """
         cdf, edges, sd = LINKS[self.link].cdf, self._edges(parameters), np.sqrt(variance)
         away = ndtri(share) * sd
         columns = [cdf(edges[1] - mean + away)]
         for lower, upper in pairwise(edges[1:-1]):
-            middle = 0.5 * (lower + upper)
-            distance = distance_quantiles(1.0 - share, mean - middle, sd)
+            centre = 0.5 * (lower + upper)
+            distance = distance_quantiles(1.0 - share, mean - centre, sd)
             half = 0.5 * (upper - lower)
             # the difference of the tails that are small
             columns.append(cdf(half - distance) - cdf(-half - distance))

@@ -1,4 +1,4 @@
-"""What the families share: passes over rows in parts, and refusals of responses."""
+"""Helpers of the families: passes over rows in parts, moments, refusals of responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Stirling's series leaves of the gamma function and its derivatives.
+"""Log gamma function and its derivatives less the leading terms of Stirling's series.
 
 Differences of log gamma functions of large arguments cancel: a negative binomial
 distribution that is nearly Poisson has sizes of 1e8 and more. Without the leading

@@ -165,7 +165,7 @@ def parametric_bootstrap(
 
 
 def labelled(value: Any) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Names and numbers of what a statistic returned."""
+    """Names and values of the entries that a statistic returned."""
     if hasattr(value, "items") and not hasattr(value, "columns"):
         pairs = list(value.items())
         names, numbers = tuple(name for name, _ in pairs), [number for _, number in pairs]
@@ -191,7 +191,7 @@ def labelled(value: Any) -> tuple[tuple[Any, ...], np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """What one refit gave: names and values of the statistic, or why there are none."""
+    """Names and values of the statistic of one refit, or the error."""
 
     values: tuple[tuple[Any, ...], np.ndarray] | None
     converged: bool
@@ -234,7 +234,7 @@ def _refit(
 
 
 def _starting_point(model: Any, one_thread: bool) -> Any:
-    """A copy of the model that fits from where it stands, and reports nothing."""
+    """A copy of the model that starts from its variances and reports nothing."""
     start = copy.copy(model)
     for name in ("_seen", "_kept", "_sums", "_skl_callbacks"):
         start.__dict__.pop(name, None)
@@ -250,7 +250,7 @@ def _starting_point(model: Any, one_thread: bool) -> Any:
 
 
 def _seeds(random_state: Any, n_resamples: int) -> list[np.random.SeedSequence]:
-    """A seed for every resample, whoever computes it."""
+    """One seed per resample, the same for any number of processes."""
     entropy = check_random_state(random_state).randint(2**31 - 1, size=4)
     return np.random.SeedSequence(entropy.tolist()).spawn(n_resamples)
 
@@ -258,7 +258,7 @@ def _seeds(random_state: Any, n_resamples: int) -> list[np.random.SeedSequence]:
 def _batches(
     seeds: list[np.random.SeedSequence], n_workers: int, progress: bool
 ) -> list[list[np.random.SeedSequence]]:
-    """All at once; with a bar so many that it moves some 50 times."""
+    """All seeds in one batch; with a progress bar some 50 batches."""
     size = len(seeds)
     if progress:
         size = max(n_workers * -(-len(seeds) // (50 * n_workers)), 1)
@@ -294,7 +294,7 @@ def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
 
 
 def _refuse_other_rows(model: FittedModel, X: Any) -> None:
-    """Refuse rows that the model was not fitted on: its estimates belong to their number."""
+    """Refuse rows that the model was not fitted on."""
     design = model.encode(X).design
     weights = np.ones(len(design.fixed))
     refuse_other_rows(design, weights, model.result)

@@ -1,4 +1,4 @@
-"""What a bootstrap found."""
+"""The result of a parametric bootstrap."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from skmixed.exceptions import warn_user
-from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.fitted_model import FittedModel, named_models
 from skmixed.inspection.criteria import InformationCriteria, information_criteria
 from skmixed.inspection.nesting import outside_column_space
 from skmixed.inspection.report import Account, Report
@@ -189,7 +189,10 @@ def compare_models(
     >>> table.loc["with", ["chi_square", "df"]].round(2).tolist()
     [47.8, 1.0]
     """
-    candidates = _candidates(models, names)
+    candidates = [
+        _Candidate(name, model, information_criteria(model), structure_of(model))
+        for name, model in named_models(models, names).items()
+    ]
     _refuse_other_data(candidates)
     _refuse_other_criteria(candidates)
     candidates.sort(key=lambda candidate: candidate.criteria.n_parameters)
@@ -205,27 +208,6 @@ def compare_models(
         {candidate.name: candidate.structure.describe() for candidate in candidates},
         tuple(notes),
     )
-
-
-def _candidates(models: Sequence[Any], names: Sequence[str] | None) -> list[_Candidate]:
-    """Models with their names, checked."""
-    if not models:
-        raise ValueError(
-            "There is nothing to compare: no model was passed. Pass fitted models, "
-            "compare_models(small, large)."
-        )
-    if names is None:
-        names = [f"model {position}" for position in range(1, len(models) + 1)]
-    names = [str(name) for name in names]
-    if len(names) != len(models) or len(set(names)) < len(names):
-        raise ValueError(
-            f"names={names!r} must be {len(models)} different names, one for each model."
-        )
-    fits = [fitted_model(model) for model in models]
-    return [
-        _Candidate(name, model, information_criteria(model), structure_of(model))
-        for name, model in zip(names, fits, strict=True)
-    ]
 
 
 # What cannot be compared ---------------------------------------------------------------------
@@ -253,7 +235,7 @@ def _refuse_other_data(candidates: list[_Candidate]) -> None:
 
 
 def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
-    """Refuse responses that differ, as far as fits tell; parts and older files do not."""
+    """Refuse responses that differ; fits of parts and older files keep no moments to compare."""
     constants = first.model.response.log_coefficients, other.model.response.log_coefficients
     if not np.isclose(*constants, rtol=1e-9, atol=1e-9):
         raise ValueError(
@@ -297,7 +279,7 @@ def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
 
 
 def _not_nested(smaller: _Candidate, larger: _Candidate, X: Any) -> str:
-    """Why there is no test of two models; empty if the first is nested in the second."""
+    """The reason against a test of two models; empty if the first is nested in the second."""
     families = smaller.model.likelihood, larger.model.likelihood
     if not families[1].includes(families[0]):
         return f"family is {families[0].name!r} in the one and {families[1].name!r} in the other"
@@ -344,7 +326,7 @@ def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, 
 
 
 def _lower_likelihood(smaller: _Candidate, larger: _Candidate, chi_square: float) -> str:
-    """Why a larger model can have the lower log likelihood, the likeliest reason first."""
+    """The likeliest reason why the larger model has the lower log likelihood."""
     unconverged = [c.name for c in (smaller, larger) if not c.model.result.converged]
     if unconverged:
         reason = f"{' and '.join(map(repr, unconverged))} did not converge"
@@ -395,7 +377,7 @@ def _boundary(
 
 
 def _notes_on_all(candidates: list[_Candidate]) -> list[str]:
-    """What holds for all numbers of the table."""
+    """Notes that apply to all numbers of the table."""
     notes = []
     if any(candidate.criteria.is_bound for candidate in candidates):
         notes.append(

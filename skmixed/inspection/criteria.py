@@ -13,7 +13,7 @@ from skmixed.fitted_model import FittedModel, fitted_model
 
 @dataclass(frozen=True)
 class InformationCriteria:
-    """What a model is charged for its parameters.
+    """Log likelihood, number of parameters and information criteria of a fit.
 
     Attributes
     ----------

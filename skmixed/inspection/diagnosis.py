@@ -162,7 +162,7 @@ def share_of_levels_off(found: Examination) -> float:
 
 
 def _verdict(gap: float, found: Examination, model: FittedModel) -> str:
-    """What the weights say, unless the gap says that the estimates they rest on are off."""
+    """The verdict from the importance weights, or from a gap that shows biased estimates."""
     n_levels = max(len(found.mean_shifts), 1)
     certain = gap > 2.0 * found.log_likelihood_std
     large = gap > _GAP_LARGE or (gap > _GAP_LEAST and gap > _GAP_PER_LEVEL * n_levels)
@@ -183,7 +183,7 @@ def _estimates_off(gap: float, n_levels: int, model: FittedModel) -> str:
 
 
 def _about_weights(found: Examination, model: FittedModel, gap_matters: bool) -> str:
-    """What the weights say; a gap that matters does not let them be good."""
+    """The verdict from the importance weights; it is not "good" if the gap matters."""
     if (found.shape < GOOD or found.effective_share > NEARLY_EQUAL) and not gap_matters:
         return (
             "Good: at the estimated variances and coefficients the Gaussian posterior is close to "

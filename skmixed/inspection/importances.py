@@ -1,4 +1,4 @@
-"""How much every column of X moves the linear predictor."""
+"""Contributions of the columns of X to the linear predictor."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def column_importances(columns: Sequence[ColumnKey], model: FittedModel) -> np.n
 
 
 def _columns_with(basis: Any, column: ColumnKey) -> np.ndarray:
-    """Which columns of a linear part are computed from a column of X, (p,) of bool."""
+    """Whether each column of a linear part is computed from a column of X, (p,) of bool."""
     used = np.zeros(len(basis.names), dtype=np.bool_)
     slices = basis.slices[int(basis.intercept) :]
     for term, (begin, stop) in zip(basis.terms, slices, strict=True):

@@ -1,4 +1,4 @@
-"""What a user must be told about a fit that is not as asked."""
+"""Warnings about a fit that did not converge or is not determined by the data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def warn_about_fit(model: FittedModel, n_rows: int) -> None:
 
 
 def _relative_weights(model: FittedModel, n_rows: int) -> str:
-    """What to say of case weights that count far less than the rows; empty if they count them."""
+    """A warning if the case weights sum to far less than the number of rows; else empty."""
     total = model.result.n_observations
     if total / n_rows >= _LEAST_MEAN_WEIGHT:
         return ""
@@ -90,7 +90,7 @@ def _relative_weights(model: FittedModel, n_rows: int) -> str:
 
 
 def _undetermined(result: FitResult, encoder: DesignEncoder, n_rows: int) -> list[str]:
-    """What the data do not determine, a message per cause."""
+    """One message per cause that a part of the model is not determined."""
     return [
         *_about_fixed_effects(result, encoder),
         *_about_variances(result, encoder),
@@ -198,7 +198,7 @@ def _depends_on_the_base(term: str, effects: tuple[str, ...], group: str) -> str
 
 
 def _loose_bound(result: FitResult, encoder: DesignEncoder) -> str:
-    """What to say of classes whose levels differ much and have few rows; empty if none do."""
+    """A warning if levels of a model of classes differ much and have few rows; else empty."""
     if not result.likelihood.is_classifier or result.doubts.separated:
         return ""
     residual = float(result.likelihood.residual_variance(0.0, result.parameters))

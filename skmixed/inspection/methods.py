@@ -110,7 +110,7 @@ class InspectionMixin(ABC):
 
     @property
     def loglik_(self) -> float:
-        """What the fit maximised: `elbo_`, for normal responses the log likelihood."""
+        """Criterion that the fit maximised: `elbo_`, for normal responses the log likelihood."""
         return information_criteria(self._fitted_model).log_likelihood
 
     @property
@@ -125,7 +125,7 @@ class InspectionMixin(ABC):
 
     @property
     def n_parameters_(self) -> int:
-        """How many numbers were estimated: coefficients, variances, noise and the like."""
+        """Number of estimated parameters: coefficients, variances, noise and the family's."""
         return information_criteria(self._fitted_model).n_parameters
 
     def coef_table(
@@ -346,8 +346,8 @@ class InspectionMixin(ABC):
         -----
         Given the effects of all other groups (and the fixed effects where they are
         integrated out, ``method="reml"``), the levels of the largest group are independent
-        and their integrals are solved by quadrature; only the rest is drawn. With a single
-        group, `pareto_k` is that of all effects together.
+        and their integrals are solved by quadrature; only the other effects are drawn. With a
+        single group, `pareto_k` is that of all effects together.
 
         References
         ----------
@@ -374,7 +374,7 @@ class InspectionMixin(ABC):
 def _variance_uncertainty(
     model: FittedModel, X: Any, y: Any, sample_weight: Any, asks: str = "test='t'"
 ) -> VarianceUncertainty:
-    """How sure the variances of the fixed effects are, from the training data."""
+    """Uncertainty of the variances of the fixed effects, from the training data."""
     if reason := why_no_t_test(model, asks):
         raise ValueError(reason)
     rows = model.observe(model.training_data(X, y, sample_weight, "test='t'"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.fitted_model import FittedModel, named_models
 from skmixed.inspection.attributes import components
 from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.fixed_effects import fixed_effects_table
@@ -51,12 +51,7 @@ def model_table(*models: Any, names: Sequence[str] | None = None) -> pd.DataFram
     >>> table.loc[("fixed", "Days"), ("slopes", "estimate")].round(2)
     np.float64(10.47)
     """
-    if names is None:
-        names = [f"model {position}" for position in range(1, len(models) + 1)]
-    if not models or len(names) != len(models) or len(set(names)) < len(names):
-        raise ValueError(f"names={names!r} must be {len(models)} different names of fitted models.")
-    fits = [fitted_model(model) for model in models]
-    parts = {str(name): _column(model) for name, model in zip(names, fits, strict=True)}
+    parts = {name: _column(model) for name, model in named_models(models, names).items()}
     rows: dict[tuple[str, str], None] = {}
     for part in ("fixed", "sd", "corr", "fit"):
         for column in parts.values():

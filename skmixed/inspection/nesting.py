@@ -14,7 +14,7 @@ _IN_SPAN = 1e-8
 
 
 def outside_column_space(smaller: FittedModel, larger: FittedModel, X: Any) -> str:
-    """What of the smaller model the larger one cannot express; empty if nothing.
+    """The term of the smaller model that the larger one cannot express; empty if there is none.
 
     Parameters
     ----------

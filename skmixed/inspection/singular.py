@@ -12,9 +12,9 @@ _NO_VARIANCE = 1e-10
 
 
 def singular_terms(result: FitResult, encoder: DesignEncoder) -> list[str]:
-    """Say which variances are 0 and which correlations are 1 or -1.
+    """The variances that are 0 and the correlations that are 1 or -1, in words.
 
-    Terms that the data do not determine are left out: a warning of its own names them.
+    Terms that the data do not determine are left out: another warning names them.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def singular_terms(result: FitResult, encoder: DesignEncoder) -> list[str]:
 
 
 def _dependence(covariance: np.ndarray, names: list[str], group: str) -> str:
-    """In words that the effects of a group are linearly dependent."""
+    """The linear dependence of the effects of a group, in words."""
     if len(names) > 2:
         return f"the {len(names)} effects by {group!r} are linearly dependent"
     sign = "1" if covariance[0, 1] > 0 else "-1"
@@ -64,7 +64,7 @@ def _dependence(covariance: np.ndarray, names: list[str], group: str) -> str:
 
 
 def singular_note(terms: list[str]) -> str:
-    """What a singular fit means, and what to do."""
+    """The warning about a singular fit, with advice."""
     return (
         f"Singular fit: {', '.join(terms)}. The estimate is at the end of its range, because "
         "noise explains what the data show of this term. The other estimates hold. Leave the "

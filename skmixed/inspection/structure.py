@@ -1,4 +1,4 @@
-"""What a fitted model consists of, by names, to tell whether one is nested in another."""
+"""Terms of a fitted model by name, to decide whether one model is nested in another."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ModelStructure:
         return sum(len(effects) for _, _, effects in self.blocks)
 
     def differs_from(self, larger: ModelStructure) -> str:
-        """Why this model is no special case of `larger` whatever their terms; empty if none."""
+        """The setting that keeps this model from being nested in `larger`; empty if none does."""
         for (name, mine), (_, yours) in zip(self.settings, larger.settings, strict=True):
             if mine != yours:
                 return f"{name} is {mine!r} in the one and {yours!r} in the other"
@@ -57,7 +57,7 @@ class ModelStructure:
         return ""
 
     def not_nested_in(self, larger: ModelStructure) -> str:
-        """Why this model is not seen to be a special case of `larger`; empty if it is."""
+        """The term that keeps this model from being nested, by name, in `larger`; else empty."""
         missing = [name for name in self.fixed_names if _parts(name) not in larger.spanned]
         if missing:
             named = ", ".join(map(repr, missing))
@@ -103,7 +103,7 @@ def formula_of(model: FittedModel) -> str:
 
 
 def modelled_class(model: FittedModel) -> str:
-    """Which class positive coefficients favour, in words; empty for other families."""
+    """The class that positive coefficients favour, in words; empty for families of numbers."""
     if model.classes is None:
         return ""
     if model.response.is_trials:

@@ -195,7 +195,7 @@ def _numbers(model: FittedModel) -> dict[str, float]:
 
 
 def _family_facts(model: FittedModel) -> dict[str, str]:
-    """The response distribution and its own parameters."""
+    """Response distribution, weights of classes, and the family's own parameters."""
     likelihood = model.likelihood
     facts = {"Family": f"{likelihood.name}, {likelihood.link} link"}
     if model.has_class_weights:
@@ -267,7 +267,7 @@ def _notes(model: FittedModel, fixed_effects: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _roles(model: FittedModel) -> str:
-    """Which columns group the rows because of their type."""
+    """Note on the columns that group the rows because of their type."""
     encoder = model.encoder
     groups = ", ".join(map(repr, encoder.factor_names)) or "none"
     labels = [repr(v.variable.name) for v in encoder.fixed.variables if v.categorical]
@@ -276,7 +276,7 @@ def _roles(model: FittedModel) -> str:
 
 
 def _approximation(model: FittedModel) -> str:
-    """How the numbers of a model that is not normal differ from what R prints."""
+    """Note on how estimates of a model that is not normal differ from those of R."""
     text = (
         "Estimates maximise a lower bound of the likelihood (a Gaussian posterior); glmer and "
         "glmmTMB maximise Laplace's approximation of it."
@@ -293,7 +293,7 @@ def _approximation(model: FittedModel) -> str:
 
 
 def _by_term(components: pd.DataFrame) -> pd.DataFrame:
-    """A row a random effect, its correlations with the effects before it to the right."""
+    """One row per random effect; its correlations with the effects before it are to the right."""
     correlations: dict[tuple[str, str], list[float]] = {}
     pairs = components[components["term_2"].notna()]
     for group, _, second, corr in pairs[["group", "term_1", "term_2", "corr"]].itertuples(
@@ -318,7 +318,7 @@ def _by_term(components: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers in six digits, nothing for what does not apply."""
+    """Numbers as text with six digits; empty for values that do not apply."""
     return frame.map(
         lambda value: (
             ""

@@ -1,4 +1,4 @@
-"""What a pickle of an estimator holds, and the way back.
+"""The state of a pickled estimator, and its checks on the way back.
 
 A pickle holds parameters, the encoder, the fit and sums of `partial_fit`: arrays,
 strings and numbers. Data frames among the fitted attributes are made from these
@@ -31,7 +31,7 @@ _CHECKSUM_KEY = "_skmixed_checksum"
 class PersistentMixin(ABC):
     """Stores an estimator as plain parts, and checks them when they come back.
 
-    Subclasses say what of their state is made from the rest, make it, and check the rest.
+    Subclasses name the attributes that are derived from others, derive them, and check the others.
     """
 
     _derived: ClassVar[tuple[str, ...]] = ()

@@ -80,7 +80,7 @@ def choose_term(frame: pd.DataFrame, group: Any, term: Any) -> Any:
 
 
 def level_labels(levels: Iterable[Any]) -> list[str]:
-    """Levels as text, those of interactions with colons, long ones without their middle."""
+    """Levels as text: those of interactions with colons, long ones shortened inside."""
     texts = [":".join(map(str, level)) if type(level) is tuple else str(level) for level in levels]
     half = _LONGEST_LABEL // 2
     # labels of one kind often differ at the end

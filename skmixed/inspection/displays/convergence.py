@@ -117,7 +117,7 @@ class ConvergenceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array-like of two of them, default=None
-            Axes to draw on: two, or one whose place two will take. None makes a figure.
+            Axes to draw on: two, or one that two will replace. None makes a figure.
         line_kwargs : dict, default=None
             Keywords of `Axes.plot` for the paths.
         tol_kwargs : dict, default=None
@@ -170,11 +170,11 @@ def _two_axes(ax: Any) -> tuple[np.ndarray, Any]:
         return given, given[0].figure
     if len(given) != 1:
         raise ValueError(f"ax holds {len(given)} axes; pass one, or two as from plt.subplots(2).")
-    place = given[0]
-    place.set_axis_off()
-    upper = place.inset_axes((0.0, 0.55, 1.0, 0.45))
-    lower = place.inset_axes((0.0, 0.0, 1.0, 0.45), sharex=upper)
-    return np.array([upper, lower]), place.figure
+    outer = given[0]
+    outer.set_axis_off()
+    upper = outer.inset_axes((0.0, 0.55, 1.0, 0.45))
+    lower = outer.inset_axes((0.0, 0.0, 1.0, 0.45), sharex=upper)
+    return np.array([upper, lower]), outer.figure
 
 
 def _draw_path(ax: Any, path: np.ndarray, line: dict[str, Any]) -> None:

@@ -326,8 +326,8 @@ class ResidualsDisplay:
 def normal_quantiles(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normal quantiles of the ranks of values, and the values in ascending order.
 
-    The rank of a value is the weight below it and half its own, over that of all: Hazen's
-    plotting positions (i - 1/2) / n where all weights are 1.
+    The rank of a value is the total weight below it plus half its weight, over the total weight:
+    Hazen's plotting positions (i - 1/2) / n if all weights are 1.
     """
     order = np.argsort(values, kind="stable")
     weights = weights[order]
@@ -337,7 +337,7 @@ def normal_quantiles(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarra
 def _trend(
     fitted: np.ndarray, values: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means of fitted values and of others in parts of about equal weight."""
+    """Means of fitted values and of residuals, in parts of about equal weight, (k,) each."""
     order = np.argsort(fitted, kind="stable")
     ranks = np.empty(len(fitted))
     ranks[order] = (np.cumsum(weights[order]) - 0.5 * weights[order]) / weights.sum()
@@ -353,7 +353,7 @@ def _trend(
 def _pooled(
     rows: ObservedRows, subsample: int | None, rng: np.random.Generator
 ) -> tuple[ObservedRows, TrialSets]:
-    """A row for every trial set, or for a random part of them, and the sets."""
+    """One row per trial set, or per set of a random subsample, and the sets."""
     trials = TrialSets.of(rows)
     if subsample is not None and subsample < len(trials.first):
         trials = trials.sample(subsample, rng)
@@ -361,7 +361,7 @@ def _pooled(
 
 
 def _warn_of_weights_of_classes(model: FittedModel, rows: ObservedRows) -> None:
-    """Warn where weighted rows of classes cannot be put together to trials."""
+    """Warn if weighted rows of classes cannot be pooled to trials."""
     if not model.likelihood.is_classifier or (rows.weights == 1.0).all():
         return
     if model.has_class_weights:
@@ -382,7 +382,7 @@ def _warn_of_weights_of_classes(model: FittedModel, rows: ObservedRows) -> None:
 
 
 def _warn_of_other_rows(rows: ObservedRows) -> None:
-    """Warn where residuals of other rows would be taken for those of the fit."""
+    """Warn if the rows are not those of the fit."""
     difference = other_rows(rows.design, rows.total_weight, rows.result)
     if difference:
         warn_user(
@@ -394,7 +394,7 @@ def _warn_of_other_rows(rows: ObservedRows) -> None:
 
 
 def _scaled_residuals(rows: ObservedRows, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """(y - mean) in units of the noise, and of what is not known of the mean."""
+    """Residuals over the standard deviation of noise and mean together, (n,)."""
     total = variance + rows.parameters
     if not np.all(total > 0):
         raise ValueError(
@@ -411,7 +411,7 @@ def _quantile_residuals(
     rng: np.random.Generator,
     trials: TrialSets | None = None,
 ) -> np.ndarray:
-    """Randomised quantile residuals, finite also beyond what probabilities can tell from 1."""
+    """Randomised quantile residuals, (n,); probabilities are clipped so that all are finite."""
     likelihood, parameters = rows.result.likelihood, rows.parameters
     if trials is not None:
         below, upto = trials.interval(likelihood, mean, variance, parameters)

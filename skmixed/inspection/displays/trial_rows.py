@@ -1,4 +1,4 @@
-"""Residuals of successes out of trials: the rows of one trial set have one residual."""
+"""Trial sets: rows of two classes that share covariates and groups, with one residual."""
 
 from __future__ import annotations
 
