@@ -289,9 +289,12 @@ class RandomEffect:
         column varies by treatment contrasts.
     intercept : bool, default=True
         Whether the groups also differ by a constant.
-    covariance : str, default="unstructured"
+    covariance : {"unstructured", "diagonal", "isotropic", "compound_symmetry"}, \
+            default="unstructured"
         How the effects of one level covary. "unstructured": any covariance matrix;
-        "diagonal": independent effects, each with a variance of its own.
+        "diagonal": independent effects, each with a variance of its own; "isotropic":
+        independent effects of one variance; "compound_symmetry": one correlation between any
+        two effects.
     homogeneous : bool or None, default=None
         Whether one standard deviation serves all effects of a structure. None is what is
         usual for it.
