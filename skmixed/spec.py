@@ -308,8 +308,8 @@ class RandomEffect:
     Examples
     --------
     >>> from skmixed import RandomEffect
-    >>> RandomEffect("subject", slopes=["days"])
-    RandomEffect(group='subject', slopes=('days',))
+    >>> RandomEffect("subject", slopes=["days"]).slopes
+    ('days',)
     """
 
     group: ColumnKey | tuple[ColumnKey, ...]
