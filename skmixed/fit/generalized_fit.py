@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
+from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.outer import FitOptions, iterate
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import Responses
@@ -71,7 +72,7 @@ def fit_generalized(
     theta = np.concatenate([theta, own])
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
-        result = iterate(objective, theta, units, options, absent, model.dependent)
+        result = iterate(objective, theta, units, options, absent, model.dependent, uncertainty_at)
 
     # 4. The mean response, which rows tell and a result does not.
     if likelihood.is_classifier:

@@ -11,7 +11,6 @@ import numpy as np
 from skmixed.fit.objective import Derivatives, Point
 from skmixed.fit.quadratic_model import QuadraticModel, quadratic_model
 from skmixed.fit.steps import NEAR, ROUNDING, Steps
-from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import EffectsPrior, PosteriorCovariance
 from skmixed.sums.standard_units import Units
 
@@ -58,10 +57,6 @@ class OuterObjective(Protocol):
 
     def posterior_covariance(self, point: Any, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point."""
-        ...
-
-    def uncertainty(self, point: Any, posterior_fixed: np.ndarray) -> Uncertainty:
-        """The covariance of the coefficients, and what it adds to that of all effects."""
         ...
 
     def deviance_error(self, point: Any) -> float:

@@ -12,16 +12,13 @@ and S the posterior covariance of what is random, A and Z their columns of the d
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skmixed._kernels.row_responses import add_level_forms, add_level_moments, add_level_sums
 from skmixed.fit.sites import LEAST_PRECISION, VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.base import System
-
-if TYPE_CHECKING:
-    from skmixed.fit.variational_objective import VariationalObjective
 
 _STEP = 1e-5
 """Relative change of weights and entries of T: its square is lost, rounding is divided by it."""

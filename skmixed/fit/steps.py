@@ -281,7 +281,7 @@ class AlternatingSteps(Steps):
             following = self.objective.accelerated(self._points, curvature, coarse, not blind)
         if following is None:
             self._points = [here]
-        return following  # type: ignore[no-any-return]
+        return following
 
     def is_hopeless(self, point: Point) -> bool:
         """Whether coefficients grow without bound, so that there is no optimum."""

@@ -18,7 +18,8 @@ from scipy.stats import qmc
 
 from skmixed._kernels.elimination import gather_tail
 from skmixed.families.base import ResponseRows
-from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.eliminated_levels import EliminatedLevels
 from skmixed.sums.cross_products import FactorLayout
 

@@ -20,7 +20,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.results.importance import smooth_weights
 from skmixed.results.level_evidence import Levels, independent_roots, whitened_means
 

@@ -150,7 +150,9 @@ class DirectSystem:
         explained = float(self._response_half @ self._response_half)
         self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
 
-    def mix_rows(self, raw, mix, diagonal, out) -> None:
+    def mix_rows(
+        self, raw: np.ndarray, mix: np.ndarray, diagonal: np.ndarray, out: np.ndarray
+    ) -> None:
         """`mix_tail` in threads: triangles of equal area."""
         shares = np.sqrt(np.arange(1, self.n_parts) / self.n_parts)
         bounds = [0, *(shares * len(out)).astype(int).tolist(), len(out)]
@@ -158,7 +160,7 @@ class DirectSystem:
             lambda first, last: mix_tail(raw, self._first, mix, diagonal, first, last, out), bounds
         )
 
-    def _mixing(self):
+    def _mixing(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
         cross = self.cross
         width = max([factor.n_effects for factor in cross.tail_factors], default=1)

@@ -22,6 +22,7 @@ Rao-Blackwellised Monte Carlo"), sums of entries from x, whose errors average ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -522,7 +523,7 @@ class ProbedCovariance:
         """reduced_l times the draws, (L, Q, m)."""
         return self.system.gather(*self._drawn)
 
-    def _apply(self, function) -> np.ndarray:
+    def _apply(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         return self._probes.apply(function)
 
     @cached_property
