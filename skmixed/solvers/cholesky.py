@@ -22,7 +22,7 @@ from skmixed.threads import single_blas_thread, threads_of_fit
 _AT_ONCE = 128
 """Rows up to which LAPACK takes less time than the calls for tiles."""
 
-_SMALLEST_TILE, _LARGEST_TILE = 72, 512
+_SMALLEST_TILE, _LARGEST_TILE = 96, 512
 
 _WORTH_THREADS = 256
 """Rows from which threads share the tiles."""
@@ -91,8 +91,8 @@ def _run(matrix: np.ndarray, tasks: Callable[[int], TaskList[Step]]) -> None:
 
 
 def _tile_size(n: int) -> int:
-    """Rows of a tile: eight in a column keep two threads busy, unless products would be slow."""
-    size = min(max(-(-n // 8), _SMALLEST_TILE), _LARGEST_TILE)
+    """Rows of a tile: six in a column keep two threads busy, unless products would be slow."""
+    size = min(max(-(-n // 6), _SMALLEST_TILE), _LARGEST_TILE)
     return -(-n // -(-n // size))
 
 
