@@ -23,6 +23,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import blas, block_diag
 
+from skmixed._kernels.arguments import LevelCells, LevelInverses
 from skmixed._kernels.dense_tail import mix_tail
 from skmixed._kernels.elimination import (
     gather_tail,
@@ -508,15 +509,12 @@ class TailCovariance:
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
+        cells = LevelCells(cross.start, cross.columns, cross.values, with_fixed)
+        inverses = LevelInverses(levels.shrink, omega, levels.omega_shrunk)
         out = np.empty(rows.n_rows)
 
         def fill(first: int, last: int) -> None:
-            fill_row_variances(
-                places.row_start, places.places, places.slopes, places.own_effects,
-                places.tail_effects, places.tail_sizes, fixed,
-                cross.start, cross.columns, cross.values, with_fixed,
-                levels.shrink, omega, levels.omega_shrunk, tail, first, last, out,
-            )  # fmt: skip
+            fill_row_variances(places, cells, inverses, fixed, tail, first, last, out)
 
         work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
         run_parts(fill, even_bounds(work, self.system.n_parts))

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from skmixed._kernels.arguments import RowPlaces
 from skmixed._kernels.row_effects import (
     add_coupled,
     add_effects,
@@ -350,18 +351,6 @@ class WorkingRows:
             tail_effects[k, : factor.n_effects] = effects[factor.position]
         sizes = np.array([factor.n_effects for factor in cross.tail_factors], np.int64)
         return RowPlaces(row_start, places, slopes, effects[eliminated], tail_effects, sizes)
-
-
-@dataclass(frozen=True)
-class RowPlaces:
-    """Arguments of `fill_row_variances` that do not change; see there."""
-
-    row_start: np.ndarray
-    places: np.ndarray
-    slopes: np.ndarray
-    own_effects: np.ndarray
-    tail_effects: np.ndarray
-    tail_sizes: np.ndarray
 
 
 def merge_equal_rows(columns: list[np.ndarray]) -> np.ndarray:
