@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from skmixed import (
     MixedEffectsVIRegressor,
     RandomEffect,
     Relationship,
+    compare_models,
     mixed,
 )
 from skmixed.fitted_model import fitted_model
@@ -175,6 +177,25 @@ def test_structures_are_counted_and_stored(frame):
     for rows in np.array_split(np.arange(N), 3):
         parts.partial_fit(frame.iloc[rows], frame["y"].iloc[rows])
     assert parts.elbo_ == pytest.approx(model.elbo_, rel=1e-9)
+
+
+def test_special_cases_are_nested(frame):
+    fits = {
+        word: MixedEffectsVIRegressor(formula=f"x + {word}(0 + kind | g)", method="ml").fit(
+            frame, frame["y"]
+        )
+        for word in ("homdiag", "homcs", "cs", "us")
+    }
+    for smaller, larger in pairwise(fits):
+        table = compare_models(fits[smaller], fits[larger])
+        assert table.to_frame()["p_value"].notna().any()
+        assert f"{smaller}(kind[a] + kind[b] + kind[c] | g)" in str(table)
+        with_rows = compare_models(fits[smaller], fits[larger], X=frame)
+        assert with_rows.to_frame().equals(table.to_frame())
+    strata = MixedEffectsVIRegressor(
+        formula="x + us(0 + kind | g)", method="ml", dispersion="kind"
+    ).fit(frame, frame["y"])
+    assert compare_models(fits["us"], strata).to_frame()["df"].iloc[-1] == 2
 
 
 def test_refused_structures():
