@@ -37,7 +37,7 @@ class FactorCells(NamedTuple):
 
 
 class LevelInverses(NamedTuple):
-    """What elimination leaves of every level: see `EliminatedLevels`; Omega is one for all."""
+    """Inverses of every level, see `EliminatedLevels`, and Omega, which is one for all."""
 
     shrink: np.ndarray
     omega: np.ndarray

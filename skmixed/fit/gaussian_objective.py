@@ -151,7 +151,7 @@ class GaussianObjective:
         return hessian
 
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """The same derivatives with an estimate of the exact Hessian."""
+        """Derivatives whose Hessian estimates the exact one."""
         correction = self.posterior.hessian_correction(
             point.solved, derivatives.average_information
         )
@@ -171,7 +171,7 @@ class GaussianObjective:
         return self.posterior.covariance(point.solved, joint_limit)
 
     def deviance_error(self, point: Point) -> float:
-        """That of the log determinant; all else is exact."""
+        """Standard error of the log determinant; all else is exact."""
         return point.log_det_error
 
     def separated(self, point: Point, units: Units) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from skmixed.sums.standard_units import (
 from skmixed.sums.working_rows import WorkingRows, first_rows, merge_equal_rows
 
 _LEAST_START = 0.25
-"""Least variance to start from: Newton steps fall to a small one faster than they rise."""
+"""Start no lower: from too small a variance Newton needs more steps than from too large a one."""
 
 
 def fit_generalized(

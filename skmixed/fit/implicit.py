@@ -369,7 +369,7 @@ class _Implicit:
         )  # fmt: skip
 
     def _mean_response(self, slope: np.ndarray) -> _MeanResponse:
-        """Of means to a change of the gradients of rows; exact, as they are linear in it."""
+        """Answer of the means to a change of the gradients of rows; exact, as it is linear."""
         objective, rows, system = self.objective, self.objective.responses.rows, self.point.system
         weights, linear = objective.working_model(self.point.sites)
         cross = rows.cross_products(weights, linear + slope)

@@ -19,7 +19,7 @@ _COARSE = 1e-3
 
 
 class OuterObjective(Protocol):
-    """What the outer loop asks of -2 ELBO as a function of theta."""
+    """-2 ELBO as a function of theta, as the outer loop uses it."""
 
     @property
     def prior(self) -> EffectsPrior:
@@ -70,7 +70,7 @@ class OuterObjective(Protocol):
 
 @dataclass(frozen=True)
 class NewtonState:
-    """Where the iterations stand.
+    """State of the iterations.
 
     Attributes
     ----------

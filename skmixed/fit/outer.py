@@ -28,7 +28,7 @@ _LARGEST_START = 1e6
 
 @dataclass(frozen=True)
 class Start:
-    """Where an earlier fit stopped, in the units of the data.
+    """Estimates of an earlier fit to start from, in the units of the data.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def _bounded(omega: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit.
+    """Options of a fit.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class FitOptions:
     def basis_may(
         self, factors: Sequence[Factor | FactorEncoder]
     ) -> tuple[tuple[BasisChange, ...], ...]:
-        """What may be done to the basis of factors of a design, by factor and block."""
+        """Allowed changes of the basis of factors of a design, by factor and block."""
         return basis_changes(self.posterior, factors)
 
     @property
@@ -165,7 +165,7 @@ class FitOptions:
 
     @property
     def solver_options(self) -> SolverOptions:
-        """What the solver is asked to be."""
+        """Options of the solver."""
         return SolverOptions(
             self.solver, self.integrate_fixed, self.posterior.needs_determinant,
             self.n_probes, self.seed, self.n_threads, self._direct_for,

@@ -1,4 +1,4 @@
-"""How a Gaussian posterior answers small changes of the rows that it was made from.
+"""Derivatives of a Gaussian posterior by the rows that it was made from.
 
 A row acts on the posterior through a linear functional of the mean and the variance of its
 predictor, e * mean + h * variance; in a working model e is the change of the gradient at fixed
@@ -126,7 +126,7 @@ class PosteriorResponse:
 
 
 class LevelResponse(PosteriorResponse):
-    """The same in closed form, where levels are independent given fixed effects that are a point.
+    """Answers in closed form, where levels are independent given fixed effects that are a point.
 
     For models of one grouping factor, or none; see `is_level_by_level`.
     """

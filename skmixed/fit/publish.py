@@ -109,7 +109,7 @@ def _smallest(matrix: np.ndarray) -> float:
 
 
 def _ranks(system: System) -> list[np.ndarray | slice]:
-    """Where the levels of the data stand in the arrays of the fit, by factor."""
+    """Places of the levels of the data in the arrays of the fit, by factor."""
     ranks = system.cross.sums.ranks
     return [slice(None)] * len(system.cross.factors) if ranks is None else list(ranks)
 

@@ -1,4 +1,4 @@
-"""How a step is found and judged: three strategies of the Newton iterations.
+"""Three strategies to find and judge a step of the Newton iterations.
 
 An exact objective judges every step by its value. An estimated one cannot near its optimum,
 where it is stationary elsewhere than its estimated gradient. One whose posterior takes steps of
@@ -33,7 +33,7 @@ _FEW_HALVINGS = 12
 
 
 class Evaluated(Protocol):
-    """What steps need of an objective."""
+    """An objective that can be evaluated."""
 
     @property
     def prior(self) -> EffectsPrior:
@@ -166,7 +166,7 @@ class EstimatedSteps(Steps):
     def kept_information(
         self, point: Point, before: Derivatives | None, gradients: list[float]
     ) -> np.ndarray | None:
-        """That of the point before, next to the optimum."""
+        """Information of the point before, next to the optimum."""
         if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
             return before.average_information
         return None
@@ -229,7 +229,7 @@ class AlternatingSteps(Steps):
     def kept_information(
         self, point: Point, before: Derivatives | None, gradients: list[float]
     ) -> np.ndarray | None:
-        """That of the point before, where random vectors estimate it, next to the optimum."""
+        """Information of the point before, where random vectors estimate it near the optimum."""
         if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
             return before.average_information
         return None

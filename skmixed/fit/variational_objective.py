@@ -46,7 +46,7 @@ _VARIANCE_STEP = 1e-4
 """Relative change of a row's variance that tells a slope by it."""
 
 _FIRST_DISTANCE = 1.0
-"""How near the best posterior the start is brought before the variances move."""
+"""Distance from the best posterior to which the start is brought before variances move."""
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ class VariationalObjective:
         return self.posterior.covariance(point.solved, joint_limit)
 
     def deviance_error(self, point: VariationalPoint) -> float:
-        """That of the log determinant, and what errors of the row variances do on average.
+        """Error of the log determinant, and the mean effect of errors of the row variances.
 
         With dv the error of a variance v and w(v) the precision of a row at it, the row's
         share of the deviance is off by w dv + w' dv^2 / 2, and what it takes off for its site,

@@ -225,7 +225,7 @@ class Levels:
         return rules[-1], error
 
     def deviations(self, rule: Rule, independent: bool) -> tuple[np.ndarray, np.ndarray]:
-        """How far the exact levels are from the posterior's, the rest at its mean.
+        """Distances of the exact levels from the posterior's, all else at its mean.
 
         Returns
         -------

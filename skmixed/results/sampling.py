@@ -1,4 +1,4 @@
-"""How good a Gaussian posterior is, by importance sampling of its own draws.
+"""Quality of a Gaussian posterior by importance sampling of its draws.
 
 Weights of thousands of effects at once are hopeless, but most effects need none:
 given the *rest* (the effects of the tail, and the fixed effects where they are
@@ -31,7 +31,7 @@ _REST_AT_A_TIME = 32
 
 @dataclass(frozen=True)
 class SampledLikelihood:
-    """What importance sampling finds.
+    """Results of importance sampling.
 
     Attributes
     ----------

@@ -121,7 +121,7 @@ class SparseTail:
                 self.eliminated_dense[:, :, self.dense_columns(factor)] = block
 
     def dense_columns(self, factor: FactorLayout) -> slice:
-        """Where a small factor's effects stand in the dense part."""
+        """Columns of a small factor's effects in the dense part."""
         return slice(factor.start - self.n_large, factor.start - self.n_large + factor.size)
 
     def _siblings(self) -> TailColumns:
@@ -168,7 +168,7 @@ class SparseTail:
         return out
 
     def reduce(self, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """What elimination leaves of the dense part and of the level blocks.
+        """Dense part and level blocks after elimination.
 
         Returns
         -------
@@ -269,7 +269,7 @@ class SparseTail:
 
 
 def _number_of_large(cross: CrossProducts) -> int:
-    """How many tail factors, from the largest, do not go into the dense part."""
+    """Number of tail factors, from the largest, that stay out of the dense part."""
     n_large = len(cross.tail_factors)
     n_dense = cross.n_fixed + 1
     widest = cross.eliminated.size if cross.eliminated is not None else 0

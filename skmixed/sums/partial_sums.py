@@ -79,7 +79,8 @@ class WorkingUnits:
         response_center = float(shares @ rest) if first else 0.0
         rest = rest - response_center
         root = np.sqrt(shares)
-        # Taking off too little costs a few digits. Coefficients of columns that only these
+        # rcond is large on purpose: nearly collinear columns of the first part would get huge
+        # coefficients. Coefficients of columns that only these
         # few rows cannot tell apart would cost all: they explode on other rows.
         least_squares = np.linalg.lstsq(columns * root[:, None], rest * root, rcond=1e-3)[0]
         left = float(np.sqrt(shares @ (rest - columns @ least_squares) ** 2))
@@ -221,7 +222,7 @@ class PartialSums:
         basis_may: tuple[tuple[BasisChange, ...], ...],
         noise_variance: float | None,
     ) -> RowSums:
-        """The same sums in standard units, as `skmixed.sums.row_sums.sum_rows` has them.
+        """Sums in standard units, as `skmixed.sums.row_sums.sum_rows` has them.
 
         `has_intercept` is of the dense columns, `intercepts` tells which effects of each
         factor are intercepts; the rest is as for `sum_rows`.
@@ -288,7 +289,7 @@ class PartialSums:
 
     @property
     def extent(self) -> Extent:
-        """How many rows there were, and how far they reach."""
+        """Number of rows and ranges of their values."""
         return Extent(self.n_rows, self.spread, self.size, self.precisions)
 
     def _least_squares(self, there: np.ndarray) -> tuple[np.ndarray, float]:
@@ -363,7 +364,7 @@ def _turn(
 
 @dataclass(frozen=True)
 class Reference:
-    """What all parts have in common: columns, as the first part encodes them, and units."""
+    """Encoder and working units that all parts share; the first part sets them."""
 
     encoder: DesignEncoder
     units: WorkingUnits

@@ -25,7 +25,7 @@ PERFECT = 1e-12
 
 @dataclass(frozen=True)
 class Extent:
-    """How many rows were summed, and how far they reach.
+    """Number of rows summed, and ranges of their values.
 
     Attributes
     ----------

@@ -151,7 +151,7 @@ class WorkingRows:
 
     @cached_property
     def arrangement(self) -> CrossProducts:
-        """Where factors and cells stand in all cross-products of these rows."""
+        """Arrangement of factors and cells in all cross-products of these rows."""
         return CrossProducts.of(self.template, self.related)
 
     def cross_products(self, weights: np.ndarray, linear: np.ndarray) -> CrossProducts:
@@ -299,7 +299,7 @@ class WorkingRows:
         return out
 
     def basis(self, f: int, rows: slice = slice(None)) -> np.ndarray:
-        """What the effects of a factor are multiplied with, a column of ones for an intercept."""
+        """Columns (n, Q) that multiply the effects of a factor; ones for an intercept."""
         basis = self.bases[f]
         return np.ones((len(self.codes[f][rows]), 1)) if basis is None else basis[rows]
 
