@@ -70,7 +70,9 @@ class Steps:
     def kept_information(
         self, point: Point, before: Derivatives | None, gradients: list[float]
     ) -> np.ndarray | None:
-        """Average information of the point before that will do here; None if none will."""
+        """Average information of the point before, where it will do for an estimated one here."""
+        if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
+            return before.average_information
         return None
 
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
@@ -163,14 +165,6 @@ class EstimatedSteps(Steps):
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._damping = 1.0
 
-    def kept_information(
-        self, point: Point, before: Derivatives | None, gradients: list[float]
-    ) -> np.ndarray | None:
-        """Information of the point before, next to the optimum."""
-        if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
-            return before.average_information
-        return None
-
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """Derivatives with a Hessian that explains the gradient before the last step.
 
@@ -225,14 +219,6 @@ class AlternatingSteps(Steps):
     def __init__(self, objective: Any) -> None:
         super().__init__(objective)
         self._points: list[tuple[Point, np.ndarray]] = []
-
-    def kept_information(
-        self, point: Point, before: Derivatives | None, gradients: list[float]
-    ) -> np.ndarray | None:
-        """Information of the point before, where random vectors estimate it near the optimum."""
-        if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
-            return before.average_information
-        return None
 
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same: steps are extrapolated instead."""
