@@ -44,10 +44,10 @@ def simulated(n_rows: int, n_levels: int, family: str) -> Task:
 
 
 def sleepstudy() -> Task:
-    """Reaction times with a slope per subject, uncorrelated with the intercept."""
+    """Reaction times with a slope per subject."""
     frame = load_sleepstudy().frame
     X = frame[["Days", "Subject"]]
-    return Task(X=X, y=frame["Reaction"], groups=("Subject",), slopes=("Days",))
+    return Task(X=X, y=frame["Reaction"], groups=("Subject",), slopes=("Days",), correlated=True)
 
 
 def main() -> None:

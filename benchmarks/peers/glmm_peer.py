@@ -44,7 +44,14 @@ class Glmm(Peer):
             anova_test="Wald",
         )
         seconds = time.perf_counter() - start
-        by_group = dict(zip((group for group, _ in fit.re_groups), fit.tau2, strict=True))
+        # one column of an unpacked lower triangle after the other; the noise may come last
+        names = [
+            group if row == "(Intercept)" == column else f"{group}:{row},{column}"
+            for group, terms in fit.re_groups
+            for k, column in enumerate(terms)
+            for row in terms[k:]
+        ]
+        by_group = dict(zip(names, fit.tau2, strict=False))
         coefficients = dict(zip(fit.names, map(float, fit.beta), strict=True))
         intercept = coefficients.pop("(Intercept)")
         effects = None
