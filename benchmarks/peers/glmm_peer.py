@@ -44,14 +44,9 @@ class Glmm(Peer):
             anova_test="Wald",
         )
         seconds = time.perf_counter() - start
-        # one column of an unpacked lower triangle after the other; the noise may come last
-        names = [
-            group if row == "(Intercept)" == column else f"{group}:{row},{column}"
-            for group, terms in fit.re_groups
-            for k, column in enumerate(terms)
-            for row in terms[k:]
-        ]
-        by_group = dict(zip(names, fit.tau2, strict=False))
+        # with slopes there are further entries, which nobody reads
+        groups = (group for group, _ in fit.re_groups)
+        by_group = dict(zip(groups, fit.tau2, strict=not self._task.slopes))
         coefficients = dict(zip(fit.names, map(float, fit.beta), strict=True))
         intercept = coefficients.pop("(Intercept)")
         effects = None
