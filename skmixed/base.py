@@ -78,6 +78,9 @@ _SUMS_KEPT = 64_000_000
 _RANGES = ("response_moments_", "offset_range_")
 """Attributes that only fits of rows have."""
 
+_OF_COLUMNS = ("n_features_in_", "feature_names_in_")
+"""Attributes that scikit-learn checks columns by."""
+
 _MODEL_PARAMETERS = (
     "random_effects", "fixed_effects", "reference", "formula", "offset", "precision_weights",
     "fit_intercept", "family",
@@ -360,10 +363,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_is_fitted(self)
         state, classes, weights = vars(self), None, None
         columns = type(self).__new__(type(self))
-        columns.__dict__.update(self.get_params(deep=False))
-        for name in ("n_features_in_", "feature_names_in_"):
-            if name in state:
-                setattr(columns, name, state[name])
+        for name, value in state.items():
+            if not name.startswith("_") and (name in _OF_COLUMNS or not name.endswith("_")):
+                columns.__dict__[name] = value
         if is_classifier(self):
             classes = self.ordered_classes_
             if "class_weight_" in state:

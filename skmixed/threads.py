@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import joblib
@@ -45,11 +46,17 @@ def available_threads(n_jobs: int | None) -> int:
     """
     if n_jobs is None:
         limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-        cores = joblib.cpu_count()
+        cores = _cores(int(monotonic()))
         return max(1, min(cores, int(limit))) if limit.isdigit() else cores
     if n_jobs < 0:
-        return max(1, joblib.cpu_count() + 1 + n_jobs)
+        return max(1, _cores(int(monotonic())) + 1 + n_jobs)
     return n_jobs
+
+
+@lru_cache(maxsize=1)
+def _cores(second: int) -> int:
+    """How many cores there are in this second: joblib reads files to find out."""
+    return joblib.cpu_count()
 
 
 def run_parts(
@@ -205,18 +212,22 @@ class _BlasLimit:
         with self._lock:
             if self._users == 0:
                 controller = _controller()
-                allowed = [library["num_threads"] for library in controller.info()]
-                with _in_control():
-                    self._limiter = controller.limit(limits=min([n_threads, *allowed]))
+                allowed = {library.num_threads for library in controller.lib_controllers}
+                least = min([n_threads, *allowed])
+                # to change a limit takes longer than to find that it holds
+                if allowed != {least}:
+                    with _in_control():
+                        self._limiter = controller.limit(limits=least)
             self._users += 1
         try:
             yield
         finally:
             with self._lock:
                 self._users -= 1
-                if self._users == 0:
+                if self._users == 0 and self._limiter is not None:
                     with _in_control():
                         self._limiter.restore_original_limits()
+                    self._limiter = None
 
 
 @cache

@@ -80,7 +80,9 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    y = column_or_1d(_array(as_vector(y), "y", dtype="numeric", ensure_all_finite=False), warn=True)
+    y = as_vector(y)
+    if not (type(y) is np.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "fiu"):
+        y = column_or_1d(_array(y, "y", dtype="numeric", ensure_all_finite=False), warn=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
     check_consistent_length(range(n_rows), y)

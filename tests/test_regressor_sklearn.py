@@ -215,3 +215,22 @@ def test_column_names_become_attributes(data):
     assert not hasattr(nameless, "feature_names_in_")
     with pytest.raises(ValueError, match="features"):
         nameless.predict(X.to_numpy()[:, :-1])
+
+
+class _Intercepts(MixedEffectsVIRegressor):
+    """A subclass with a parameter of its own and none of the others."""
+
+    def __init__(self, columns=("g",)):
+        self.columns = columns
+        super().__init__(random_effects=list(columns))
+
+
+def test_subclasses_with_other_parameters_predict():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=60), "g": rng.integers(0, 6, 60)})
+    y = rng.normal(size=60)
+    expected = MixedEffectsVIRegressor(["g"]).fit(X, y).predict(X)
+    model = _Intercepts().fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    with pytest.raises(ValueError, match=r"X has 1 features, but _Intercepts is expecting 2"):
+        model.predict(X[["g"]].to_numpy())

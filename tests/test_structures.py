@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from skmixed import (
     MixedEffectsVIRegressor,
     RandomEffect,
     Relationship,
+    compare_models,
     mixed,
 )
 from skmixed.fitted_model import fitted_model
@@ -168,6 +171,25 @@ def test_structures_are_counted(frame):
     model = MixedEffectsVIRegressor(formula="x + homcs(0 + kind | g)").fit(frame, frame["y"])
     assert "AIC" in str(model.summary())
     assert "5 parameters" in str(model.summary())
+
+
+def test_special_cases_are_nested(frame):
+    fits = {
+        word: MixedEffectsVIRegressor(formula=f"x + {word}(0 + kind | g)", method="ml").fit(
+            frame, frame["y"]
+        )
+        for word in ("homdiag", "homcs", "cs", "us")
+    }
+    for smaller, larger in pairwise(fits):
+        table = compare_models(fits[smaller], fits[larger])
+        assert table.to_frame()["p_value"].notna().any()
+        assert f"{smaller}(kind[a] + kind[b] + kind[c] | g)" in str(table)
+        with_rows = compare_models(fits[smaller], fits[larger], X=frame)
+        assert with_rows.to_frame().equals(table.to_frame())
+    strata = MixedEffectsVIRegressor(
+        formula="x + us(0 + kind | g)", method="ml", dispersion="kind"
+    ).fit(frame, frame["y"])
+    assert compare_models(fits["us"], strata).to_frame()["df"].iloc[-1] == 2
 
 
 def test_refused_structures():

@@ -29,7 +29,9 @@ class Task:
     groups : tuple of str
         Grouping columns; all others are covariates.
     slopes : tuple of str
-        Covariates with a random slope in every group, uncorrelated with the intercept.
+        Covariates with a random slope in every group.
+    correlated : bool
+        Whether slopes are correlated with the intercept.
     effects_of : str or None
         The group whose effects are to be read out.
     family : str
@@ -40,6 +42,7 @@ class Task:
     y: pd.Series
     groups: tuple[str, ...]
     slopes: tuple[str, ...] = ()
+    correlated: bool = False
     effects_of: str | None = None
     family: str = "gaussian"
 
@@ -58,7 +61,8 @@ class Task:
         """The random effects in lme4's notation."""
         if not self.slopes:
             return [f"(1 | {group})" for group in self.groups]
-        return [f"(1 + {' + '.join(self.slopes)} || {group})" for group in self.groups]
+        bar = "|" if self.correlated else "||"
+        return [f"(1 + {' + '.join(self.slopes)} {bar} {group})" for group in self.groups]
 
     @property
     def formula(self) -> str:

@@ -44,7 +44,9 @@ class Glmm(Peer):
             anova_test="Wald",
         )
         seconds = time.perf_counter() - start
-        by_group = dict(zip((group for group, _ in fit.re_groups), fit.tau2, strict=True))
+        # with slopes there are further entries, which nobody reads
+        groups = (group for group, _ in fit.re_groups)
+        by_group = dict(zip(groups, fit.tau2, strict=not self._task.slopes))
         coefficients = dict(zip(fit.names, map(float, fit.beta), strict=True))
         intercept = coefficients.pop("(Intercept)")
         effects = None

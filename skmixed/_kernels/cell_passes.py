@@ -57,17 +57,16 @@ def subtract_product(start, columns, values, middle, vectors, first_level, last_
 
 
 @kernel
-def reduce_tail(
-    start, columns, values, dense, middle, effect, n_siblings, first_level, last_level,
-    with_dense, blocks,
-):  # fmt: skip
+def reduce_tail(cells, middle, tail, first_level, last_level, with_dense, blocks):
     """Subtract C_l' middle_l (dense_l, C_l), of the latter only the level blocks.
 
-    `dense` (L, Q, P) are the eliminated factor's products with the dense columns,
-    `with_dense` (N, P) receives their part. A column c is effect `effect[c]` of a
-    level with `n_siblings[c]` effects, whose cells are neighbours; `blocks`
+    C and the products with the dense columns are those of `cells` (LevelCells), and
+    `with_dense` (N, P) receives the part of the latter. A column c is effect `effect[c]` of a
+    level with `n_siblings[c]` effects (TailColumns), whose cells are neighbours; `blocks`
     (N, widest) receives its row of the level's block.
     """
+    start, columns, values, dense = cells
+    effect, n_siblings = tail
     n_effects = middle.shape[1]
     n_dense = dense.shape[2]
     mixed = np.empty((n_effects, n_dense))
@@ -142,14 +141,13 @@ def multiply_levels(blocks, vectors, out):
 
 
 @kernel
-def add_pair_product(
-    start, levels, values, vectors, first_row, first_column, first_level, last_level, out
-):
+def add_pair_product(pair, vectors, first_row, first_column, first_level, last_level, out):
     """Add a pair of tail factors with each other to a product, both triangles.
 
     The first factor's columns of the tail begin at `first_row`, the second
-    one's at `first_column`.
+    one's at `first_column`; `pair` has their cells (FactorCells).
     """
+    start, levels, values = pair
     n_first, n_second = values.shape[1], values.shape[2]
     m = vectors.shape[1]
     for l in range(first_level, last_level):

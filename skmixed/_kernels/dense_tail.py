@@ -1,11 +1,15 @@
 """Passes over the dense matrix of the tail."""
 
+from typing import Any
+
 import numpy as np
 
 from skmixed._kernels.compile import kernel
 
 
-def mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
+def mix_tail(
+    raw: Any, first: Any, mix: Any, diagonal: Any, first_row: int, last_row: int, out: Any
+) -> None:
     """Fill the lower triangle of out = Mix' raw Mix + diagonal.
 
     `raw` is symmetric, lower triangle read; it may be larger than `out` (N, N),

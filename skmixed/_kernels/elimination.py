@@ -13,6 +13,8 @@ A level with one effect has passes of its own: they are faster, and a fit compil
 those that it needs.
 """
 
+from typing import Any
+
 import numpy as np
 
 from skmixed._kernels.compile import kernel
@@ -21,10 +23,12 @@ _BLOCK = 1024
 """Levels summed on their own before they are added to the rest."""
 
 
-def shrink_levels(own, factor, shrink, omega_shrunk, precision_shrunk):
+def shrink_levels(
+    own: Any, factor: Any, shrink: Any, omega_shrunk: Any, precision_shrunk: Any
+) -> float:
     """Fill the small inverses of every level; return sum_l log|I + D_l Omega|.
 
-    `factor` (Q, Q) is the lower-triangular T with Omega = T T'. Filled are
+    `factor` (Q, Q) is T with Omega = T T'. Filled are
     `shrink` = (I + D Omega)^-1, `omega_shrunk` = Omega (I + D Omega)^-1 (the
     covariance of the level's effects given the tail) and `precision_shrunk` =
     D (I + Omega D)^-1 (what the level's rows say about its effects), all
@@ -124,7 +128,16 @@ def _factorise(matrix):
     return log_det
 
 
-def subtract_eliminated(start, columns, values, with_dense, omega_shrunk, first_row, last_row, out):
+def subtract_eliminated(
+    start: Any,
+    columns: Any,
+    values: Any,
+    with_dense: Any,
+    omega_shrunk: Any,
+    first_row: int,
+    last_row: int,
+    out: Any,
+) -> None:
     """Subtract sum_l C_l' Omega (I + D_l Omega)^-1 C_l from the lower triangle of `out`.
 
     `out` is (T + P, T + P); the dense columns come last. Only its rows from
@@ -286,8 +299,16 @@ def scatter_levels(start, columns, values, with_dense, shrink, level_effects, ou
 
 
 def tail_quadratic_forms(
-    start, columns, values, with_dense, shrink, tail, first_level, last_level, out
-):
+    start: Any,
+    columns: Any,
+    values: Any,
+    with_dense: Any,
+    shrink: Any,
+    tail: Any,
+    first_level: int,
+    last_level: int,
+    out: Any,
+) -> None:
     """Fill out[l] = reduced_l @ tail @ reduced_l' (Q, Q) for the given levels.
 
     `tail` is symmetric, (T + P, T + P), of which the lower triangle is read.

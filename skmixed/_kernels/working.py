@@ -94,11 +94,7 @@ def add_fixed_effects(fixed, coefficients, out):
 
 
 @kernel
-def fill_row_variances(
-    row_start, places, slopes, own_effects, tail_effects, tail_sizes, fixed,
-    start, columns, values, with_fixed, shrink, omega, omega_shrunk, tail,
-    first_level, last_level, out,
-):  # fmt: skip
+def fill_row_variances(rows, cells, levels, fixed, tail, first_level, last_level, out):
     """Fill the posterior variance of every row's linear predictor, exactly.
 
     Given the tail a level's effects have covariance `omega_shrunk` and mean
@@ -109,107 +105,124 @@ def fill_row_variances(
 
     Parameters
     ----------
-    row_start : (L + 1,)
-        First row of every eliminated level.
-    places : (n, K)
-        Where, among its level's cells, the effects of each tail factor begin.
-    slopes : (n, m)
-        All basis columns; `own_effects` and `tail_effects` (K, Q) point into it.
-    tail_sizes : (K,)
-        Effects per level of every tail factor.
+    rows : RowPlaces
+    cells : LevelCells
+        With the fixed effects that have a posterior as dense columns.
+    levels : LevelInverses
     fixed : (n, P)
         Fixed effects with a posterior; none where they are a point.
     tail : (T + P, T + P)
         Posterior covariance of the tail, lower triangle.
     """
-    n_effects = own_effects.shape[0]
-    n_fixed = fixed.shape[1]
-    n_tail = tail.shape[0] - n_fixed
-    n_tail_factors = places.shape[1]
+    n_effects, n_fixed = rows.level_effects.shape[0], fixed.shape[1]
     widest = n_fixed
     for l in range(first_level, last_level):
-        widest = max(widest, start[l + 1] - start[l] + n_fixed)
+        widest = max(widest, cells.start[l + 1] - cells.start[l] + n_fixed)
     where = np.empty(widest, np.int64)
-    cell = np.empty((widest, n_effects))
     lead = np.empty((widest, n_effects))
     through = np.empty((widest, n_effects))
     base = np.empty((n_effects, n_effects))
     n_entries = n_fixed
-    for k in range(n_tail_factors):
-        n_entries += tail_sizes[k]
+    for k in range(rows.places.shape[1]):
+        n_entries += rows.tail_sizes[k]
     entry = np.empty(n_entries, np.int64)
     amount = np.empty(n_entries)
-    own = np.empty(n_effects)
+    loading = np.empty(n_effects)
     for l in range(first_level, last_level):
-        if row_start[l] == row_start[l + 1]:
+        if rows.row_start[l] == rows.row_start[l + 1]:
             continue
-        n_cells = start[l + 1] - start[l]
-        size = n_cells + n_fixed
-        for a in range(n_cells):
-            where[a] = columns[start[l] + a]
-            for q in range(n_effects):
-                cell[a, q] = values[start[l] + a, q]
-        for x in range(n_fixed):
-            where[n_cells + x] = n_tail + x
-            for q in range(n_effects):
-                cell[n_cells + x, q] = with_fixed[l, q, x]
-        # lead = reduced_l' Omega, with reduced_l = shrink cell'
-        for a in range(size):
-            for s in range(n_effects):
-                total = 0.0
-                for q in range(n_effects):
-                    inner = 0.0
-                    for r in range(n_effects):
-                        inner += shrink[l, q, r] * cell[a, r]
-                    total += inner * omega[q, s]
-                lead[a, s] = total
-                through[a, s] = 0.0
-        for a in range(size):
-            row = where[a]
-            for b in range(a):
-                covariance = tail[row, where[b]]
-                for s in range(n_effects):
-                    through[a, s] += covariance * lead[b, s]
-                    through[b, s] += covariance * lead[a, s]
-            for s in range(n_effects):
-                through[a, s] += tail[row, row] * lead[a, s]
-        for q in range(n_effects):
-            for s in range(n_effects):
-                total = omega_shrunk[l, q, s]
-                for a in range(size):
-                    total += lead[a, q] * through[a, s]
-                base[q, s] = total
-        for i in range(row_start[l], row_start[l + 1]):
-            for q in range(n_effects):
-                own[q] = 1.0
-                if own_effects[q] >= 0:
-                    own[q] = slopes[i, own_effects[q]]
-            n = 0
-            for k in range(n_tail_factors):
-                for q in range(tail_sizes[k]):
-                    entry[n] = places[i, k] + q
-                    amount[n] = 1.0
-                    if tail_effects[k, q] >= 0:
-                        amount[n] = slopes[i, tail_effects[k, q]]
-                    n += 1
-            for x in range(n_fixed):
-                entry[n] = n_cells + x
-                amount[n] = fixed[i, x]
-                n += 1
+        size = _lead_level(l, cells, levels, tail.shape[0] - n_fixed, where, lead)
+        _spread_level(l, size, levels, tail, where, lead, through, base)
+        for i in range(rows.row_start[l], rows.row_start[l + 1]):
+            _load_row(i, size - n_fixed, rows, fixed, loading, entry, amount)
             total = 0.0
             for q in range(n_effects):
                 for s in range(n_effects):
-                    total += own[q] * base[q, s] * own[s]
-            for e in range(n):
+                    total += loading[q] * base[q, s] * loading[s]
+            for e in range(n_entries):
                 row = where[entry[e]]
                 inner = 0.5 * tail[row, row] * amount[e]
                 for f in range(e):
                     # entries come in the order of the tail
                     inner += tail[row, where[entry[f]]] * amount[f]
                 for q in range(n_effects):
-                    inner -= through[entry[e], q] * own[q]
+                    inner -= through[entry[e], q] * loading[q]
                 total += 2.0 * amount[e] * inner
             out[i] = max(total, 0.0)
+
+
+@kernel
+def _lead_level(l, cells, levels, n_tail, where, lead):
+    """Fill lead = reduced_l' Omega by column of the tail, and `where` these are; their number."""
+    n_effects, n_fixed = levels.omega.shape[0], cells.with_dense.shape[2]
+    n_cells = cells.start[l + 1] - cells.start[l]
+    mixed = np.empty((n_effects, n_effects))
+    # shrink' Omega, of which a row of cells takes a combination
+    for r in range(n_effects):
+        for s in range(n_effects):
+            total = 0.0
+            for q in range(n_effects):
+                total += levels.shrink[l, q, r] * levels.omega[q, s]
+            mixed[r, s] = total
+    for a in range(n_cells + n_fixed):
+        if a < n_cells:
+            where[a] = cells.columns[cells.start[l] + a]
+        else:
+            where[a] = n_tail + a - n_cells
+        for s in range(n_effects):
+            total = 0.0
+            for r in range(n_effects):
+                if a < n_cells:
+                    total += cells.values[cells.start[l] + a, r] * mixed[r, s]
+                else:
+                    total += cells.with_dense[l, r, a - n_cells] * mixed[r, s]
+            lead[a, s] = total
+    return n_cells + n_fixed
+
+
+@kernel
+def _spread_level(l, size, levels, tail, where, lead, through, base):
+    """Fill through = tail lead and base = omega_shrunk + lead' through, of one level."""
+    n_effects = base.shape[0]
+    for a in range(size):
+        for s in range(n_effects):
+            through[a, s] = 0.0
+    for a in range(size):
+        row = where[a]
+        for b in range(a):
+            covariance = tail[row, where[b]]
+            for s in range(n_effects):
+                through[a, s] += covariance * lead[b, s]
+                through[b, s] += covariance * lead[a, s]
+        for s in range(n_effects):
+            through[a, s] += tail[row, row] * lead[a, s]
+    for q in range(n_effects):
+        for s in range(n_effects):
+            total = levels.omega_shrunk[l, q, s]
+            for a in range(size):
+                total += lead[a, q] * through[a, s]
+            base[q, s] = total
+
+
+@kernel
+def _load_row(i, n_cells, rows, fixed, loading, entry, amount):
+    """Fill what a row multiplies its level's effects with, and its entries of the tail."""
+    for q in range(loading.shape[0]):
+        loading[q] = 1.0
+        if rows.level_effects[q] >= 0:
+            loading[q] = rows.slopes[i, rows.level_effects[q]]
+    n = 0
+    for k in range(rows.places.shape[1]):
+        for q in range(rows.tail_sizes[k]):
+            entry[n] = rows.places[i, k] + q
+            amount[n] = 1.0
+            if rows.tail_effects[k, q] >= 0:
+                amount[n] = rows.slopes[i, rows.tail_effects[k, q]]
+            n += 1
+    for x in range(fixed.shape[1]):
+        entry[n] = n_cells + x
+        amount[n] = fixed[i, x]
+        n += 1
 
 
 @kernel

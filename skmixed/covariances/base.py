@@ -68,6 +68,12 @@ class LevelCovariance:
     is_one_block: ClassVar[bool] = True
     """Whether the effects of a term share one matrix; False where each has its own variance."""
 
+    includes_all: ClassVar[bool] = False
+    """Whether every covariance is one of this structure, of more effects as well."""
+
+    includes: ClassVar[tuple[str, ...]] = ()
+    """Keys of structures that are special cases of this one, of the same effects."""
+
     homogeneous: ClassVar[str | None] = None
     """Key of the same structure with one standard deviation for all effects, if there is one."""
 

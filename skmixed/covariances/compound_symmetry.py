@@ -29,6 +29,7 @@ class CompoundSymmetry(LevelCovariance):
 
     name: ClassVar[str] = "compound_symmetry"
     formula_words: ClassVar[tuple[str, ...]] = ("cs",)
+    includes: ClassVar[tuple[str, ...]] = ("homogeneous_compound_symmetry", "isotropic")
     basis_may: ClassVar[BasisChange] = "scale"
     homogeneous: ClassVar[str | None] = "homogeneous_compound_symmetry"
 
@@ -148,6 +149,7 @@ class HomogeneousCompoundSymmetry(CompoundSymmetry):
 
     name: ClassVar[str] = "homogeneous_compound_symmetry"
     formula_words: ClassVar[tuple[str, ...]] = ("homcs",)
+    includes: ClassVar[tuple[str, ...]] = ("isotropic",)
     basis_may: ClassVar[BasisChange] = "resize"
     homogeneous: ClassVar[str | None] = None
     is_public: ClassVar[bool] = False

@@ -22,6 +22,7 @@ class Unstructured(LevelCovariance):
 
     name: ClassVar[str] = "unstructured"
     formula_words: ClassVar[tuple[str, ...]] = ("us",)
+    includes_all: ClassVar[bool] = True
     basis_may: ClassVar[BasisChange] = "rotate"
 
     @cached_property

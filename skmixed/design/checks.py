@@ -152,5 +152,5 @@ def require_range(
         first = int(bad.argmax())
         raise ValueError(
             f"Column {names[first]!r} has a largest absolute value of {sizes[first]:.3g}, whose "
-            "square is no number of double precision; change its unit."
+            "square overflows; rescale the column."
         )

@@ -205,7 +205,12 @@ def _looks_like_id(table: Table, name: ColumnKey) -> bool:
 
 def _whole_numbers(values: Any) -> npt.NDArray[np.int64] | None:
     """The distinct values, ascending; None unless all are whole numbers."""
-    distinct = pd.Series(values).dropna().unique()
-    numbers = np.sort(np.asarray(distinct, dtype=np.float64))
-    whole = len(numbers) > 1 and np.all(np.abs(numbers) < 2.0**53) and np.all(numbers % 1 == 0)
-    return numbers.astype(np.int64) if whole else None
+    if isinstance(values, np.ndarray):
+        numbers = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    else:
+        numbers = pd.Series(values).dropna().to_numpy(dtype=np.float64)
+    # measurements are found out before they are sorted
+    if np.any(np.abs(numbers) >= 2.0**53) or np.any(numbers % 1 != 0):
+        return None
+    distinct = np.unique(numbers).astype(np.int64)
+    return distinct if len(distinct) > 1 else None

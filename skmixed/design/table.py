@@ -313,17 +313,11 @@ class Table:
         source = self._source
         if isinstance(source, np.ndarray):
             return source[:, position]
-        if isinstance(source, pd.DataFrame):
-            series = source.iloc[:, position]
-            if isinstance(series.dtype, np.dtype):
-                return series.to_numpy()
-            if not isinstance(series.dtype, pd.ArrowDtype) or is_numeric_dtype(series.dtype):
-                return series.array
         if position not in self._converted:
-            # Text, dates and dictionaries of Arrow are read as plain arrays of values.
             is_pandas = isinstance(source, pd.DataFrame)
             column = source.iloc[:, position] if is_pandas else source[self.names[position]]
-            self._converted[position] = np.asarray(column) if is_pandas else foreign_column(column)
+            read = _pandas_column if is_pandas else foreign_column
+            self._converted[position] = read(column)
         return self._converted[position]
 
     def _holds_labels(self, position: int) -> bool:
@@ -404,6 +398,15 @@ class Table:
             "SequentialFeatureSelector hand over a part of the columns, so that names and "
             "positions are lost: compare lists of fixed_effects= with GridSearchCV instead."
         )
+
+
+def _pandas_column(series: pd.Series) -> Any:
+    if isinstance(series.dtype, np.dtype):
+        return series.to_numpy()
+    if isinstance(series.dtype, pd.ArrowDtype) and not is_numeric_dtype(series.dtype):
+        # text, dates and dictionaries of Arrow are read as plain arrays of values
+        return np.asarray(series)
+    return series.array
 
 
 def _is_number(value: Any) -> bool:

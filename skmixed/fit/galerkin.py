@@ -32,13 +32,13 @@ class Powers:
 
     @property
     def means(self) -> np.ndarray:
-        """What following weights add to the answers of the means."""
+        """Answers of the means to weights that follow, (p + n_effects, m)."""
         pairs = zip(self.images, self.shares, strict=True)
         return np.sum([image.means @ shares for image, shares in pairs], axis=0)
 
 
 def sum_of_products(moments: list[np.ndarray], shares: np.ndarray) -> np.ndarray:
-    """What the powers add to E, of which the first moments are the adjoints."""
+    """Sum that the powers add to E; the first moments are their adjoints."""
     return np.sum([moment @ share for moment, share in zip(moments, shares, strict=False)], axis=0)
 
 

@@ -9,10 +9,12 @@ import numpy as np
 from skmixed.design import Design
 from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.identification import spanned_by_fixed
+from skmixed.fit.objective import Point
 from skmixed.fit.outer import FitOptions, iterate
 from skmixed.fit.publish import publish_interpolation
 from skmixed.fit.result import FitResult
 from skmixed.fit.starting import moment_estimates
+from skmixed.fit.uncertainty import Uncertainty, of_held_variances
 from skmixed.noise import NOISES
 from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
@@ -80,7 +82,7 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     theta = np.concatenate([theta, objective.noise.start()])
 
     # 4. Iterate; means and noise follow exactly.
-    result = iterate(objective, theta, units, options, absent, rows.dependent)
+    result = iterate(objective, theta, units, options, absent, rows.dependent, _judge)
     spread = objective.noise.mean_variance(result.parameters)
     result = replace(result, residual_variance=result.residual_variance * spread)
     size = objective.cross.response_squares / units.n_observations
@@ -116,7 +118,7 @@ def _without_noise(
     held = replace(objective, noise_variance=noise)
     theta = moment_estimates(held.cross, held.prior, noise)
     theta = np.concatenate([theta, held.noise.start()])
-    result = iterate(held, theta, rows.units, options, absent, rows.dependent)
+    result = iterate(held, theta, rows.units, options, absent, rows.dependent, _judge)
     return replace(
         result,
         noise_variance=0.0,
@@ -126,6 +128,11 @@ def _without_noise(
         elbo_path=np.full(len(result.elbo_path), np.inf),
         interpolates=True,
     )
+
+
+def _judge(objective: GaussianObjective, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
+    """The uncertainty of the coefficients at the variances found."""
+    return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
 
 
 def gaussian_objective(

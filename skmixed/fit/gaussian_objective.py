@@ -10,7 +10,6 @@ import numpy as np
 from skmixed.families import Gaussian
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
 from skmixed.fit.steps import EstimatedSteps, Steps
-from skmixed.fit.uncertainty import Uncertainty, of_held_variances
 from skmixed.noise import Noise
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
@@ -152,7 +151,7 @@ class GaussianObjective:
         return hessian
 
     def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """The same derivatives with an estimate of the exact Hessian."""
+        """Derivatives whose Hessian estimates the exact one."""
         correction = self.posterior.hessian_correction(
             point.solved, derivatives.average_information
         )
@@ -171,12 +170,8 @@ class GaussianObjective:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(point.solved, joint_limit)
 
-    def uncertainty(self, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
-        """That of the coefficients at the variances found."""
-        return of_held_variances(point.system, posterior_fixed, self.integrate_fixed)
-
     def deviance_error(self, point: Point) -> float:
-        """That of the log determinant; all else is exact."""
+        """Standard error of the log determinant; all else is exact."""
         return point.log_det_error
 
     def separated(self, point: Point, units: Units) -> tuple[int, ...]:

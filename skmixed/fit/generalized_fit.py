@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
+from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.outer import FitOptions, iterate
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import Responses
@@ -28,7 +29,7 @@ from skmixed.sums.standard_units import (
 from skmixed.sums.working_rows import WorkingRows, first_rows, merge_equal_rows
 
 _LEAST_START = 0.25
-"""Least variance to start from: Newton steps fall to a small one faster than they rise."""
+"""Start no lower: from too small a variance Newton needs more steps than from too large a one."""
 
 
 def fit_generalized(
@@ -71,7 +72,7 @@ def fit_generalized(
     theta = np.concatenate([theta, own])
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
-        result = iterate(objective, theta, units, options, absent, model.dependent)
+        result = iterate(objective, theta, units, options, absent, model.dependent, uncertainty_at)
 
     # 4. The mean response, which rows tell and a result does not.
     if likelihood.is_classifier:

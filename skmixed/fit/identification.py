@@ -1,4 +1,4 @@
-"""What the data leave open: zero variances, and what they do not determine."""
+"""Variances at zero, and parameters that the data do not identify."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ _UNKNOWN = 10.0
 
 
 _RUNAWAY = 1e3
-"""The same, from which on further steps lead nowhere."""
+"""Stop iterating once the standard error of a coefficient, per typical step, exceeds this."""
 
 
 def separated_columns(point: Point, steps: np.ndarray, has_intercept: bool) -> tuple[int, ...]:

@@ -26,10 +26,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skmixed.families.base import RowTerms
 from skmixed.fit.galerkin import Powers, galerkin, sum_of_products
 from skmixed.fit.posterior_response import (
     Answer,
@@ -47,10 +47,8 @@ from skmixed.fit.uncertainty import (
     of_held_variances,
     root_of,
 )
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.base import SingularSystemError
-
-if TYPE_CHECKING:
-    from skmixed.fit.variational_objective import VariationalObjective
 
 _MEAN_STEP = 1e-5
 """Change of a row's mean, or of an own parameter, that tells a derivative."""
@@ -307,7 +305,9 @@ class _Implicit:
         step = np.where(step > 0.0, step, np.inf)
         return skew[:, None], (-0.5 * weights * by_variance / step)[:, None]
 
-    def _terms(self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray | None = None):
+    def _terms(
+        self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray | None = None
+    ) -> RowTerms:
         objective = self.objective
         if own is None:
             own = objective.split(self.point.theta)[1]
@@ -369,7 +369,7 @@ class _Implicit:
         )  # fmt: skip
 
     def _mean_response(self, slope: np.ndarray) -> _MeanResponse:
-        """Of means to a change of the gradients of rows; exact, as they are linear in it."""
+        """Answer of the means to a change of the gradients of rows; exact, as it is linear."""
         objective, rows, system = self.objective, self.objective.responses.rows, self.point.system
         weights, linear = objective.working_model(self.point.sites)
         cross = rows.cross_products(weights, linear + slope)

@@ -11,7 +11,6 @@ import numpy as np
 from skmixed.fit.objective import Derivatives, Point
 from skmixed.fit.quadratic_model import QuadraticModel, quadratic_model
 from skmixed.fit.steps import NEAR, ROUNDING, Steps
-from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import EffectsPrior, PosteriorCovariance
 from skmixed.sums.standard_units import Units
 
@@ -20,7 +19,7 @@ _COARSE = 1e-3
 
 
 class OuterObjective(Protocol):
-    """What the outer loop asks of -2 ELBO as a function of theta."""
+    """-2 ELBO as a function of theta, as the outer loop uses it."""
 
     @property
     def prior(self) -> EffectsPrior:
@@ -60,10 +59,6 @@ class OuterObjective(Protocol):
         """The covariance of the posterior at a point."""
         ...
 
-    def uncertainty(self, point: Any, posterior_fixed: np.ndarray) -> Uncertainty:
-        """The covariance of the coefficients, and what it adds to that of all effects."""
-        ...
-
     def deviance_error(self, point: Any) -> float:
         """Root mean square error of the objective at a point; 0 where it is exact."""
         ...
@@ -75,7 +70,7 @@ class OuterObjective(Protocol):
 
 @dataclass(frozen=True)
 class NewtonState:
-    """Where the iterations stand.
+    """State of the iterations.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ class Point:
     noise_variance: float
     solved: Solved
     distance: float = 0.0
-    """How far the posterior is from the best one at theta, in standard deviations."""
+    """Distance of the posterior from the best one at theta, in standard deviations."""
     is_coarse: bool = False
     """Whether the deviance has six digits only."""
     rounding: float = 0.0
@@ -50,7 +50,7 @@ class Point:
 
 
 def _standard_error(samples: np.ndarray) -> float:
-    """Of their mean; 0 where there are too few to tell."""
+    """Standard error of the mean of samples; 0 where there are too few to tell."""
     return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
 
 

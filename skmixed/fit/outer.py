@@ -11,7 +11,7 @@ from skmixed.covariances import BasisChange
 from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.fit.identification import confounded, remove_unidentified, settle_boundary
 from skmixed.fit.newton import NewtonState, OuterObjective, minimise
-from skmixed.fit.publish import publish
+from skmixed.fit.publish import Judge, publish
 from skmixed.fit.result import Doubts, FitResult
 from skmixed.posteriors import Posterior, basis_changes
 from skmixed.posteriors.prior import EffectsPrior
@@ -28,7 +28,7 @@ _LARGEST_START = 1e6
 
 @dataclass(frozen=True)
 class Start:
-    """Where an earlier fit stopped, in the units of the data.
+    """Estimates of an earlier fit to start from, in the units of the data.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def _bounded(omega: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit.
+    """Options of a fit.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class FitOptions:
     def basis_may(
         self, factors: Sequence[Factor | FactorEncoder]
     ) -> tuple[tuple[BasisChange, ...], ...]:
-        """What may be done to the basis of factors of a design, by factor and block."""
+        """Allowed changes of the basis of factors of a design, by factor and block."""
         return basis_changes(self.posterior, factors)
 
     @property
@@ -165,7 +165,7 @@ class FitOptions:
 
     @property
     def solver_options(self) -> SolverOptions:
-        """What the solver is asked to be."""
+        """Options of the solver."""
         return SolverOptions(
             self.solver, self.integrate_fixed, self.posterior.needs_determinant,
             self.n_probes, self.seed, self.n_threads, self._direct_for,
@@ -179,6 +179,7 @@ def iterate(
     options: FitOptions,
     absent: frozenset[int],
     dependent: tuple[tuple[int, ...], ...],
+    judge: Judge,
 ) -> FitResult:
     """Minimise an objective from `theta` and publish what was found.
 
@@ -192,6 +193,8 @@ def iterate(
         Factors without a variance of their own.
     dependent : tuple of tuple of int
         By factor, effects that others of their covariance block determine.
+    judge : callable
+        Tells the uncertainty of the coefficients; see `Judge`.
     """
 
     # 1. Newton steps on the variance parameters; the posterior follows.
@@ -202,7 +205,7 @@ def iterate(
             state.n_iter,
             units.elbo(state.deviances[-1]),
             state.scaled_gradient,
-            lambda: publish(objective, state, units),
+            lambda: publish(objective, state, units, judge),
         )
 
     state = minimise(objective, theta, tol=options.tol, max_iter=options.max_iter, report=report)
@@ -219,4 +222,4 @@ def iterate(
     )
 
     # 3. Back to the units of the data.
-    return publish(objective, state, units, doubts)
+    return publish(objective, state, units, judge, doubts)

@@ -1,4 +1,4 @@
-"""How a Gaussian posterior answers small changes of the rows that it was made from.
+"""Derivatives of a Gaussian posterior by the rows that it was made from.
 
 A row acts on the posterior through a linear functional of the mean and the variance of its
 predictor, e * mean + h * variance; in a working model e is the change of the gradient at fixed
@@ -12,16 +12,13 @@ and S the posterior covariance of what is random, A and Z their columns of the d
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skmixed._kernels.row_responses import add_level_forms, add_level_moments, add_level_sums
 from skmixed.fit.sites import LEAST_PRECISION, VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.base import System
-
-if TYPE_CHECKING:
-    from skmixed.fit.variational_objective import VariationalObjective
 
 _STEP = 1e-5
 """Relative change of weights and entries of T: its square is lost, rounding is divided by it."""
@@ -129,7 +126,7 @@ class PosteriorResponse:
 
 
 class LevelResponse(PosteriorResponse):
-    """The same in closed form, where levels are independent given fixed effects that are a point.
+    """Answers in closed form, where levels are independent given fixed effects that are a point.
 
     For models of one grouping factor, or none; see `is_level_by_level`.
     """

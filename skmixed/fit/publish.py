@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from skmixed.fit.newton import NewtonState, OuterObjective
 from skmixed.fit.posterior_response import effects_by_factor
 from skmixed.fit.result import Doubts, FactorResult, FitResult
+from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import PosteriorCovariance
 from skmixed.solvers.base import System
 from skmixed.sums.standard_units import FixedTransform, Units
@@ -20,19 +23,25 @@ JOINT_LIMIT = 80_000
 """Numbers kept of the covariance between levels: 640 kB at most."""
 
 
+Judge = Callable[[Any, Any, np.ndarray], Uncertainty]
+"""Tells the uncertainty of the coefficients at a point of an objective, given their covariance
+(p, p) in the posterior."""
+
+
 def publish(
     objective: OuterObjective,
     state: NewtonState,
     units: Units,
+    judge: Judge,
     doubts: Doubts | None = None,
 ) -> FitResult:
-    """The estimates at a state of the iterations."""
+    """The estimates at a state of the iterations, whose uncertainty `judge` tells."""
     point = state.point
     system = point.system
     noise = point.noise_variance * units.noise
     unit = point.noise_variance * units.response_scale**2
     posterior = objective.posterior_covariance(point, JOINT_LIMIT)
-    uncertainty = objective.uncertainty(point, posterior.fixed)
+    uncertainty = judge(objective, point, posterior.fixed)
     to_centred = units.fixed.to_centred()
     standard = units.least_squares + units.response_scale * system.fixed_effects
     coefficients = to_centred @ standard
@@ -100,7 +109,7 @@ def _smallest(matrix: np.ndarray) -> float:
 
 
 def _ranks(system: System) -> list[np.ndarray | slice]:
-    """Where the levels of the data stand in the arrays of the fit, by factor."""
+    """Places of the levels of the data in the arrays of the fit, by factor."""
     ranks = system.cross.sums.ranks
     return [slice(None)] * len(system.cross.factors) if ranks is None else list(ranks)
 

@@ -1,4 +1,4 @@
-"""What a fit found, in the units of the data; arrays and scalars only."""
+"""Estimates of a fit in the units of the data; arrays and scalars only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FactorResult:
 
 @dataclass(frozen=True)
 class Doubts:
-    """What the data leave open.
+    """Identifiability warnings found during the fit.
 
     Attributes
     ----------

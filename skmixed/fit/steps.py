@@ -1,4 +1,4 @@
-"""How a step is found and judged: three strategies of the Newton iterations.
+"""Three strategies to find and judge a step of the Newton iterations.
 
 An exact objective judges every step by its value. An estimated one cannot near its optimum,
 where it is stationary elsewhere than its estimated gradient. One whose posterior takes steps of
@@ -33,7 +33,7 @@ _FEW_HALVINGS = 12
 
 
 class Evaluated(Protocol):
-    """What steps need of an objective."""
+    """An objective that can be evaluated."""
 
     @property
     def prior(self) -> EffectsPrior:
@@ -70,7 +70,9 @@ class Steps:
     def kept_information(
         self, point: Point, before: Derivatives | None, gradients: list[float]
     ) -> np.ndarray | None:
-        """Average information of the point before that will do here; None if none will."""
+        """Average information of the point before, where it will do for an estimated one here."""
+        if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
+            return before.average_information
         return None
 
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
@@ -163,14 +165,6 @@ class EstimatedSteps(Steps):
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._damping = 1.0
 
-    def kept_information(
-        self, point: Point, before: Derivatives | None, gradients: list[float]
-    ) -> np.ndarray | None:
-        """That of the point before, next to the optimum."""
-        if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
-            return before.average_information
-        return None
-
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """Derivatives with a Hessian that explains the gradient before the last step.
 
@@ -226,14 +220,6 @@ class AlternatingSteps(Steps):
         super().__init__(objective)
         self._points: list[tuple[Point, np.ndarray]] = []
 
-    def kept_information(
-        self, point: Point, before: Derivatives | None, gradients: list[float]
-    ) -> np.ndarray | None:
-        """That of the point before, where random vectors estimate it, next to the optimum."""
-        if before is not None and point.is_estimated and gradients[-1] < _SAME_INFORMATION:
-            return before.average_information
-        return None
-
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """The same: steps are extrapolated instead."""
         return derivatives
@@ -281,7 +267,7 @@ class AlternatingSteps(Steps):
             following = self.objective.accelerated(self._points, curvature, coarse, not blind)
         if following is None:
             self._points = [here]
-        return following  # type: ignore[no-any-return]
+        return following
 
     def is_hopeless(self, point: Point) -> bool:
         """Whether coefficients grow without bound, so that there is no optimum."""

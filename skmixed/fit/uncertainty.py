@@ -1,4 +1,4 @@
-"""What estimation adds to the covariance that a posterior has of its own."""
+"""Covariance of estimates: the posterior's, and what it holds fixed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FLAT = 1e-8
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What estimation adds to the covariance of a posterior, in the units of a fit.
+    """Covariance that estimation adds to a posterior, in the units of a fit.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def of_held_variances(system: System, posterior_fixed: np.ndarray, integrated: b
 
 
 def follow_fixed(with_effects: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Columns (p + n_effects, p) that all coefficients owe to beta with a covariance.
+    """Columns (p + n_effects, p) by which all coefficients move with beta of a covariance.
 
     All means move with beta by C_ub C_bb^-1, C the inverse of the mixed-model equations.
     """

@@ -19,11 +19,9 @@ import numpy as np
 
 from skmixed.families.base import Likelihood, ResponseRows, RowTerms
 from skmixed.fit.identification import runs_away, separated_columns
-from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
 from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
 from skmixed.fit.steps import AlternatingSteps
-from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
@@ -48,7 +46,7 @@ _VARIANCE_STEP = 1e-4
 """Relative change of a row's variance that tells a slope by it."""
 
 _FIRST_DISTANCE = 1.0
-"""How near the best posterior the start is brought before the variances move."""
+"""Distance from the best posterior to which the start is brought before variances move."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,9 @@ class VariationalObjective:
         predictor, precision = self.likelihood.start(self.family_rows, own)
         return Sites(precision, precision * (predictor - responses.offset))
 
-    def _step(self, theta: np.ndarray, near: VariationalPoint, coarse: bool):
+    def _step(
+        self, theta: np.ndarray, near: VariationalPoint, coarse: bool
+    ) -> VariationalPoint | None:
         """One step on the sites, halved while the ELBO falls; the best point found.
 
         At another theta than that of `near` the ELBO may be lower however short the
@@ -323,12 +323,8 @@ class VariationalObjective:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""
         return self.posterior.covariance(point.solved, joint_limit)
 
-    def uncertainty(self, point: VariationalPoint, posterior_fixed: np.ndarray) -> Uncertainty:
-        """The covariance of the coefficients, with all parameters uncertain."""
-        return uncertainty_at(self, point, posterior_fixed)
-
     def deviance_error(self, point: VariationalPoint) -> float:
-        """That of the log determinant, and what errors of the row variances do on average.
+        """Error of the log determinant, and the mean effect of errors of the row variances.
 
         With dv the error of a variance v and w(v) the precision of a row at it, the row's
         share of the deviance is off by w dv + w' dv^2 / 2, and what it takes off for its site,

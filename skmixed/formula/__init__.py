@@ -27,6 +27,8 @@ has a layer for `arithmetic`, whose result is a flat list of steps, and one for 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from skmixed.formula.errors import FormulaError
 from skmixed.formula.expand import Expander
 from skmixed.formula.parser import Parser
@@ -68,12 +70,19 @@ def parse_formula(text: str) -> ModelSpec:
     >>> spec.response.label
     'log(y)'
     """
+    # the parser refuses what is no text, and what is kept has to be hashable
+    read = _model if isinstance(text, str) else _model.__wrapped__
     try:
-        formula = Parser(text).formula()
-        return Expander(text).model(formula)
+        return read(text)
     except FormulaError as error:
         # where the parser stood is of no interest to who wrote the formula
         raise error.with_traceback(None) from None
+
+
+@lru_cache(maxsize=64)
+def _model(text: str) -> ModelSpec:
+    """What a formula says; a model is fitted again and again with the same."""
+    return Expander(text).model(Parser(text).formula())
 
 
 def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:

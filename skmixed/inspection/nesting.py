@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from skmixed.covariances import STRUCTURES
 from skmixed.design import Factor
 from skmixed.fitted_model import FittedModel
 
@@ -33,16 +34,24 @@ def outside_column_space(smaller: FittedModel, larger: FittedModel, X: Any) -> s
         named = ", ".join(map(repr, outside))
         return f"the larger one has no combination of columns for the fixed effects {named}"
     for factor, encoder in zip(mine.factors, smaller.encoder.factors, strict=True):
-        for begin, stop in encoder.blocks:
+        for (begin, stop), structure in zip(encoder.blocks, encoder.block_structures, strict=True):
             columns = factor.loadings()[:, begin:stop]
             if not any(
-                _same_partition(factor, theirs) and _in_span(columns, theirs.loadings()[:, b:s])
+                _same_partition(factor, theirs)
+                and _holds(kind, structure, stop - begin)
+                and _in_span(columns, theirs.loadings()[:, b:s])
                 for theirs, other in zip(yours.factors, larger.encoder.factors, strict=True)
-                for b, s in other.blocks
+                for (b, s), kind in zip(other.blocks, other.block_structures, strict=True)
             ):
                 terms = " + ".join(encoder.term_names[begin:stop])
                 return f"the larger one has no random term that holds ({terms} | {encoder.name})"
     return ""
+
+
+def _holds(larger: str, smaller: str, n_effects: int) -> bool:
+    """Whether every covariance of one structure is one of the other; any of one effect is."""
+    known = STRUCTURES[larger]
+    return known.includes_all or n_effects == 1 or smaller in (larger, *known.includes)
 
 
 def _in_span(columns: np.ndarray, space: np.ndarray) -> bool:

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skmixed.covariances import STRUCTURES
 from skmixed.fitted_model import FittedModel
 
 _NOT_SEEN = "they are not seen to be nested"
 
 _SHOWN = 8
 """Fixed effects that a description names."""
+
+
+@dataclass(frozen=True)
+class ModelBlock:
+    """Effects of a group that share a covariance matrix.
+
+    Attributes
+    ----------
+    group : str
+    columns : frozenset of str
+        Of the group.
+    effects : tuple of str
+    structure : str
+        Key of `skmixed.covariances.STRUCTURES`; any matrix of one effect is unstructured.
+    """
+
+    group: str
+    columns: frozenset[Any]
+    effects: tuple[str, ...]
+    structure: str
+
+    def includes(self, smaller: ModelBlock) -> bool:
+        """Whether the covariances of the other block are special cases, by their names."""
+        mine, theirs = set(map(_parts, self.effects)), set(map(_parts, smaller.effects))
+        if self.columns != smaller.columns or not theirs <= mine:
+            return False
+        structure = STRUCTURES[self.structure]
+        if structure.includes_all or smaller.structure == self.structure:
+            return True
+        return mine == theirs and smaller.structure in structure.includes
+
+    def written(self, effects: Sequence[str]) -> str:
+        """The block as a bar term with the names of its effects."""
+        word = STRUCTURES[self.structure].formula_words[0]
+        return f"{'' if word == 'us' else word}({' + '.join(effects)} | {self.group})"
 
 
 @dataclass(frozen=True)
@@ -23,8 +60,10 @@ class ModelStructure:
         Fixed effects that were estimated, the intercept included, in order.
     spanned : frozenset of tuple of str
         All fixed effects, those included that others determine, by the parts of their names.
-    blocks : tuple of (str, frozenset of str, tuple of str)
-        Covariance blocks: the group, its columns, and the effects that share a covariance.
+    blocks : tuple of ModelBlock
+        Covariance blocks of the groups.
+    strata : str or None
+        The column whose labels have a noise variance each.
     noise_scale : float or None
         Where the noise is held; None is estimated, or there is none.
     settings : tuple of (str, object)
@@ -33,7 +72,8 @@ class ModelStructure:
 
     fixed_names: tuple[str, ...]
     spanned: frozenset[tuple[str, ...]]
-    blocks: tuple[tuple[str, frozenset[Any], tuple[str, ...]], ...]
+    blocks: tuple[ModelBlock, ...]
+    strata: str | None
     noise_scale: float | None
     settings: tuple[tuple[str, Any], ...]
 
@@ -45,7 +85,7 @@ class ModelStructure:
     @property
     def n_variances(self) -> int:
         """Variances of random effects."""
-        return sum(len(effects) for _, _, effects in self.blocks)
+        return sum(len(block.effects) for block in self.blocks)
 
     def differs_from(self, larger: ModelStructure) -> str:
         """The setting that keeps this model from being nested in `larger`; empty if none does."""
@@ -54,6 +94,8 @@ class ModelStructure:
                 return f"{name} is {mine!r} in the one and {yours!r} in the other"
         if larger.noise_scale not in (None, self.noise_scale):
             return "the model of more parameters has its noise_scale held"
+        if self.strata not in (None, larger.strata):
+            return f"dispersion is {self.strata!r} in the one and {larger.strata!r} in the other"
         return ""
 
     def not_nested_in(self, larger: ModelStructure) -> str:
@@ -62,14 +104,11 @@ class ModelStructure:
         if missing:
             named = ", ".join(map(repr, missing))
             return f"by their names {_NOT_SEEN}, only the smaller one has the fixed effects {named}"
-        for group, columns, effects in self.blocks:
-            if not any(
-                columns == theirs and set(map(_parts, effects)) <= set(map(_parts, others))
-                for _, theirs, others in larger.blocks
-            ):
-                term = f"({' + '.join(effects)} | {group})"
+        for block in self.blocks:
+            if not any(other.includes(block) for other in larger.blocks):
                 return (
-                    f"by their names {_NOT_SEEN}, only the smaller one has the random term {term}"
+                    f"by their names {_NOT_SEEN}, only the smaller one has the random term "
+                    f"{block.written(block.effects)}"
                 )
         return ""
 
@@ -79,8 +118,8 @@ class ModelStructure:
         if len(fixed) > _SHOWN:
             fixed = [*fixed[:_SHOWN], f"... ({len(fixed) - _SHOWN} more)"]
         terms = [
-            f"({' + '.join('1' if e == 'Intercept' else e for e in effects)} | {group})"
-            for group, _, effects in self.blocks
+            block.written(["1" if e == "Intercept" else e for e in block.effects])
+            for block in self.blocks
         ]
         return " + ".join([*fixed, *terms]) or "0"
 
@@ -141,19 +180,27 @@ def structure_of(model: FittedModel) -> ModelStructure:
     encoder, result, settings = model.encoder, model.result, model.settings
     dropped = set(result.dropped.tolist())
     blocks = tuple(
-        (factor.name, frozenset(factor.levels.columns), tuple(factor.term_names[begin:stop]))
+        ModelBlock(
+            factor.name,
+            frozenset(factor.levels.columns),
+            tuple(factor.term_names[begin:stop]),
+            structure if stop - begin > 1 else "unstructured",
+        )
         for factor in encoder.factors
-        for begin, stop in factor.blocks
+        for (begin, stop), structure in zip(factor.blocks, factor.block_structures, strict=True)
     )
+    related = tuple(map(str, settings.relations or ()))
     return ModelStructure(
         fixed_names=tuple(name for j, name in enumerate(encoder.fixed.names) if j not in dropped),
         spanned=frozenset(map(_parts, encoder.fixed.names)),
         blocks=blocks,
+        strata=None if encoder.strata is None else encoder.strata.name,
         noise_scale=None if settings.noise_scale is None else float(settings.noise_scale),
         settings=(
             ("link", model.likelihood.link),
             ("posterior", settings.posterior),
             ("offset", encoder.offset_label),
             ("precision_weights", encoder.precision_weights),
+            ("relations", related),
         ),
     )

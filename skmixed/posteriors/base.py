@@ -1,4 +1,4 @@
-"""What the inference loop asks of a variational family."""
+"""Variational families: what every one provides."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class WithBlocks(Protocol):
 def basis_changes(
     posterior: Posterior, factors: Sequence[WithBlocks]
 ) -> tuple[tuple[BasisChange, ...], ...]:
-    """What may be done to the basis of factors, by factor and block, in a family of posteriors."""
+    """Allowed changes of the basis of factors, by factor and block, in a family of posteriors."""
     return tuple(
         tuple(
             narrower(posterior.basis_may, STRUCTURES[structure].basis_may)

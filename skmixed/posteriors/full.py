@@ -49,7 +49,7 @@ class FullPosterior:
         return at.covariance(coarse).row_variances(rows)
 
     def row_variance_errors(self, at: Solved, rows: WorkingRows) -> np.ndarray:
-        """Those of the same covariance."""
+        """Squared errors (n,) of the row variances of the posterior covariance."""
         return at.covariance().row_variance_errors(rows)
 
     def covariance(self, at: Solved, joint_limit: int) -> PosteriorCovariance:

@@ -1,1 +1,1 @@
-"""What follows from a fit without fitting again: predictions, degrees of freedom, checks."""
+"""Answers of a fit without fitting again: predictions, degrees of freedom, checks."""

@@ -11,7 +11,8 @@ from skmixed.design import Design
 from skmixed.fit.generalized_fit import Arranged, arrange
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
-from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.results.same_data import (
     refuse_other_coefficients,
     refuse_other_elbo,

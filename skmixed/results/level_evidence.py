@@ -18,7 +18,8 @@ from scipy.stats import qmc
 
 from skmixed._kernels.elimination import gather_tail
 from skmixed.families.base import ResponseRows
-from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.eliminated_levels import EliminatedLevels
 from skmixed.sums.cross_products import FactorLayout
 
@@ -224,7 +225,7 @@ class Levels:
         return rules[-1], error
 
     def deviations(self, rule: Rule, independent: bool) -> tuple[np.ndarray, np.ndarray]:
-        """How far the exact levels are from the posterior's, the rest at its mean.
+        """Distances of the exact levels from the posterior's, all else at its mean.
 
         Returns
         -------

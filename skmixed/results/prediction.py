@@ -135,7 +135,7 @@ def _used_levels(
 
 
 def _uncoupled(result: FitResult, coupling: list[np.ndarray], position: int) -> np.ndarray:
-    """What is left of the level covariances C_ll after B_l B_l', (levels, q, q)."""
+    """Level covariances C_ll less B_l B_l', (levels, q, q)."""
     covariances = result.factors[position].covariances
     if result.coupled[position]:
         return np.zeros_like(covariances)

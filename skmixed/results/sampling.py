@@ -1,4 +1,4 @@
-"""How good a Gaussian posterior is, by importance sampling of its own draws.
+"""Quality of a Gaussian posterior by importance sampling of its draws.
 
 Weights of thousands of effects at once are hopeless, but most effects need none:
 given the *rest* (the effects of the tail, and the fixed effects where they are
@@ -20,7 +20,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skmixed.fit.variational_objective import VariationalObjective, VariationalPoint
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.results.importance import smooth_weights
 from skmixed.results.level_evidence import Levels, independent_roots, whitened_means
 
@@ -30,7 +31,7 @@ _REST_AT_A_TIME = 32
 
 @dataclass(frozen=True)
 class SampledLikelihood:
-    """What importance sampling finds.
+    """Results of importance sampling.
 
     Attributes
     ----------

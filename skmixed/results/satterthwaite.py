@@ -25,7 +25,7 @@ _LEAST_STEP = 1e-5
 
 @dataclass(frozen=True)
 class VarianceUncertainty:
-    """How the covariance of the fixed effects moves with the variance parameters.
+    """Derivatives of the covariance of the fixed effects by the variance parameters.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the inference loop asks of the mixed-model equations."""
+"""The mixed-model equations, solved: what every solver provides."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class System(Protocol):
     """
 
     name: str
-    """Of the solver."""
+    """Name of the solver."""
 
     cross: CrossProducts
     scales: list[Scale]
@@ -79,7 +79,7 @@ class System(Protocol):
     """Products with the system that its solution took; 0 where it was factorised."""
 
     levels: EliminatedLevels
-    """What elimination leaves of the levels of the eliminated factor; of none without one."""
+    """Inverses of the eliminated levels; empty without an eliminated factor."""
 
     is_exact: bool
     """Whether determinants and traces are exact, or estimated from random vectors."""
@@ -91,7 +91,7 @@ class System(Protocol):
 
     @property
     def log_det_samples(self) -> np.ndarray:
-        """What each random vector says of the log determinant; empty where it is exact."""
+        """Estimate of the log determinant by each random vector; empty where it is exact."""
         ...
 
     @property

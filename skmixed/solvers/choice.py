@@ -29,7 +29,7 @@ _PROBED_EFFECTS = 100_000
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """What a solver is asked to be.
+    """Options of a solver.
 
     Attributes
     ----------

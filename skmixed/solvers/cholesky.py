@@ -8,8 +8,9 @@ threads of the fit: Golub and Van Loan (2013), Matrix Computations, sections 3.1
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
@@ -21,7 +22,7 @@ from skmixed.threads import single_blas_thread, threads_of_fit
 _AT_ONCE = 128
 """Rows up to which LAPACK takes less time than the calls for tiles."""
 
-_SMALLEST_TILE, _LARGEST_TILE = 72, 512
+_SMALLEST_TILE, _LARGEST_TILE = 96, 512
 
 _WORTH_THREADS = 256
 """Rows from which threads share the tiles."""
@@ -77,7 +78,7 @@ Step = tuple[str, tuple[int, ...]]
 """A method of `Tiles` and the tile, or its place on the diagonal."""
 
 
-def _run(matrix: np.ndarray, tasks) -> None:
+def _run(matrix: np.ndarray, tasks: Callable[[int], TaskList[Step]]) -> None:
     n = len(matrix)
     tiles = Tiles(matrix, _tile_size(n))
 
@@ -90,8 +91,8 @@ def _run(matrix: np.ndarray, tasks) -> None:
 
 
 def _tile_size(n: int) -> int:
-    """Rows of a tile: eight in a column keep two threads busy, unless products would be slow."""
-    size = min(max(-(-n // 8), _SMALLEST_TILE), _LARGEST_TILE)
+    """Rows of a tile: six in a column keep two threads busy, unless products would be slow."""
+    size = min(max(-(-n // 6), _SMALLEST_TILE), _LARGEST_TILE)
     return -(-n // -(-n // size))
 
 
@@ -99,7 +100,7 @@ def _tile_size(n: int) -> int:
 def _factor_tasks(n: int) -> TaskList[Step]:
     """Column by column: what is left of it is subtracted, and its diagonal tile divides it."""
 
-    def tasks() -> Iterator[tuple[Step, list, list]]:
+    def tasks() -> Iterator[tuple[Step, list[Any], list[Any]]]:
         for j in range(n):
             row = [(j, k) for k in range(j)]
             kept = "kept", j % 2
@@ -117,7 +118,7 @@ def _factor_tasks(n: int) -> TaskList[Step]:
 def _inverse_tasks(n: int) -> TaskList[Step]:
     """The inverse B of the triangle, row by row, and then B'B row by row."""
 
-    def tasks() -> Iterator[tuple[Step, list, list]]:
+    def tasks() -> Iterator[tuple[Step, list[Any], list[Any]]]:
         for i in range(n):
             yield ("invert", (i,)), [], [(i, i)]
         for i in range(n):

@@ -23,6 +23,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import blas, block_diag
 
+from skmixed._kernels.arguments import LevelCells, LevelInverses
 from skmixed._kernels.dense_tail import mix_tail
 from skmixed._kernels.elimination import (
     gather_tail,
@@ -150,7 +151,9 @@ class DirectSystem:
         explained = float(self._response_half @ self._response_half)
         self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
 
-    def mix_rows(self, raw, mix, diagonal, out) -> None:
+    def mix_rows(
+        self, raw: np.ndarray, mix: np.ndarray, diagonal: np.ndarray, out: np.ndarray
+    ) -> None:
         """`mix_tail` in threads: triangles of equal area."""
         shares = np.sqrt(np.arange(1, self.n_parts) / self.n_parts)
         bounds = [0, *(shares * len(out)).astype(int).tolist(), len(out)]
@@ -158,7 +161,7 @@ class DirectSystem:
             lambda first, last: mix_tail(raw, self._first, mix, diagonal, first, last, out), bounds
         )
 
-    def _mixing(self):
+    def _mixing(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
         cross = self.cross
         width = max([factor.n_effects for factor in cross.tail_factors], default=1)
@@ -506,15 +509,12 @@ class TailCovariance:
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
+        cells = LevelCells(cross.start, cross.columns, cross.values, with_fixed)
+        inverses = LevelInverses(levels.shrink, omega, levels.omega_shrunk)
         out = np.empty(rows.n_rows)
 
         def fill(first: int, last: int) -> None:
-            fill_row_variances(
-                places.row_start, places.places, places.slopes, places.own_effects,
-                places.tail_effects, places.tail_sizes, fixed,
-                cross.start, cross.columns, cross.values, with_fixed,
-                levels.shrink, omega, levels.omega_shrunk, tail, first, last, out,
-            )  # fmt: skip
+            fill_row_variances(places, cells, inverses, fixed, tail, first, last, out)
 
         work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
         run_parts(fill, even_bounds(work, self.system.n_parts))

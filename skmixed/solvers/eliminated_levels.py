@@ -1,4 +1,4 @@
-"""What elimination leaves of the levels of the eliminated factor."""
+"""Inverses of the small matrices of the eliminated levels."""
 
 from __future__ import annotations
 

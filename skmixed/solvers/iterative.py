@@ -22,6 +22,7 @@ Rao-Blackwellised Monte Carlo"), sums of entries from x, whose errors average ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -247,7 +248,7 @@ class IterativeSystem:
 
     @cached_property
     def log_det_samples(self) -> np.ndarray:
-        """What every probe says of the log determinant, without the constant part, (m,).
+        """Estimate (m,) of the log determinant by every probe, without the constant part.
 
         z'Hz, whose expectation is known, takes most of the variance away.
         """
@@ -324,7 +325,7 @@ class IterativeSystem:
 
     @property
     def _residual_maker(self) -> tuple[np.ndarray, np.ndarray]:
-        """What tail effects take off the response, and it: (N, 1) and (P + 1, 1)."""
+        """Negated tail effects and 1 for the response: large (N, 1) and dense (P + 1, 1)."""
         return -self.effects[:, None], np.append(-self.dense_effects, 1.0)[:, None]
 
     def gather(self, large: np.ndarray, dense: np.ndarray) -> np.ndarray:
@@ -340,7 +341,7 @@ class IterativeSystem:
         return gathered
 
     def follow(self, large: np.ndarray) -> np.ndarray:
-        """What the dense part owes to effects of the large factors, (P, m)."""
+        """Conditional means (P, m) of the dense effects given the large ones."""
         used = self.n_posterior
         return -self.part.root[:, :used] @ (self.part.half[:, :used].T @ large)
 
@@ -349,7 +350,7 @@ class IterativeSystem:
         """reduced_l times the residual maker, all z and all x = H^-1 z, (L, Q, 1 + 2 m).
 
         One pass over the cells for all of them. Of z and x, scaled to effects, the
-        dense part takes what it owes to the large factors.
+        dense part takes its conditional mean.
         """
         vectors = np.column_stack([self.probes, self._probe_solution.x])
         probed = self.coordinates.to_effects(vectors)
@@ -472,7 +473,7 @@ class IterativeSystem:
 
     @cached_property
     def fixed_solution(self) -> np.ndarray:
-        """Their solutions with the fixed effects eliminated, (N, p)."""
+        """Solutions (N, p) for these right-hand sides, the fixed effects eliminated."""
         return self.solve(self._fixed_right, _FIXED_TOLERANCE, True).x
 
 
@@ -513,7 +514,7 @@ class ProbedCovariance:
 
     @cached_property
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of the large factors' effects and what the dense part owes to them."""
+        """Draws of the large factors' effects, and the dense part's conditional means."""
         large = self.system.coordinates.scale(self._draws)
         return large, self.system.follow(large)
 
@@ -522,7 +523,7 @@ class ProbedCovariance:
         """reduced_l times the draws, (L, Q, m)."""
         return self.system.gather(*self._drawn)
 
-    def _apply(self, function) -> np.ndarray:
+    def _apply(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         return self._probes.apply(function)
 
     @cached_property
@@ -550,7 +551,7 @@ class ProbedCovariance:
 
     @cached_property
     def dense(self) -> np.ndarray:
-        """Of the dense part with itself, (n_dense, n_dense)."""
+        """Covariance of the dense part with itself, (n_dense, n_dense)."""
         if self._solves:
             inner = self._half.T @ self._dense_response
         else:
@@ -559,7 +560,7 @@ class ProbedCovariance:
         inner = 0.5 * (inner + inner.T) + np.eye(len(inner))
         return self._root @ inner @ self._root.T
 
-    # What is asked for ------------------------------------------------------------
+    # Answers ---------------------------------------------------------------------
 
     def information(self, factor: FactorLayout) -> np.ndarray:
         """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point."""

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skmixed._kernels.arguments import FactorCells, LevelCells, TailColumns
 from skmixed._kernels.cell_passes import (
     add_pair_product,
     gather_cells,
@@ -78,7 +79,7 @@ class SparseTail:
         self._fill_dense()
         n_parts = _PARTS if len(self.columns) > _WORTH_PARTS else 1
         self._bounds = even_bounds(np.diff(self.start) + 1, n_parts)
-        self._effect, self._n_siblings = self._siblings()
+        self._tail_columns = self._siblings()
 
     def _fill_dense(self) -> None:
         cross, n_small = self.cross, self.n_small
@@ -120,17 +121,16 @@ class SparseTail:
                 self.eliminated_dense[:, :, self.dense_columns(factor)] = block
 
     def dense_columns(self, factor: FactorLayout) -> slice:
-        """Where a small factor's effects stand in the dense part."""
+        """Columns of a small factor's effects in the dense part."""
         return slice(factor.start - self.n_large, factor.start - self.n_large + factor.size)
 
-    def _siblings(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every column's number within its level, and the effects of that level."""
+    def _siblings(self) -> TailColumns:
         effect = np.zeros(self.n_large, np.int64)
         n_siblings = np.ones(self.n_large, np.int64)
         for factor in self.large:
             effect[factor.columns] = np.tile(np.arange(factor.n_effects), factor.n_levels)
             n_siblings[factor.columns] = factor.n_effects
-        return effect, n_siblings
+        return TailColumns(effect, n_siblings)
 
     # Passes ---------------------------------------------------------------------
 
@@ -160,16 +160,15 @@ class SparseTail:
             n_parts = _PARTS if len(pair.levels) > _WORTH_PARTS else 1
 
             def add(first: int, last: int, target: np.ndarray, pair: PairCells = pair) -> None:
-                add_pair_product(
-                    pair.start, pair.levels, pair.values, vectors,
-                    self._starts[pair.first], self._starts[pair.second], first, last, target,
-                )  # fmt: skip
+                cells = FactorCells(pair.start, pair.levels, pair.values)
+                starts = self._starts[pair.first], self._starts[pair.second]
+                add_pair_product(cells, vectors, *starts, first, last, target)
 
             self._run(add, out, even_bounds(np.diff(pair.start) + 1, n_parts))
         return out
 
     def reduce(self, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """What elimination leaves of the dense part and of the level blocks.
+        """Dense part and level blocks after elimination.
 
         Returns
         -------
@@ -179,16 +178,14 @@ class SparseTail:
             Of the large factors.
         """
         n_dense = len(self.dense)
-        widest = int(self._n_siblings.max(initial=1))
+        widest = int(self._tail_columns.n_siblings.max(initial=1))
         both = np.zeros((self.n_large, n_dense + widest))
         both[:, :n_dense] = self.with_dense
+        cells = LevelCells(self.start, self.columns, self.values, self.eliminated_dense)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
-            reduce_tail(
-                self.start, self.columns, self.values, self.eliminated_dense, middle,
-                self._effect, self._n_siblings, first, last,
-                target[:, :n_dense], target[:, n_dense:],
-            )  # fmt: skip
+            parts = target[:, :n_dense], target[:, n_dense:]
+            reduce_tail(cells, middle, self._tail_columns, first, last, *parts)
 
         self._run(subtract, both)
         blocks = []
@@ -272,7 +269,7 @@ class SparseTail:
 
 
 def _number_of_large(cross: CrossProducts) -> int:
-    """How many tail factors, from the largest, do not go into the dense part."""
+    """Number of tail factors, from the largest, that stay out of the dense part."""
     n_large = len(cross.tail_factors)
     n_dense = cross.n_fixed + 1
     widest = cross.eliminated.size if cross.eliminated is not None else 0

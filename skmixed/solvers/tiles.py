@@ -195,7 +195,7 @@ def _python_api(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 
 
 _kept_numbers: dict[object, Any] = {}
-"""What BLAS has the addresses of."""
+"""Types of which BLAS takes addresses."""
 
 
 def _integer(value: int) -> int:

@@ -86,7 +86,7 @@ class PairCells:
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     def transposed(self, n_second: int) -> PairCells:
-        """The same cells compressed by level of the second factor."""
+        """These cells compressed by level of the second factor."""
         swapped = np.ascontiguousarray(self.values.transpose(0, 2, 1))
         return _combined(
             self.second, self.first, self.levels, n_second,
@@ -124,13 +124,13 @@ class CellSums:
     ranks: LevelMaps | None = None
 
     def ranked(self) -> CellSums:
-        """The same sums with the largest levels first, as `accumulate` can make them."""
+        """These sums with the largest levels first, as `accumulate` can make them."""
         ranks = tuple(map(_rank_levels, self.own, self.with_dense))
         n_levels = tuple(factor.n_levels for factor in self.factors)
         return replace(self.relabelled(n_levels, ranks), ranks=ranks)
 
     def relabelled(self, n_levels: tuple[int, ...], maps: LevelMaps) -> CellSums:
-        """The same sums with level k of factor f at ``maps[f][k]`` of ``n_levels[f]``."""
+        """These sums with level k of factor f at ``maps[f][k]`` of ``n_levels[f]``."""
         return _sum_parts([(self, maps)], n_levels)
 
     def merge(
@@ -392,7 +392,7 @@ def row_chunks(n_rows: int) -> Iterator[slice]:
 
 
 class _Rows(NamedTuple):
-    """What the cells of all pairs are summed from, by factor.
+    """Columns and codes of rows, from which the cells of all pairs are summed.
 
     Attributes
     ----------
@@ -479,7 +479,7 @@ def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks, n_threa
 
 
 def _first_places(codes, ranks):
-    """Where each level begins in a sort by ranked level, and the end, (L + 1,)."""
+    """First row of each level in a sort by ranked level, and the end, (L + 1,)."""
     start = np.zeros(len(ranks) + 1, np.int64)
     for piece in row_chunks(len(codes)):
         count_levels(codes[piece], ranks, start[1:])

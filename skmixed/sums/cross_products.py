@@ -15,7 +15,7 @@ from skmixed.threads import even_bounds
 
 @dataclass(frozen=True)
 class FactorLayout:
-    """Where the effects of one grouping factor stand in the system.
+    """Size of one grouping factor, and its columns in the system.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class CrossProducts:
         return cls(sums, layouts[0], tail, own, with_dense, tuple(first), tuple(between))
 
     def refilled(self, sums: CellSums) -> CrossProducts:
-        """The same arrangement of other sums over the same cells."""
+        """This arrangement of other sums over the same cells."""
         pairs = {(pair.first, pair.second): pair for pair in sums.pairs}
 
         def oriented(pair: PairCells) -> PairCells:

@@ -17,7 +17,6 @@ from skmixed.design import Design, DesignEncoder, Factor, Table
 from skmixed.spec import ColumnKey, ModelSpec
 from skmixed.sums.cell_sums import CellSums, accumulate
 from skmixed.sums.row_sums import (
-    PERFECT,
     Extent,
     RowSums,
     combine_weights,
@@ -25,6 +24,7 @@ from skmixed.sums.row_sums import (
     largest,
     refuse_range,
     refuse_too_few,
+    scale_of_response,
 )
 from skmixed.sums.standard_units import (
     Units,
@@ -79,7 +79,8 @@ class WorkingUnits:
         response_center = float(shares @ rest) if first else 0.0
         rest = rest - response_center
         root = np.sqrt(shares)
-        # Taking off too little costs a few digits. Coefficients of columns that only these
+        # rcond is large on purpose: nearly collinear columns of the first part would get huge
+        # coefficients. Coefficients of columns that only these
         # few rows cannot tell apart would cost all: they explode on other rows.
         least_squares = np.linalg.lstsq(columns * root[:, None], rest * root, rcond=1e-3)[0]
         left = float(np.sqrt(shares @ (rest - columns @ least_squares) ** 2))
@@ -221,60 +222,42 @@ class PartialSums:
         basis_may: tuple[tuple[BasisChange, ...], ...],
         noise_variance: float | None,
     ) -> RowSums:
-        """The same sums in standard units, as `skmixed.sums.row_sums.sum_rows` has them.
+        """Sums in standard units, as `skmixed.sums.row_sums.sum_rows` has them.
 
         `has_intercept` is of the dense columns, `intercepts` tells which effects of each
         factor are intercepts; the rest is as for `sum_rows`.
         """
-        working, gram, total = self.units, self.sums.dense, self.total_weight
+        working, total = self.units, self.total_weight
         first = int(has_intercept)
-        p = len(gram) - 1
         refuse_range(self.spread)
-        fixed = transform_from_gram(gram[:p, :p] / total, has_intercept)
+        gram = self.sums.dense[:-1, :-1]
+        fixed = transform_from_gram(gram / total, has_intercept)
         refuse_too_few(self.n_observations, fixed.rank, self.n_rows)
         # weights are in units of their mean over all rows
         weight_unit = total / self.n_observations
         # working columns to standard ones, and back
         there = fixed.to_raw()
-        back = there.T @ gram[:p, :p] / total
-        coefficients = there.T @ gram[:p, p]
-        coefficients = np.linalg.solve(there.T @ gram[:p, :p] @ there, coefficients)
-        left = gram[p, p] - coefficients @ (there.T @ gram[:p, p])
-        # that difference is what rounding leaves of it; where it cancels, nothing is left
-        scale = float(np.sqrt(max(left, 0.0) / total))
-        unit = working.response_scale
-        perfect = (
-            self.n_observations - fixed.rank <= 0
-            or scale * unit <= max(PERFECT * self.spread, 1e-15 * self.size)
-            or left <= 1e-14 * gram[p, p]
-        )
-        modelled = not perfect or (noise_variance is not None and self.n_observations > fixed.rank)
-        if perfect and noise_variance is not None:
-            scale = float(np.sqrt(noise_variance)) / unit
-        matrices, moments, turns, dependent = [], [], [], []
-        for shape, own, effects, basis, may in zip(
-            self.sums.factors, self.sums.own, intercepts, working.bases, basis_may, strict=True
-        ):
-            mean = own.sum(axis=0) / total
-            turn, lost = _turn(mean, basis, shape.blocks, effects, may)
-            turns.append(turn)
-            matrices.append(basis @ turn)
-            undo = np.linalg.inv(basis)
-            moments.append(undo.T @ mean @ undo)
-            dependent.append(lost)
+        back = there.T @ gram / total
+        coefficients, left = self._least_squares(there)
+        # a difference is what rounding leaves of it; where it cancels, nothing is left
+        scale, modelled = scale_of_response(
+            working.response_scale * left, self.extent, self.n_observations - fixed.rank,
+            noise_variance,
+        )  # fmt: skip
         centred = replace(
             fixed,
             center=working.center[first:] + working.scale[first:] * fixed.center,
             mapping=fixed.mapping / working.scale[first:, None],
             log_det=fixed.log_det - float(np.log(working.scale[first:][fixed.kept]).sum()),
         )
+        bases = self._standard_bases(intercepts, basis_may)
         units = Units(
             centred,
-            tuple(matrices),
-            tuple(moments),
-            back @ working.least_squares + unit * coefficients,
+            tuple(basis.matrix for basis in bases),
+            tuple(basis.moments for basis in bases),
+            back @ working.least_squares + working.response_scale * coefficients,
             working.response_center,
-            unit * scale if modelled else 1.0,
+            scale if modelled else 1.0,
             working.weight_scale * weight_unit,
             self.log_weights - self.n_observations * float(np.log(weight_unit)),
             self.n_observations,
@@ -283,25 +266,69 @@ class PartialSums:
         )
         sums = None
         if modelled:
-            dense = np.zeros((p + 1, fixed.rank + 1))
-            dense[:p, :-1] = there
-            dense[:p, -1] = -there @ coefficients / scale
-            dense[p, -1] = 1.0 / scale
+            relative = scale / working.response_scale
+            dense = np.zeros((len(gram) + 1, fixed.rank + 1))
+            dense[:-1, :-1] = there
+            dense[:-1, -1] = -there @ coefficients / relative
+            dense[-1, -1] = 1.0 / relative
             root = 1.0 / np.sqrt(weight_unit)
             sums = self.sums.transformed(
-                root * dense, tuple(root * turn for turn in turns)
+                root * dense, tuple(root * basis.turn for basis in bases)
             ).ranked()
         alike = self.precisions[0] == self.precisions[1] and self.n_observations == self.n_rows
         return RowSums(
             sums,
             units,
-            tuple(dependent),
+            tuple(basis.dependent for basis in bases),
             tuple(
                 alike and effects == (True,) and shape.n_levels == self.n_rows
                 for shape, effects in zip(self.sums.factors, intercepts, strict=True)
             ),
-            Extent(self.n_rows, self.spread, self.size, self.precisions),
+            self.extent,
         )
+
+    @property
+    def extent(self) -> Extent:
+        """Number of rows and ranges of their values."""
+        return Extent(self.n_rows, self.spread, self.size, self.precisions)
+
+    def _least_squares(self, there: np.ndarray) -> tuple[np.ndarray, float]:
+        """Coefficients (r,) of the columns that `there` (p, r) makes, and what they leave.
+
+        The latter is the root of the mean square, in working units; 0 where it is rounding.
+        """
+        gram, right = self.sums.dense[:-1, :-1], there.T @ self.sums.dense[:-1, -1]
+        coefficients = np.linalg.solve(there.T @ gram @ there, right)
+        squares = self.sums.dense[-1, -1]
+        left = squares - coefficients @ right
+        left = 0.0 if left <= 1e-14 * squares else left
+        return coefficients, float(np.sqrt(left / self.total_weight))
+
+    def _standard_bases(
+        self,
+        intercepts: tuple[tuple[bool, ...], ...],
+        basis_may: tuple[tuple[BasisChange, ...], ...],
+    ) -> list[_StandardBasis]:
+        """The standard basis of every factor, from its mean cross-products."""
+        out = []
+        for shape, sums, effects, basis, may in zip(
+            self.sums.factors, self.sums.own, intercepts, self.units.bases, basis_may, strict=True
+        ):
+            mean = sums.sum(axis=0) / self.total_weight
+            turn, lost = _turn(mean, basis, shape.blocks, effects, may)
+            undo = np.linalg.inv(basis)
+            out.append(_StandardBasis(basis @ turn, undo.T @ mean @ undo, turn, lost))
+        return out
+
+
+@dataclass(frozen=True)
+class _StandardBasis:
+    """The standard basis of a factor: `BasisTransform`, and the map from the working one."""
+
+    matrix: np.ndarray
+    moments: np.ndarray
+    turn: np.ndarray
+    dependent: tuple[int, ...]
 
 
 def _turn(
@@ -337,7 +364,7 @@ def _turn(
 
 @dataclass(frozen=True)
 class Reference:
-    """What all parts have in common: columns, as the first part encodes them, and units."""
+    """Encoder and working units that all parts share; the first part sets them."""
 
     encoder: DesignEncoder
     units: WorkingUnits

@@ -25,7 +25,7 @@ PERFECT = 1e-12
 
 @dataclass(frozen=True)
 class Extent:
-    """How many rows were summed, and how far they reach.
+    """Number of rows summed, and ranges of their values.
 
     Attributes
     ----------
@@ -119,10 +119,12 @@ def sum_rows(
     scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
     refuse_too_few(n_observations, fixed.rank, len(response))
     df = n_observations - (fixed.rank if integrate_fixed else 0)
-    perfect = n_observations - fixed.rank <= 0 or scale <= PERFECT * spread or scale <= 1e-15 * size
-    modelled = not perfect or (noise_variance is not None and n_observations > fixed.rank)
-    if perfect and noise_variance is not None:
-        scale = float(np.sqrt(noise_variance))
+    precision = design.precision_weights
+    precisions = (1.0, 1.0)
+    if precision is not None:
+        precisions = float(precision.min()) / weight_scale, float(precision.max()) / weight_scale
+    extent = Extent(len(rest), spread, size, precisions)
+    scale, modelled = scale_of_response(scale, extent, n_observations - fixed.rank, noise_variance)
     transforms = [
         transform_basis(factor.basis, factor.blocks, weights, may)
         for factor, may in zip(design.factors, basis_may, strict=True)
@@ -147,10 +149,6 @@ def sum_rows(
         rows = _Rows(design, fixed, bases, rest, n_threads)
         sums = rows.sums(weights)
         strata = rows.strata(weights, case_weights, sums)
-    precision = design.precision_weights
-    precisions = (1.0, 1.0)
-    if precision is not None:
-        precisions = float(precision.min()) / weight_scale, float(precision.max()) / weight_scale
     alike = precisions[0] == precisions[1]
     # a row of another case weight than 1 is several, or a part of one
     alike = alike and bool((case_weights == 1.0).all())
@@ -159,7 +157,7 @@ def sum_rows(
         units,
         tuple(transform.dependent for transform in transforms),
         tuple(alike and f.basis is None and f.n_levels == len(rest) for f in design.factors),
-        Extent(len(rest), spread, size, precisions),
+        extent,
         strata.sums,
         strata.n_of_strata,
     )
@@ -228,6 +226,27 @@ def combine_weights(design: Design, case_weights: np.ndarray) -> tuple[np.ndarra
 def largest(values: np.ndarray) -> float:
     """Largest absolute value."""
     return float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+
+
+def scale_of_response(
+    scale: float, extent: Extent, n_free: float, noise_variance: float | None
+) -> tuple[float, bool]:
+    """The unit of the response, and whether anything is left to model.
+
+    Parameters
+    ----------
+    scale : float
+        Root of the mean square of the least-squares residuals.
+    extent : Extent
+    n_free : float
+        Observations less fixed effects.
+    noise_variance : float or None
+        Where the noise is held: then it is the unit of what fixed effects reproduce.
+    """
+    perfect = n_free <= 0 or scale <= max(PERFECT * extent.spread, 1e-15 * extent.size)
+    if perfect and noise_variance is not None:
+        scale = float(np.sqrt(noise_variance))
+    return scale, not perfect or (noise_variance is not None and n_free > 0)
 
 
 def refuse_range(spread: float) -> None:

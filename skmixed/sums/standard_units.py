@@ -24,7 +24,7 @@ _DEPENDENT = 1e-7
 """A column is dependent when this little of it is left after projection (as in R's qr)."""
 
 _DEPENDENT_GRAM = 1e-12
-"""The same for the squares that cross-products hold, which lose the smaller half of the digits."""
+"""A column is dependent when its square, from cross-products, is below this part of its size."""
 
 _CONSTANT = 1e-13
 """A column is constant when it varies by less than this part of its size."""
@@ -338,7 +338,7 @@ def parts_of(begin: int, stop: int, change: BasisChange) -> list[tuple[int, int]
 
 @dataclass(frozen=True)
 class Units:
-    """How the standardised problem relates to the data."""
+    """Units of the standardised problem, to go back to those of the data."""
 
     fixed: FixedTransform
     bases: tuple[np.ndarray, ...]

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from skmixed._kernels.arguments import RowPlaces
 from skmixed._kernels.row_effects import (
     add_coupled,
     add_effects,
@@ -150,7 +151,7 @@ class WorkingRows:
 
     @cached_property
     def arrangement(self) -> CrossProducts:
-        """Where factors and cells stand in all cross-products of these rows."""
+        """Arrangement of factors and cells in all cross-products of these rows."""
         return CrossProducts.of(self.template, self.related)
 
     def cross_products(self, weights: np.ndarray, linear: np.ndarray) -> CrossProducts:
@@ -298,7 +299,7 @@ class WorkingRows:
         return out
 
     def basis(self, f: int, rows: slice = slice(None)) -> np.ndarray:
-        """What the effects of a factor are multiplied with, a column of ones for an intercept."""
+        """Columns (n, Q) that multiply the effects of a factor; ones for an intercept."""
         basis = self.bases[f]
         return np.ones((len(self.codes[f][rows]), 1)) if basis is None else basis[rows]
 
@@ -350,18 +351,6 @@ class WorkingRows:
             tail_effects[k, : factor.n_effects] = effects[factor.position]
         sizes = np.array([factor.n_effects for factor in cross.tail_factors], np.int64)
         return RowPlaces(row_start, places, slopes, effects[eliminated], tail_effects, sizes)
-
-
-@dataclass(frozen=True)
-class RowPlaces:
-    """Arguments of `fill_row_variances` that do not change; see there."""
-
-    row_start: np.ndarray
-    places: np.ndarray
-    slopes: np.ndarray
-    own_effects: np.ndarray
-    tail_effects: np.ndarray
-    tail_sizes: np.ndarray
 
 
 def merge_equal_rows(columns: list[np.ndarray]) -> np.ndarray:

@@ -142,7 +142,8 @@ def test_readonly_site_with_compiled_kernels(tmp_path, small_fit):
 from skmixed._kernels.cells import add_level_blocks
 from skmixed._kernels.row_effects import add_intercept_effects
 for kernel in (add_level_blocks, add_intercept_effects):
-    print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
+    stats = kernel.compiled().stats
+    print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
     )
     with read_only(copy):

@@ -14,6 +14,13 @@ from test_properties_kernels_rows import as_matrix, filled, same, some_ranks
 from skmixed._kernels import cell_passes as sparse_tail
 from skmixed._kernels import dense_tail as tail
 from skmixed._kernels import elimination, working
+from skmixed._kernels.arguments import (
+    FactorCells,
+    LevelCells,
+    LevelInverses,
+    RowPlaces,
+    TailColumns,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 CUTS = st.integers(0, 6)
@@ -171,7 +178,8 @@ def test_reduce_tail(data: Cells, cut: int):
     both = np.zeros((data.n_tail, D.shape[2] + widest))
     for first, last in parts(cut, data.n_levels):
         sparse_tail.reduce_tail(
-            *data.compressed, D, data.middle, data.effect, data.n_siblings, first, last,
+            LevelCells(*data.compressed, D), data.middle,
+            TailColumns(data.effect, data.n_siblings), first, last,
             both[:, : D.shape[2]], both[:, D.shape[2] :],
         )  # fmt: skip
     near(both[:, : D.shape[2]], -np.einsum("lqt,lqs,lsp->tp", C, data.middle, D))
@@ -207,7 +215,7 @@ def test_add_pair_product(data: Rows, seed: int, cut: int, swapped: bool):
     vectors = np.random.default_rng(seed).standard_normal((len(both), 2))
     out = vectors[::-1].copy()
     for begin, stop in parts(cut, data.n_levels[0]):
-        sparse_tail.add_pair_product(*pair, vectors, first, second, begin, stop, out)
+        sparse_tail.add_pair_product(FactorCells(*pair), vectors, first, second, begin, stop, out)
     same(out, vectors[::-1] + (both + both.T) @ vectors)
 
 
@@ -245,9 +253,13 @@ def test_fill_row_variances(data: Cells, seed: int, cut: int, rows_a_level: int)
     out = np.full(n, np.nan)
     for first, last in parts(cut, L):
         working.fill_row_variances(
-            np.concatenate([[0], np.cumsum(counts)]), places, slopes, own_effects, tail_effects,
-            sizes, fixed, *data.compressed, data.with_dense, data.shrink, data.omega, data.middle,
-            lower(covariance), first, last, out,
+            RowPlaces(
+                np.concatenate([[0], np.cumsum(counts)]), places, slopes,
+                own_effects, tail_effects, sizes,
+            ),
+            LevelCells(*data.compressed, data.with_dense),
+            LevelInverses(data.shrink, data.omega, data.middle),
+            fixed, lower(covariance), first, last, out,
         )  # fmt: skip
     loadings = np.column_stack([slopes, np.ones(n)])
     z = loadings[:, own_effects]
