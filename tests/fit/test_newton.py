@@ -60,6 +60,7 @@ def test_steps_too_short_to_move():
     assert state.gradients[-1] < 1e-4
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", WITH_FACTORS)
 def test_start_at_zero(name):
     """Zero is a stationary point in theta; a variance that wants to grow leaves it."""
@@ -70,6 +71,7 @@ def test_start_at_zero(name):
     assert state.point.deviance == pytest.approx(fit(objective).point.deviance, abs=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("size", [1e-8, 1e-3, 1e3, 1e6])
 def test_starts_far_away(size):
     objective = make_objective(make_model("crossed", seed=3))

@@ -60,6 +60,7 @@ def test_same_objective_and_derivatives(name, small, posterior, integrate_fixed,
             assert one.doubt(iterative.at(0.9 * size * start)) >= 0.0
 
 
+@pytest.mark.compiled
 @covering(name=WITH_FACTORS, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_same_optimum(name, posterior, integrate_fixed):
     """From afar, boundaries and saddles included."""
@@ -98,6 +99,7 @@ def test_same_covariances(name, integrate_fixed):
         np.testing.assert_allclose(a, b, atol=1e-8)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n_probes", [8, 32])
 def test_newton_with_random_probes(monkeypatch, n_probes):
     """An estimated objective has an optimum, too, near the exact one in its own doubt."""

@@ -293,6 +293,7 @@ def test_steps_of_independent_normals(family, integrate_fixed):
     assert_falls(steps(case, case.theta, start))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("factor", [1e-2, 1.0, 30.0])
 def test_steps_with_huge_counts(factor, posterior, integrate_fixed):
     """A full step from a log rate that is too low by one overshoots by orders of magnitude."""
@@ -309,6 +310,7 @@ def test_steps_with_huge_counts(factor, posterior, integrate_fixed):
             assert_falls(steps(case, theta, start))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_improves_on_a_near_point(family):
     """At the same theta, and from a point of another one."""
