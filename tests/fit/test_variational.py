@@ -351,11 +351,13 @@ def assert_gradient(case):
         assert found.gradient[j] == pytest.approx(expected, rel=1e-5, abs=1e-6 * size)
 
 
+@pytest.mark.compiled
 @covering(family=FAMILIES, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_gradient_of_every_family(family, posterior, integrate_fixed):
     assert_gradient(Case("crossed", family, posterior, integrate_fixed))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", [name for name in WITH_FACTORS if name != "crossed"])
 def test_gradient_of_every_design(name, posterior):
     assert_gradient(Case(name, "negative_binomial", posterior, True))
