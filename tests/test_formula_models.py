@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import traceback
 from dataclasses import replace
 
@@ -169,12 +168,6 @@ def test_importances_count_every_column_of_a_computation() -> None:
 
 
 # Files.
-
-
-def test_stored_models_predict_the_same_bits(model) -> None:
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.predict(FRAME), model.predict(FRAME))
-    assert again.summary().to_frame().equals(model.summary().to_frame())
 
 
 def test_skops_gives_back_the_same_bits(model) -> None:

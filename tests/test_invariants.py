@@ -226,8 +226,8 @@ def answers(model: Any, X: pd.DataFrame) -> list[np.ndarray]:
         found = [model.predict_proba(X), model.classes_]
     else:
         found = [*model.predict(X, return_std=True), model.predict_interval(X)]
-    components = model.variance_components_
-    return [*found, model.predict(X), components["variance"].to_numpy(), np.array(model.elbo_)]
+    tables = model.variance_components_["variance"], model.summary().to_frame()
+    return [*found, model.predict(X), *(t.to_numpy() for t in tables), np.array(model.elbo_)]
 
 
 WAYS = {"pickle": lambda model: pickle.loads(pickle.dumps(model)), "deepcopy": copy.deepcopy}

@@ -241,14 +241,6 @@ def test_after_a_fit_without_sums_it_says_so(data):
                 model.partial_fit(rest, y[200:])
 
 
-def test_pickled_between_chunks(data):
-    X, y = data
-    model = feed(MixedEffectsVIRegressor(["g0", "g1"]), X, y, in_chunks(100, 200)[:2])
-    loaded = feed(pickle.loads(pickle.dumps(model)), X, y, in_chunks(200)[1:])
-    assert model.n_observations_ == 200
-    assert_same_fit(loaded, MixedEffectsVIRegressor(["g0", "g1"]).fit(X, y))
-
-
 def test_a_clone_has_seen_nothing(data):
     X, y = data
     model = feed(MixedEffectsVIRegressor(["g0", "g1"]), X, y, in_chunks(200)[:1])
