@@ -250,38 +250,6 @@ def test_mean_field_is_the_smaller_family(data):
     assert (mean_field.random_effects_std_["g1"] < full.random_effects_std_["g1"]).all().all()
 
 
-def test_weights_are_repeated_rows(data):
-    X, y = data
-    weights = np.random.default_rng(0).integers(0, 4, len(y))
-    assert 0 in weights
-    weighted = MixedEffectsVIClassifier(GROUPS).fit(X, y, sample_weight=weights)
-    rows = np.repeat(np.arange(len(y)), weights)
-    repeated = MixedEffectsVIClassifier(GROUPS).fit(X.iloc[rows], y.iloc[rows])
-    assert_same_fit(weighted, repeated)
-    assert weighted.n_observations_ == repeated.n_observations_ == weights.sum()
-
-
-def test_weight_zero_is_absent(data):
-    X, y = data
-    weights = np.ones(len(y))
-    weights[::5] = 0.0
-    y_other = y.astype(float).where(weights > 0, 7.0)
-    weighted = MixedEffectsVIClassifier(GROUPS).fit(X, y_other, sample_weight=weights)
-    without = MixedEffectsVIClassifier(GROUPS).fit(X[weights > 0], y[weights > 0])
-    np.testing.assert_array_equal(weighted.classes_, [0, 1])
-    assert_same_fit(weighted, without)
-
-
-def test_order_of_rows_and_names_of_levels(data, model):
-    X, y = data
-    order = np.random.default_rng(2).permutation(len(y))
-    assert_same_fit(model, MixedEffectsVIClassifier(GROUPS).fit(X.iloc[order], y.iloc[order]))
-    renamed = X.assign(g0="level " + (1000 - X["g0"]).astype(str))
-    other = MixedEffectsVIClassifier(GROUPS).fit(renamed, y)
-    assert other.elbo_ == pytest.approx(model.elbo_, rel=1e-10)
-    np.testing.assert_allclose(other.predict_proba(renamed), model.predict_proba(X), rtol=1e-6)
-
-
 def test_swapped_labels_swap_signs(data, model):
     X, y = data
     swapped = MixedEffectsVIClassifier(GROUPS).fit(X, 1 - y)
@@ -345,14 +313,6 @@ def test_the_error_of_the_bound_is_as_claimed(family):
     )
     found, claimed = errors_of_the_bound(MixedEffectsVIClassifier(GROUPS, family=family), X, y)
     assert 0.5 < found / claimed < 1.5
-
-
-def test_threads_do_not_change_the_fit(data):
-    X, y = data
-    one = MixedEffectsVIClassifier(GROUPS, n_jobs=1).fit(X, y)
-    two = MixedEffectsVIClassifier(GROUPS, n_jobs=2).fit(X, y)
-    np.testing.assert_array_equal(one.coef_, two.coef_)
-    assert one.elbo_ == two.elbo_
 
 
 def test_warm_start(data, model):

@@ -1,8 +1,10 @@
-"""scikit-learn's own checks, for every posterior, method, family, kind of noise and solver.
+"""scikit-learn's own checks, for every two of posterior, method, solver, kind of noise and link.
 
 Their targets are real numbers, positive ones where an estimator asks for it, or classes
 without an order; families of counts and of ordered classes refuse those.
 """
+
+from itertools import combinations, product
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -10,31 +12,41 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skmixed import MixedEffectsEncoder, MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.solvers.choice import SOLVERS
 
+CASES = [
+    # every two values of two columns meet
+    ("full", "reml", "auto", 0),
+    ("full", "ml", "direct", 0),
+    ("mean_field", "reml", "iterative", 0),
+    ("full", "ml", "iterative", 1),
+    ("mean_field", "reml", "direct", 1),
+    ("mean_field", "ml", "auto", 1),
+]
+
+
+def estimators(kind, parameter, values):
+    """Of every case, the last parameter with one of two values."""
+    return [
+        kind(posterior=posterior, method=method, solver=solver, **{parameter: values[which]})
+        for posterior, method, solver, which in CASES
+    ]
+
+
+def test_every_two_values_meet():
+    columns = ("full", "mean_field"), ("reml", "ml"), SOLVERS, (0, 1)
+    for one, other in combinations(range(4), 2):
+        found = {(case[one], case[other]) for case in CASES}
+        assert found == set(product(columns[one], columns[other]))
+
+
 ESTIMATORS = [
-    MixedEffectsVIRegressor(
-        posterior=posterior, method=method, noise_scale=noise_scale, solver=solver
-    )
-    for posterior in ("full", "mean_field")
-    for method in ("reml", "ml")
-    for noise_scale in (None, 1.0)
-    for solver in SOLVERS
+    *estimators(MixedEffectsVIRegressor, "noise_scale", [None, 1.0]),
+    *estimators(MixedEffectsVIRegressor, "family", ["gamma", "gamma"]),
+    *estimators(MixedEffectsVIClassifier, "link", ["logit", "probit"]),
+    MixedEffectsVIClassifier(class_weight="balanced"),
+    # All columns of the checks are numbers, which pass through; test_encoder.py encodes one.
+    MixedEffectsEncoder(joint=True),
+    MixedEffectsEncoder(joint=False),
 ]
-ESTIMATORS += [
-    MixedEffectsVIClassifier(link=link, posterior=posterior, method=method, solver=solver)
-    for link in ("logit", "probit")
-    for posterior in ("full", "mean_field")
-    for method in ("reml", "ml")
-    for solver in SOLVERS
-]
-ESTIMATORS += [MixedEffectsVIClassifier(class_weight="balanced")]
-ESTIMATORS += [
-    MixedEffectsVIRegressor(family="gamma", posterior=posterior, method=method, solver=solver)
-    for posterior in ("full", "mean_field")
-    for method in ("reml", "ml")
-    for solver in SOLVERS
-]
-# All columns of the checks are numbers, which pass through; test_encoder.py encodes one.
-ESTIMATORS += [MixedEffectsEncoder(joint=joint) for joint in (True, False)]
 
 
 @pytest.mark.filterwarnings("ignore")

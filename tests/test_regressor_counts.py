@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from count_data import FAMILIES, GROUPS, assert_same_fit, fit_each, simulate
+from count_data import FAMILIES, GROUPS, fit_each, simulate
 from probed_fits import errors_of_the_bound
 from scipy.stats import binom
 from sklearn.base import clone, is_regressor
@@ -193,30 +193,6 @@ def test_exposure_is_an_offset(fitted):
     np.testing.assert_allclose(other.predict(minutes), predicted, rtol=1e-6)
     tenfold = frame.assign(log_hours=np.log(10 * hours)).drop(columns="g1")
     np.testing.assert_allclose(model.predict(tenfold), 10 * predicted, rtol=1e-10)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_weights_are_repeated_rows(family, fitted):
-    X, y, model = fitted(family)
-    weights = np.random.default_rng(0).integers(0, 4, len(y))
-    weighted = clone(model).fit(X, y, sample_weight=weights)
-    rows = np.repeat(np.arange(len(y)), weights)
-    assert_same_fit(weighted, clone(model).fit(X.iloc[rows], y[rows]))
-    assert weighted.n_observations_ == weights.sum()
-    # what a row of weight 0 holds is not looked at
-    other = np.where(weights > 0, y, -1)
-    assert_same_fit(weighted, clone(model).fit(X, other, sample_weight=weights))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_order_of_rows_and_names_of_levels(family, fitted):
-    X, y, model = fitted(family)
-    order = np.random.default_rng(2).permutation(len(y))
-    assert_same_fit(model, clone(model).fit(X.iloc[order], y[order]))
-    renamed = X.assign(g0="level " + (1000 - X["g0"]).astype(str))
-    other = clone(model).fit(renamed, y)
-    assert other.elbo_ == pytest.approx(model.elbo_, rel=1e-10)
-    np.testing.assert_allclose(other.predict(renamed), model.predict(X), rtol=1e-6)
 
 
 def test_units_of_amounts(fitted):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -107,14 +105,6 @@ def test_scikit_learn(fitted):
     assert search.best_params_["family"] != "gaussian"
     pipeline = make_pipeline(FunctionTransformer(lambda frame: frame), clone(model)).fit(X, y)
     np.testing.assert_array_equal(pipeline.predict(X), model.predict(X))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_pickle(family, fitted):
-    X, _, model = fitted(family)
-    restored = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(restored.predict(X), model.predict(X))
-    np.testing.assert_array_equal(restored.predict_interval(X), model.predict_interval(X))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -201,24 +201,6 @@ def test_equal_seeds_equal_fits(seed):
     assert (variances(one) != variances(other)).all()
 
 
-@pytest.mark.parametrize("name", ["three", "slopes"])
-def test_threads_and_order_of_rows(name):
-    options = {"solver": "iterative", "random_state": 0}
-    model = fit(name, n_jobs=1, **options)
-    threaded = fit(name, n_jobs=2, **options)
-    np.testing.assert_allclose(variances(threaded), variances(model), rtol=1e-10)
-    data, effects, _ = CASES[name]
-    X, y = make_data(data)
-    order = np.random.default_rng(0).permutation(len(X))
-    X = X.drop(columns=["w", "o"]).iloc[order]
-    shuffled = MixedEffectsVIRegressor(effects, **options).fit(X, y.iloc[order])
-    np.testing.assert_allclose(variances(shuffled), variances(model), rtol=1e-8)
-    np.testing.assert_allclose(shuffled.coef_, model.coef_, rtol=1e-8)
-    for group, effects in model.random_effects_.items():
-        found = shuffled.random_effects_[group].loc[effects.index]
-        np.testing.assert_allclose(found, effects, rtol=1e-5, atol=1e-7)
-
-
 def test_names_of_levels_do_not_matter():
     """Not even to the random vectors: levels are numbered by what their rows say."""
     X, y, _ = make_mixed_regression(n_samples=5000, groups=(900, 400), random_state=2)

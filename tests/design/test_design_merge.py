@@ -115,7 +115,7 @@ def assert_codes_follow(learnt, codes):
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_merged_labels_are_those_of_all_rows(kind, data):
     values, column = KINDS[kind]
@@ -124,7 +124,7 @@ def test_merged_labels_are_those_of_all_rows(kind, data):
     assert_merged_equals_whole([[column(part)] for part in parts], whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     kinds=st.tuples(*[st.sampled_from(["int64", "mixed", "text", "category", "float64"])] * 3),
     data=st.data(),
@@ -203,7 +203,7 @@ ANY_COLUMN = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.tuples(ANY_COLUMN, ANY_COLUMN, ANY_COLUMN))
 def test_merging_is_associative_whatever_the_types(columns):
     (a, _), (b, _), (c, _) = (learn(column) for column in columns)

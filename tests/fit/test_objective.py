@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, make_model, theta_of
 
 from skmixed.fit.gaussian_objective import GaussianObjective
@@ -46,9 +47,7 @@ def numeric_gradient(objective, theta, step=1e-3):
     return gradient
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("noise", [None, 1.7])
-@pytest.mark.parametrize("name", DESIGNS)
+@covering(name=DESIGNS, noise=[None, 1.7], integrate_fixed=[True, False])
 def test_full_elbo_is_the_log_likelihood(name, integrate_fixed, noise):
     """-2 log N(y; X beta, noise V), beta at its best or integrated out."""
     model = make_model(name)
@@ -91,10 +90,7 @@ def test_mean_field_elbo(name, integrate_fixed):
     assert -0.5 * point.deviance == pytest.approx(elbo, rel=1e-9)
 
 
-@pytest.mark.parametrize("noise", [None, 0.6])
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("name", WITH_FACTORS)
+@covering(name=WITH_FACTORS, posterior=POSTERIORS, integrate_fixed=[True, False], noise=[None, 0.6])
 def test_elbo_gradient(name, posterior, integrate_fixed, noise):
     model = make_model(name)
     objective = make_objective(model, posterior, integrate_fixed, noise)
@@ -107,9 +103,7 @@ def test_elbo_gradient(name, posterior, integrate_fixed, noise):
         np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=tolerance)
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("name", WITH_FACTORS)
+@covering(name=WITH_FACTORS, rank=[0, 1], integrate_fixed=[True, False])
 def test_elbo_gradient_at_singular_covariances(name, rank, integrate_fixed):
     model = make_model(name, rank=rank)
     objective = make_objective(model, "full", integrate_fixed)
@@ -161,9 +155,7 @@ def test_average_information(name, integrate_fixed):
     )
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("name", WITH_FACTORS)
+@covering(name=WITH_FACTORS, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_newton_reaches_an_optimum(name, posterior, integrate_fixed):
     """elbo_monotone, and no random point nearby is better."""
     model = make_model(name, seed=1)
@@ -192,16 +184,3 @@ def test_mean_field_is_a_lower_bound(name, integrate_fixed):
     for _ in range(5):
         theta = rng.standard_normal(full.prior.n_parameters)
         assert mean_field.at(theta).deviance >= full.at(theta).deviance - 1e-9
-
-
-@pytest.mark.parametrize("name", WITH_FACTORS)
-def test_rows_in_another_order(name):
-    model = make_model(name)
-    order = np.random.default_rng(5).permutation(model.n)
-    one, other = make_objective(model), make_objective(model.permuted(order))
-    theta = theta_of(one.prior, model.scales)
-    a, b = one.at(theta), other.at(theta)
-    assert a.deviance == pytest.approx(b.deviance, rel=1e-12)
-    np.testing.assert_allclose(
-        one.derivatives(a).gradient, other.derivatives(b).gradient, rtol=1e-8, atol=1e-9
-    )

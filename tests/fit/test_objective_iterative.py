@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, INTERCEPT, make_model, theta_of
 from probed import exact_solver, exactly
 from test_objective import make_objective
@@ -35,11 +36,13 @@ def make_iterative(model, posterior="full", integrate_fixed=True, noise=None, n_
     )
 
 
-@pytest.mark.parametrize("noise", [None, 1.7])
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("small", [0, 8])
-@pytest.mark.parametrize("name", DESIGNS)
+@covering(
+    name=DESIGNS,
+    small=[0, 8],
+    posterior=POSTERIORS,
+    integrate_fixed=[True, False],
+    noise=[None, 1.7],
+)
 def test_same_objective_and_derivatives(name, small, posterior, integrate_fixed, noise):
     model = make_model(name)
     direct = make_objective(model, posterior, integrate_fixed, noise)
@@ -57,9 +60,8 @@ def test_same_objective_and_derivatives(name, small, posterior, integrate_fixed,
             assert one.doubt(iterative.at(0.9 * size * start)) >= 0.0
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("name", WITH_FACTORS)
+@pytest.mark.compiled
+@covering(name=WITH_FACTORS, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_same_optimum(name, posterior, integrate_fixed):
     """From afar, boundaries and saddles included."""
     model = make_model(name, seed=1)
@@ -97,6 +99,7 @@ def test_same_covariances(name, integrate_fixed):
         np.testing.assert_allclose(a, b, atol=1e-8)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n_probes", [8, 32])
 def test_newton_with_random_probes(monkeypatch, n_probes):
     """An estimated objective has an optimum, too, near the exact one in its own doubt."""

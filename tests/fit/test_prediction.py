@@ -168,6 +168,7 @@ def test_predictions_of_some_groups(include):
     np.testing.assert_allclose(std, expected_std, rtol=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.filterwarnings("ignore:The mean-field posterior estimates")
 @pytest.mark.parametrize("posterior", ["full", "mean_field"])
 @pytest.mark.parametrize("limit", [0, 100, 400])
@@ -268,6 +269,7 @@ def test_a_row_alone_has_the_variance_that_it_has_among_others(family, monkeypat
         np.testing.assert_allclose(alone, together, rtol=1e-13)
 
 
+@pytest.mark.compiled
 def test_a_row_looks_at_its_own_levels_alone(monkeypatch):
     X, y, _ = make_mixed_regression(n_samples=20_000, groups=(8_000, 5), random_state=0)
     model = MixedEffectsVIRegressor(["g0", "g1"], tol=1e-2).fit(X, y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from scipy import stats
 
 from skmixed.families import make_family
@@ -53,10 +54,10 @@ def probability(family, y, mean, variance):
 # Known predictors -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mean", [-20.0, -3.0, 0.0, 1.0, 4.0, 12.0])
-@pytest.mark.parametrize("share", SHARES)
-def test_known_predictor(family, share, mean):
+@covering(name=FAMILIES, mean=[-20.0, -3.0, 0.0, 1.0, 4.0, 12.0], share=SHARES)
+def test_known_predictor(name, mean, share):
     """Without variance they are the distribution's own."""
+    family = FAMILIES[name]
     expected = distribution(*family, np.exp(mean)).ppf(share)
     found = quantile(family, share, mean)
     if family[0].is_discrete:
@@ -103,11 +104,9 @@ def assert_quantile(family, share, mean, variance, error):
         assert probability(family, found, mean, variance) == pytest.approx(share, abs=error)
 
 
-@pytest.mark.parametrize("variance", [0.01, 0.3, 2.0])
-@pytest.mark.parametrize("mean", [-4.0, -1.0, 1.0])
-@pytest.mark.parametrize("share", SHARES)
-def test_uncertain_predictor(family, share, mean, variance):
-    assert_quantile(family, share, mean, variance, 0.01)
+@covering(name=FAMILIES, share=SHARES, mean=[-4.0, -1.0, 1.0], variance=[0.01, 0.3, 2.0])
+def test_uncertain_predictor(name, share, mean, variance):
+    assert_quantile(FAMILIES[name], share, mean, variance, 0.01)
 
 
 @pytest.mark.parametrize("share", [0.025, 0.1, 0.9, 0.975])

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from covering import covering
 from scipy.optimize import approx_fprime
 
 from skmixed import MixedEffectsVIRegressor
@@ -70,10 +71,9 @@ class Dense:
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("method", ["reml", "ml"])
-@pytest.mark.parametrize("noise_scale", [None, 1.1])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("repeated", [False, True])
+@covering(
+    method=["reml", "ml"], noise_scale=[None, 1.1], weighted=[False, True], repeated=[False, True]
+)
 def test_dense(method, noise_scale, weighted, repeated):
     frame = make_frame()
     repeats = np.where(np.arange(len(frame)) % 3 == 0, 2, 1) if repeated else np.ones(90, int)

@@ -16,6 +16,7 @@ from skmixed.fit.identification import separated_columns, typical_steps
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.standard_units import learn_fixed_transform
 
+pytestmark = pytest.mark.compiled
 METHODS = ["ml", "reml"]
 N = 200
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, make_model, theta_of
 from scipy.linalg import block_diag
 from test_working import linear_predictor_design, make_rows
@@ -165,14 +166,13 @@ def assert_deviance(case):
     assert point.deviance == pytest.approx(dense, rel=1e-9)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@covering(family=FAMILIES, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_deviance_of_every_family(family, posterior, integrate_fixed):
     for name in ("crossed", "slopes_in_tail"):
         assert_deviance(Case(name, family, posterior, integrate_fixed))
 
 
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize("name", DESIGNS)
+@covering(name=DESIGNS, p=[0, 2], posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_deviance_of_every_design(name, p, posterior, integrate_fixed):
     assert_deviance(Case(name, "gamma", posterior, integrate_fixed, p=p))
 
@@ -213,8 +213,12 @@ def test_sites_of_no_weight():
 # The best posterior -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["one_factor", "crossed"])
-@pytest.mark.parametrize("family", FAMILIES)
+@covering(
+    family=FAMILIES,
+    name=["one_factor", "crossed"],
+    posterior=POSTERIORS,
+    integrate_fixed=[True, False],
+)
 def test_fixed_point(family, name, posterior, integrate_fixed):
     """Sites repeat themselves, and the dense bound has no slope by the means."""
     case = Case(name, family, posterior, integrate_fixed)
@@ -265,9 +269,11 @@ def assert_falls(deviances):
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize(("precision", "size"), [(1e-2, 1.0), (1.0, 3.0), (1e3, 2.0)])
-@pytest.mark.parametrize("factor", [1e-3, 1.0, 10.0])
-@pytest.mark.parametrize("family", FAMILIES)
+@covering(
+    family=FAMILIES,
+    factor=[1e-3, 1.0, 10.0],
+    precision_and_size=[(1e-2, 1.0), (1.0, 3.0), (1e3, 2.0)],
+)
 def test_steps_never_raise_the_deviance(family, factor, precision, size):
     """From bad sites, at variances that are tiny, right and huge."""
     case = Case("slopes_in_tail", family, "full", precision < 10.0)
@@ -287,6 +293,7 @@ def test_steps_of_independent_normals(family, integrate_fixed):
     assert_falls(steps(case, case.theta, start))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("factor", [1e-2, 1.0, 30.0])
 def test_steps_with_huge_counts(factor, posterior, integrate_fixed):
     """A full step from a log rate that is too low by one overshoots by orders of magnitude."""
@@ -303,6 +310,7 @@ def test_steps_with_huge_counts(factor, posterior, integrate_fixed):
             assert_falls(steps(case, theta, start))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_improves_on_a_near_point(family):
     """At the same theta, and from a point of another one."""
@@ -343,11 +351,13 @@ def assert_gradient(case):
         assert found.gradient[j] == pytest.approx(expected, rel=1e-5, abs=1e-6 * size)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.compiled
+@covering(family=FAMILIES, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_gradient_of_every_family(family, posterior, integrate_fixed):
     assert_gradient(Case("crossed", family, posterior, integrate_fixed))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", [name for name in WITH_FACTORS if name != "crossed"])
 def test_gradient_of_every_design(name, posterior):
     assert_gradient(Case(name, "negative_binomial", posterior, True))

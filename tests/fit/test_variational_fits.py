@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from covering import covering
 from test_variational import FAMILIES, Case, assert_falls
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
@@ -37,7 +38,7 @@ def optimum(case, start=None):
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("family", FAMILIES)
+@covering(family=FAMILIES, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_path_falls(family, posterior, integrate_fixed):
     case = Case("crossed", family, posterior, integrate_fixed, n=120)
     for factor in (0.2, 1.0, 5.0):
@@ -146,8 +147,7 @@ def test_rows_repeated_or_weighted(family):
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("method", ["reml", "ml"])
-@pytest.mark.parametrize("family", FAMILIES)
+@covering(family=FAMILIES, method=["reml", "ml"], posterior=POSTERIORS)
 def test_elbo_path_rises(family, method, posterior):
     X, y = repeated_data(family, n=150)
     with warnings.catch_warnings():

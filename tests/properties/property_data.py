@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, RandomEffect
 
 _PROFILE = os.environ.get("SKMIXED_HYPOTHESIS_PROFILE", "ci")
-_EXAMPLES = {"ci": 1, "thorough": 8}
+_EXAMPLES = {"ci": 1, "thorough": 16}
 """How many times the examples of a property; `ci` has the same ones in every run."""
 
 

@@ -18,7 +18,7 @@ from scipy.special import gammaln, log_expit, log_ndtr, logsumexp
 @pytest.mark.parametrize("family", FAMILIES)
 def test_elbo_never_falls(family: str, posterior: str):
     @given(problems((family,), (posterior,)))
-    @examples(4)
+    @examples(2)
     def never_falls(problem: Problem):
         with warnings.catch_warnings():
             # what the data do not determine does not make a bound fall
@@ -88,14 +88,14 @@ def log_likelihood(model: Any, problem: Problem) -> float:
 
 
 @given(problems(("gaussian",), ("full",)))
-@examples(30)
+@examples(15)
 def test_full_is_the_log_likelihood(problem: Problem):
     model = problem.fit()
     assert model.elbo_ == pytest.approx(log_likelihood(model, problem), rel=1e-9, abs=1e-7)
 
 
 @given(problems(("gaussian",), ("full",)))
-@examples(30)
+@examples(15)
 def test_full_estimates_are_those_of_dense_matrices(problem: Problem):
     """Generalised least squares, and E[u | y] and Var[u | y] of a joint normal."""
     model = problem.fit()
@@ -123,7 +123,7 @@ def test_full_estimates_are_those_of_dense_matrices(problem: Problem):
 
 
 @given(problems(("gaussian",), ("mean_field",)))
-@examples(25)
+@examples(13)
 def test_mean_field_is_below_full_and_exact(problem: Problem):
     mean_field, full = problem.fit(), problem.fit(posterior="full")
     rounding = 1e-8 + 1e-10 * abs(full.elbo_)
@@ -135,7 +135,7 @@ def test_mean_field_is_below_full_and_exact(problem: Problem):
 
 
 @given(problems(FAMILIES[1:], ("mean_field",)))
-@examples(20)
+@examples(10)
 def test_mean_field_is_below_full(problem: Problem):
     """A normal with independent effects is a normal."""
     mean_field, full = problem.fit(), problem.fit(posterior="full")
@@ -189,7 +189,7 @@ SINGLE = problems(
 
 
 @given(SINGLE)
-@examples(20)
+@examples(10)
 def test_elbo_is_the_bound_and_below_the_marginal_likelihood(problem: Problem):
     """With one effect a level the best posterior has independent levels, whatever its family."""
     model = problem.fit()

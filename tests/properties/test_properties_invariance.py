@@ -34,7 +34,7 @@ LABELS = {
 
 
 @given(problems(), SEEDS)
-@examples(16)
+@examples(8)
 def test_order_of_rows(problem: Problem, seed: int):
     order = np.random.default_rng(seed).permutation(problem.n)
     model, other = problem.fit(), problem.rows(order).refit()
@@ -42,7 +42,7 @@ def test_order_of_rows(problem: Problem, seed: int):
 
 
 @given(problems(), st.lists(st.sampled_from(sorted(LABELS)), min_size=3, max_size=3), SEEDS)
-@examples(16)
+@examples(8)
 def test_names_of_levels(problem: Problem, kinds: list[str], seed: int):
     """Levels are renamed at random, which changes their order too."""
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def by_object(found: Estimates) -> Estimates:
 
 
 @given(problems(), SEEDS)
-@examples(16)
+@examples(8)
 def test_order_of_terms_and_columns(problem: Problem, seed: int):
     rng = np.random.default_rng(seed)
     other = replace(
@@ -86,7 +86,7 @@ def test_order_of_terms_and_columns(problem: Problem, seed: int):
 
 
 @given(problems(("gaussian",), ("full",)), SEEDS)
-@examples(15)
+@examples(8)
 def test_order_of_slopes(problem: Problem, seed: int):
     """Which of two correlated slopes comes first."""
     first = replace(problem.terms[0], slopes=COVARIATES)
@@ -100,7 +100,7 @@ SCALES = st.sampled_from([-1.0, 1e-6, 0.02, 30.0, -1e5])
 
 
 @given(problems(("gaussian",)), SCALES, st.sampled_from([0.0, -3.0, 400.0]))
-@examples(24)
+@examples(12)
 def test_units_of_a_normal_response(problem: Problem, scale: float, shift: float):
     """The density of scale y is that of y over |scale|, for every degree of freedom."""
     frame, options = problem.frame.copy(), dict(problem.options)
@@ -136,7 +136,7 @@ def divided(found: Estimates, scale: float) -> Estimates:
 
 
 @given(problems(("gamma",)), st.sampled_from([1e-4, 0.3, 50.0, 1e6]))
-@examples(8)
+@examples(4)
 def test_units_of_amounts(problem: Problem, scale: float):
     """A factor of the amounts is a term of their linear predictor."""
     problem = replace(problem, options={**problem.options, "fit_intercept": True})
@@ -148,7 +148,7 @@ def test_units_of_amounts(problem: Problem, scale: float):
 
 
 @given(problems(), SCALES, st.sampled_from([0.0, -2.0, 50.0]))
-@examples(24)
+@examples(12)
 def test_units_of_columns(problem: Problem, scale: float, shift: float):
     """Coefficients of scale (x + shift), and the flat prior's density, change by scale."""
     if not may_shift(problem):
@@ -207,7 +207,7 @@ def with_columns(found: Estimates, scale: float, shift: float) -> Estimates:
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])
 @given(problem=problems(("gaussian",)))
-@examples(8)
+@examples(4)
 def test_units_of_precision_weights(problem: Problem, scale: float):
     """Only their ratios count where the noise is estimated."""
     options = {**problem.options, "precision_weights": "w", "noise_scale": None}

@@ -36,7 +36,7 @@ def shown(model: Any, frame: pd.DataFrame, include: Any = "all") -> np.ndarray:
 
 
 @given(problems(), SEEDS)
-@examples(12)
+@examples(6)
 def test_a_row_alone_is_predicted_as_in_the_batch(problem: Problem, seed: int):
     rng = np.random.default_rng(seed)
     model = problem.fit(tol=1e-6)
@@ -60,7 +60,7 @@ def linear(model: Any, frame: pd.DataFrame, include: Any) -> np.ndarray:
 
 
 @given(problems(), SEEDS)
-@examples(12)
+@examples(6)
 def test_parts_add_up(problem: Problem, seed: int):
     """The linear predictor is the fixed part plus what each group adds, as published."""
     model = problem.fit(tol=1e-6)
@@ -86,7 +86,7 @@ def test_parts_add_up(problem: Problem, seed: int):
 
 
 @given(problems(("gaussian",)), SEEDS)
-@examples(12)
+@examples(6)
 def test_predictions_of_normal_responses_add_up(problem: Problem, seed: int):
     model = problem.fit(tol=1e-6)
     frame = new_rows(problem, np.random.default_rng(seed), 40)
@@ -101,7 +101,7 @@ def test_predictions_of_normal_responses_add_up(problem: Problem, seed: int):
 
 
 @given(problems(), SEEDS)
-@examples(12)
+@examples(6)
 def test_unseen_levels_add_their_prior_variance(problem: Problem, seed: int):
     """And nothing else: no mean, no covariance with what was seen."""
     rng = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def test_unseen_levels_add_their_prior_variance(problem: Problem, seed: int):
 
 
 @given(problems(FAMILIES[-4:]))
-@examples(10)
+@examples(5)
 def test_probabilities_are_some(problem: Problem):
     model = problem.fit(tol=1e-6)
     chances = model.predict_proba(problem.frame)

@@ -29,7 +29,7 @@ SEEDS = st.integers(0, 2**31 - 2)
 
 
 @given(problems())
-@examples(10)
+@examples(5)
 def test_iterative_is_direct_for_small_factors(problem: Problem):
     """Factors of few effects are eliminated too: nothing is left to iterate or estimate."""
     direct, iterative = problem.fit(solver="direct"), problem.refit(solver="iterative")
@@ -80,7 +80,7 @@ def random_theta(objective: GaussianObjective, rng: np.random.Generator) -> np.n
 @pytest.mark.usefixtures("all_sparse")
 def test_means_at_equal_variances():
     @given(problems(("gaussian",)), SEEDS)
-    @examples(30)
+    @examples(15)
     def equal_means(problem: Problem, seed: int):
         direct, iterative = objective(problem, "direct"), objective(problem, "iterative")
         theta = random_theta(direct, np.random.default_rng(seed))
@@ -105,7 +105,7 @@ def test_estimated_determinants_are_right_on_average():
     """Within five standard errors, of which the probes themselves tell."""
 
     @given(problems(("gaussian",), ("full",)), SEEDS)
-    @examples(25)
+    @examples(13)
     def near(problem: Problem, seed: int):
         direct = objective(problem, "direct")
         iterative = objective(problem, "iterative", n_probes=64, seed=seed)
@@ -125,7 +125,7 @@ def test_estimated_variances_are_right_on_average():
     """Over 12 seeds; eight standard errors of Student's t with 11 degrees are 1 in 100 000."""
 
     @given(problems(("gaussian",), ("full",)), st.integers(0, 1000))
-    @examples(5)
+    @examples(3)
     def near(problem: Problem, seed: int):
         exact = variances(problem.fit(solver="direct"))
         options = {"solver": "iterative", "n_probes": 64, "tol": 1e-6}
@@ -162,7 +162,7 @@ def assert_equal(one: Any, other: Any) -> None:
 
 
 @given(problems(), SEEDS)
-@examples(10)
+@examples(5)
 def test_equal_data_equal_fits(problem: Problem, seed: int):
     one, other = (problem.fit(random_state=seed, n_jobs=1) for _ in range(2))
     assert_equal(one, other)
@@ -173,25 +173,10 @@ def test_equal_data_equal_fits(problem: Problem, seed: int):
 @pytest.mark.usefixtures("all_sparse")
 def test_equal_seeds_equal_fits():
     @given(problems(("gaussian", "poisson", "bernoulli-logit"), max_groups=3), SEEDS)
-    @examples(10)
+    @examples(5)
     def equal(problem: Problem, seed: int):
         options = {"solver": "iterative", "random_state": seed, "n_probes": 8, "tol": 1e-4}
         # few probes of few effects: fits that do not converge are to be equal too
         assert_equal(*(problem.attempt(**options)[0] for _ in range(2)))
 
     equal()
-
-
-@given(problems())
-@examples(12)
-def test_threads_change_nothing(problem: Problem):
-    one, two = problem.fit(n_jobs=1).fit_result_, problem.refit(n_jobs=2).fit_result_
-    assert two.elbo == pytest.approx(one.elbo, rel=1e-10)
-    assert two.noise_variance == pytest.approx(one.noise_variance, rel=1e-10)
-    for name in ("coefficients", "coefficient_covariance", "parameters"):
-        a, b = getattr(one, name), getattr(two, name)
-        close(b, a, 1e-10 * np.abs(a).max(initial=0.0))
-    for first, second in zip(one.factors, two.factors, strict=True):
-        for name in ("covariance", "means", "covariances"):
-            a, b = getattr(first, name), getattr(second, name)
-            close(b, a, 1e-10 * np.abs(a).max())

@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 @given(problems(), SEEDS)
-@examples(16)
+@examples(8)
 def test_weights_are_repetitions(problem: Problem, seed: int):
     weights = np.random.default_rng(seed).integers(1, 4, problem.n)
     weighted = problem.fit(sample_weight=weights)
@@ -32,7 +32,7 @@ def test_weights_are_repetitions(problem: Problem, seed: int):
 
 
 @given(problems(), SEEDS)
-@examples(12)
+@examples(6)
 def test_rows_of_weight_zero_are_absent(problem: Problem, seed: int):
     """Whatever they hold, new levels and extreme values included."""
     rng = np.random.default_rng(seed)
@@ -46,7 +46,7 @@ def test_rows_of_weight_zero_are_absent(problem: Problem, seed: int):
 
 
 @given(problems(("gaussian",)), SEEDS, st.integers(2, 6), st.booleans())
-@examples(30)
+@examples(15)
 def test_rows_in_parts(problem: Problem, seed: int, n_parts: int, weighted: bool):
     """Parts of any size, in any order; the first one may lack levels and columns that vary."""
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def test_rows_in_parts(problem: Problem, seed: int, n_parts: int, weighted: bool
 
 
 @given(problems(), SEEDS)
-@examples(12)
+@examples(6)
 def test_a_row_in_pieces(problem: Problem, seed: int):
     """Weights are numbers: two copies of a row share its weight in any proportion."""
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cases import DATA
+from covering import covering
 from dense_elbo import FAMILIES, DenseModel, Term, thresholds
 from glmm_cases import coefficients, load_json, standard_errors
 
@@ -17,14 +18,6 @@ GLMER = load_json("glmer.json")
 BARS = {"crossed": "(1 | a)", "correlated": "(1 + x | a)", "uncorrelated": "(1 + x || a)"}
 OFFSETS = {"poisson": "o", "ordinal-probit": "o"}
 WEIGHTS = {"bernoulli-probit": "w", "gamma": "w", "ordinal-logit": "w"}
-
-MODELS = [
-    (family, structure, posterior, method)
-    for family in FAMILIES
-    for structure in BARS
-    for posterior in ("full", "mean_field")
-    for method in ("ml", "reml")
-]
 
 
 def solve_densely(family, structure, posterior, method):
@@ -82,7 +75,7 @@ def check_uncertainty(family, model, optimum):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("family", "structure", "posterior", "method"), MODELS)
+@covering(family=FAMILIES, structure=BARS, posterior=["full", "mean_field"], method=["ml", "reml"])
 def test_same_optimum(family, structure, posterior, method):
     optimum = solve_densely(family, structure, posterior, method)
     assert optimum.max_gradient < 1e-3

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, level_blocks, make_model, scales_of
 
 from skmixed.solvers.base import SingularSystemError
@@ -22,31 +23,24 @@ SCALES = {
 """Kinds of variance parameters: the boundary and both ways to compute an information."""
 
 
-@pytest.fixture(params=SCALES)
-def scale(request):
-    return SCALES[request.param]
-
-
 def close(found, expected, rtol=1e-8):
     """Equal relative to the largest entry."""
     size = np.abs(expected).max(initial=0.0) or 1.0
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * size)
 
 
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize("name", DESIGNS)
-def test_scalars(name, p, scale):
-    model = make_model(name, p=p, **scale)
+@covering(name=DESIGNS, p=[0, 2], kind=SCALES)
+def test_scalars(name, p, kind):
+    model = make_model(name, p=p, **SCALES[kind])
     system = model.system()
     assert system.log_det(False) == pytest.approx(model.log_det, rel=1e-9, abs=1e-9)
     assert system.log_det_fixed == pytest.approx(model.log_det_fixed, rel=1e-9, abs=1e-9)
     assert system.penalised_rss == pytest.approx(model.rss, rel=1e-8)
 
 
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize("name", DESIGNS)
-def test_means(name, p, scale):
-    model = make_model(name, p=p, **scale)
+@covering(name=DESIGNS, p=[0, 2], kind=SCALES)
+def test_means(name, p, kind):
+    model = make_model(name, p=p, **SCALES[kind])
     system = model.system()
     close(system.fixed_effects, model.beta)
     close(system.fixed_covariance(), model.fixed_covariance)
@@ -56,10 +50,9 @@ def test_means(name, p, scale):
         close(found.ravel(), Z.T @ model.P @ model.y, rtol=1e-7)
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("name", WITH_FACTORS)
-def test_information(name, integrate_fixed, scale):
-    model = make_model(name, **scale)
+@covering(name=WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES)
+def test_information(name, integrate_fixed, kind):
+    model = make_model(name, **SCALES[kind])
     system = model.system()
     projector = model.projector(integrate_fixed)
     for factor, Z in zip(system.cross.factors, model.Z, strict=True):
@@ -69,9 +62,9 @@ def test_information(name, integrate_fixed, scale):
         np.testing.assert_allclose(found, found.T, rtol=1e-6, atol=1e-9 * np.abs(found).max())
 
 
-@pytest.mark.parametrize("name", WITH_FACTORS)
-def test_projected_gram(name, scale):
-    model = make_model(name, **scale)
+@covering(name=WITH_FACTORS, kind=SCALES)
+def test_projected_gram(name, kind):
+    model = make_model(name, **SCALES[kind])
     system = model.system()
     rng = np.random.default_rng(3)
     directions, vectors = [], []
@@ -84,10 +77,9 @@ def test_projected_gram(name, scale):
     close(system.projected_gram(directions), F.T @ model.P @ F, rtol=1e-7)
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("name", WITH_FACTORS)
-def test_level_covariances(name, integrate_fixed, scale):
-    model = make_model(name, **scale)
+@covering(name=WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES)
+def test_level_covariances(name, integrate_fixed, kind):
+    model = make_model(name, **SCALES[kind])
     system = model.system()
     covariance = model.posterior_covariance(integrate_fixed)
     for factor in system.cross.factors:
@@ -96,11 +88,9 @@ def test_level_covariances(name, integrate_fixed, scale):
         close(system.covariance(integrate_fixed).level_covariances(factor), expected)
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize("name", DESIGNS)
-def test_tail_covariance(name, p, integrate_fixed, scale):
-    model = make_model(name, p=p, **scale)
+@covering(name=DESIGNS, p=[0, 2], integrate_fixed=[True, False], kind=SCALES)
+def test_tail_covariance(name, p, integrate_fixed, kind):
+    model = make_model(name, p=p, **SCALES[kind])
     system = model.system()
     covariance = model.posterior_covariance(integrate_fixed)
     parts = [model.effects_slice(factor.position) for factor in system.cross.tail_factors]
@@ -109,10 +99,9 @@ def test_tail_covariance(name, p, integrate_fixed, scale):
     close(np.tril(system.covariance(integrate_fixed).tail), expected)
 
 
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("name", WITH_FACTORS)
-def test_joint_covariance(name, integrate_fixed, scale):
-    model = make_model(name, **scale)
+@covering(name=WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES)
+def test_joint_covariance(name, integrate_fixed, kind):
+    model = make_model(name, **SCALES[kind])
     system = model.system()
     covariance = model.posterior_covariance(integrate_fixed)
     positions = range(len(model.Z))
@@ -120,23 +109,6 @@ def test_joint_covariance(name, integrate_fixed, scale):
         parts = [slice(0, model.X.shape[1]), *(model.effects_slice(k) for k in kept)]
         rows = np.concatenate([np.r_[part] for part in parts]).astype(int)
         close(system.covariance(integrate_fixed).joint(kept), covariance[rows])
-
-
-@pytest.mark.parametrize("name", WITH_FACTORS)
-def test_rows_in_another_order(name):
-    model = make_model(name)
-    order = np.random.default_rng(2).permutation(model.n)
-    one, other = model.system(), model.permuted(order).system()
-    assert one.log_det(True) == pytest.approx(other.log_det(True), rel=1e-12)
-    assert one.penalised_rss == pytest.approx(other.penalised_rss, rel=1e-12)
-    for a, b in zip(one.random_effects, other.random_effects, strict=True):
-        close(a, b, rtol=1e-11)
-    for a, b in zip(one.cross.factors, other.cross.factors, strict=True):
-        close(
-            one.covariance(True).level_covariances(a),
-            other.covariance(True).level_covariances(b),
-            rtol=1e-11,
-        )
 
 
 @pytest.mark.parametrize("name", WITH_FACTORS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, INTERCEPT, level_blocks, make_model, scales_of
 from probed import CASES, CASES_WITH_FACTORS, exact_solver, exactly
 from test_direct import SCALES, close
@@ -16,11 +17,6 @@ from skmixed.solvers.iterative import IterativeSolver
 UNCORRELATED = ((0, 1), (1, 2))
 
 
-@pytest.fixture(params=SCALES)
-def scale(request):
-    return SCALES[request.param]
-
-
 @pytest.fixture(params=[True, False], ids=["integrated", "point"])
 def integrate_fixed(request):
     return request.param
@@ -30,10 +26,12 @@ def make_system(model, integrate_fixed):
     return exact_solver(model.cross(), integrate_fixed).system(scales_of(model.scales))
 
 
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize(("name", "small"), CASES)
-def test_scalars_and_means(name, small, p, integrate_fixed, scale):
-    model = make_model(name, p=p, **scale)
+@covering(name_and_small=CASES, p=[0, 2], integrate_fixed=[True, False], kind=SCALES)
+def test_scalars_and_means(name, small, p, integrate_fixed, kind):
+    assert_scalars_and_means(make_model(name, p=p, **SCALES[kind]), small, integrate_fixed)
+
+
+def assert_scalars_and_means(model, small, integrate_fixed):
     with exactly(small):
         system = make_system(model, integrate_fixed)
         expected = model.log_det + (model.log_det_fixed if integrate_fixed else 0.0)
@@ -47,9 +45,12 @@ def test_scalars_and_means(name, small, p, integrate_fixed, scale):
             close(found.ravel(), Z.T @ model.P @ model.y, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "small"), CASES_WITH_FACTORS)
-def test_second_order(name, small, integrate_fixed, scale):
-    model = make_model(name, **scale)
+@covering(name_and_small=CASES_WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES)
+def test_second_order(name, small, integrate_fixed, kind):
+    assert_second_order(make_model(name, **SCALES[kind]), small, integrate_fixed)
+
+
+def assert_second_order(model, small, integrate_fixed):
     rng = np.random.default_rng(3)
     with exactly(small):
         system = make_system(model, integrate_fixed)
@@ -87,8 +88,9 @@ def test_four_factors_with_slopes(monkeypatch, small, integrate_fixed):
     """Several factors on both sides, correlated slopes among them."""
     wide = [(16, None, INTERCEPT), (5, 2, ((0, 2),)), (4, 2, UNCORRELATED), (3, None, INTERCEPT)]
     monkeypatch.setitem(DESIGNS, "wide", wide)
-    test_scalars_and_means("wide", small, 2, integrate_fixed, {"n": 60})
-    test_second_order("wide", small, integrate_fixed, {"n": 60})
+    model = make_model("wide", n=60)
+    assert_scalars_and_means(model, small, integrate_fixed)
+    assert_second_order(model, small, integrate_fixed)
 
 
 @pytest.mark.parametrize(("name", "small"), [("crossed", 4), ("slopes_in_tail", 8)])
@@ -212,14 +214,3 @@ def test_response_without_residual():
     assert system.penalised_rss == pytest.approx(0.0, abs=1e-12)
     for effects in system.random_effects:
         np.testing.assert_allclose(effects, 0.0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["crossed", "slopes_in_tail"])
-def test_rows_in_another_order(name):
-    model = make_model(name)
-    order = np.random.default_rng(2).permutation(model.n)
-    with exactly(0):
-        one, other = make_system(model, True), make_system(model.permuted(order), True)
-        assert one.log_det(True) == pytest.approx(other.log_det(True), rel=1e-12)
-        for a, b in zip(one.random_effects, other.random_effects, strict=True):
-            close(a, b, rtol=1e-11)

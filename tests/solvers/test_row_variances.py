@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, make_model, scales_of, theta_of
 from probed import CASES, exact_solver, exactly
 from scipy.linalg import block_diag, solve_triangular
@@ -71,11 +72,6 @@ class Case:
         return POSTERIORS[name].row_variances(place, self.rows, False)
 
 
-@pytest.fixture(params=SCALES)
-def scale(request):
-    return SCALES[request.param]
-
-
 @pytest.fixture(params=[True, False], ids=["integrated", "point"])
 def integrate_fixed(request):
     return request.param
@@ -84,10 +80,9 @@ def integrate_fixed(request):
 # Factorised -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [0, 1, 3])
-@pytest.mark.parametrize("name", DESIGNS)
-def test_direct(name, p, integrate_fixed, scale):
-    case = Case(make_model(name, p=p, **scale))
+@covering(name=DESIGNS, p=[0, 1, 3], integrate_fixed=[True, False], kind=SCALES)
+def test_direct(name, p, integrate_fixed, kind):
+    case = Case(make_model(name, p=p, **SCALES[kind]))
     close(case.direct(integrate_fixed), case.expected(integrate_fixed))
 
 
@@ -152,9 +147,9 @@ def test_full_posterior_asks_the_system(name, integrate_fixed):
 # Factorised normals ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize("kind", ["moderate", "small", "large"])
-@pytest.mark.parametrize("name", DESIGNS)
+@covering(
+    name=DESIGNS, kind=["moderate", "small", "large"], p=[0, 2], integrate_fixed=[True, False]
+)
 def test_mean_field(name, kind, p, integrate_fixed):
     """Sums over a row's effects of squared bases over (Z'WZ + Omega^-1)_jj."""
     case = Case(make_model(name, p=p, **SCALES[kind]))
@@ -191,10 +186,9 @@ def test_mean_field_of_a_singular_covariance(integrate_fixed):
 # Iterated -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [0, 2])
-@pytest.mark.parametrize(("name", "small"), CASES)
-def test_iterative_with_exact_probes(name, small, p, integrate_fixed, scale):
-    case = Case(make_model(name, p=p, **scale))
+@covering(name_and_small=CASES, p=[0, 2], integrate_fixed=[True, False], kind=SCALES)
+def test_iterative_with_exact_probes(name, small, p, integrate_fixed, kind):
+    case = Case(make_model(name, p=p, **SCALES[kind]))
     with exactly(small):
         found = case.of_solver(exact_solver(case.cross, integrate_fixed), integrate_fixed)
     close(found, case.expected(integrate_fixed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from dense import DESIGNS, INTERCEPT, level_blocks, make_model, scales_of
 from probed import CASES, CASES_WITH_FACTORS, exact_solver, exactly
 from scipy.linalg import block_diag
@@ -162,10 +163,12 @@ def test_dense_part_is_limited(monkeypatch, limit):
 # Coordinates -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clusters", [0, 64])
-@pytest.mark.parametrize("integrate_fixed", [True, False])
-@pytest.mark.parametrize("kind", SCALES)
-@pytest.mark.parametrize(("name", "small"), CASES_WITH_FACTORS)
+@covering(
+    name_and_small=CASES_WITH_FACTORS,
+    kind=SCALES,
+    integrate_fixed=[True, False],
+    clusters=[0, 64],
+)
 def test_coordinates(monkeypatch, name, small, kind, integrate_fixed, clusters):
     monkeypatch.setattr("skmixed.solvers.coarse_space._MOST_CLUSTERS", clusters)
     model = make_model(name, **SCALES[kind])
