@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 from typing import Any, Self
 
@@ -41,7 +41,13 @@ from skmixed.fit.generalized_fit import fit_generalized
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
 from skmixed.fitted_model import FitSettings, FittedModel, TrainingData
-from skmixed.inspection.attributes import fitted_attributes
+from skmixed.inspection.attributes import (
+    components,
+    fitted_attributes,
+    random_effects,
+    random_effects_cov,
+    random_effects_std,
+)
 from skmixed.inspection.importances import column_importances
 from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.methods import InspectionMixin
@@ -234,6 +240,26 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             raise AttributeError("rows_ is known to models that keep their data: keep_data=True.")
         return kept.rows
 
+    @cached_property
+    def random_effects_(self) -> dict[str, pd.DataFrame]:
+        """Posterior means of the effects of all groups, levels x terms."""
+        return random_effects(self._fitted_model)
+
+    @cached_property
+    def random_effects_std_(self) -> dict[str, pd.DataFrame]:
+        """Posterior standard deviations of the effects of all groups, levels x terms."""
+        return random_effects_std(self._fitted_model)
+
+    @cached_property
+    def random_effects_cov_(self) -> dict[str, pd.DataFrame]:
+        """Covariance of the effects of a level of all groups, terms x terms."""
+        return random_effects_cov(self._fitted_model)
+
+    @cached_property
+    def variance_components_(self) -> pd.DataFrame:
+        """Variances and covariances of the random effects and the noise, a row each."""
+        return components(self._fitted_model)
+
     def _model(self) -> dict[str, str]:
         """The parameters that chunks of data have to agree on."""
         return {name: repr(getattr(self, name)) for name in _MODEL_PARAMETERS}
@@ -395,6 +421,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         return traits(self.family).default_method if self.method == "auto" else self.method
 
     def _publish(self, attributes: dict[str, Any]) -> None:
+        for name in self._derived:
+            # that of an earlier fit, if it was asked for
+            self.__dict__.pop(name, None)
         for name, value in attributes.items():
             setattr(self, name, value)
 
@@ -435,14 +464,11 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if not self.warm_start or not hasattr(self, "fit_result_"):
             return None
         before = self.fit_result_
-        covariances = []
-        for factor in encoder.factors:
-            previous = self.random_effects_cov_.get(factor.name)
-            if previous is None or list(previous.columns) != list(factor.term_names):
-                return None
-            covariances.append(previous.to_numpy())
-        if len(covariances) != len(self.random_effects_cov_) or not before.noise_variance > 0:
+        names = [(factor.name, list(factor.term_names)) for factor in encoder.factors]
+        known = [(f.name, list(f.term_names)) for f in self.design_encoder_.factors]
+        if sorted(names) != sorted(known) or not before.noise_variance > 0:
             return None
+        covariances = [before.factors[known.index(name)].covariance for name in names]
         numbers = (*covariances, before.noise_variance, before.parameters)
         if not isinstance(before.likelihood, traits(self.family)) or not all(
             np.isfinite(values).all() for values in numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,17 @@ class Relationship:
             )
 
     def root(self) -> np.ndarray:
-        """A matrix W with W W' = K, (n_levels, n_levels)."""
-        values, vectors = np.linalg.eigh(0.5 * (self.matrix + self.matrix.T))
+        """A matrix W with W W' = K, (n_levels, n_levels); made once."""
+        return self._root
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        symmetric = 0.5 * (self.matrix + self.matrix.T)
+        try:
+            return np.linalg.cholesky(symmetric)
+        except np.linalg.LinAlgError:
+            # singular, or no covariance
+            values, vectors = np.linalg.eigh(symmetric)
         if values.min(initial=0.0) < -_ROUNDING * values.max(initial=0.0):
             raise ValueError(
                 f"Relationship: matrix is not positive semi-definite: its smallest eigenvalue is "

@@ -73,6 +73,14 @@ def random_effects_std(model: FittedModel) -> dict[str, pd.DataFrame]:
     return found
 
 
+def random_effects_cov(model: FittedModel) -> dict[str, pd.DataFrame]:
+    """Covariance of the effects of a level of all groups, terms x terms."""
+    return {
+        factor.name: covariance_frame(factor.term_names, fitted.covariance)
+        for factor, fitted in zip(model.encoder.factors, model.result.factors, strict=True)
+    }
+
+
 def components(model: FittedModel) -> pd.DataFrame:
     """Variances and covariances of the random effects and the noise, a row each."""
     factors, result = model.encoder.factors, model.result
@@ -118,7 +126,7 @@ def published(model: FittedModel) -> dict[str, Any]:
 
 
 def fitted_attributes(model: FittedModel) -> dict[str, Any]:
-    """All attributes that a fit sets, by name."""
+    """All attributes that a fit sets, by name; data frames are made of these when asked for."""
     result, fixed = model.result, coefficients_of(model)
     first = int(fixed.has_intercept)
     found = {
@@ -126,13 +134,6 @@ def fitted_attributes(model: FittedModel) -> dict[str, Any]:
         "coef_": fixed.estimates[first:],
         "coef_names_": fixed.names[first:],
         "coef_cov_": fixed.covariance,
-        "random_effects_": random_effects(model),
-        "random_effects_std_": random_effects_std(model),
-        "random_effects_cov_": {
-            factor.name: covariance_frame(factor.term_names, fitted.covariance)
-            for factor, fitted in zip(model.encoder.factors, result.factors, strict=True)
-        },
-        "variance_components_": components(model),
         "elbo_": model.elbo,
         "elbo_std_": float(result.elbo_std),
         "elbo_path_": model.elbo_path,

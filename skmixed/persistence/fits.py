@@ -41,10 +41,11 @@ class PersistentFitMixin(PersistentMixin):
             _complete(state)
             if state["response_"].computed is not None:
                 check_computation("response", state["response_"].computed)
-            attributes = self._attributes()
-            state.update({name: attributes[name] for name in self._derived})
             # fits that were stored before "auto" say by their parameter what they are
-            state.setdefault("method_", attributes["method_"])
+            state.setdefault("method_", self._attributes()["method_"])
+            for name in self._derived:
+                # what cannot be made is damaged
+                getattr(self, name)
 
     @abstractmethod
     def _attributes(self) -> dict[str, Any]:

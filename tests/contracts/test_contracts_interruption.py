@@ -36,7 +36,7 @@ call = "partial_fit" if kind == "parts" else "fit"
 small = slice(0, n // 20)
 warnings.simplefilter("ignore")
 complete = vars(getattr(clone(base), call)(X[small], y[small])).keys()
-MADE_ANEW = "fit_result_", "design_encoder_", "coef_", "variance_components_"
+MADE_ANEW = "fit_result_", "design_encoder_", "coef_", "elbo_path_"
 
 def is_whole(model, before):
     # nothing is new, or everything is: the interrupt may come when a call has just ended
@@ -100,7 +100,7 @@ PLACES = [
     "skmixed.fit.outer.minimise",
     "skmixed.base.restrained_blas",
     "skmixed.base.warn_about_fit",
-    "skmixed.inspection.attributes.variance_components",
+    "skmixed.inspection.attributes.coefficients_of",
 ]
 
 
