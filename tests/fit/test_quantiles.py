@@ -158,7 +158,7 @@ def test_huge_variance(family):
 
 @pytest.mark.parametrize("variance", [0.0, 0.2, 4.0])
 def test_rises_with_the_share(family, variance):
-    found = [quantile(family, share, 1.0, variance) for share in np.linspace(0.005, 0.995, 199)]
+    found = [quantile(family, share, 1.0, variance) for share in np.linspace(0.005, 0.995, 100)]
     assert (np.diff(found) >= 0.0).all()
     assert found[-1] > found[0]
 

@@ -17,6 +17,8 @@ from skmixed.fit.newton import minimise
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.posteriors import POSTERIORS
 
+pytestmark = pytest.mark.compiled
+
 
 @pytest.fixture(params=POSTERIORS)
 def posterior(request):
@@ -37,7 +39,6 @@ def optimum(case, start=None):
         return minimise(case.objective, theta, tol=1e-7, max_iter=300)
 
 
-@pytest.mark.compiled
 @covering(family=FAMILIES, posterior=POSTERIORS, integrate_fixed=[True, False])
 def test_path_falls(family, posterior, integrate_fixed):
     case = Case("crossed", family, posterior, integrate_fixed, n=120)
@@ -146,7 +147,6 @@ def test_rows_repeated_or_weighted(family):
     assert_same(weighted, repeated)
 
 
-@pytest.mark.compiled
 @covering(family=FAMILIES, method=["reml", "ml"], posterior=POSTERIORS)
 def test_elbo_path_rises(family, method, posterior):
     X, y = repeated_data(family, n=150)

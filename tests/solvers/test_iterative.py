@@ -134,6 +134,7 @@ def test_tolerances(name):
         close(one.level_covariances(factor), other.level_covariances(factor), rtol=1e-4)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("kind", ["moderate", "small", "singular"])
 @pytest.mark.parametrize("name", ["crossed", "slopes_in_tail"])
 def test_random_probes(name, kind, integrate_fixed):

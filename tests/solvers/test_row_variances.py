@@ -208,6 +208,7 @@ ESTIMATED = [("crossed", 0), ("crossed", 4), ("slopes_in_tail", 0), ("slopes_in_
 """Designs and sizes up to which factors are dense, a large factor of the tail in each."""
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("name", "small"), ESTIMATED)
 def test_iterative_is_right_on_average(name, small, integrate_fixed):
     """Over seeds no row's estimate is off, and all together are right to few per cent."""
@@ -244,6 +245,7 @@ def test_iterative_error_falls_with_the_number_of_probes(name, small, integrate_
     assert 0.0 < many < few / 6.0
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("name", "small"), ESTIMATED)
 def test_iterative_bound_of_a_single_row(name, small, integrate_fixed):
     """A mean of m squares of which each has at most twice the squared variance as its own."""
