@@ -40,7 +40,10 @@ def test_every_two_values_meet():
 
 ESTIMATORS = [
     *estimators(MixedEffectsVIRegressor, "noise_scale", [None, 1.0]),
-    *estimators(MixedEffectsVIRegressor, "family", ["gamma", "gamma"]),
+    # pairs of other parameters met above
+    MixedEffectsVIRegressor(family="gamma", method="reml"),
+    MixedEffectsVIRegressor(family="gamma", method="ml", posterior="mean_field", solver="direct"),
+    MixedEffectsVIRegressor(family="gamma", method="ml", solver="iterative"),
     *estimators(MixedEffectsVIClassifier, "link", ["logit", "probit"]),
     MixedEffectsVIClassifier(class_weight="balanced"),
     # All columns of the checks are numbers, which pass through; test_encoder.py encodes one.

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from covering import covering
 from sklearn.base import clone
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
@@ -79,9 +80,7 @@ def test_lines_of_a_formula(capfd):
     assert_tells(capfd.readouterr().out, model)
 
 
-@pytest.mark.parametrize("posterior", ["full", "mean_field"])
-@pytest.mark.parametrize("solver", ["direct", "iterative"])
-@pytest.mark.parametrize("family", list(RESPONSES))
+@covering(family=RESPONSES, solver=["direct", "iterative"], posterior=["full", "mean_field"])
 def test_nothing_is_printed_unasked(family, solver, posterior, capfd):
     X, y = RESPONSES[family]
     model = estimator_of(family, solver=solver, posterior=posterior).fit(X, y)

@@ -35,29 +35,43 @@ print(json.dumps([model.elbo_, model.predict(X).tolist()]))
 """
 
 
-def test_pickle_roundtrip_without_compiler(tmp_path):
-    data = crossed()
-    model = mixed("y ~ x1 + (1 + x1 | b) + (1 | a)", data)
-    joblib.dump((model, data), tmp_path / "model.joblib")
-    code = """
-import sys, joblib, numpy as np
-model, data = joblib.load(sys.argv[1])
-np.save(sys.argv[2], np.array(model.predict(data, return_std=True)))
-"""
-    for disable, rtol in (("0", 0.0), ("1", 1e-13)):
-        run_python(code, tmp_path / "model.joblib", tmp_path / "out.npy", NUMBA_DISABLE_JIT=disable)
-        expected = np.array(model.predict(data, return_std=True))
-        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=rtol)
-
-
 @pytest.fixture(scope="module")
 def small_fit():
     """What the program prints where nothing is special but that there is no network."""
     return run_python(NO_NETWORK, NUMBA_CACHE_DIR=None)
 
 
-def test_fit_without_compiler(small_fit):
-    elbo, means = json.loads(run_python(SMALL_FIT, NUMBA_DISABLE_JIT="1"))
+@pytest.fixture(scope="module", params=["0", "1"], ids=["compiled", "python"])
+def elsewhere(request, tmp_path_factory):
+    """What another process, compiler or not, prints of a fit and predicts with a stored model.
+
+    With the model, its data and whether kernels were compiled.
+    """
+    data = crossed()
+    model = mixed("y ~ x1 + (1 + x1 | b) + (1 | a)", data)
+    folder = tmp_path_factory.mktemp("stored")
+    joblib.dump((model, data), folder / "model.joblib")
+    code = (
+        SMALL_FIT
+        + """
+import joblib
+model, data = joblib.load(sys.argv[1])
+np.save(sys.argv[2], np.array(model.predict(data, return_std=True)))
+"""
+    )
+    arguments = folder / "model.joblib", folder / "out.npy"
+    printed = run_python(code, *arguments, NUMBA_DISABLE_JIT=request.param)
+    return printed, np.load(folder / "out.npy"), model, data, request.param == "0"
+
+
+def test_pickle_roundtrip_without_compiler(elsewhere):
+    _, found, model, data, is_compiled = elsewhere
+    expected = np.array(model.predict(data, return_std=True))
+    np.testing.assert_allclose(found, expected, rtol=0.0 if is_compiled else 1e-13)
+
+
+def test_fit_without_compiler(elsewhere, small_fit):
+    elbo, means = json.loads(elsewhere[0])
     expected_elbo, expected_means = json.loads(small_fit)
     assert elbo == pytest.approx(expected_elbo, rel=1e-12)
     np.testing.assert_allclose(means, expected_means, rtol=1e-10)
