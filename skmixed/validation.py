@@ -80,7 +80,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    y = as_vector(y)
+    y = _numbers(as_vector(y))
     if not (type(y) is np.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "fiu"):
         y = column_or_1d(_array(y, "y", dtype="numeric", ensure_all_finite=False), warn=True)
     if y.dtype.kind not in "fiub":
@@ -95,6 +95,13 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
             f"y is too large: the square of its largest absolute value, {largest:.3g}, overflows; "
             "change the unit of y."
         )
+    return y
+
+
+def _numbers(y: Any) -> Any:
+    """The array of a series of plain numbers, for which scikit-learn's checks take long."""
+    if type(y) is pd.Series and isinstance(y.dtype, np.dtype) and y.dtype.kind in "fiu":
+        return y.to_numpy()
     return y
 
 
@@ -121,7 +128,7 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    labels = column_or_1d(as_vector(y), warn=True)
+    labels = column_or_1d(_numbers(as_vector(y)), warn=True)
     check_consistent_length(range(n_rows), labels)
     missing = np.asarray(pd.isna(labels))
     _refuse(missing, "Input y contains NaN.")

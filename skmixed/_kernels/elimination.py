@@ -280,22 +280,26 @@ def gather_tail(start, columns, values, with_dense, shrink, vectors, out):
 
 @kernel
 def scatter_levels(start, columns, values, with_dense, shrink, level_effects, out):
-    """Add sum_l reduced_l' level_effects[l] to the tail vector `out` (T + P,)."""
+    """Add sum_l reduced_l' level_effects[l] (Q, m) to the tail vectors `out` (T + P, m)."""
     n_effects = with_dense.shape[1]
     n_dense = with_dense.shape[2]
+    n_vectors = out.shape[1]
     n_tail = out.shape[0] - n_dense
-    amount = np.empty(n_effects)
+    amount = np.empty((n_effects, n_vectors))
     for l in range(start.shape[0] - 1):
         for q in range(n_effects):
-            amount[q] = 0.0
-            for s in range(n_effects):
-                amount[q] += shrink[l, s, q] * level_effects[l, s]
+            for m in range(n_vectors):
+                amount[q, m] = 0.0
+                for s in range(n_effects):
+                    amount[q, m] += shrink[l, s, q] * level_effects[l, s, m]
         for k in range(start[l], start[l + 1]):
             for q in range(n_effects):
-                out[columns[k]] += values[k, q] * amount[q]
+                for m in range(n_vectors):
+                    out[columns[k], m] += values[k, q] * amount[q, m]
         for x in range(n_dense):
             for q in range(n_effects):
-                out[n_tail + x] += with_dense[l, q, x] * amount[q]
+                for m in range(n_vectors):
+                    out[n_tail + x, m] += with_dense[l, q, x] * amount[q, m]
 
 
 def tail_quadratic_forms(

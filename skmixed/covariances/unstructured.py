@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
 
 from skmixed.covariances.base import NEXT_TO_THE_END, BasisChange, LevelCovariance
+
+
+@cache
+def _entries(n_effects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of every entry of a lower triangle, column by column."""
+    columns, rows = np.triu_indices(n_effects)
+    return rows, columns
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,10 @@ class Unstructured(LevelCovariance):
     includes_all: ClassVar[bool] = True
     basis_may: ClassVar[BasisChange] = "rotate"
 
-    @cached_property
+    @property
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
         """Row and column of T of every parameter, (m,) each."""
-        columns, rows = np.triu_indices(self.n_effects)
-        return rows, columns
+        return _entries(self.n_effects)
 
     @property
     def n_parameters(self) -> int:
@@ -64,7 +70,7 @@ class Unstructured(LevelCovariance):
     def curvature(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """2 G between entries of one column of T."""
         rows, columns = self.entries
-        return 2.0 * by_omega[np.ix_(rows, rows)] * (columns[:, None] == columns)
+        return 2.0 * by_omega[rows[:, None], rows] * (columns[:, None] == columns)
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """Columns of T turned so that its diagonal is not negative."""

@@ -76,7 +76,9 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     objective, absent = gaussian_objective(rows, options)
 
     # 3. Start from moments, or from where an earlier fit stopped.
-    theta = moment_estimates(objective.cross, objective.prior, objective.noise_variance)
+    theta = moment_estimates(
+        objective.cross, objective.prior, objective.noise_variance, objective.n_observations
+    )
     if options.start is not None:
         theta = options.start.theta_to_leave(objective.prior, units, theta)
     theta = np.concatenate([theta, objective.noise.start()])
@@ -116,7 +118,7 @@ def _without_noise(
         As for the fit.
     """
     held = replace(objective, noise_variance=noise)
-    theta = moment_estimates(held.cross, held.prior, noise)
+    theta = moment_estimates(held.cross, held.prior, noise, held.n_observations)
     theta = np.concatenate([theta, held.noise.start()])
     result = iterate(held, theta, rows.units, options, absent, rows.dependent, _judge)
     return replace(

@@ -63,7 +63,7 @@ def fit_generalized(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
         make_solver(cross, options.solver_options), options.n_threads,
     )  # fmt: skip
-    theta = moment_estimates(cross, prior, None, _LEAST_START)
+    theta = moment_estimates(cross, prior, None, units.n_observations, _LEAST_START)
     if options.start is not None:
         theta = options.start.theta_to_leave(prior, units, theta)
         own = options.start.parameters

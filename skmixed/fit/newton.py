@@ -185,7 +185,7 @@ def _derive(
     """Derivatives at a point, exact and refined near the optimum, and what they say."""
     derivatives = objective.derivatives(point, coarse, information)
     model = quadratic_model(derivatives.gradient, derivatives.hessian)
-    if coarse and point.system.is_exact and model.scaled_gradient < 10.0 * tol:
+    if coarse and point.system.rounds and model.scaled_gradient < 10.0 * tol:
         derivatives = objective.derivatives(point)
         model = quadratic_model(derivatives.gradient, derivatives.hessian)
     if tol < model.scaled_gradient < NEAR:

@@ -153,9 +153,9 @@ class LevelResponse(PosteriorResponse):
         beta = system.fixed_covariance() @ right
         effects = given - np.matmul(covariance, np.matmul(with_fixed, beta))
         # 2 z' S (sum of h z z') S z
-        forms = 2.0 * np.einsum(
-            "lqr,lrsm,lst->lqtm", covariance, moments, covariance, optimize=True
-        )
+        by_cause = np.matmul(covariance[:, None], moments.transpose(0, 3, 1, 2))
+        by_cause = 2.0 * np.matmul(by_cause, covariance[:, None])
+        forms = np.ascontiguousarray(by_cause.transpose(0, 2, 3, 1))
         out = np.zeros(changes.shape)
         out[0] = rows.loaded(beta, [effects])
         add_level_forms(codes, basis, forms, out[1])

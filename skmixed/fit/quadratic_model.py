@@ -41,19 +41,22 @@ def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel
         )
     if not len(gradient):
         return QuadraticModel(gradient, 0.0, np.empty((0, 0)), 1.0, gradient)
-    unit = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian)), 1e-300))
+    curvature = np.abs(hessian.diagonal())
     # a parameter without curvature or gradient stays where it is
-    unit[(np.abs(np.diagonal(hessian)) < 1e-200)] = 0.0
+    unit = np.where(curvature < 1e-200, 0.0, 1.0 / np.sqrt(np.maximum(curvature, 1e-300)))
     values, vectors = np.linalg.eigh(hessian * unit[:, None] * unit)
-    size = np.maximum(np.abs(values), 1e-9 * max(np.abs(values).max(), 1e-9))
+    size = np.abs(values)
+    size = np.maximum(size, 1e-9 * max(size.max(), 1e-9))
     along = vectors.T @ (gradient * unit)
     step = -unit * (vectors @ (along / size))
-    decrement = float(np.sqrt(np.sum(along**2 / size)))
-    descents = (unit[:, None] * vectors[:, values < -1e-6]).T
-    if len(descents):
+    decrement = float(np.sqrt(along @ (along / size)))
+    descents = np.empty((0, len(unit)))
+    # in ascending order
+    if values[0] < -1e-6:
+        descents = (unit[:, None] * vectors[:, values < -1e-6]).T
         # an estimated Hessian can hide the one direction that counts behind others; its
         # diagonal is exact where a variance is zero
-        concave = np.flatnonzero(unit * np.diagonal(hessian) * unit < -1e-6)
+        concave = np.flatnonzero(unit * hessian.diagonal() * unit < -1e-6)
         descents = np.concatenate([descents, np.diag(unit)[concave]])
     flattest = float(values[0]) if unit.all() else 1.0
     return QuadraticModel(step, decrement, descents, flattest, vectors[:, 0])

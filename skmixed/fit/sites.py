@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skmixed._kernels.site_steps import LEAST_PRECISION, fill_site_step
 from skmixed.families.base import ResponseRows
 from skmixed.fit.objective import Point
 from skmixed.sums.working_rows import WorkingRows
 
-LEAST_PRECISION = 1e-10
-"""Weight of a row below which it says nothing: rows predicted with certainty."""
+__all__ = ["LEAST_PRECISION", "Responses", "Sites", "VariationalPoint"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class Sites:
         return Sites(
             self.precision + share * (other.precision - self.precision),
             self.linear + share * (other.linear - self.linear),
+        )
+
+    def since(self, before: Sites, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Changes of precision and linear part from earlier sites, (n,) each."""
+        return (
+            self.precision[rows] - before.precision[rows],
+            self.linear[rows] - before.linear[rows],
         )
 
     def minus(self, share: float, before: Sites, after: Sites) -> Sites:
@@ -94,15 +101,24 @@ class VariationalPoint(Point):
     variance: np.ndarray = field(kw_only=True)
     following: Sites = field(kw_only=True)
 
-    def step(self, rows: slice, metric: VariationalPoint) -> np.ndarray:
-        """From `sites` to `following` in standard deviations, (2, n).
+    def fill_step(
+        self, rows: slice, metric: VariationalPoint, weights: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Fill out (2, n) with the step from `sites` to `following` in standard deviations.
 
         A change of sites moves the posterior mean as if it were a gradient, and its
         precision. The Newton decrements of both are bounded by sums of squares over
         rows, with the precision and the variance of the point `metric`.
+
+        Parameters
+        ----------
+        rows : slice
+        metric : VariationalPoint
+        weights : ndarray
+            Case weights of all rows.
+        out : ndarray (2, n)
         """
-        precision = np.maximum(metric.sites.precision[rows], LEAST_PRECISION)
-        change = self.following.precision[rows] - self.sites.precision[rows]
-        slope = self.following.linear[rows] - self.sites.linear[rows] - change * self.mean[rows]
-        bending = np.sqrt(0.5 * metric.variance[rows]) * change
-        return np.stack([slope, bending]) / np.sqrt(precision)
+        fill_site_step(
+            weights[rows], metric.sites.precision[rows], metric.variance[rows],
+            *self.following.since(self.sites, rows), self.mean[rows], out,
+        )  # fmt: skip

@@ -7,11 +7,18 @@ import numpy as np
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 
+_FEW_EFFECTS = 8
+"""Effects of a level whose covariance is found from moments: they take q^2 equations."""
+
+_LEAST_SLOPE = 1e-2
+"""Least variance over the noise, in any direction, of effects that start from moments."""
+
 
 def moment_estimates(
     cross: CrossProducts,
     prior: EffectsPrior,
     noise_variance: float | None,
+    n_observations: float,
     least: float = 1e-3,
 ) -> np.ndarray:
     """theta by the method of moments.
@@ -19,8 +26,9 @@ def moment_estimates(
     For every random intercept the sum of squares within its levels is matched
     with its expectation, which is linear in all variance components (Henderson
     1953, Biometrics 9, method 1; the response enters as residuals of least
-    squares). Slopes start at half the noise. The estimates of moments are
-    bounded from below, as a start at zero could not leave it.
+    squares). Slopes start at half the noise, or, in a model of one factor, from the
+    same for all its effects. The estimates of moments are bounded from below, as a
+    start at zero could not leave it.
     """
     present = {block.factor.position for block in prior.blocks}
     intercepts = [
@@ -30,16 +38,49 @@ def moment_estimates(
         and (cross.effect_precisions(factor) > 0.0).all()
     ]  # fmt: skip
     relative = dict.fromkeys((f.position for f in prior.factors), 0.25)
-    estimates = _solve_moments(cross, intercepts)
+    estimates = _solve_moments(cross, intercepts, n_observations)
     if estimates is not None:
         noise = estimates[-1] if noise_variance is None else noise_variance
         for factor, variance in zip(intercepts, estimates, strict=False):
             relative[factor.position] = float(np.clip(variance / noise, least, 1e6))
     covariances = [relative[factor.position] * np.eye(factor.n_effects) for factor in prior.factors]
+    if [1 < factor.n_effects <= _FEW_EFFECTS for factor in prior.factors] == [True]:
+        found = _of_one_factor(cross, n_observations, noise_variance)
+        if found is not None:
+            values, vectors = np.linalg.eigh(found)
+            covariances = [(vectors * np.clip(values, max(least, _LEAST_SLOPE), 1e6)) @ vectors.T]
     return prior.nearest(covariances)
 
 
-def _solve_moments(cross: CrossProducts, factors: list[FactorLayout]) -> np.ndarray | None:
+def _of_one_factor(
+    cross: CrossProducts, n: float, noise_variance: float | None
+) -> np.ndarray | None:
+    """Covariance (q, q) over the noise of the effects of the only factor; None where none fits.
+
+    With c = Z'y of a level and D = Z'Z, the expectation of sum c c' is
+    sum D Omega D + noise sum D, and that of y'y is sum tr(D Omega) + noise (n - p).
+    """
+    own, products = cross.sums.own[0], cross.sums.with_dense[0][:, :, -1]
+    q = own.shape[1]
+    rows = own.reshape(-1, q * q)
+    matrix = np.empty((q * q + 1, q * q + 1))
+    # (a, b), (c, d) from D_ab Omega_bc D_cd
+    pairs = (rows.T @ rows).reshape(q, q, q, q)
+    matrix[:-1, :-1] = pairs.transpose(0, 3, 1, 2).reshape(q * q, q * q)
+    matrix[-1, :-1] = matrix[:-1, -1] = rows.sum(axis=0)
+    matrix[-1, -1] = n - cross.n_fixed
+    right = np.append((products.T @ products).ravel(), cross.response_squares)
+    found = np.linalg.lstsq(matrix, right, rcond=None)[0]
+    noise = found[-1] if noise_variance is None else noise_variance
+    if not np.isfinite(found).all() or noise <= 1e-6 * cross.response_squares / n:
+        return None
+    omega = found[:-1].reshape(q, q) / noise
+    return 0.5 * (omega + omega.T)
+
+
+def _solve_moments(
+    cross: CrossProducts, factors: list[FactorLayout], n: float
+) -> np.ndarray | None:
     """Variance components of scalar factors and of the noise; None if not positive."""
     if not factors:
         return None
@@ -52,13 +93,13 @@ def _solve_moments(cross: CrossProducts, factors: list[FactorLayout]) -> np.ndar
     right = np.zeros(k + 1)
     for a in range(k):
         right[a] = response_squares - (sums[a] ** 2 / weights[a]).sum()
-        matrix[a, k] = total - len(weights[a])
+        matrix[a, k] = n - len(weights[a])
         for b in range(k):
             if a != b:
                 matrix[a, b] = total - _shared_squares(cross, factors[a], factors[b], weights[a])
         matrix[k, a] = total - (weights[a] ** 2).sum() / total
     right[k] = response_squares
-    matrix[k, k] = total - 1.0 - cross.n_fixed
+    matrix[k, k] = n - 1.0 - cross.n_fixed
     try:
         estimates = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:

@@ -13,10 +13,11 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from skmixed._kernels.site_steps import judge_sites
 from skmixed.families.base import Likelihood, ResponseRows, RowTerms
 from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
@@ -228,9 +229,11 @@ class VariationalObjective:
         of_theta = np.array([root * (ahead - point.theta) for point, ahead in trail])
 
         def products(rows: slice) -> np.ndarray:
-            weights = np.sqrt(self.responses.weights[rows])
-            steps = np.array([(weights * point.step(rows, at)).ravel() for point, _ in trail])
-            return steps @ steps.T
+            steps = np.empty((len(trail), 2, rows.stop - rows.start))
+            for (point, _), out in zip(trail, steps, strict=True):
+                point.fill_step(rows, at, self.responses.weights, out)
+            flat = steps.reshape(len(trail), -1)
+            return flat @ flat.T
 
         return of_theta @ of_theta.T + sum(self.responses.rows.by_chunks(products))
 
@@ -253,30 +256,27 @@ class VariationalObjective:
         if self.integrate_fixed:
             deviance -= cross.n_fixed * np.log(2.0 * np.pi)
         following = Sites(terms.precision, terms.gradient)
-        point = VariationalPoint(
-            theta, deviance, 1.0, at, is_coarse=coarse,
-            sites=sites, mean=mean, variance=variance, following=following,
-        )  # fmt: skip
 
         def finish(chunk: slice) -> np.ndarray:
+            out = np.zeros(3)
             following.linear[chunk] += following.precision[chunk] * mean[chunk]
-            case = responses.weights[chunk]
-            weights = case * np.maximum(sites.precision[chunk], LEAST_PRECISION)
-            moved = case @ (point.step(chunk, point) ** 2).sum(axis=0)
-            spread = weights * mean[chunk]
-            return np.array([moved, weights @ variance[chunk], spread @ spread])
+            judge_sites(
+                responses.weights[chunk], sites.precision[chunk], variance[chunk],
+                *following.since(sites, chunk), mean[chunk], out,
+            )  # fmt: skip
+            return out
 
         # the effective number of effects is tr(C A'WA), the sum of weight * variance
         moved, effective, size = np.sum(rows.by_chunks(finish), axis=0)
         deviance -= effective
         if not np.isfinite(deviance):
             return None
-        return replace(
-            point,
-            deviance=float(deviance),
-            distance=float(np.sqrt(moved / (1.0 + effective))),
-            rounding=float(8.0 * np.finfo(float).eps * np.sqrt(size)),
-        )
+        distance = float(np.sqrt(moved / (1.0 + effective)))
+        rounding = float(8.0 * np.finfo(float).eps * np.sqrt(size))
+        return VariationalPoint(
+            theta, float(deviance), 1.0, at, distance, coarse, rounding,
+            sites=sites, mean=mean, variance=variance, following=following,
+        )  # fmt: skip
 
     def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""

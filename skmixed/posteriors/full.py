@@ -39,10 +39,14 @@ class FullPosterior:
         return at.prior.gradient(at.theta, by_omega), hessian
 
     def hessian_correction(self, at: Solved, average_information: np.ndarray) -> np.ndarray:
-        """Average information less an estimate of its expectation, of exact systems."""
-        if at.system.exact is None:
+        """Average information less its expectation, or an estimate of that; of exact systems."""
+        system = at.system.exact
+        if system is None:
             return np.zeros_like(average_information)
-        return average_information - _expected_information(at, at.system.exact)
+        expected = system.expected_information(at.prior.tangents(at.theta), at.integrate_fixed)
+        if expected is None:
+            expected = _expected_information(at, system)
+        return average_information - expected
 
     def row_variances(self, at: Solved, rows: WorkingRows, coarse: bool) -> np.ndarray:
         """From the covariance that the derivatives need anyway."""

@@ -84,7 +84,7 @@ class EffectsPrior:
                 n = here.stop
         return cls(factors, tuple(blocks), across or (None,) * len(factors))
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """Length of theta."""
         return self.blocks[-1].parameters.stop if self.blocks else 0

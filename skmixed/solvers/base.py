@@ -85,6 +85,11 @@ class System(Protocol):
     """Whether determinants and traces are exact, or estimated from random vectors."""
 
     @property
+    def rounds(self) -> bool:
+        """Whether an exact covariance has six digits where these suffice."""
+        ...
+
+    @property
     def exact(self) -> ExactSystem | None:
         """The system, where it is exact."""
         ...
@@ -141,6 +146,12 @@ class ExactSystem(System, Protocol):
         self, directions: list[Direction], integrate_fixed: bool
     ) -> list[dict[int, np.ndarray]]:
         """Z' P f of every factor for working vectors f, by number of the direction."""
+        ...
+
+    def expected_information(
+        self, tangents: list[Direction], integrate_fixed: bool
+    ) -> np.ndarray | None:
+        """tr(P V_i P V_j), (m, m), of derivatives (q, q) of Omega; None where that takes long."""
         ...
 
     def precision_root(self, n_fixed: int) -> np.ndarray:

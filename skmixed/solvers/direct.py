@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas, block_diag
+from scipy.linalg import blas
 
 from skmixed._kernels.arguments import LevelCells, LevelInverses
 from skmixed._kernels.dense_tail import mix_tail
@@ -134,33 +135,45 @@ class DirectSystem:
 
     def _factorise(self) -> None:
         n_tail, size = self.cross.n_tail, self._n - 1
-        self._first, mix, self.mix_transposed = self._mixing()
         identity = np.zeros(size)
         identity[:n_tail] = 1.0
         system = np.empty((size, size))
-        self.mix_rows(self.reduced, mix, identity, system)
+        self.mix(self.reduced, identity, system)
         if not factorise(system):
             raise SingularSystemError("the system is singular at these variance parameters")
         # column-major, as BLAS wants it
         self.upper = system.T
-        pivots = np.diagonal(self.upper)
+        pivots = self.upper.diagonal()
         self.log_det_random += 2.0 * np.log(pivots[:n_tail]).sum()
         self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()
-        right = self.apply_scale_transposed(self.reduced[size].copy())[:size]
+        right = self.apply_scale_transposed(self.reduced[size])[:size]
         self._response_half = self.forward_solve(right)
         explained = float(self._response_half @ self._response_half)
         self.penalised_rss = max(float(self.reduced[size, size]) - explained, 0.0)
 
-    def mix_rows(
-        self, raw: np.ndarray, mix: np.ndarray, diagonal: np.ndarray, out: np.ndarray
+    def mix(
+        self, raw: np.ndarray, diagonal: np.ndarray, out: np.ndarray, transposed: bool = False
     ) -> None:
-        """`mix_tail` in threads: triangles of equal area."""
+        """Fill the lower triangle of `out` with T' raw T + diagonal; T raw T' if `transposed`."""
+        if not self.cross.n_tail:
+            out[:] = raw[: len(out), : len(out)]
+            return
+        first, *mixes = self._mixing
+        # triangles of equal area
         shares = np.sqrt(np.arange(1, self.n_parts) / self.n_parts)
         bounds = [0, *(shares * len(out)).astype(int).tolist(), len(out)]
-        run_parts(
-            lambda first, last: mix_tail(raw, self._first, mix, diagonal, first, last, out), bounds
-        )
 
+        def fill(begin: int, end: int) -> None:
+            mix_tail(raw, first, mixes[transposed], diagonal, begin, end, out)
+
+        run_parts(fill, bounds)
+
+    @property
+    def mixes_in_place(self) -> bool:
+        """Whether `mix` may overwrite what it reads: levels have one effect each."""
+        return all(factor.n_effects == 1 for factor in self.cross.tail_factors)
+
+    @cached_property
     def _mixing(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients of T (and of T') by column, as `mix_tail` wants them."""
         cross = self.cross
@@ -210,6 +223,11 @@ class DirectSystem:
         if vectors.ndim == 1:
             return blas.dtrsv(self.upper, vectors, lower=0, trans=1)
         return blas.dtrsm(1.0, self.upper, np.asfortranarray(vectors), lower=0, trans_a=1)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the inverse takes long enough to be rounded to six digits."""
+        return self._n > _WORTH_ROUNDING
 
     @property
     def exact(self) -> DirectSystem:
@@ -272,13 +290,20 @@ class DirectSystem:
         P = V^-1 - V^-1 X (X'V^-1X)^-1 X'V^-1; a direction is a factor and the
         level effects v (levels, effects).
         """
-        direct, known, own = self._spread(directions)
-        through = self._times_reduced(direct)
-        half = self.forward_solve(self.apply_scale_transposed(known + through)[: self._n - 1])
-        gram = direct.T @ through + direct.T @ known + known.T @ direct - half.T @ half
-        for j, effects in own.items():
-            for k in own:
-                gram[j, k] += np.vdot(effects, directions[k][1])
+        spread = self._spread(directions)
+        direct, right = spread.direct, spread.known
+        gram = np.zeros((len(directions), len(directions)))
+        if self.cross.n_tail:
+            through = self._times_reduced(direct)
+            across = direct.T @ right
+            gram = direct.T @ through + across + across.T
+            right = right + through
+        half = self.forward_solve(self.apply_scale_transposed(right)[: self._n - 1])
+        gram -= half.T @ half
+        k = len(spread.numbers)
+        if k:
+            own = spread.own.reshape(-1, k).T @ spread.effects.reshape(-1, k)
+            gram[spread.numbers[:, None], spread.numbers] += own
         return gram
 
     def projected_products(
@@ -297,7 +322,8 @@ class DirectSystem:
         """
         cross = self.cross
         size, m = self._n - 1, len(directions)
-        direct, known, own = self._spread(directions)
+        spread = self._spread(directions)
+        direct, known = spread.direct, spread.known
         right = known + self._times_reduced(direct)
         solution = self.forward_solve(self.apply_scale_transposed(right)[:size])
         if not integrate_fixed:
@@ -315,11 +341,34 @@ class DirectSystem:
                 columns = tail[factor.columns]
                 products.append({j: columns[:, j].reshape(shape) for j in range(m)})
                 continue
-            gathered = self.gather(self.to_effects(rest[:, list(own)]))
-            products.append(
-                {j: gathered[:, :, k] + effects for k, (j, effects) in enumerate(own.items())}
-            )
+            gathered = self.gather(self.to_effects(rest[:, spread.numbers])) + spread.own
+            products.append({j: gathered[:, :, k] for k, j in enumerate(spread.numbers.tolist())})
         return products
+
+    def expected_information(
+        self, tangents: list[Direction], integrate_fixed: bool
+    ) -> np.ndarray | None:
+        """tr(P V_i P V_j) (m, m) of derivatives (q, q) of Omega; None where that takes long.
+
+        V^-1 takes the place of P with ``integrate_fixed=False``. One factor without a tail has
+        blocks S_l of Z'V^-1 Z by level, and Z'PZ is these less F C F', F = Z'V^-1 X.
+        """
+        cross = self.cross
+        if cross.n_tail or cross.eliminated is None:
+            return None
+        moved = np.array([tangent for _, tangent in tangents])
+        S = self.levels.precision_shrunk
+        if not integrate_fixed:
+            return _traces(S, moved)
+        C = self.fixed_covariance()
+        F = np.matmul(self.levels.shrink, cross.with_dense[:, :, :-1])
+        own = np.matmul(F @ C, F.swapaxes(1, 2))
+        q, p = F.shape[1:]
+        rows = F.reshape(-1, q * p)
+        pairs = (rows.T @ rows).reshape(q, p, q, p)
+        between = np.tensordot(moved, pairs, ([1, 2], [0, 2])) @ C
+        across = between.reshape(-1, p * p) @ between.swapaxes(1, 2).reshape(-1, p * p).T
+        return _traces(S - own, moved) - _traces(own, moved) + across
 
     def gather(self, vectors: np.ndarray) -> np.ndarray:
         """reduced_l times tail vectors (N, m) of effects for every eliminated level, (L, Q, m)."""
@@ -331,31 +380,33 @@ class DirectSystem:
         )  # fmt: skip
         return out
 
-    def _spread(
-        self, directions: list[Direction]
-    ) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
-        """Directions seen from the tail, with the eliminated factor's covariance in V.
-
-        Returns tail effects (N, m) of directions of tail factors, and of
-        directions of the eliminated factor their products Z_t' V_1^-1 f (N, m)
-        with the tail and Z_1' V_1^-1 f with the factor itself.
-        """
+    def _spread(self, directions: list[Direction]) -> _Spread:
+        """Directions seen from the tail, with the eliminated factor's covariance in V."""
         cross = self.cross
         direct = np.zeros((self._n, len(directions)), order="F")
         known = np.zeros((self._n, len(directions)), order="F")
-        own = {}
+        numbers, by_level = [], []
         for j, (factor, effects) in enumerate(directions):
             if factor is cross.eliminated:
-                scatter_levels(
-                    cross.start, cross.columns, cross.values, cross.with_dense,
-                    self.levels.shrink, np.ascontiguousarray(effects), known[:, j],
-                )  # fmt: skip
-                own[j] = np.matmul(self.levels.precision_shrunk, effects[:, :, None])[:, :, 0]
+                numbers.append(j)
+                by_level.append(effects)
             else:
                 direct[factor.columns, j] = effects.ravel()
+        places = np.array(numbers, int)
+        if not numbers:
+            nothing = np.zeros((*cross.own.shape[:2], 0))
+            return _Spread(direct, known, places, nothing, nothing)
+        of_levels = np.stack(by_level, axis=2)
+        products = np.zeros((self._n, len(numbers)))
+        scatter_levels(
+            cross.start, cross.columns, cross.values, cross.with_dense,
+            self.levels.shrink, of_levels, products,
+        )  # fmt: skip
+        known[:, places] = products
         if self._related:
             known = np.asfortranarray(self._by_factor(known, Scale.to_independent))
-        return direct, known, own
+        own = np.matmul(self.levels.precision_shrunk, of_levels)
+        return _Spread(direct, known, places, of_levels, own)
 
     def _times_reduced(self, vectors: np.ndarray) -> np.ndarray:
         """The reduced cross-products times columns (N, m)."""
@@ -394,6 +445,29 @@ class DirectSystem:
         return np.concatenate(parts).T
 
 
+@dataclass(frozen=True)
+class _Spread:
+    """Working vectors f, seen from the tail.
+
+    Attributes
+    ----------
+    direct : ndarray (N, m)
+        Tail effects of directions of tail factors.
+    known : ndarray (N, m)
+        Products Z_t' V_1^-1 f of directions of the eliminated factor with the tail.
+    numbers : ndarray (k,)
+        Which directions are of the eliminated factor.
+    effects, own : ndarray (L, Q, k)
+        Their effects, and their products Z_1' V_1^-1 f with the factor itself.
+    """
+
+    direct: np.ndarray
+    known: np.ndarray
+    numbers: np.ndarray
+    effects: np.ndarray
+    own: np.ndarray
+
+
 class TailCovariance:
     """Covariances of the posterior relative to the noise variance.
 
@@ -423,11 +497,11 @@ class TailCovariance:
         cross = system.cross
         size = len(system.upper)
         self._used = size if integrate_fixed else cross.n_tail
-        self.tail = np.zeros((size, size))
+        self.tail: np.ndarray = np.zeros((size, size))
         self.scaled: dict[int, np.ndarray] = {}
         if self._used:
             used = slice(0, self._used)
-            single = coarse and self._used >= _WORTH_ROUNDING
+            single = coarse and system.rounds
             precision = np.float32 if single else np.float64
             with np.errstate(over="ignore", invalid="ignore"):
                 # the other triangle was never filled and is never read
@@ -436,7 +510,9 @@ class TailCovariance:
                 invert(inverse)
             self.scaled = {f.position: _summed_blocks(inverse, f) for f in cross.tail_factors}
             nothing = np.zeros(self._used)
-            system.mix_rows(inverse, system.mix_transposed, nothing, self.tail[used, used])
+            if self._used == size and not single and system.mixes_in_place:
+                self.tail = inverse
+            system.mix(inverse, nothing, self.tail[used, used], transposed=True)
             if system.is_related:
                 full = np.tril(self.tail) + np.tril(self.tail, -1).T
                 self.tail = system.to_effects(system.to_effects(full).T)
@@ -446,6 +522,8 @@ class TailCovariance:
         """reduced_l tail reduced_l' of every eliminated level, (L, Q, Q)."""
         cross = self.system.cross
         assert cross.eliminated is not None
+        if not self._used:
+            return np.zeros_like(cross.own)
         forms = np.empty_like(cross.own)
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :-1])
 
@@ -516,8 +594,11 @@ class TailCovariance:
         def fill(first: int, last: int) -> None:
             fill_row_variances(places, cells, inverses, fixed, tail, first, last, out)
 
-        work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
-        run_parts(fill, even_bounds(work, self.system.n_parts))
+        bounds = [0, len(cross.own)]
+        if self.system.n_parts > 1:
+            work = (np.diff(cross.start) + n_fixed + 1.0) ** 2 + 4.0 * np.diff(places.row_start)
+            bounds = even_bounds(work, self.system.n_parts)
+        run_parts(fill, bounds)
         return out
 
     def _loadings(self, covariance: np.ndarray) -> Loadings:
@@ -596,8 +677,9 @@ class TailCovariance:
             if factor.position in kept:
                 before = sum(cross.factors[k].size for k in kept if k < factor.position)
                 begin = cross.n_fixed + before
-                covariance[begin : begin + factor.size] += block_diag(
-                    *self.system.levels.omega_shrunk
+                places = np.arange(factor.size).reshape(factor.n_levels, factor.n_effects)
+                covariance[begin + places[:, :, None], places[:, None]] += (
+                    self.system.levels.omega_shrunk
                 )
             columns.append(covariance)
         return np.concatenate(columns, axis=1)
@@ -613,6 +695,16 @@ class TailCovariance:
         padded = np.concatenate([with_tail.T, np.zeros((1, len(with_tail)))])
         effects = np.einsum("lqr,qs->rls", self.system.gather(padded), omega)
         return -effects.reshape(len(with_tail), cross.eliminated.size)
+
+
+def _traces(blocks: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """sum_l tr(B_l D_i B_l D_j) (m, m) of symmetric blocks B (L, q, q) and matrices D (m, q, q)."""
+    q = blocks.shape[1]
+    rows = blocks.reshape(-1, q * q)
+    pairs = (rows.T @ rows).reshape(q, q, q, q)
+    # (a, b), (c, d) with D_i between b and c
+    half = np.tensordot(moved, pairs, ([1, 2], [1, 2]))
+    return half.reshape(-1, q * q) @ moved.swapaxes(1, 2).reshape(-1, q * q).T
 
 
 def _summed_blocks(matrix: np.ndarray, factor: FactorLayout) -> np.ndarray:

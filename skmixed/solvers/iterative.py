@@ -130,6 +130,7 @@ class IterativeSystem:
 
     name = "iterative"
     is_exact = False
+    rounds = False
     exact = None
 
     def __init__(self, solver: IterativeSolver, scales: list[Scale]) -> None:

@@ -135,7 +135,7 @@ class CrossProducts:
             tail_pairs=tuple(oriented(pair) for pair in self.tail_pairs),
         )  # fmt: skip
 
-    @property
+    @cached_property
     def factors(self) -> tuple[FactorLayout, ...]:
         """All factors in design order."""
         own = () if self.eliminated is None else (self.eliminated,)
@@ -146,7 +146,7 @@ class CrossProducts:
         """Number of fixed-effect columns."""
         return len(self.sums.dense) - 1
 
-    @property
+    @cached_property
     def n_tail(self) -> int:
         """Number of random effects in the tail."""
         return sum(factor.size for factor in self.tail_factors)
@@ -239,10 +239,12 @@ class CrossProducts:
 
         The work of a cell is its place among the cells of its level.
         """
-        return even_bounds(self._row_work, n_parts)
+        return [0, len(self.tail)] if n_parts == 1 else even_bounds(self._row_work, n_parts)
 
     def level_bounds(self, n_parts: int) -> list[int]:
         """Bounds of eliminated levels that share the pairs of cells evenly."""
+        if n_parts == 1:
+            return [0, len(self.own)]
         return even_bounds((np.diff(self.start) + self.n_fixed + 1.0) ** 2, n_parts)
 
     @cached_property

@@ -27,7 +27,9 @@ def make_hard_model(name, seed):
 
 def fit(objective, start=None, **options):
     if start is None:
-        start = moment_estimates(objective.cross, objective.prior, objective.noise_variance)
+        start = moment_estimates(
+            objective.cross, objective.prior, objective.noise_variance, objective.n_observations
+        )
     return minimise(objective, start, tol=1e-6, max_iter=100, **options)
 
 
@@ -100,7 +102,7 @@ def test_moment_estimates_are_close(name, noise):
     # the response comes as the residuals of least squares
     model.response[:] -= model.fixed @ np.linalg.lstsq(model.fixed, model.response)[0]
     objective = make_objective(model, noise=noise)
-    start = moment_estimates(objective.cross, objective.prior, noise)
+    start = moment_estimates(objective.cross, objective.prior, noise, objective.n_observations)
     assert (start > 0).all()
     assert np.isfinite(start).all()
     begin, end = objective.at(start).deviance, fit(objective).point.deviance

@@ -160,7 +160,7 @@ def test_newton_reaches_an_optimum(name, posterior, integrate_fixed):
     """elbo_monotone, and no random point nearby is better."""
     model = make_model(name, seed=1)
     objective = make_objective(model, posterior, integrate_fixed)
-    start = moment_estimates(objective.cross, objective.prior, None)
+    start = moment_estimates(objective.cross, objective.prior, None, objective.n_observations)
     state = minimise(objective, start, tol=1e-6, max_iter=100)
     assert state.converged
     if posterior == "full":

@@ -66,7 +66,7 @@ def test_same_optimum(name, posterior, integrate_fixed):
     """From afar, boundaries and saddles included."""
     model = make_model(name, seed=1)
     direct = make_objective(model, posterior, integrate_fixed)
-    start = moment_estimates(direct.cross, direct.prior, None)
+    start = moment_estimates(direct.cross, direct.prior, None, direct.n_observations)
     with exactly(0):
         iterative = make_iterative(model, posterior, integrate_fixed)
         found = minimise(iterative, start, tol=1e-6, max_iter=100)
@@ -106,7 +106,7 @@ def test_newton_with_random_probes(monkeypatch, n_probes):
     monkeypatch.setitem(DESIGNS, "wide", [(levels, None, INTERCEPT) for levels in (40, 30, 20)])
     model = make_model("wide", n=160)
     direct = make_objective(model)
-    start = moment_estimates(direct.cross, direct.prior, None)
+    start = moment_estimates(direct.cross, direct.prior, None, direct.n_observations)
     with exactly(0):
         iterative = make_iterative(model, n_probes=n_probes)
         found = minimise(iterative, start, tol=1e-6, max_iter=100)
