@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from skmixed._kernels.arguments import LevelCells
 from skmixed._kernels.compile import kernel
 
 _BLOCK = 1024
@@ -303,22 +304,14 @@ def scatter_levels(start, columns, values, with_dense, shrink, level_effects, ou
 
 
 def tail_quadratic_forms(
-    start: Any,
-    columns: Any,
-    values: Any,
-    with_dense: Any,
-    shrink: Any,
-    tail: Any,
-    first_level: int,
-    last_level: int,
-    out: Any,
+    cells: LevelCells, shrink: Any, tail: Any, first_level: int, last_level: int, out: Any
 ) -> None:
     """Fill out[l] = reduced_l @ tail @ reduced_l' (Q, Q) for the given levels.
 
     `tail` is symmetric, (T + P, T + P), of which the lower triangle is read.
     """
-    fill = _forms_of_one_effect if with_dense.shape[1] == 1 else _forms_of_effects
-    fill(start, columns, values, with_dense, shrink, tail, (first_level, last_level), out)
+    fill = _forms_of_one_effect if cells.with_dense.shape[1] == 1 else _forms_of_effects
+    fill(*cells, shrink, tail, (first_level, last_level), out)
 
 
 @kernel

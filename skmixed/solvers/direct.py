@@ -526,12 +526,11 @@ class TailCovariance:
             return np.zeros_like(cross.own)
         forms = np.empty_like(cross.own)
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :-1])
+        cells = LevelCells(cross.start, cross.columns, cross.values, with_fixed)
+        shrink = self.system.levels.shrink
 
         def fill(first: int, last: int) -> None:
-            tail_quadratic_forms(
-                cross.start, cross.columns, cross.values, with_fixed,
-                self.system.levels.shrink, self.tail, first, last, forms,
-            )  # fmt: skip
+            tail_quadratic_forms(cells, shrink, self.tail, first, last, forms)
 
         run_parts(fill, cross.level_bounds(self.system.n_parts))
         return forms

@@ -105,8 +105,9 @@ def test_tail_quadratic_forms(data: Cells, seed: int, cut: int):
     out = np.full_like(data.own, np.nan)
     for first, last in parts(cut, data.n_levels):
         elimination.tail_quadratic_forms(
-            *data.compressed, data.with_dense, data.shrink, lower(covariance), first, last, out
-        )
+            LevelCells(*data.compressed, data.with_dense),
+            data.shrink, lower(covariance), first, last, out,
+        )  # fmt: skip
     expected = data.reduced @ covariance @ data.reduced.transpose(0, 2, 1)
     near(out, expected, 1.0 + np.abs(expected).max(initial=0.0))
 
