@@ -91,11 +91,11 @@ def test_gather_tail(data: Cells, seed: int, n_vectors: int):
 @examples(40)
 def test_scatter_levels(data: Cells, seed: int):
     rng = np.random.default_rng(seed)
-    effects = rng.standard_normal(data.own.shape[:2])
-    before = rng.standard_normal(data.full.shape[2])
+    effects = rng.standard_normal((*data.own.shape[:2], 2))
+    before = rng.standard_normal((data.full.shape[2], 2))
     out = before.copy()
     elimination.scatter_levels(*data.compressed, data.with_dense, data.shrink, effects, out)
-    near(out, before + np.einsum("lqt,lq->t", data.reduced, effects))
+    near(out, before + np.einsum("lqt,lqm->tm", data.reduced, effects))
 
 
 @given(cells(), SEEDS, CUTS)
