@@ -155,7 +155,9 @@ def minimise(
         else:
             following = steps.next(point, model, derivatives, gradients, coarse)
         if following is None:
-            return state
+            # no step can show a gain that rounding hides
+            hidden = gradients[-1] ** 2 < _rounding(deviances) and not point.is_coarse
+            return replace(state, converged=hidden and not len(model.descents))
         point = following
         n_iter += 1
         deviances.append(point.deviance)

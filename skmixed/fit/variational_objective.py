@@ -274,7 +274,7 @@ class VariationalObjective:
         distance = float(np.sqrt(moved / (1.0 + effective)))
         rounding = float(8.0 * np.finfo(float).eps * np.sqrt(size))
         return VariationalPoint(
-            theta, float(deviance), 1.0, at, distance, coarse, rounding,
+            theta, float(deviance), 1.0, at, distance, coarse and system.rounds, rounding,
             sites=sites, mean=mean, variance=variance, following=following,
         )  # fmt: skip
 

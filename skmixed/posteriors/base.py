@@ -37,6 +37,7 @@ class Solved:
 
     def covariance(self, coarse: bool = False) -> Covariance:
         """The posterior covariance of the system, made once; exact where `coarse` would do."""
+        coarse = coarse and self.system.rounds
         if coarse and True in self._made and False not in self._made:
             return self._made[True]
         if False not in self._made and not coarse:
