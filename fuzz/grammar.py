@@ -410,7 +410,8 @@ def _bars(bars: list[Tree]) -> tuple[RandomTerm, ...]:
             if key in seen:
                 raise Refused("a bar term twice")
             seen.append(key)
-            terms.append(RandomTerm(effects, names, bar == "|"))
+            structure = "unstructured" if bar == "|" else "diagonal"
+            terms.append(RandomTerm(effects, names, structure))
     return tuple(terms)
 
 

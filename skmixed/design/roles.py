@@ -205,7 +205,7 @@ def _looks_like_id(table: Table, name: ColumnKey) -> bool:
 
 def _whole_numbers(values: Any) -> npt.NDArray[np.int64] | None:
     """The distinct values, ascending; None unless all are whole numbers."""
-    if isinstance(values, np.ndarray):
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         numbers = values[~np.isnan(values)] if values.dtype.kind == "f" else values
     else:
         numbers = pd.Series(values).dropna().to_numpy(dtype=np.float64)
