@@ -358,7 +358,7 @@ class DirectSystem:
             return None
         moved = np.array([tangent for _, tangent in tangents])
         S = self.levels.precision_shrunk
-        if not integrate_fixed:
+        if not (integrate_fixed and cross.n_fixed):
             return _traces(S, moved)
         C = self.fixed_covariance()
         F = np.matmul(self.levels.shrink, cross.with_dense[:, :, :-1])
