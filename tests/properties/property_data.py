@@ -39,7 +39,7 @@ def examples(number: int) -> settings:
             HealthCheck.too_slow,
             HealthCheck.data_too_large,
             HealthCheck.filter_too_much,
-        ],  # fmt: skip
+        ],
     )
 
 
