@@ -15,6 +15,9 @@ from skmixed.covariances import Relation
 from skmixed.design import as_vector
 from skmixed.design.checks import LARGEST
 
+_OF_DEPENDENT_ROWS = ("relations", "dispersion")
+"""Parameters of models that need all rows at once and a posterior with all its correlations."""
+
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise unless `value` is one of the words in `choices`."""
@@ -288,7 +291,7 @@ def check_relations(relations: Any) -> None:
 
 def refuse_mean_field(model: Any) -> None:
     """Raise where a parameter needs a posterior that knows how effects depend on each other."""
-    for name in ("relations", "dispersion"):
+    for name in _OF_DEPENDENT_ROWS:
         if getattr(model, name, None) is not None and model.posterior == "mean_field":
             raise ValueError(
                 f"posterior='mean_field' takes effects as independent and does not know {name}=; "
@@ -298,7 +301,7 @@ def refuse_mean_field(model: Any) -> None:
 
 def refuse_in_parts(model: Any) -> None:
     """Raise where a parameter needs all rows at once, in `partial_fit` and distributed fits."""
-    for name in ("relations", "dispersion"):
+    for name in _OF_DEPENDENT_ROWS:
         if getattr(model, name, None) is not None:
             raise ValueError(
                 f"{name}={getattr(model, name)!r} needs all rows at once; call fit on rows in "

@@ -93,11 +93,13 @@ class CompoundSymmetry(LevelCovariance):
         m, k, q = self.n_parameters, self.n_sds, self.n_effects
         sds, slopes = self._sds(theta), self._slopes(theta)
         out = np.zeros((m, m, q, q))
-        both = np.einsum("ia,jb,ab->ijab", slopes, slopes, self._correlation(theta))
+        correlation = self._correlation(theta)
+        both = np.einsum("ia,jb,ab->ijab", slopes, slopes, correlation)
         out[:k, :k] = both + both.swapaxes(2, 3)
         for j in range(k if k > 1 else 0):
-            out[j, j, j] += 2.0 * self._correlation(theta)[j] * sds
-            out[j, j, :, j] += 2.0 * self._correlation(theta)[j] * sds
+            bend = 2.0 * correlation[j] * sds
+            out[j, j, j] += bend
+            out[j, j, :, j] += bend
         if q > 1:
             half = slopes[:, :, None] * self._correlation(theta, 1) * sds
             out[:k, k] = out[k, :k] = half + half.swapaxes(1, 2)

@@ -158,7 +158,7 @@ def gaussian_objective(
     prior = options.prior(cross, absent)
     held = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(cross, options.solver_options)
-    noise = NOISES[options.noise](
+    noise = NOISES[options.noise].of(
         cross, tuple(cross.refilled(part) for part in rows.strata), rows.n_of_strata
     )
     return GaussianObjective(

@@ -4,7 +4,7 @@ from skmixed.noise.base import Noise
 from skmixed.noise.constant import ConstantNoise
 from skmixed.noise.strata import NoiseByStratum
 
-NOISES = {"constant": ConstantNoise, "strata": NoiseByStratum}
+NOISES: dict[str, type[Noise]] = {"constant": ConstantNoise, "strata": NoiseByStratum}
 """Noise models of normal responses, made of the cross-products of all rows and of strata."""
 
 __all__ = ["NOISES", "ConstantNoise", "Noise", "NoiseByStratum"]

@@ -17,8 +17,17 @@ class Noise(Protocol):
     with a weight of its own.
     """
 
-    n_parameters: int
-    """k."""
+    @classmethod
+    def of(
+        cls, cross: CrossProducts, strata: tuple[CrossProducts, ...], n_rows: np.ndarray
+    ) -> Noise:
+        """From the cross-products of all rows and of each stratum's, and the rows of each (s,)."""
+        ...
+
+    @property
+    def n_parameters(self) -> int:
+        """k."""
+        ...
 
     @property
     def parts(self) -> tuple[CrossProducts, ...]:

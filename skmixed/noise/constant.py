@@ -18,16 +18,18 @@ class ConstantNoise:
     ----------
     cross : CrossProducts
         Of all rows.
-    strata : tuple of CrossProducts
-        Of no stratum.
-    n_rows : ndarray (0,)
     """
 
     cross: CrossProducts
-    strata: tuple[CrossProducts, ...] = ()
-    n_rows: np.ndarray | None = None
 
     n_parameters: ClassVar[int] = 0
+
+    @classmethod
+    def of(
+        cls, cross: CrossProducts, strata: tuple[CrossProducts, ...], n_rows: np.ndarray
+    ) -> ConstantNoise:
+        """The noise of all rows, of which there are no strata."""
+        return cls(cross)
 
     @property
     def parts(self) -> tuple[CrossProducts, ...]:

@@ -34,6 +34,13 @@ class NoiseByStratum:
     strata: tuple[CrossProducts, ...]
     n_rows: np.ndarray
 
+    @classmethod
+    def of(
+        cls, cross: CrossProducts, strata: tuple[CrossProducts, ...], n_rows: np.ndarray
+    ) -> NoiseByStratum:
+        """The noise of rows in strata."""
+        return cls(cross, strata, n_rows)
+
     @property
     def n_parameters(self) -> int:
         """One less than there are strata."""

@@ -37,15 +37,10 @@ class Solved:
 
     def covariance(self, coarse: bool = False) -> Covariance:
         """The posterior covariance of the system, made once; exact where `coarse` would do."""
-        coarse = coarse and self.system.rounds
-        if coarse and True in self._made and False not in self._made:
-            return self._made[True]
-        if False not in self._made and not coarse:
-            self._made[False] = self.system.covariance(self.integrate_fixed)
-        if False in self._made:
-            return self._made[False]
-        self._made[True] = self.system.covariance(self.integrate_fixed, coarse=True)
-        return self._made[True]
+        coarse = coarse and self.system.rounds and False not in self._made
+        if coarse not in self._made:
+            self._made[coarse] = self.system.covariance(self.integrate_fixed, coarse)
+        return self._made[coarse]
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class DirectSystem:
         if cross.eliminated is not None:
             self._eliminate()
         if self._related:
-            full = np.tril(self.reduced) + np.tril(self.reduced, -1).T
+            full = _symmetric(self.reduced)
             for _ in range(2):
                 # from either side
                 full = self._by_factor(full, Scale.to_independent).T
@@ -514,7 +514,7 @@ class TailCovariance:
                 self.tail = inverse
             system.mix(inverse, nothing, self.tail[used, used], transposed=True)
             if system.is_related:
-                full = np.tril(self.tail) + np.tril(self.tail, -1).T
+                full = _symmetric(self.tail)
                 self.tail = system.to_effects(system.to_effects(full).T)
 
     @cached_property
@@ -582,7 +582,7 @@ class TailCovariance:
         fixed = rows.fixed if self.integrate_fixed else rows.fixed[:, :0].copy()
         tail = np.ascontiguousarray(self.tail[used, used])
         if cross.eliminated is None:
-            return rows.loaded_variances(self._loadings(np.tril(tail) + np.tril(tail, -1).T))
+            return rows.loaded_variances(self._loadings(_symmetric(tail)))
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
@@ -716,12 +716,17 @@ def _summed_blocks(matrix: np.ndarray, factor: FactorLayout) -> np.ndarray:
     return out
 
 
+def _symmetric(lower: np.ndarray) -> np.ndarray:
+    """The symmetric matrix (n, n) of which the lower triangle is given."""
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
 def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:
     """Rows of a symmetric matrix of which the lower triangle is filled."""
     start, stop = rows.start, rows.stop
     out = np.empty((stop - start, len(lower)))
     block = lower[rows, rows]
     out[:, :start] = lower[rows, :start]
-    out[:, rows] = np.tril(block) + np.tril(block, -1).T
+    out[:, rows] = _symmetric(block)
     out[:, stop:] = lower[stop:, rows].T
     return out
