@@ -150,6 +150,27 @@ def subtract_eliminated(
 
 
 @kernel
+def widest_level(start, first, last):
+    """The most cells of one level, of the levels from `first` to `last`."""
+    widest = 0
+    for l in range(first, last):
+        widest = max(widest, start[l + 1] - start[l])
+    return widest
+
+
+@kernel
+def place_cells(begin, end, columns, values, where, amount):
+    """Fill columns and values of one effect's cells; their number.
+
+    Columns become unsigned, because numbers that may be negative take a check each time.
+    """
+    for k in range(end - begin):
+        where[k] = columns[begin + k]
+        amount[k] = values[begin + k, 0]
+    return end - begin
+
+
+@kernel
 def _subtract_one_effect(
     start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
 ):  # fmt: skip
@@ -160,30 +181,30 @@ def _subtract_one_effect(
     end_dense = min(last_row - n_tail, n_dense)
     # sums over a million levels lose digits; sums over blocks of them, summed, keep them
     block = np.empty((n_dense, n_dense))
+    widest = widest_level(start, 0, n_levels)
+    where, amount = np.empty(widest, np.uint64), np.empty(widest)
     for begin_block in range(0, n_levels, _BLOCK):
         for x in range(n_dense):
             for z in range(x + 1):
                 block[x, z] = 0.0
         for l in range(begin_block, min(begin_block + _BLOCK, n_levels)):
-            begin = start[l]
-            end = start[l + 1]
+            size = place_cells(start[l], start[l + 1], columns, values, where, amount)
             omega = omega_shrunk[l, 0, 0]
             # cells are sorted by column
-            for a in range(begin, end):
-                row = columns[a]
-                if row >= last_row:
+            for a in range(size):
+                if where[a] >= last_row:
                     break
-                if row < first_row:
+                if where[a] < first_row:
                     continue
-                amount = omega * values[a, 0]
-                for b in range(begin, a + 1):
-                    out[row, columns[b]] -= amount * values[b, 0]
+                row, weighted = out[where[a]], omega * amount[a]
+                for b in range(a + 1):
+                    row[where[b]] -= weighted * amount[b]
             for x in range(first_dense, end_dense):
-                amount = omega * with_dense[l, 0, x]
-                for b in range(begin, end):
-                    out[n_tail + x, columns[b]] -= amount * values[b, 0]
+                row, weighted = out[n_tail + x], omega * with_dense[l, 0, x]
+                for b in range(size):
+                    row[where[b]] -= weighted * amount[b]
                 for z in range(x + 1):
-                    block[x, z] -= amount * with_dense[l, 0, z]
+                    block[x, z] -= weighted * with_dense[l, 0, z]
         for x in range(first_dense, end_dense):
             for z in range(x + 1):
                 out[n_tail + x, n_tail + z] += block[x, z]
@@ -318,23 +339,24 @@ def tail_quadratic_forms(
 def _forms_of_one_effect(start, columns, values, with_dense, shrink, tail, level_range, out):
     n_dense = with_dense.shape[2]
     n_tail = tail.shape[0] - n_dense
+    widest = widest_level(start, level_range[0], level_range[1])
+    where, amount = np.empty(widest, np.uint64), np.empty(widest)
     for l in range(level_range[0], level_range[1]):
-        begin = start[l]
-        end = start[l + 1]
+        size = place_cells(start[l], start[l + 1], columns, values, where, amount)
         form = 0.0
-        for a in range(begin, end):
-            row = columns[a]
-            total = 0.5 * tail[row, row] * values[a, 0]
-            for b in range(begin, a):
-                total += tail[row, columns[b]] * values[b, 0]
-            form += 2.0 * values[a, 0] * total
+        for a in range(size):
+            row = tail[where[a]]
+            total = 0.5 * row[where[a]] * amount[a]
+            for b in range(a):
+                total += row[where[b]] * amount[b]
+            form += 2.0 * amount[a] * total
         for x in range(n_dense):
-            row = n_tail + x
-            total = 0.5 * tail[row, row] * with_dense[l, 0, x]
-            for b in range(begin, end):
-                total += tail[row, columns[b]] * values[b, 0]
+            row = tail[n_tail + x]
+            total = 0.5 * row[n_tail + x] * with_dense[l, 0, x]
+            for b in range(size):
+                total += row[where[b]] * amount[b]
             for z in range(x):
-                total += tail[row, n_tail + z] * with_dense[l, 0, z]
+                total += row[n_tail + z] * with_dense[l, 0, z]
             form += 2.0 * with_dense[l, 0, x] * total
         out[l, 0, 0] = shrink[l, 0, 0] * form * shrink[l, 0, 0]
 
@@ -344,9 +366,7 @@ def _forms_of_effects(start, columns, values, with_dense, shrink, tail, level_ra
     n_effects = with_dense.shape[1]
     n_dense = with_dense.shape[2]
     n_tail = tail.shape[0] - n_dense
-    widest = 0
-    for l in range(level_range[0], level_range[1]):
-        widest = max(widest, start[l + 1] - start[l])
+    widest = widest_level(start, level_range[0], level_range[1])
     cell = np.empty((widest + n_dense, n_effects))
     where = np.empty(widest + n_dense, np.int64)
     raw = np.empty((n_effects, n_effects))

@@ -13,20 +13,14 @@ import numpy as np
 
 from skmixed._kernels.compile import kernel
 
-_WIDEST_STEP = 0.79
-"""In standard deviations: the rule's error for a normal weight is 2 exp(-2 pi^2 / h^2)."""
-
-_NARROW = 0.42
-"""The standard deviation up to which the widest step is accurate."""
-
 _ACCURACY = 32.0
 """Minus the logarithm of the error due to the logistic function's poles at +-i pi."""
 
+_FURTHEST = math.sqrt(2.0 * _ACCURACY)
+"""The distance at which the step is largest, a quarter of pi."""
+
 _RANGE = 7.8
 """In standard deviations: the normal density beyond it is below 3e-14."""
-
-_TABLE = np.exp(-0.5 * (_WIDEST_STEP * np.arange(int(_RANGE / _WIDEST_STEP) + 1)) ** 2)
-_TABLE /= _TABLE[0] + 2.0 * _TABLE[1:].sum()
 
 _TINY = 1e-4
 """Below it log(1 + x) loses relative accuracy, and log1p, twice as slow, is used."""
@@ -63,51 +57,32 @@ def softplus_at(x):
 
 
 @kernel
-def _narrow(mean, deviation):
-    """Expectations for mean <= 0 and steps of the table."""
-    centre = math.exp(mean)
-    tiny = centre < _TINY
-    ratio = math.exp(deviation * _WIDEST_STEP)
-    inverse = 1.0 / ratio
-    upper, lower = centre, centre
-    once = 1.0 / (1.0 + centre)
-    weight = _TABLE[0]
-    value = weight * math.log1p(centre)
-    first = weight * centre * once
-    second = first * once
-    for j in range(1, len(_TABLE)):
-        upper *= ratio
-        lower *= inverse
-        product = upper + lower + upper * lower
-        reciprocal = 1.0 / (1.0 + product)
-        above = (1.0 + lower) * reciprocal
-        below = (1.0 + upper) * reciprocal
-        weight = _TABLE[j]
-        value += weight * (math.log1p(product) if tiny else math.log(1.0 + product))
-        first += weight * (upper * above + lower * below)
-        second += weight * (upper * above * above + lower * below * below)
-    return value, first, second
-
-
-@kernel
 def _step(pole):
     """Step for a weight exp(-t^2 / 2) and a function with poles at the distance `pole`.
 
-    They add an error of exp(pole^2 / 2 - 2 pi pole / step), here exp(-32).
+    They add an error of exp(pole^2 / 2 - 2 pi pole / step), here exp(-32). Poles further
+    away than `_FURTHEST` matter less than the weight, whose own error that distance gives.
     """
-    return min(_WIDEST_STEP, 2.0 * math.pi * pole / (_ACCURACY + 0.5 * pole * pole))
+    pole = min(pole, _FURTHEST)
+    return 2.0 * math.pi * pole / (_ACCURACY + 0.5 * pole * pole)
 
 
 @kernel
-def _medium(mean, deviation):
-    """Expectations for mean <= 0, with steps that suit the deviation.
+def trapezoidal_nodes(mean, deviation):
+    """Step between nodes, in standard deviations, and nodes on either side, a float; mean <= 0.
 
     Where the linear predictor is far from zero the integrand's peak is off the
     centre, by `deviation` at most; the range follows it, which keeps the
     relative accuracy of small results.
     """
     step = _step(math.pi / deviation)
-    n_nodes = int((_RANGE + min(deviation, -mean / deviation)) / step)
+    return step, (_RANGE + min(deviation, -mean / deviation)) / step
+
+
+@kernel
+def _medium(mean, deviation):
+    """Expectations for mean <= 0 by the trapezoidal rule."""
+    step, n_nodes = trapezoidal_nodes(mean, deviation)
     centre = math.exp(mean)
     tiny = centre < _TINY
     ratio = math.exp(step * deviation)
@@ -121,7 +96,7 @@ def _medium(mean, deviation):
     value = math.log1p(centre)
     first = centre * once
     second = first * once
-    for _ in range(n_nodes):
+    for _ in range(int(n_nodes)):
         weight *= factor
         factor *= decay
         upper *= ratio
@@ -182,19 +157,10 @@ def expected_softplus(mean, variance):
         return softplus_at(mean)
     deviation = math.sqrt(variance)
     mirrored = -abs(mean)
-    if deviation <= _NARROW:
-        value, first, second = _narrow(mirrored, deviation)
-    elif deviation < _WIDE:
+    if deviation < _WIDE:
         value, first, second = _medium(mirrored, deviation)
     else:
         value, first, second = _wide(mirrored, deviation)
     if mean > 0.0:
         return mean + value, 1.0 - first, second
     return value, first, second
-
-
-@kernel
-def expected_softplus_rows(mean, variance, value, first, second):
-    """Fill (n,) arrays with `expected_softplus` of every row."""
-    for i in range(mean.shape[0]):
-        value[i], first[i], second[i] = expected_softplus(mean[i], variance[i])

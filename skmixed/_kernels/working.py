@@ -4,9 +4,13 @@ The values of an effect on row i are as in `skmixed._kernels.cells`. Rows come i
 the order of the levels of the eliminated factor; codes are those of ranked levels.
 """
 
+from typing import Any
+
 import numpy as np
 
+from skmixed._kernels.arguments import LevelCells, LevelInverses, RowPlaces
 from skmixed._kernels.compile import kernel
+from skmixed._kernels.elimination import place_cells, widest_level
 
 
 @kernel
@@ -93,8 +97,16 @@ def add_fixed_effects(fixed, coefficients, out):
             out[i] += fixed[i, x] * coefficients[x]
 
 
-@kernel
-def fill_row_variances(rows, cells, levels, fixed, tail, first_level, last_level, out):
+def fill_row_variances(
+    rows: RowPlaces,
+    cells: LevelCells,
+    levels: LevelInverses,
+    fixed: Any,
+    tail: Any,
+    first_level: int,
+    last_level: int,
+    out: Any,
+) -> None:
     """Fill the posterior variance of every row's linear predictor, exactly.
 
     Given the tail a level's effects have covariance `omega_shrunk` and mean
@@ -114,17 +126,59 @@ def fill_row_variances(rows, cells, levels, fixed, tail, first_level, last_level
     tail : (T + P, T + P)
         Posterior covariance of the tail, lower triangle.
     """
-    n_effects, n_fixed = rows.level_effects.shape[0], fixed.shape[1]
-    widest = n_fixed
+    single = levels.omega.shape[0] == 1
+    fill = _variances_of_one_effect if single else _variances_of_effects
+    fill(rows, cells, levels, fixed, tail, first_level, last_level, out)
+
+
+@kernel
+def _variances_of_one_effect(rows, cells, levels, fixed, tail, first_level, last_level, out):
+    n_fixed = fixed.shape[1]
+    widest = n_fixed + widest_level(cells.start, first_level, last_level)
+    where, lead, through = np.empty(widest, np.uint64), np.empty(widest), np.empty(widest)
+    n_entries = n_fixed + rows.tail_sizes.sum()
+    entry, amount = np.empty(n_entries, np.uint64), np.empty(n_entries)
+    loading = np.empty(1)
     for l in range(first_level, last_level):
-        widest = max(widest, cells.start[l + 1] - cells.start[l] + n_fixed)
+        begin, end = cells.start[l], cells.start[l + 1]
+        size = place_cells(begin, end, cells.columns, cells.values, where, lead)
+        for x in range(n_fixed):
+            where[size + x] = tail.shape[0] - n_fixed + x
+            lead[size + x] = cells.with_dense[l, 0, x]
+        scale = levels.shrink[l, 0, 0] * levels.omega[0, 0]
+        base = levels.omega_shrunk[l, 0, 0]
+        for a in range(size + n_fixed):
+            row = tail[where[a]]
+            lead[a] *= scale
+            through[a] = row[where[a]] * lead[a]
+            for b in range(a):
+                through[a] += row[where[b]] * lead[b]
+                through[b] += row[where[b]] * lead[a]
+        for a in range(size + n_fixed):
+            base += lead[a] * through[a]
+        for i in range(rows.row_start[l], rows.row_start[l + 1]):
+            _load_row(i, size, rows, fixed, loading, entry, amount)
+            z = loading[0]
+            total = z * base * z
+            for e in range(n_entries):
+                row = tail[where[entry[e]]]
+                inner = 0.5 * row[where[entry[e]]] * amount[e] - through[entry[e]] * z
+                for f in range(e):
+                    # entries come in the order of the tail
+                    inner += row[where[entry[f]]] * amount[f]
+                total += 2.0 * amount[e] * inner
+            out[i] = max(total, 0.0)
+
+
+@kernel
+def _variances_of_effects(rows, cells, levels, fixed, tail, first_level, last_level, out):
+    n_effects, n_fixed = rows.level_effects.shape[0], fixed.shape[1]
+    widest = n_fixed + widest_level(cells.start, first_level, last_level)
     where = np.empty(widest, np.int64)
     lead = np.empty((widest, n_effects))
     through = np.empty((widest, n_effects))
     base = np.empty((n_effects, n_effects))
-    n_entries = n_fixed
-    for k in range(rows.places.shape[1]):
-        n_entries += rows.tail_sizes[k]
+    n_entries = n_fixed + rows.tail_sizes.sum()
     entry = np.empty(n_entries, np.int64)
     amount = np.empty(n_entries)
     loading = np.empty(n_effects)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import gammaln
 
-from skmixed._kernels.expectations import expected_softplus_rows
+from skmixed._kernels.softplus_rows import expected_softplus_rows
 from skmixed.threads import run_parts
 
 _PART = 8192

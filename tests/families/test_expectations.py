@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy.special import erfcx, log_ndtr
 
-from skmixed._kernels.expectations import expected_softplus, expected_softplus_rows
+from skmixed._kernels.expectations import expected_softplus
 from skmixed._kernels.normal_links import (
     expected_log_normal_cdf,
     expected_log_normal_interval,
     log_normal_cdf,
     log_normal_interval,
 )
+from skmixed._kernels.softplus_rows import expected_softplus_rows
 
 DEVIATIONS = [1e-8, 0.01, 0.1, 0.3, 0.4199, 0.4201, 0.6, 0.8, 1, 1.5, 2, 4, 8, 15.99, 16.01, 30, 50]
 
@@ -87,10 +88,24 @@ def test_not_a_number_stays_one():
 def test_softplus_without_compilation():
     plain = getattr(expected_softplus_rows, "py_func", expected_softplus_rows)
     mean, variance = np.array([-3.0, 0.2, 7.0, -800.0]), np.array([0.1, 1.0, 400.0, 30.0])
-    results = np.empty((3, 4))
-    plain(mean, variance, *results)
-    for i in range(4):
-        np.testing.assert_array_equal(results[:, i], expected_softplus(mean[i], variance[i]))
+    for rows in (slice(0, 2), slice(0, 4)):
+        results = np.empty((3, len(mean[rows])))
+        plain(mean[rows], variance[rows], *results)
+        expected = [
+            expected_softplus(m, v) for m, v in zip(mean[rows], variance[rows], strict=True)
+        ]
+        np.testing.assert_allclose(results.T, expected, rtol=1e-13)
+
+
+def test_softplus_of_rows_side_by_side():
+    """Rows share operations, and each has what it would have alone."""
+    rng = np.random.default_rng(1)
+    mean, variance = rng.normal(0.0, 8.0, 1000), 10.0 ** rng.uniform(-8.0, 1.1, 1000)
+    mean[::50], variance[7::90] = -600.0, 0.0
+    results = np.empty((3, 1000))
+    expected_softplus_rows(mean, variance, *results)
+    expected = [expected_softplus(m, v) for m, v in zip(mean, variance, strict=True)]
+    np.testing.assert_allclose(results.T, expected, rtol=2e-12)
 
 
 def _hazard(x):
