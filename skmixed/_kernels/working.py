@@ -124,7 +124,8 @@ def fill_row_variances(
     fixed : (n, P)
         Fixed effects with a posterior; none where they are a point.
     tail : (T + P, T + P)
-        Posterior covariance of the tail, lower triangle.
+        Posterior covariance of the tail, lower triangle. Where there are no such fixed
+        effects it may have rows and columns more.
     """
     single = levels.omega.shape[0] == 1
     fill = _variances_of_one_effect if single else _variances_of_effects

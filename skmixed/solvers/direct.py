@@ -101,13 +101,13 @@ class DirectSystem:
         self.n_parts = n_threads if len(cross.columns) > 20_000 else 1
         self.scales = scales
         self._related = [f for f in cross.tail_factors if not scales[f.position].by_level]
-        self._n = len(cross.tail)
+        self._n = cross.size
         self._reduce()
         self._factorise()
 
     def _reduce(self) -> None:
         cross = self.cross
-        self.reduced = cross.tail.copy()
+        self.reduced = cross.dense_tail()
         scale = np.zeros((1, 1))
         if cross.eliminated is not None:
             scale = self.scales[cross.eliminated.position].matrix
@@ -577,12 +577,11 @@ class TailCovariance:
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Variance of every row's linear predictor, exactly, (n,)."""
         cross = self.system.cross
-        used = slice(0, self._used)
         n_fixed = cross.n_fixed if self.integrate_fixed else 0
         fixed = rows.fixed if self.integrate_fixed else rows.fixed[:, :0].copy()
-        tail = np.ascontiguousarray(self.tail[used, used])
         if cross.eliminated is None:
-            return rows.loaded_variances(self._loadings(_symmetric(tail)))
+            used = slice(0, self._used)
+            return rows.loaded_variances(self._loadings(_symmetric(self.tail[used, used])))
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
@@ -591,7 +590,7 @@ class TailCovariance:
         out = np.empty(rows.n_rows)
 
         def fill(first: int, last: int) -> None:
-            fill_row_variances(places, cells, inverses, fixed, tail, first, last, out)
+            fill_row_variances(places, cells, inverses, fixed, self.tail, first, last, out)
 
         bounds = [0, len(cross.own)]
         if self.system.n_parts > 1:
@@ -627,7 +626,7 @@ class TailCovariance:
         the residual maker. For C_l the cells of a level and A_l those of the part,
         N = A'A - sum_l (A_l'G C_l + C_l'G A_l - C_l'G A_l A_l' G C_l).
         """
-        system, moved, trace = self.system, part.tail.copy(), 0.0
+        system, moved, trace = self.system, part.dense_tail(), 0.0
         cross = system.cross
         if cross.eliminated is not None:
             G, own = system.levels.omega_shrunk, part.own

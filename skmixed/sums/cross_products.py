@@ -205,11 +205,15 @@ class CrossProducts:
         """Cross-products of every cell."""
         return self._cells[2]
 
-    @cached_property
-    def tail(self) -> np.ndarray:
-        """The tail with itself, dense, lower triangle; only the direct solver asks for it."""
-        n_tail, n_dense = self.n_tail, len(self.sums.dense)
-        tail = np.zeros((n_tail + n_dense, n_tail + n_dense))
+    @property
+    def size(self) -> int:
+        """Number of columns of the tail: effects, fixed effects and the response."""
+        return self.n_tail + len(self.sums.dense)
+
+    def dense_tail(self) -> np.ndarray:
+        """The tail with itself, a new dense matrix, lower triangle; for the direct solver only."""
+        n_tail = self.n_tail
+        tail = np.zeros((self.size, self.size))
         tail[n_tail:, n_tail:] = self.sums.dense
         starts = {factor.position: factor.start for factor in self.tail_factors}
         for factor in self.tail_factors:
@@ -239,7 +243,7 @@ class CrossProducts:
 
         The work of a cell is its place among the cells of its level.
         """
-        return [0, len(self.tail)] if n_parts == 1 else even_bounds(self._row_work, n_parts)
+        return [0, self.size] if n_parts == 1 else even_bounds(self._row_work, n_parts)
 
     def level_bounds(self, n_parts: int) -> list[int]:
         """Bounds of eliminated levels that share the pairs of cells evenly."""
@@ -251,7 +255,7 @@ class CrossProducts:
     def _row_work(self) -> np.ndarray:
         levels = np.repeat(self.start[:-1], np.diff(self.start))
         place = np.arange(len(self.columns)) - levels + 1
-        work = np.bincount(self.columns, weights=place, minlength=len(self.tail))
+        work = np.bincount(self.columns, weights=place, minlength=self.size)
         work[self.n_tail :] += len(self.columns) + len(self.own)
         return work
 

@@ -12,7 +12,7 @@ from skmixed.sums.cell_sums import order_by_pairs
 
 def reassembled(cross):
     """All cross-products as one symmetric matrix: eliminated, tail, fixed, response."""
-    lower = np.tril(cross.tail)
+    lower = np.tril(cross.dense_tail())
     tail = lower + np.tril(lower, -1).T
     if cross.eliminated is None:
         return tail
