@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from skmixed.families.base import ResponseRows
 from skmixed.fit.objective import Point
 from skmixed.sums.working_rows import WorkingRows
 
-__all__ = ["LEAST_PRECISION", "Responses", "Sites", "VariationalPoint"]
+__all__ = ["LEAST_PRECISION", "Responses", "Sites", "VariationalPoint", "combined"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,6 @@ class Sites:
             self.linear[rows] - before.linear[rows],
         )
 
-    def minus(self, share: float, before: Sites, after: Sites) -> Sites:
-        """The sites less a share of the step between two others."""
-        precision = self.precision - share * (after.precision - before.precision)
-        np.maximum(precision, 0.0, out=precision)
-        return Sites(precision, self.linear - share * (after.linear - before.linear))
-
 
 @dataclass(frozen=True)
 class Responses:
@@ -80,6 +75,22 @@ class Responses:
     def shifted(self, mean: np.ndarray) -> np.ndarray:
         """The linear predictor: what the effects say, plus the offset."""
         return mean + self.offset if np.ndim(self.offset) else mean
+
+
+def combined(parts: Sequence[Sites], shares: np.ndarray, rows: WorkingRows) -> Sites:
+    """The sum of sites times shares (k,); precisions are zero at least."""
+    out = Sites(np.empty(rows.n_rows), np.empty(rows.n_rows))
+
+    def fill(chunk: slice) -> None:
+        for name in ("precision", "linear"):
+            total = np.zeros(chunk.stop - chunk.start)
+            for share, part in zip(shares, parts, strict=True):
+                total += share * getattr(part, name)[chunk]
+            getattr(out, name)[chunk] = total
+        np.maximum(out.precision[chunk], 0.0, out=out.precision[chunk])
+
+    rows.for_chunks(fill)
+    return out
 
 
 @dataclass(frozen=True)

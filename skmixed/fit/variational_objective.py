@@ -21,7 +21,7 @@ from skmixed._kernels.site_steps import judge_sites
 from skmixed.families.base import Likelihood, ResponseRows, RowTerms
 from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
-from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint
+from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint, combined
 from skmixed.fit.steps import AlternatingSteps
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
@@ -208,9 +208,11 @@ class VariationalObjective:
             )[0]
             if np.abs(shares).max() > _LARGEST_SHARE:
                 return None
-            for share, before, after in zip(shares, trail[:-1], trail[1:], strict=True):
-                theta = theta - share * (after[1] - before[1])
-                sites = sites.minus(share, before[0].following, after[0].following)
+            # the last point less shares of the steps between points
+            shares = np.append(np.diff(shares, prepend=0.0), 1.0 - shares[-1])
+            theta = shares @ np.array([ahead for _, ahead in trail])
+            parts = [before.following for before, _ in trail]
+            sites = combined(parts, shares, self.responses.rows)
         was, variances = self.split(point.theta)[0], self.split(theta)[0]
         if (self.prior.reflects & (variances <= 0.0) & (was > 0.0)).any():
             return None

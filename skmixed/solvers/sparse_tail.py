@@ -139,8 +139,9 @@ class SparseTail:
 
         `middle` (L, Q, Q) is Omega (I + D Omega)^-1 of the eliminated levels.
         """
+        n_columns = vectors.shape[1]
+        vectors = _in_fours(vectors)
         out = self.multiply_unreduced(vectors)
-        vectors = np.ascontiguousarray(vectors)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
             subtract_product(
@@ -148,7 +149,7 @@ class SparseTail:
             )
 
         self._run(subtract, out)
-        return out
+        return out[:, :n_columns]
 
     def multiply_unreduced(self, vectors: np.ndarray) -> np.ndarray:
         """Cross-products of the large factors times vectors (N, m), nothing eliminated."""
@@ -266,6 +267,18 @@ class SparseTail:
                 met.append(np.abs(block.reshape(shape)[:, 0, :, 0]).argmax(axis=1))
             out.append(np.concatenate(met))
         return out
+
+
+def _in_fours(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, m) with zeros beside them where that makes a pass over the cells faster.
+
+    Processors take four numbers at once, and a fourth takes less time than the last two or
+    three of them one by one.
+    """
+    n_more = -vectors.shape[1] % 4
+    if n_more > 2:
+        n_more = 0
+    return np.concatenate([vectors, np.zeros((len(vectors), n_more))], axis=1)
 
 
 def _number_of_large(cross: CrossProducts) -> int:
