@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -39,14 +40,12 @@ class Relation(Protocol):
 
 
 @dataclass(frozen=True)
-class LevelCovariance:
+class LevelCovariance(ABC):
     """Covariance matrix of the q effects of one level, relative to the noise variance.
 
     A structure is a smooth map from m unrestricted numbers, `theta`, to Omega = T T'. A
     variance of zero and a correlation of one are ordinary points: there the gradient vanishes
     and the curvature tells whether the parameter wants to leave.
-
-    A subclass has `n_parameters`, `scale`, `tangents`, `second` and `nearest`; the rest follows.
 
     Attributes
     ----------
@@ -86,25 +85,30 @@ class LevelCovariance:
         return None
 
     @property
+    @abstractmethod
     def n_parameters(self) -> int:
         """Number of parameters, m."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def scale(self, theta: np.ndarray) -> np.ndarray:
         """A matrix T (q, q) with T T' = Omega."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def tangents(self, theta: np.ndarray) -> np.ndarray:
         """Derivatives of Omega by every parameter, (m, q, q)."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def second(self, theta: np.ndarray) -> np.ndarray:
         """Second derivatives of Omega, (m, m, q, q)."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def nearest(self, omega: np.ndarray) -> np.ndarray:
         """Parameters of a covariance of this structure near `omega` (q, q), (m,)."""
-        raise NotImplementedError
+        ...
 
     def gradient(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """Derivative of a function by theta (m,), from its symmetric one by Omega (q, q)."""

@@ -56,6 +56,14 @@ class Unstructured(LevelCovariance):
         half[every, rows] = self.scale(theta).T[columns]
         return half + half.swapaxes(1, 2)
 
+    def second(self, theta: np.ndarray) -> np.ndarray:
+        """dT dT' + its transpose of entries of one column of T, (m, m, q, q)."""
+        rows, columns = self.entries
+        first, other = np.nonzero(columns[:, None] == columns)
+        half = np.zeros((len(rows), len(rows), self.n_effects, self.n_effects))
+        half[first, other, rows[first], rows[other]] = 1.0
+        return half + half.swapaxes(2, 3)
+
     def nearest(self, omega: np.ndarray) -> np.ndarray:
         """The entries of a Cholesky factor, singular ones included."""
         values, vectors = np.linalg.eigh(omega)

@@ -159,7 +159,7 @@ def gaussian_objective(
     held = None if options.noise_variance is None else options.noise_variance / units.noise
     solver = make_solver(cross, options.solver_options)
     noise = NOISES[options.noise].of(
-        cross, tuple(cross.refilled(part) for part in rows.strata), rows.n_of_strata
+        cross, tuple(map(cross.refilled, rows.strata.sums)), rows.strata.n_rows
     )
     return GaussianObjective(
         solver, noise, prior, options.posterior,

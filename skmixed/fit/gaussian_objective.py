@@ -9,7 +9,7 @@ import numpy as np
 
 from skmixed.families import Gaussian
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
-from skmixed.fit.steps import EstimatedSteps, Steps
+from skmixed.fit.steps import EstimatedSteps, ExactSteps
 from skmixed.noise import Noise
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
@@ -160,10 +160,10 @@ class GaussianObjective:
         hessian[:n, :n] += correction
         return replace(derivatives, hessian=hessian)
 
-    def steps(self, point: Point) -> Steps:
+    def steps(self, point: Point) -> ExactSteps:
         """Steps that the objective judges, as far as it is exact."""
         if point.system.is_exact or not self.posterior.needs_determinant:
-            return Steps(self)
+            return ExactSteps(self)
         return EstimatedSteps(self, len(point.theta))
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:

@@ -53,19 +53,45 @@ class Evaluated(Protocol):
         ...
 
 
+class Refinable(Evaluated, Protocol):
+    """An objective that knows a better Hessian than that of average information."""
+
+    def with_better_hessian(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """Derivatives whose Hessian is nearer to the exact one."""
+        ...
+
+
+class Alternating(Evaluated, Protocol):
+    """An objective whose posterior takes steps of its own."""
+
+    @property
+    def n_remembered(self) -> int:
+        """Points to extrapolate from."""
+        ...
+
+    def accelerated(
+        self, trail: list[tuple[Any, np.ndarray]], metric: np.ndarray, coarse: bool, judge: bool
+    ) -> Point | None:
+        """One step on everything, extrapolated from the last ones; None where it is no good."""
+        ...
+
+    def runs_away(self, point: Point) -> bool:
+        """Whether coefficients grow without bound."""
+        ...
+
+
 class Steps:
-    """Steps on an exact objective: halved until it falls.
+    """Steps that an objective judges: halved until it falls.
 
     Parameters
     ----------
     objective : Evaluated
-        In this class, one with a `with_better_hessian`.
     """
 
     most_halvings = 40
 
-    def __init__(self, objective: Any) -> None:
-        self.objective = objective
+    def __init__(self, objective: Evaluated) -> None:
+        self._objective = objective
 
     def kept_information(
         self, point: Point, before: Derivatives | None, gradients: list[float]
@@ -76,8 +102,8 @@ class Steps:
         return None
 
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """Derivatives with a better Hessian, near the optimum."""
-        return self.objective.with_better_hessian(point, derivatives)
+        """Derivatives with a better Hessian near the optimum; these ones where none is known."""
+        return derivatives
 
     def next(
         self,
@@ -136,7 +162,7 @@ class Steps:
 
     def move(self, point: Point, step: np.ndarray, coarse: bool = False) -> Point | None:
         """The objective a step away; a step across zero stops next to it."""
-        objective = self.objective
+        objective = self._objective
         theta = point.theta + step
         # beyond zero the objective repeats itself
         variances, before = objective.split(theta)[0], objective.split(point.theta)[0]
@@ -148,18 +174,35 @@ class Steps:
         return following
 
 
-class EstimatedSteps(Steps):
+class ExactSteps(Steps):
+    """Steps on an exact objective, with a better Hessian near the optimum.
+
+    Parameters
+    ----------
+    objective : Refinable
+    """
+
+    def __init__(self, objective: Refinable) -> None:
+        super().__init__(objective)
+        self._refinable = objective
+
+    def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """Derivatives with a better Hessian."""
+        return self._refinable.with_better_hessian(point, derivatives)
+
+
+class EstimatedSteps(ExactSteps):
     """Steps on an objective that random vectors estimate: near the optimum the gradient judges.
 
     Where a point happens to be exact it is treated as such.
 
     Parameters
     ----------
-    objective : Evaluated
+    objective : Refinable
     n_parameters : int
     """
 
-    def __init__(self, objective: Any, n_parameters: int) -> None:
+    def __init__(self, objective: Refinable, n_parameters: int) -> None:
         super().__init__(objective)
         self._correction = np.zeros((n_parameters, n_parameters))
         self._last: tuple[np.ndarray, np.ndarray] | None = None
@@ -210,19 +253,15 @@ class AlternatingSteps(Steps):
 
     Parameters
     ----------
-    objective : Evaluated
-        With `accelerated`, `n_remembered` and `runs_away`.
+    objective : Alternating
     """
 
     most_halvings = _FEW_HALVINGS
 
-    def __init__(self, objective: Any) -> None:
+    def __init__(self, objective: Alternating) -> None:
         super().__init__(objective)
+        self._alternating = objective
         self._points: list[tuple[Point, np.ndarray]] = []
-
-    def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """The same: steps are extrapolated instead."""
-        return derivatives
 
     def next(
         self,
@@ -238,7 +277,7 @@ class AlternatingSteps(Steps):
             following = self.search(point, model, coarse)
         if following is None:
             # no theta is better before the posterior is
-            following = self.objective.at(point.theta, point, coarse)
+            following = self._objective.at(point.theta, point, coarse)
             if following is None or following.deviance > point.deviance - point.rounding:
                 return None
         return following
@@ -257,18 +296,18 @@ class AlternatingSteps(Steps):
         ends the trail.
         """
         here = (point, point.theta + model.step)
-        self._points = [*self._points, here][-self.objective.n_remembered :]
+        self._points = [*self._points, here][-self._alternating.n_remembered :]
         blind = point.is_estimated and gradients[-1] < NEAR
         if blind and len(gradients) > 1 and gradients[-1] > 2.0 * gradients[-2]:
             self._points = [here]
         following = None
         if blind or len(self._points) > 1:
             curvature = np.diagonal(derivatives.hessian)
-            following = self.objective.accelerated(self._points, curvature, coarse, not blind)
+            following = self._alternating.accelerated(self._points, curvature, coarse, not blind)
         if following is None:
             self._points = [here]
         return following
 
     def is_hopeless(self, point: Point) -> bool:
         """Whether coefficients grow without bound, so that there is no optimum."""
-        return bool(self.objective.runs_away(point))
+        return self._alternating.runs_away(point)

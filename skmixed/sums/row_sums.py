@@ -43,6 +43,21 @@ class Extent:
 
 
 @dataclass(frozen=True)
+class Strata:
+    """Sums over the rows of each stratum, by the cells of all rows; none without strata.
+
+    Attributes
+    ----------
+    sums : tuple of CellSums
+    n_rows : ndarray (s,)
+        Sums of case weights.
+    """
+
+    sums: tuple[CellSums, ...] = ()
+    n_rows: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+@dataclass(frozen=True)
 class RowSums:
     """All that a fit needs of the rows.
 
@@ -58,10 +73,8 @@ class RowSums:
         Factors that give every row a level of its own, where all rows have the
         same precision: their intercept is the noise again.
     extent : Extent
-    strata : tuple of CellSums
-        The sums of the rows of each stratum by the same cells; empty without strata.
-    n_of_strata : ndarray (s,)
-        Sum of the case weights of each.
+    strata : Strata
+        The rows of each stratum apart.
     """
 
     sums: CellSums | None
@@ -69,8 +82,7 @@ class RowSums:
     dependent: tuple[tuple[int, ...], ...]
     rows_alone: tuple[bool, ...]
     extent: Extent
-    strata: tuple[CellSums, ...] = ()
-    n_of_strata: np.ndarray = field(default_factory=lambda: np.empty(0))
+    strata: Strata = field(default_factory=Strata)
 
     @property
     def n_bytes(self) -> int:
@@ -142,7 +154,7 @@ def sum_rows(
         df,
         integrate_fixed,
     )
-    sums, strata = None, _Strata()
+    sums, strata = None, Strata()
     if modelled:
         rest /= scale
         bases = tuple(transform.basis for transform in transforms)
@@ -158,15 +170,8 @@ def sum_rows(
         tuple(transform.dependent for transform in transforms),
         tuple(alike and f.basis is None and f.n_levels == len(rest) for f in design.factors),
         extent,
-        strata.sums,
-        strata.n_of_strata,
+        strata,
     )
-
-
-@dataclass(frozen=True)
-class _Strata:
-    sums: tuple[CellSums, ...] = ()
-    n_of_strata: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -192,17 +197,17 @@ class _Rows:
             ranked,
         )
 
-    def strata(self, weights: np.ndarray, case_weights: np.ndarray, sums: CellSums) -> _Strata:
+    def strata(self, weights: np.ndarray, case_weights: np.ndarray, sums: CellSums) -> Strata:
         """The sums of the rows of each stratum, by the cells and ranks of the sums of all."""
         codes = self.design.strata
         if codes is None:
-            return _Strata()
+            return Strata()
         assert sums.ranks is not None
         parts = [
             self.sums(np.where(codes == stratum, weights, 0.0), sums.ranks)
             for stratum in range(codes.max() + 1)
         ]
-        return _Strata(tuple(parts), np.bincount(codes, case_weights))
+        return Strata(tuple(parts), np.bincount(codes, case_weights))
 
 
 def factor_shapes(design: Design) -> tuple[FactorShape, ...]:
