@@ -89,7 +89,9 @@ _RUNAWAY = 1e3
 """Stop iterating once the standard error of a coefficient, per typical step, exceeds this."""
 
 
-def separated_columns(point: Point, steps: np.ndarray, has_intercept: bool) -> tuple[int, ...]:
+def separated_columns(
+    information: np.ndarray, steps: np.ndarray, has_intercept: bool
+) -> tuple[int, ...]:
     """Fixed-effect columns whose coefficients run away: they predict without error.
 
     Rows that are predicted with certainty say nothing any more, so that the
@@ -99,7 +101,8 @@ def separated_columns(point: Point, steps: np.ndarray, has_intercept: bool) -> t
 
     Parameters
     ----------
-    point : Point
+    information : ndarray (r, r)
+        X'WX of the transformed columns at the fitted values.
     steps : ndarray (p, r)
         What typical steps of the raw columns make of the transformed coefficients.
     has_intercept : bool
@@ -109,7 +112,7 @@ def separated_columns(point: Point, steps: np.ndarray, has_intercept: bool) -> t
     tuple of int
         Columns in design order, the intercept included.
     """
-    unknown = np.flatnonzero(_step_errors(point, steps) > _UNKNOWN)
+    unknown = np.flatnonzero(_step_errors(information, steps) > _UNKNOWN)
     # the intercept at the centre of a column that runs away goes with it
     slopes = unknown[unknown >= int(has_intercept)]
     return tuple((slopes if len(slopes) else unknown).tolist())
@@ -117,12 +120,12 @@ def separated_columns(point: Point, steps: np.ndarray, has_intercept: bool) -> t
 
 def runs_away(point: Point, steps: np.ndarray) -> bool:
     """Whether a coefficient is so far out that the iterations are to end."""
-    return bool((_step_errors(point, steps) > _RUNAWAY).any())
+    return bool((_step_errors(point.system.cross.fixed_products, steps) > _RUNAWAY).any())
 
 
-def _step_errors(point: Point, steps: np.ndarray) -> np.ndarray:
+def _step_errors(information: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Standard errors of typical steps given the random effects, (p,)."""
-    values, vectors = np.linalg.eigh(point.system.cross.fixed_products)
+    values, vectors = np.linalg.eigh(information)
     deviations = (steps @ vectors) / np.sqrt(np.maximum(values, 1e-200))
     return np.sqrt((deviations**2).sum(axis=1))
 

@@ -349,9 +349,12 @@ class VariationalObjective:
         """Whether coefficients grow without bound, so that there is no optimum."""
         return runs_away(point, self.responses.steps)
 
-    def separated(self, point: Point, units: Units) -> tuple[int, ...]:
+    def separated(self, point: VariationalPoint, units: Units) -> tuple[int, ...]:
         """Fixed-effect columns that predict a part of the responses without error."""
-        return separated_columns(point, self.responses.steps, units.fixed.has_intercept)
+        # the sites of the last step may still know of rows that its predictor is certain of
+        weights, linear = self.working_model(point.following)
+        information = self.responses.rows.cross_products(weights, linear).fixed_products
+        return separated_columns(information, self.responses.steps, units.fixed.has_intercept)
 
     def solved(self, system: System, theta: np.ndarray) -> Solved:
         """The working model's system and the entries of all T, for the posterior to evaluate."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -242,9 +241,8 @@ def test_not_of_large_or_few_counts(data):
 def columns_at(information, raw, has_intercept):
     """Separated columns of raw fixed effects at an information about the standardised ones."""
     transform = learn_fixed_transform(raw, has_intercept, np.ones(len(raw)))
-    system = SimpleNamespace(cross=SimpleNamespace(fixed_products=information(transform)))
     steps = typical_steps(raw)[:, None] * transform.to_centred()
-    return separated_columns(SimpleNamespace(system=system), steps, has_intercept)
+    return separated_columns(information(transform), steps, has_intercept)
 
 
 def test_intercept_alone():
