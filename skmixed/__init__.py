@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skmixed.covariances import Relationship
     from skmixed.encoder import MixedEffectsEncoder
     from skmixed.formula_interface import mixed
-    from skmixed.inspection import compare_models, icc, parametric_bootstrap, r2
+    from skmixed.inspection import anova, compare_models, icc, parametric_bootstrap, r2
     from skmixed.regressor import MixedEffectsVIRegressor
     from skmixed.spec import RandomEffect
 
@@ -36,6 +36,7 @@ __all__ = [
     "RandomEffect",
     "Relationship",
     "__version__",
+    "anova",
     "compare_models",
     "icc",
     "mixed",
@@ -51,6 +52,7 @@ __getattr__, __dir__ = lazy_names(
         "MixedEffectsVIRegressor": "skmixed.regressor",
         "RandomEffect": "skmixed.spec",
         "Relationship": "skmixed.covariances",
+        "anova": "skmixed.inspection.anova",
         "compare_models": "skmixed.inspection.comparison",
         "icc": "skmixed.inspection.variance_shares",
         "mixed": "skmixed.formula_interface",

@@ -431,6 +431,16 @@ class FittedModel:
             self.result, design, encoded.positions, response, weights, float(total.sum())
         )
 
+    def table_of_fit(self, data: TrainingData) -> tuple[Table, np.ndarray]:
+        """Columns and case weights (n,) of the rows that counted."""
+        X = readable(data.X)
+        n_rows = _num_samples(X)
+        weights = check_case_weights(data.sample_weight, n_rows)
+        used = np.flatnonzero(weights)
+        if len(used) < n_rows:
+            X = take_rows(X, used)
+        return self.table_and_design(X, (), False)[0], weights[used]
+
     def training_data(self, X: Any, y: Any, sample_weight: Any, asks: str) -> TrainingData:
         """The data that were passed, else those that the fit kept.
 

@@ -110,6 +110,13 @@ class LevelCovariance(ABC):
         """Parameters of a covariance of this structure near `omega` (q, q), (m,)."""
         ...
 
+    def linear_basis(self) -> np.ndarray | None:
+        """Symmetric matrices (k, q, q) whose combinations are all Omega of this structure.
+
+        None where these are no linear space.
+        """
+        return None
+
     def gradient(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """Derivative of a function by theta (m,), from its symmetric one by Omega (q, q)."""
         return np.einsum("mab,ab->m", self.tangents(theta), by_omega)

@@ -34,6 +34,10 @@ class Isotropic(LevelCovariance):
         """2 I, (1, 1, q, q)."""
         return 2.0 * np.eye(self.n_effects)[None, None]
 
+    def linear_basis(self) -> np.ndarray:
+        """I, (1, q, q)."""
+        return np.eye(self.n_effects)[None]
+
     def nearest(self, omega: np.ndarray) -> np.ndarray:
         """The root of the mean variance, (1,)."""
         return np.sqrt(np.maximum(np.diagonal(omega).mean(keepdims=True), 0.0))

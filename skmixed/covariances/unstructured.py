@@ -64,6 +64,14 @@ class Unstructured(LevelCovariance):
         half[first, other, rows[first], rows[other]] = 1.0
         return half + half.swapaxes(2, 3)
 
+    def linear_basis(self) -> np.ndarray:
+        """A unit matrix for every variance and covariance, (m, q, q)."""
+        rows, columns = self.entries
+        every = np.arange(len(rows))
+        out = np.zeros((len(rows), self.n_effects, self.n_effects))
+        out[every, rows, columns] = out[every, columns, rows] = 1.0
+        return out
+
     def nearest(self, omega: np.ndarray) -> np.ndarray:
         """The entries of a Cholesky factor, singular ones included."""
         values, vectors = np.linalg.eigh(omega)

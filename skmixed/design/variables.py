@@ -180,16 +180,19 @@ class CategoricalVariable:
         return (self.variable, tuple(self.labels.index))
 
     @property
+    def reference(self) -> int:
+        """Position of the level that others are compared with: named, or the first."""
+        contrast = self.variable.contrast
+        position = level_position(self.labels.index, contrast.reference if contrast else None)
+        assert position is not None
+        return position
+
+    @property
     def _base(self) -> int:
         """Position of the level without a contrast of its own."""
         contrast = self.variable.contrast
-        if contrast is None:
-            return 0
-        if contrast.kind == "sum":
-            return len(self.labels) - 1
-        position = level_position(self.labels.index, contrast.reference)
-        assert position is not None
-        return position
+        is_sum = contrast is not None and contrast.kind == "sum"
+        return len(self.labels) - 1 if is_sum else self.reference
 
     def names(self, full: bool) -> list[str]:
         """Name of each indicator.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from skmixed.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from skmixed.inspection.anova import anova
     from skmixed.inspection.bootstrap import parametric_bootstrap
     from skmixed.inspection.comparison import compare_models
     from skmixed.inspection.displays.convergence import ConvergenceDisplay
@@ -23,6 +24,7 @@ __all__ = [
     "ResidualsDisplay",
     "ShrinkageDisplay",
     "VarianceComponentsDisplay",
+    "anova",
     "compare_models",
     "icc",
     "model_table",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy_names(
         "ResidualsDisplay": "skmixed.inspection.displays.residuals",
         "ShrinkageDisplay": "skmixed.inspection.displays.shrinkage",
         "VarianceComponentsDisplay": "skmixed.inspection.displays.variance_components",
+        "anova": "skmixed.inspection.anova",
         "compare_models": "skmixed.inspection.comparison",
         "icc": "skmixed.inspection.variance_shares",
         "model_table": "skmixed.inspection.model_table",

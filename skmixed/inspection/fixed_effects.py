@@ -8,7 +8,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from skmixed.fitted_model import FittedModel
 from skmixed.inspection.attributes import coefficients_of
-from skmixed.results.satterthwaite import VarianceUncertainty
+from skmixed.results.coefficient_tests import CoefficientTests
 
 TESTS = ("z", "t")
 
@@ -23,7 +23,7 @@ def fixed_effects_table(
     model: FittedModel,
     level: float,
     test: str | None,
-    uncertainty: VarianceUncertainty | None,
+    tests: CoefficientTests | None,
     exponentiate: bool = False,
 ) -> pd.DataFrame:
     """One row a fixed effect, the intercept first.
@@ -34,7 +34,7 @@ def fixed_effects_table(
     level : float
         Probability of the intervals.
     test : {None, "z", "t"}
-    uncertainty : VarianceUncertainty or None
+    tests : CoefficientTests or None
         For "t".
     exponentiate : bool, default=False
         Whether estimates and ends of intervals are exponentials.
@@ -47,10 +47,12 @@ def fixed_effects_table(
         dropped, interval, statistic and p-value are NaN, and a column note says so.
     """
     fixed = coefficients_of(model)
-    std_error = np.sqrt(np.maximum(np.diagonal(fixed.covariance), 0.0))
+    covariance = fixed.covariance
     df = np.full(len(fixed.estimates), np.inf)
-    if uncertainty is not None:
-        df = uncertainty.degrees_of_freedom(fixed.from_centred)
+    if tests is not None:
+        df = tests.degrees_of_freedom(fixed.from_centred)
+        covariance = fixed.from_centred @ tests.covariance @ fixed.from_centred.T
+    std_error = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
     columns = interval_and_test(fixed.estimates, std_error, df, level)
     if test is None:
         columns = {name: columns[name] for name in ("estimate", "std_error", "lower", "upper")}

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.fitted_model import FittedModel
-from skmixed.inspection.attributes import coefficients_of
-from skmixed.inspection.fixed_effects import interval_and_test
-from skmixed.results.satterthwaite import VarianceUncertainty
+from skmixed.inspection.coefficient_questions import CoefficientQuestions
 
 
 def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
@@ -51,28 +48,16 @@ def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(matrix, columns=list(names))
 
 
-def contrast_table(
-    model: FittedModel, L: Any, level: float, uncertainty: VarianceUncertainty | None
-) -> pd.DataFrame:
+def contrast_table(questions: CoefficientQuestions, L: Any, level: float) -> pd.DataFrame:
     """Estimates and tests of linear functions of the coefficients, a row each.
 
     Parameters
     ----------
-    model : FittedModel
+    questions : CoefficientQuestions
     L : object
         See `as_matrix`.
     level : float
         Probability of the intervals.
-    uncertainty : VarianceUncertainty or None
-        For Satterthwaite's degrees of freedom.
     """
-    fixed = coefficients_of(model)
-    weights = as_matrix(L, fixed.names)
-    matrix = weights.to_numpy()
-    estimates = matrix @ fixed.estimates
-    variances = np.einsum("kp,pq,kq->k", matrix, fixed.covariance, matrix)
-    df = np.full(len(matrix), np.inf)
-    if uncertainty is not None:
-        df = uncertainty.degrees_of_freedom(matrix @ fixed.from_centred)
-    columns = interval_and_test(estimates, np.sqrt(np.maximum(variances, 0.0)), df, level)
-    return pd.DataFrame(columns, index=weights.index)
+    weights = as_matrix(L, questions.coefficients.names)
+    return pd.DataFrame(questions.estimates(weights.to_numpy(), level), index=weights.index)

@@ -14,6 +14,11 @@ from skmixed.inspection.attributes import (
     random_effects,
     random_effects_std,
 )
+from skmixed.inspection.coefficient_questions import (
+    ASYMPTOTIC,
+    CoefficientQuestions,
+    reopened,
+)
 from skmixed.inspection.criteria import information_criteria
 from skmixed.inspection.diagnosis import Diagnosis, diagnose
 from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, why_no_t_test
@@ -40,6 +45,7 @@ class InspectionMixin(ABC):
         sample_weight: Any = None,
         *,
         test: str | None = None,
+        ddf: str = "satterthwaite",
         level: float = 0.95,
         exponentiate: bool = False,
     ) -> Summary:
@@ -60,9 +66,11 @@ class InspectionMixin(ABC):
             Their case weights.
         test : {None, "z", "t"}, default=None
             Test of every fixed effect against 0. "z" takes the variances for known;
-            "t" has Satterthwaite's degrees of freedom [1]_, those of R's lmerTest, and
-            is for normal responses with ``posterior="full"``. Intervals follow the
-            same distribution.
+            "t" has degrees of freedom, and is for normal responses with
+            ``posterior="full"``. Intervals follow the same distribution.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, default="satterthwaite"
+            Degrees of freedom of ``test="t"``: Satterthwaite's [1]_, those of R's lmerTest;
+            Kenward and Roger's [2]_, with their standard errors, for ``method="reml"``.
         level : float, default=0.95
             Probability of the intervals, between 0 and 1.
         exponentiate : bool, default=False
@@ -85,6 +93,8 @@ class InspectionMixin(ABC):
         ----------
         .. [1] Kuznetsova, Brockhoff and Christensen (2017), "lmerTest package: tests in
            linear mixed effects models", Journal of Statistical Software 82(13).
+        .. [2] Kenward and Roger (1997), "Small sample inference for fixed effects from
+           restricted maximum likelihood", Biometrics 53.
 
         Examples
         --------
@@ -102,10 +112,10 @@ class InspectionMixin(ABC):
         check_level(level)
         if test is not None:
             check_choice("test", test, TESTS)
-        uncertainty = None
+        tests = None
         if test == "t":
-            uncertainty = _variance_uncertainty(model, X, y, sample_weight)
-        table = fixed_effects_table(model, level, test, uncertainty, exponentiate)
+            tests = _questions(model, X, y, sample_weight, ddf).tests
+        table = fixed_effects_table(model, level, test, tests, exponentiate)
         return summarise(model, table, level)
 
     @property
@@ -222,10 +232,8 @@ class InspectionMixin(ABC):
         if test == "auto":
             has_data = X is not None or model.data is not None
             test = "t" if has_data and not why_no_t_test(model, "") else "z"
-        uncertainty = None
-        if test == "t":
-            uncertainty = _variance_uncertainty(model, X, y, sample_weight)
-        return contrast_table(model, L, level, uncertainty)
+        ddf = "satterthwaite" if test == "t" else ASYMPTOTIC
+        return contrast_table(_questions(model, X, y, sample_weight, ddf), L, level)
 
     def variance_intervals(
         self,
@@ -371,13 +379,24 @@ class InspectionMixin(ABC):
         return diagnose(model, data, n_draws, random_state)
 
 
+def _questions(
+    model: FittedModel, X: Any, y: Any, sample_weight: Any, ddf: str
+) -> CoefficientQuestions:
+    """The coefficients with degrees of freedom, which need the training data."""
+    data = None
+    if ddf != ASYMPTOTIC:
+        if reason := why_no_t_test(model, "test='t'"):
+            raise ValueError(reason)
+        data = model.training_data(X, y, sample_weight, "test='t'")
+    return CoefficientQuestions.of(model, data, ddf, "test='t'")
+
+
 def _variance_uncertainty(
-    model: FittedModel, X: Any, y: Any, sample_weight: Any, asks: str = "test='t'"
+    model: FittedModel, X: Any, y: Any, sample_weight: Any, asks: str
 ) -> VarianceUncertainty:
-    """Uncertainty of the variances of the fixed effects, from the training data."""
+    """Uncertainty of the variances, from the training data."""
     if reason := why_no_t_test(model, asks):
         raise ValueError(reason)
-    rows = model.observe(model.training_data(X, y, sample_weight, "test='t'"))
-    options = model.settings.options(model.encoder)
-    with restrained_blas(options.n_threads):
-        return variance_uncertainty(rows.design, rows.response, rows.weights, model.result, options)
+    data = model.training_data(X, y, sample_weight, "test='t'")
+    with restrained_blas(model.settings.options(model.encoder).n_threads):
+        return variance_uncertainty(reopened(model, data))

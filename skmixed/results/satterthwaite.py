@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skmixed.design import Design
-from skmixed.fit.gaussian_fit import gaussian_objective, sums_of
 from skmixed.fit.gaussian_objective import GaussianObjective
-from skmixed.fit.outer import FitOptions, Start
-from skmixed.fit.result import FitResult
 from skmixed.fit.uncertainty import inverse_of_rising
-from skmixed.results.same_data import refuse_other_elbo, refuse_other_rows
+from skmixed.results.coefficient_tests import JointTest, independent_parts
+from skmixed.results.reopened import ReopenedFit
 from skmixed.solvers.base import SingularSystemError
 
 _STEP = 1e-4
@@ -21,6 +18,9 @@ _STEP = 1e-4
 
 _LEAST_STEP = 1e-5
 """Absolute step, for parameters near zero."""
+
+_SAME_DF = 1e-8
+"""Difference of degrees of freedom that counts as none."""
 
 
 @dataclass(frozen=True)
@@ -72,29 +72,28 @@ class VarianceUncertainty:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(variances > 0.0, 2.0 * variances**2 / spread, np.nan)
 
+    def joint_test(self, contrasts: np.ndarray, values: np.ndarray) -> JointTest:
+        """F test that linear functions of the coefficients are all zero.
 
-def variance_uncertainty(
-    design: Design,
-    response: np.ndarray,
-    case_weights: np.ndarray,
-    result: FitResult,
-    options: FitOptions,
-) -> VarianceUncertainty:
+        Independent contrasts, from the eigenvectors of their covariance, have a t statistic
+        each; the F statistic is the mean of their squares, and its degrees of freedom are
+        those of an F variable with the same expectation (Fai and Cornelius 1996; Kuznetsova,
+        Brockhoff and Christensen 2017, section 3).
+
+        Parameters
+        ----------
+        contrasts : ndarray (k, p)
+        values : ndarray (k,)
+            Their estimates.
+        """
+        variances, vectors = independent_parts(contrasts @ self.covariance @ contrasts.T)
+        df = self.degrees_of_freedom(vectors.T @ contrasts)
+        squares = (vectors.T @ values) ** 2 / variances
+        return JointTest(float(squares.mean()), len(squares), _common_df(df))
+
+
+def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
     """Differentiate the deviance twice, and the covariance once, at the estimates of a fit.
-
-    Parameters
-    ----------
-    design : Design
-        Of the rows of the fit.
-    response, case_weights : ndarray (n,)
-    result : FitResult
-    options : FitOptions
-        Those of the fit.
-
-    Raises
-    ------
-    ValueError
-        When the data are not those of the fit.
 
     Notes
     -----
@@ -102,56 +101,55 @@ def variance_uncertainty(
     it is estimated. Gradients are exact (with the iterative solver: of the sampled
     objective), their central differences have a relative error of about 1e-8.
     """
-    refuse_other_rows(design, case_weights, result)
-    rows = sums_of(design, response, case_weights, options)
-    objective, _ = gaussian_objective(rows, options)
-    units = rows.units
-    start = Start([factor.covariance for factor in result.factors], result.noise_variance)
-    theta = np.append(start.theta(objective.prior, units), result.parameters)
-    noise = result.noise_variance / units.noise
-    place = theta if options.noise_variance is not None else np.append(theta, np.log(noise))
-    held = replace(objective, noise_variance=noise)
-    at_estimates = _deviance_at(held, theta)
-    refuse_other_elbo(float(units.elbo(at_estimates)), result)
-
-    to_centred = units.fixed.to_centred()
-
-    def covariance(relative: np.ndarray) -> np.ndarray:
-        return units.response_scale**2 * (to_centred @ relative @ to_centred.T)
-
+    objective, theta = fit.objective, fit.theta
+    place = np.append(theta, np.log(fit.noise)) if fit.noise_is_free else theta
     hessian = np.empty((len(place), len(place)))
     derivatives = []
     for j, value in enumerate(place):
         step = np.zeros(len(place))
         step[j] = max(_STEP * abs(value), _LEAST_STEP)
-        above, below = (_slope(held, place + sign * step, len(theta)) for sign in (1.0, -1.0))
+        above, below = (_slope(objective, place + sign * step, len(theta)) for sign in (1.0, -1.0))
         width = 2.0 * step[j]
         hessian[j] = (above.gradient - below.gradient) / width
-        derivatives.append(covariance((above.covariance - below.covariance) / width))
-    p = len(to_centred)
+        change = (above.covariance - below.covariance) / width
+        derivatives.append(fit.to_centred @ change @ fit.to_centred.T)
+    p = len(fit.to_centred)
     parameter_covariance = 2.0 * inverse_of_rising(0.5 * (hessian + hessian.T))
-
-    def log_sds(at: np.ndarray) -> np.ndarray:
-        free = len(at) > len(theta)
-        unit = (np.exp(at[-1]) if free else noise) * units.response_scale**2
-        scales = objective.prior.scales(at[: objective.prior.n_parameters])
-        variances = [
-            unit * ((basis @ scale.matrix) ** 2).sum(axis=1)
-            for basis, scale in zip(units.bases, scales, strict=True)
-        ]
-        if free:
-            variances.append(np.array([unit * units.weight_scale]))
-        with np.errstate(divide="ignore"):
-            return 0.5 * np.log(np.concatenate(variances)) if variances else np.empty(0)
-
-    sds, errors = _with_errors(log_sds, place, parameter_covariance)
+    sds, errors = _with_errors(lambda at: _log_sds(fit, at), place, parameter_covariance)
     return VarianceUncertainty(
-        result.coefficient_covariance,
+        fit.result.coefficient_covariance,
         np.reshape(derivatives, (len(place), p, p)),
         parameter_covariance,
         sds,
         errors,
     )
+
+
+def _log_sds(fit: ReopenedFit, place: np.ndarray) -> np.ndarray:
+    """Logarithms of the standard deviations of all effects and, where it is free, the noise."""
+    units, prior = fit.units, fit.objective.prior
+    noise = np.exp(place[-1]) if fit.noise_is_free else fit.noise
+    unit = noise * units.response_scale**2
+    scales = prior.scales(place[: prior.n_parameters])
+    variances = [
+        unit * ((basis @ scale.matrix) ** 2).sum(axis=1)
+        for basis, scale in zip(units.bases, scales, strict=True)
+    ]
+    if fit.noise_is_free:
+        variances.append(np.array([unit * units.weight_scale]))
+    with np.errstate(divide="ignore"):
+        return 0.5 * np.log(np.concatenate(variances)) if variances else np.empty(0)
+
+
+def _common_df(df: np.ndarray) -> float:
+    """Degrees of freedom of the mean of squares of independent t variables, (k,)."""
+    if np.ptp(df) < _SAME_DF:
+        return float(df.mean())
+    if (df <= 2.0).any():
+        # the expectation of such a square is infinite
+        return 2.0
+    expectation = float((df / (df - 2.0)).sum())
+    return 2.0 * expectation / (expectation - len(df))
 
 
 def _with_errors(
@@ -195,8 +193,3 @@ def _slope(objective: GaussianObjective, place: np.ndarray, n_theta: int) -> _Sl
         )
         gradient = np.append(gradient, by_log_noise)
     return _Slope(gradient, point.noise_variance * point.system.fixed_covariance())
-
-
-def _deviance_at(objective: GaussianObjective, theta: np.ndarray) -> float:
-    point = objective.at(theta)
-    return np.inf if point is None else point.deviance

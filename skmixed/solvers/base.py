@@ -142,6 +142,10 @@ class System(Protocol):
 class ExactSystem(System, Protocol):
     """A factorised system, which can be asked for more."""
 
+    def fixed_products(self) -> list[np.ndarray]:
+        """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
+        ...
+
     def projected_products(
         self, directions: list[Direction], integrate_fixed: bool
     ) -> list[dict[int, np.ndarray]]:

@@ -282,6 +282,33 @@ class DirectSystem:
             for products, scale in zip(self.residual_products, self.scales, strict=True)
         ]
 
+    def fixed_products(self) -> list[np.ndarray]:
+        """Z' V^-1 X of every factor in design order, (levels, effects, p) each.
+
+        The columns of X take the place of the response, without fixed effects.
+        """
+        cross, n_tail, size = self.cross, self.cross.n_tail, self._n - 1
+        columns = np.zeros((self._n, cross.n_fixed), order="F")
+        columns[n_tail:size] = np.eye(cross.n_fixed)
+        if n_tail and cross.n_fixed:
+            right = np.zeros((self._n, cross.n_fixed))
+            right[:n_tail] = self.reduced[n_tail:size, :n_tail].T
+            right = self.apply_scale_transposed(right)[:n_tail]
+            upper = self.upper[:n_tail, :n_tail]
+            right = blas.dtrsm(1.0, upper, right, lower=0, trans_a=1)
+            effects = np.zeros((self._n, cross.n_fixed))
+            effects[:n_tail] = blas.dtrsm(1.0, upper, right, lower=0)
+            columns -= self.apply_scale(effects)
+        tail = self._times_reduced(columns)
+        products = []
+        for factor in cross.factors:
+            if factor is cross.eliminated:
+                products.append(self.gather(self.to_effects(columns)))
+                continue
+            shape = (factor.n_levels, factor.n_effects, cross.n_fixed)
+            products.append(tail[factor.columns].reshape(shape))
+        return products
+
     # Second-order quantities ------------------------------------------------------
 
     def projected_gram(self, directions: list[Direction]) -> np.ndarray:

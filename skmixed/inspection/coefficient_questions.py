@@ -1,0 +1,99 @@
+"""Estimates of linear functions of the coefficients with tests, for whoever asks of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmixed.fitted_model import FittedModel, TrainingData
+from skmixed.inspection.attributes import Coefficients, coefficients_of
+from skmixed.inspection.fixed_effects import interval_and_test, why_no_t_test
+from skmixed.results.coefficient_tests import Asymptotic, CoefficientTests, JointTest
+from skmixed.results.degrees_of_freedom import METHODS
+from skmixed.results.reopened import ReopenedFit
+from skmixed.threads import restrained_blas
+from skmixed.validation import check_choice
+
+ASYMPTOTIC = "asymptotic"
+
+DDF = (*METHODS, ASYMPTOTIC)
+"""Values of ``ddf``."""
+
+
+def reopened(model: FittedModel, data: TrainingData) -> ReopenedFit:
+    """The normal fit made again at its estimates, from the training data."""
+    rows = model.observe(data)
+    options = model.settings.options(model.encoder)
+    return ReopenedFit.of(rows.design, rows.response, rows.weights, model.result, options)
+
+
+@dataclass(frozen=True)
+class CoefficientQuestions:
+    """The coefficients of a model, with a method of degrees of freedom.
+
+    Attributes
+    ----------
+    coefficients : Coefficients
+        Intercept first, as they are published.
+    tests : CoefficientTests
+    ddf : str
+        The method.
+    note : str
+        Why it is another one than was asked for; empty if it is not.
+    """
+
+    coefficients: Coefficients
+    tests: CoefficientTests
+    ddf: str
+    note: str = ""
+
+    @classmethod
+    def of(
+        cls, model: FittedModel, data: TrainingData | None, ddf: str, asks: str
+    ) -> CoefficientQuestions:
+        """The coefficients of a model, tested by the method `ddf`.
+
+        Responses that are not normal have asymptotic tests, whatever the method.
+
+        Parameters
+        ----------
+        model : FittedModel
+        data : TrainingData or None
+            The rows of the fit; not needed where tests are asymptotic.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+        asks : str
+            The call that asks, for errors.
+        """
+        check_choice("ddf", ddf, DDF)
+        coefficients, note = coefficients_of(model), ""
+        if not model.likelihood.is_quadratic and ddf != ASYMPTOTIC:
+            ddf = ASYMPTOTIC
+            note = f"asymptotic, as a {model.likelihood.name} response has no noise variance"
+        if ddf == ASYMPTOTIC:
+            covariance = model.result.coefficient_covariance
+            return cls(coefficients, Asymptotic(covariance), ddf, note)
+        if reason := why_no_t_test(model, f"ddf={ddf!r}"):
+            raise ValueError(reason)
+        assert data is not None
+        with restrained_blas(model.settings.options(model.encoder).n_threads):
+            return cls(coefficients, METHODS[ddf](reopened(model, data)), ddf)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the published coefficients, (p, p)."""
+        change = self.coefficients.from_centred
+        return change @ self.tests.covariance @ change.T
+
+    def estimates(self, L: np.ndarray, level: float) -> dict[str, np.ndarray]:
+        """Columns estimate, std_error, lower, upper, df, statistic, p_value of functions (k, p)."""
+        change = self.coefficients.from_centred
+        values = L @ self.coefficients.estimates
+        variances = np.einsum("kp,pq,kq->k", L, self.covariance, L)
+        df = self.tests.degrees_of_freedom(L @ change)
+        return interval_and_test(values, np.sqrt(np.maximum(variances, 0.0)), df, level)
+
+    def joint_test(self, L: np.ndarray) -> JointTest:
+        """Test that linear functions (k, p) of the published coefficients are all zero."""
+        values = L @ self.coefficients.estimates
+        return self.tests.joint_test(L @ self.coefficients.from_centred, values)

@@ -1,0 +1,90 @@
+"""A normal fit made again at its estimates, from the training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skmixed.design import Design
+from skmixed.fit.gaussian_fit import gaussian_objective, sums_of
+from skmixed.fit.gaussian_objective import GaussianObjective
+from skmixed.fit.objective import Point
+from skmixed.fit.outer import FitOptions, Start
+from skmixed.fit.result import FitResult
+from skmixed.results.same_data import refuse_other_elbo, refuse_other_rows
+from skmixed.solvers.base import SingularSystemError
+from skmixed.sums.standard_units import Units
+
+
+@dataclass(frozen=True)
+class ReopenedFit:
+    """The objective of a fit, and its value at the estimates.
+
+    Attributes
+    ----------
+    objective : GaussianObjective
+        With the noise variance held at its estimate.
+    units : Units
+    theta : ndarray (m,)
+        Parameters of the covariances, and of the noise where it has some.
+    noise : float
+        Noise variance in the units of the objective.
+    noise_is_free : bool
+        Whether it was estimated.
+    point : Point
+    result : FitResult
+    """
+
+    objective: GaussianObjective
+    units: Units
+    theta: np.ndarray
+    noise: float
+    noise_is_free: bool
+    point: Point
+    result: FitResult
+
+    @classmethod
+    def of(
+        cls,
+        design: Design,
+        response: np.ndarray,
+        case_weights: np.ndarray,
+        result: FitResult,
+        options: FitOptions,
+    ) -> ReopenedFit:
+        """Sum the rows of a fit, and solve its equations at the estimates.
+
+        Parameters
+        ----------
+        design : Design
+            Of the rows of the fit.
+        response, case_weights : ndarray (n,)
+        result : FitResult
+        options : FitOptions
+            Those of the fit.
+
+        Raises
+        ------
+        ValueError
+            When the data are not those of the fit.
+        """
+        refuse_other_rows(design, case_weights, result)
+        rows = sums_of(design, response, case_weights, options)
+        objective, _ = gaussian_objective(rows, options)
+        units = rows.units
+        start = Start([factor.covariance for factor in result.factors], result.noise_variance)
+        theta = np.append(start.theta(objective.prior, units), result.parameters)
+        noise = result.noise_variance / units.noise
+        held = replace(objective, noise_variance=noise)
+        point = held.at(theta)
+        refuse_other_elbo(float(units.elbo(np.inf if point is None else point.deviance)), result)
+        if point is None:
+            raise SingularSystemError("the model is singular at its estimates")
+        free = options.noise_variance is None
+        return cls(held, units, theta, noise, free, point, result)
+
+    @property
+    def to_centred(self) -> np.ndarray:
+        """Centred coefficients of the fit from those in standard units, (p, r)."""
+        return self.units.response_scale * self.units.fixed.to_centred()
