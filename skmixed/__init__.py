@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from skmixed.covariances import Relationship
     from skmixed.encoder import MixedEffectsEncoder
     from skmixed.formula_interface import mixed
-    from skmixed.inspection import anova, compare_models, icc, parametric_bootstrap, r2
+    from skmixed.inspection import (
+        anova,
+        compare_models,
+        contrasts,
+        icc,
+        marginal_means,
+        parametric_bootstrap,
+        r2,
+    )
     from skmixed.regressor import MixedEffectsVIRegressor
     from skmixed.spec import RandomEffect
 
@@ -38,7 +46,9 @@ __all__ = [
     "__version__",
     "anova",
     "compare_models",
+    "contrasts",
     "icc",
+    "marginal_means",
     "mixed",
     "parametric_bootstrap",
     "r2",
@@ -54,7 +64,9 @@ __getattr__, __dir__ = lazy_names(
         "Relationship": "skmixed.covariances",
         "anova": "skmixed.inspection.anova",
         "compare_models": "skmixed.inspection.comparison",
+        "contrasts": "skmixed.inspection.mean_contrasts",
         "icc": "skmixed.inspection.variance_shares",
+        "marginal_means": "skmixed.inspection.marginal_means",
         "mixed": "skmixed.formula_interface",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
         "r2": "skmixed.inspection.variance_shares",

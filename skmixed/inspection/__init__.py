@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from skmixed.inspection.displays.residuals import ResidualsDisplay
     from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
     from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
+    from skmixed.inspection.marginal_means import marginal_means
+    from skmixed.inspection.mean_contrasts import contrasts
     from skmixed.inspection.model_table import model_table
     from skmixed.inspection.variance_shares import icc, r2
 
@@ -26,7 +28,9 @@ __all__ = [
     "VarianceComponentsDisplay",
     "anova",
     "compare_models",
+    "contrasts",
     "icc",
+    "marginal_means",
     "model_table",
     "parametric_bootstrap",
     "r2",
@@ -43,7 +47,9 @@ __getattr__, __dir__ = lazy_names(
         "VarianceComponentsDisplay": "skmixed.inspection.displays.variance_components",
         "anova": "skmixed.inspection.anova",
         "compare_models": "skmixed.inspection.comparison",
+        "contrasts": "skmixed.inspection.mean_contrasts",
         "icc": "skmixed.inspection.variance_shares",
+        "marginal_means": "skmixed.inspection.marginal_means",
         "model_table": "skmixed.inspection.model_table",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
         "r2": "skmixed.inspection.variance_shares",
