@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skmixed.inspection.marginal_means import marginal_means
     from skmixed.inspection.mean_contrasts import contrasts
     from skmixed.inspection.model_table import model_table
+    from skmixed.inspection.term_drops import drop_terms
     from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "anova",
     "compare_models",
     "contrasts",
+    "drop_terms",
     "icc",
     "marginal_means",
     "model_table",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazy_names(
         "anova": "skmixed.inspection.anova",
         "compare_models": "skmixed.inspection.comparison",
         "contrasts": "skmixed.inspection.mean_contrasts",
+        "drop_terms": "skmixed.inspection.term_drops",
         "icc": "skmixed.inspection.variance_shares",
         "marginal_means": "skmixed.inspection.marginal_means",
         "model_table": "skmixed.inspection.model_table",

@@ -70,6 +70,16 @@ def _leads(rows: np.ndarray, term: slice) -> list[int]:
     return [int(np.flatnonzero(row[term])[0]) for row in rows]
 
 
+def contained_terms(basis: Basis) -> set[int]:
+    """Numbers of the terms that another term contains: a and b where there is a:b."""
+    variables = [frozenset(coded.position for coded in term) for term in basis.terms]
+    return {
+        number
+        for number, inner in enumerate(variables)
+        if any(inner < outer for outer in variables)
+    }
+
+
 def _after(gram: np.ndarray, before: list[int], term: slice) -> np.ndarray:
     """Rows x' X of the columns x of a term, less what all columns before explain of them.
 
