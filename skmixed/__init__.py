@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         marginal_means,
         parametric_bootstrap,
         r2,
+        robust_covariance,
     )
     from skmixed.regressor import MixedEffectsVIRegressor
     from skmixed.spec import RandomEffect
@@ -54,6 +55,7 @@ __all__ = [
     "mixed",
     "parametric_bootstrap",
     "r2",
+    "robust_covariance",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -73,5 +75,6 @@ __getattr__, __dir__ = lazy_names(
         "mixed": "skmixed.formula_interface",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
         "r2": "skmixed.inspection.variance_shares",
+        "robust_covariance": "skmixed.inspection.robust",
     },
 )

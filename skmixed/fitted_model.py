@@ -139,11 +139,16 @@ class TrainingData:
     sample_weight: Any = None
 
     @property
+    def used(self) -> np.ndarray:
+        """Positions of the rows of positive weight."""
+        return np.flatnonzero(check_case_weights(self.sample_weight, _num_samples(self.X)))
+
+    @property
     def rows(self) -> pd.Index:
         """Rows of positive weight, by their labels in a pandas data frame, else by position."""
-        n_rows = _num_samples(self.X)
-        index = self.X.index if isinstance(self.X, pd.DataFrame) else pd.RangeIndex(n_rows)
-        return index[check_case_weights(self.sample_weight, n_rows) > 0]
+        is_frame = isinstance(self.X, pd.DataFrame)
+        index = self.X.index if is_frame else pd.RangeIndex(_num_samples(self.X))
+        return index[self.used]
 
 
 @dataclass(frozen=True, eq=False)

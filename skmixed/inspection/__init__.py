@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skmixed.inspection.marginal_means import marginal_means
     from skmixed.inspection.mean_contrasts import contrasts
     from skmixed.inspection.model_table import model_table
+    from skmixed.inspection.robust import robust_covariance
     from skmixed.inspection.term_drops import drop_terms
     from skmixed.inspection.variance_shares import icc, r2
 
@@ -36,6 +37,7 @@ __all__ = [
     "model_table",
     "parametric_bootstrap",
     "r2",
+    "robust_covariance",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -56,5 +58,6 @@ __getattr__, __dir__ = lazy_names(
         "model_table": "skmixed.inspection.model_table",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
         "r2": "skmixed.inspection.variance_shares",
+        "robust_covariance": "skmixed.inspection.robust",
     },
 )

@@ -1,0 +1,224 @@
+"""Standard errors of the coefficients that hold where the model's covariance does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_consistent_length
+
+from skmixed.fitted_model import TrainingData, fitted_model
+from skmixed.inspection.answer import Answer
+from skmixed.inspection.attributes import Coefficients, coefficients_of
+from skmixed.inspection.fixed_effects import interval_and_test
+from skmixed.inspection.linear_functions import as_matrix
+from skmixed.results.cluster_scores import BiasReduced, RowModel, sandwich
+from skmixed.results.coefficient_tests import JointTest, independent_parts
+from skmixed.validation import check_choice, check_level
+
+KINDS = ("CR0", "CR1", "CR1S", "CR2")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustCovariance(Answer):
+    """Coefficients with robust standard errors, and tests of several together.
+
+    Attributes
+    ----------
+    cov : DataFrame (p, p)
+        Robust covariance of the intercept and the coefficients.
+    coefficients : Coefficients
+    n_clusters : int
+    reduced : BiasReduced or None
+        What the tests of CR2 need.
+    change : ndarray (p, r)
+        The published coefficients from the centred ones that are estimated.
+    """
+
+    cov: pd.DataFrame = None  # type: ignore[assignment]
+    coefficients: Coefficients = None  # type: ignore[assignment]
+    n_clusters: int = 0
+    reduced: BiasReduced | None = None
+    change: np.ndarray = None  # type: ignore[assignment]
+
+    def test(self, hypothesis: Any) -> Answer:
+        """Test functions of the coefficients together against 0.
+
+        Parameters
+        ----------
+        hypothesis : array-like of shape (k, n_coefficients), mapping or DataFrame
+            In the order of the intercept and `coef_`, or by name.
+
+        Returns
+        -------
+        answer : Answer
+            One row with num_df, den_df, F and p_value: of CR2 the approximate Hotelling test
+            HTZ of Pustejovsky and Tipton (2018), of others Wald's with one degree of freedom
+            less than there are clusters.
+        """
+        L = as_matrix(hypothesis, self.coefficients.names).to_numpy(float)
+        values = L @ self.coefficients.estimates
+        if self.reduced is not None:
+            test = self.reduced.joint_test(L @ self.change, values)
+        else:
+            variances, vectors = independent_parts(L @ self.cov.to_numpy() @ L.T)
+            squares = (vectors.T @ values) ** 2 / variances
+            test = JointTest(float(squares.mean()), len(squares), self.n_clusters - 1.0)
+        row = {"num_df": float(test.num_df), "den_df": test.den_df, "F": test.F}
+        table = pd.DataFrame([{**row, "p_value": test.p_value}], index=["hypothesis"])
+        return Answer("Robust test of a hypothesis", table, self.facts)
+
+
+def robust_covariance(
+    model: Any,
+    groups: Any,
+    X: Any = None,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    kind: str = "CR0",
+    level: float = 0.95,
+) -> RobustCovariance:
+    """Standard errors of the coefficients from the scores of clusters of rows.
+
+    They hold for many clusters whatever the covariance of the rows within a cluster is.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor
+        A fitted model of a normal response.
+    groups : column, list of two columns, or array-like of shape (n_samples,)
+        Which cluster a row belongs to: a column of X, or labels. Two columns: two-way clusters
+        (Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics 29).
+    X, y, sample_weight : array-like, default=None
+        The data of the fit, where the model did not keep them.
+    kind : {"CR0", "CR1", "CR1S", "CR2"}, default="CR0"
+        "CR0": the scores as they are [1]_. "CR1": times m / (m - 1) for m clusters. "CR1S":
+        that times (n - 1) / (n - p). "CR2": bias-reduced [2]_, with degrees of freedom; the
+        right one for few clusters. No group of the model may have rows in several clusters.
+    level : float, default=0.95
+        Probability of the intervals.
+
+    Returns
+    -------
+    robust : RobustCovariance
+        Prints as text, shows as HTML, and has ``.to_frame()``, ``.cov`` and ``.test``.
+
+    Raises
+    ------
+    ValueError
+        When the response is not normal, clusters are crossed and should not be, or data are
+        missing.
+
+    References
+    ----------
+    .. [1] Liang and Zeger (1986), "Longitudinal data analysis using generalized linear models",
+       Biometrika 73.
+    .. [2] Pustejovsky and Tipton (2018), "Small-sample methods for cluster-robust variance
+       estimation and hypothesis testing in fixed effects models", J. Business & Economic
+       Statistics 36.
+
+    Examples
+    --------
+    >>> from skmixed import mixed, robust_covariance
+    >>> from skmixed.datasets import load_sleepstudy
+    >>> model = mixed("Reaction ~ Days + (Days | Subject)", load_sleepstudy().frame)
+    >>> table = robust_covariance(model, "Subject", kind="CR2").to_frame()
+    >>> table["std_error"].round(3).tolist()
+    [6.825, 1.546]
+    """
+    check_choice("kind", kind, KINDS)
+    check_level(level)
+    fitted = fitted_model(model)
+    if not fitted.likelihood.is_quadratic:
+        raise ValueError(
+            f"robust_covariance() needs a normal response, and this one is "
+            f"{fitted.likelihood.name}. Resample clusters, or use parametric_bootstrap."
+        )
+    data = fitted.training_data(X, y, sample_weight, "robust_covariance()")
+    observed = fitted.observe(data)
+    noise = np.broadcast_to(observed.parameters, observed.weights.shape) / observed.weights
+    rows = RowModel.of(observed.design, observed.response, noise, fitted.result)
+    clusters = _clusters(data, groups)
+    coefficients = coefficients_of(fitted)
+    change = coefficients.from_centred[:, rows.kept]
+    n_clusters = min(int(codes.max()) + 1 for codes in clusters)
+    reduced = None
+    if kind == "CR2":
+        _refuse_crossed(rows, clusters)
+        reduced = BiasReduced.of(rows, clusters[0])
+        covariance = reduced.covariance
+        df = reduced.degrees_of_freedom(change)
+    else:
+        covariance = _summed(rows, clusters, kind)
+        df = np.full(len(change), n_clusters - 1.0)
+    published = change @ covariance @ change.T
+    errors = np.sqrt(np.maximum(np.diagonal(published), 0.0))
+    table = pd.DataFrame(
+        interval_and_test(coefficients.estimates, errors, df, level), index=coefficients.names
+    )
+    facts = {"Kind": kind, "Clusters": f"{n_clusters:,}", "Interval": f"{level:.0%}"}
+    return RobustCovariance(
+        "Fixed effects with robust standard errors", table, facts, (),
+        pd.DataFrame(published, index=coefficients.names, columns=coefficients.names),
+        coefficients, n_clusters, reduced, change,
+    )  # fmt: skip
+
+
+def _summed(rows: RowModel, clusters: list[np.ndarray], kind: str) -> np.ndarray:
+    """CR0, CR1 or CR1S; of two ways the sum of both less that of their combinations."""
+    covariance = _scaled(rows, clusters[0], kind)
+    if len(clusters) == 2:
+        pairs = np.unique(np.column_stack(clusters), axis=0, return_inverse=True)[1].ravel()
+        covariance = covariance + _scaled(rows, clusters[1], kind) - _scaled(rows, pairs, kind)
+    return covariance
+
+
+def _scaled(rows: RowModel, clusters: np.ndarray, kind: str) -> np.ndarray:
+    m, (n, p) = int(clusters.max()) + 1, rows.X.shape
+    factor = 1.0 if kind == "CR0" else m / (m - 1.0)
+    if kind == "CR1S":
+        factor *= (n - 1.0) / (n - p)
+    return factor * sandwich(rows, clusters)
+
+
+def _refuse_crossed(rows: RowModel, clusters: list[np.ndarray]) -> None:
+    if len(clusters) > 1:
+        raise ValueError("kind='CR2' is for one way of clusters; use 'CR0' or 'CR1' for two.")
+    if rows.is_crossed(clusters[0]):
+        raise ValueError(
+            "kind='CR2' needs clusters that hold all rows of a group of the model, and some group "
+            "has rows in several clusters. Cluster by the outermost group, or use 'CR1'."
+        )
+
+
+def _clusters(data: TrainingData, groups: Any) -> list[np.ndarray]:
+    """Numbers of the clusters of the rows that count, one array for each way."""
+    used = data.used
+    if isinstance(groups, list | tuple) and len(groups) == 2 and len(used) != 2:
+        ways = [_labels(data, column) for column in groups]
+    else:
+        ways = [_labels(data, groups)]
+    out = []
+    for labels in ways:
+        codes = pd.factorize(np.asarray(labels)[used])[0]
+        if (codes < 0).any():
+            raise ValueError("groups= has missing labels; give these rows a cluster of their own.")
+        if codes.max(initial=0) < 1:
+            raise ValueError("groups= has a single cluster; there have to be two or more.")
+        out.append(codes)
+    return out
+
+
+def _labels(data: TrainingData, groups: Any) -> Any:
+    """Labels of all rows of the data: a column's, or those that were passed."""
+    if isinstance(groups, str) or np.ndim(groups) == 0:
+        if hasattr(data.X, "columns") and groups in list(data.X.columns):
+            return data.X[groups]
+        raise ValueError(
+            f"groups={groups!r} is no column of X; pass a column's name, or a label per row."
+        )
+    check_consistent_length(groups, data.y)
+    return groups
