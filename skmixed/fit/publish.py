@@ -28,6 +28,15 @@ Judge = Callable[[Any, Any, np.ndarray], Uncertainty]
 (p, p) in the posterior."""
 
 
+def fixed_effects_in_units(system: System, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of the standardised columns (r,), and of the centred ones of the data (p,)."""
+    standard = units.least_squares + units.response_scale * system.fixed_effects
+    coefficients = units.fixed.to_centred() @ standard
+    if units.fixed.has_intercept:
+        coefficients[0] += units.response_center
+    return standard, coefficients
+
+
 def publish(
     objective: OuterObjective,
     state: NewtonState,
@@ -43,11 +52,8 @@ def publish(
     posterior = objective.posterior_covariance(point, JOINT_LIMIT)
     uncertainty = judge(objective, point, posterior.fixed)
     to_centred = units.fixed.to_centred()
-    standard = units.least_squares + units.response_scale * system.fixed_effects
-    coefficients = to_centred @ standard
+    standard, coefficients = fixed_effects_in_units(system, units)
     fixed_mean, fixed_variance = units.fixed.mean_and_variance(standard)
-    if units.fixed.has_intercept:
-        coefficients[0] += units.response_center
     factors = []
     for scale, basis, moments, means, levels, ranks in zip(
         system.scales, units.bases, units.moments, system.random_effects,
@@ -64,7 +70,7 @@ def publish(
         )
     return FitResult(
         coefficients=coefficients,
-        center=_center(units.fixed),
+        center=center_of(units.fixed),
         coefficient_covariance=unit * (to_centred @ uncertainty.fixed @ to_centred.T),
         dropped=_dropped(units.fixed),
         factors=tuple(factors),
@@ -156,7 +162,7 @@ def _further(
     return np.sqrt(unit) * np.concatenate(parts)
 
 
-def _center(fixed: FixedTransform) -> np.ndarray:
+def center_of(fixed: FixedTransform) -> np.ndarray:
     return np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center])
 
 
@@ -185,7 +191,7 @@ def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:
     size = p + sum(factor.means.size for factor in factors)
     return FitResult(
         coefficients=coefficients,
-        center=_center(units.fixed),
+        center=center_of(units.fixed),
         coefficient_covariance=np.zeros((p, p)),
         dropped=_dropped(units.fixed),
         factors=factors,

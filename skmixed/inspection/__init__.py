@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from skmixed.inspection.displays.residuals import ResidualsDisplay
     from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
     from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
+    from skmixed.inspection.influence_table import influence
     from skmixed.inspection.marginal_means import marginal_means
     from skmixed.inspection.mean_contrasts import contrasts
     from skmixed.inspection.model_table import model_table
+    from skmixed.inspection.residual_checks import check_residuals
     from skmixed.inspection.robust import robust_covariance
     from skmixed.inspection.term_drops import drop_terms
     from skmixed.inspection.variance_shares import icc, r2
@@ -29,10 +31,12 @@ __all__ = [
     "ShrinkageDisplay",
     "VarianceComponentsDisplay",
     "anova",
+    "check_residuals",
     "compare_models",
     "contrasts",
     "drop_terms",
     "icc",
+    "influence",
     "marginal_means",
     "model_table",
     "parametric_bootstrap",
@@ -50,10 +54,12 @@ __getattr__, __dir__ = lazy_names(
         "ShrinkageDisplay": "skmixed.inspection.displays.shrinkage",
         "VarianceComponentsDisplay": "skmixed.inspection.displays.variance_components",
         "anova": "skmixed.inspection.anova",
+        "check_residuals": "skmixed.inspection.residual_checks",
         "compare_models": "skmixed.inspection.comparison",
         "contrasts": "skmixed.inspection.mean_contrasts",
         "drop_terms": "skmixed.inspection.term_drops",
         "icc": "skmixed.inspection.variance_shares",
+        "influence": "skmixed.inspection.influence_table",
         "marginal_means": "skmixed.inspection.marginal_means",
         "model_table": "skmixed.inspection.model_table",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",

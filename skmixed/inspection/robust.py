@@ -196,29 +196,31 @@ def _refuse_crossed(rows: RowModel, clusters: list[np.ndarray]) -> None:
 
 def _clusters(data: TrainingData, groups: Any) -> list[np.ndarray]:
     """Numbers of the clusters of the rows that count, one array for each way."""
-    used = data.used
-    if isinstance(groups, list | tuple) and len(groups) == 2 and len(used) != 2:
-        ways = [_labels(data, column) for column in groups]
+    if isinstance(groups, list | tuple) and len(groups) == 2 and len(data.used) != 2:
+        ways = [cluster_labels(data, column, "groups=") for column in groups]
     else:
-        ways = [_labels(data, groups)]
-    out = []
-    for labels in ways:
-        codes = pd.factorize(np.asarray(labels)[used])[0]
-        if (codes < 0).any():
-            raise ValueError("groups= has missing labels; give these rows a cluster of their own.")
-        if codes.max(initial=0) < 1:
-            raise ValueError("groups= has a single cluster; there have to be two or more.")
-        out.append(codes)
-    return out
+        ways = [cluster_labels(data, groups, "groups=")]
+    return [pd.factorize(labels)[0] for labels in ways]
 
 
-def _labels(data: TrainingData, groups: Any) -> Any:
-    """Labels of all rows of the data: a column's, or those that were passed."""
+def cluster_labels(data: TrainingData, groups: Any, argument: str) -> np.ndarray:
+    """Labels of the rows that count: a column's, or those that were passed.
+
+    Raises
+    ------
+    ValueError
+        When there is no such column, a label is missing, or all are one.
+    """
     if isinstance(groups, str) or np.ndim(groups) == 0:
-        if hasattr(data.X, "columns") and groups in list(data.X.columns):
-            return data.X[groups]
-        raise ValueError(
-            f"groups={groups!r} is no column of X; pass a column's name, or a label per row."
-        )
+        if not (hasattr(data.X, "columns") and groups in list(data.X.columns)):
+            raise ValueError(
+                f"{argument}{groups!r} is no column of X; pass a column's name, or a label per row."
+            )
+        groups = data.X[groups]
     check_consistent_length(groups, data.y)
-    return groups
+    labels = np.asarray(groups)[data.used]
+    if pd.isna(labels).any():
+        raise ValueError(f"{argument} has missing labels; give these rows a label of their own.")
+    if len(pd.unique(labels)) < 2:
+        raise ValueError(f"{argument} has a single label; there have to be two or more.")
+    return labels

@@ -61,6 +61,11 @@ class ResponseSimulator:
         ValueError
             When a class does not occur in the draw, so that no model of it can be fitted.
         """
+        response = self.draw_numbers(rng)
+        return response if self._classes is None else self._labels(response.astype(np.int64))
+
+    def draw_numbers(self, rng: np.random.Generator) -> np.ndarray:
+        """As `draw`, with classes by their codes, (n_rows,)."""
         predictor = self._fixed.copy()
         for codes, basis, scale in self._factors:
             n_known = 0 if scale.across is None else len(scale.across)
@@ -68,8 +73,8 @@ class ResponseSimulator:
             effects = rng.standard_normal((n_levels, len(scale.matrix))) @ scale.matrix.T
             effects[:n_known] = scale.to_effects(effects[:n_known])
             add_effects(codes, basis, effects, predictor)
-        response = self._likelihood.sample(predictor, self._parameters, rng)
-        return response if self._classes is None else self._labels(response.astype(np.int64))
+        drawn: np.ndarray = self._likelihood.sample(predictor, self._parameters, rng)
+        return drawn
 
     def _labels(self, codes: np.ndarray) -> Any:
         """Classes by their numbers."""

@@ -11,6 +11,7 @@ from skmixed.fit.gaussian_fit import gaussian_objective, sums_of
 from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.objective import Point
 from skmixed.fit.outer import FitOptions, Start
+from skmixed.fit.publish import center_of, fixed_effects_in_units
 from skmixed.fit.result import FitResult
 from skmixed.results.same_data import refuse_other_elbo, refuse_other_rows
 from skmixed.solvers.base import SingularSystemError
@@ -70,6 +71,20 @@ class ReopenedFit:
             When the data are not those of the fit.
         """
         refuse_other_rows(design, case_weights, result)
+        fit = cls.at_variances(design, response, case_weights, result, options)
+        refuse_other_elbo(float(fit.units.elbo(fit.point.deviance)), result)
+        return fit
+
+    @classmethod
+    def at_variances(
+        cls,
+        design: Design,
+        response: np.ndarray,
+        case_weights: np.ndarray,
+        result: FitResult,
+        options: FitOptions,
+    ) -> ReopenedFit:
+        """The equations of any rows at the variances of a fit; arguments as for `of`."""
         rows = sums_of(design, response, case_weights, options)
         objective, _ = gaussian_objective(rows, options)
         units = rows.units
@@ -78,11 +93,20 @@ class ReopenedFit:
         noise = result.noise_variance / units.noise
         held = replace(objective, noise_variance=noise)
         point = held.at(theta)
-        refuse_other_elbo(float(units.elbo(np.inf if point is None else point.deviance)), result)
         if point is None:
             raise SingularSystemError("the model is singular at its estimates")
         free = options.noise_variance is None
         return cls(held, units, theta, noise, free, point, result)
+
+    def with_coefficients(self) -> FitResult:
+        """The fit with the coefficients of these rows, and their covariance."""
+        covariance = self.noise * self.point.system.fixed_covariance()
+        return replace(
+            self.result,
+            coefficients=fixed_effects_in_units(self.point.system, self.units)[1],
+            center=center_of(self.units.fixed),
+            coefficient_covariance=self.to_centred @ covariance @ self.to_centred.T,
+        )
 
     @property
     def to_centred(self) -> np.ndarray:
