@@ -6,6 +6,7 @@ from skmixed.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from skmixed.inspection.anova import anova
+    from skmixed.inspection.average_effects import marginal_effects
     from skmixed.inspection.bootstrap import parametric_bootstrap
     from skmixed.inspection.comparison import compare_models
     from skmixed.inspection.displays.convergence import ConvergenceDisplay
@@ -37,6 +38,7 @@ __all__ = [
     "drop_terms",
     "icc",
     "influence",
+    "marginal_effects",
     "marginal_means",
     "model_table",
     "parametric_bootstrap",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
         "drop_terms": "skmixed.inspection.term_drops",
         "icc": "skmixed.inspection.variance_shares",
         "influence": "skmixed.inspection.influence_table",
+        "marginal_effects": "skmixed.inspection.average_effects",
         "marginal_means": "skmixed.inspection.marginal_means",
         "model_table": "skmixed.inspection.model_table",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",

@@ -1,0 +1,222 @@
+"""Average effects of columns on the response, over the rows and the random effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmixed.design.sources import readable, take_rows
+from skmixed.design.variables import CategoricalVariable
+from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.inspection.answer import Answer
+from skmixed.inspection.attributes import coefficients_of
+from skmixed.inspection.fixed_effects import interval_and_test
+from skmixed.inspection.marginal_means import as_columns, response_mean
+from skmixed.validation import check_choice, check_level
+
+RANDOM_EFFECTS = ("averaged", "zero")
+_STEP = 1e-3
+"""Step of a numeric derivative, in standard deviations of the column."""
+
+_PREDICTOR_STEP = 1e-4
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Two versions of a column, of whose mean responses the difference is taken.
+
+    Attributes
+    ----------
+    column : object
+    label : str
+    upper, lower : object
+        Values, or arrays (n,).
+    distance : float
+        What the difference is divided by.
+    """
+
+    column: Any
+    label: str
+    upper: Any
+    lower: Any
+    distance: float = 1.0
+
+
+def marginal_effects(
+    model: Any,
+    columns: Any,
+    X: Any = None,
+    sample_weight: Any = None,
+    *,
+    random_effects: str = "averaged",
+    level: float = 0.95,
+) -> Answer:
+    r"""Average the effect of a column on the expected response over all rows.
+
+    Of a column of numbers it is the mean derivative, of one of 0 and 1 the mean difference
+    between 1 and 0, of labels those between each level and the reference, with all other columns
+    as they are.
+
+    Parameters
+    ----------
+    model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
+        A fitted model; of classifiers those of two classes, whose modelled class is described.
+    columns : column or list of columns
+        Columns of the fixed effects.
+    X : DataFrame or array-like of shape (n_samples, n_features), default=None
+        Rows to average over; None: those of the fit, where the model kept them.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of these rows.
+    random_effects : {"averaged", "zero"}, default="averaged"
+        Whether the expected response averages over new groups, whose effects are drawn from
+        their estimated distribution, or is that of a group whose effects are zero.
+    level : float, default=0.95
+        Probability of the intervals.
+
+    Returns
+    -------
+    answer : Answer
+        Prints as text, shows as HTML, and has ``.to_frame()``: column, contrast, estimate,
+        std_error (delta method, the variances held), lower, upper, statistic and p_value.
+
+    Raises
+    ------
+    ValueError
+        When a column is none of the fixed effects, or the classes have an order.
+
+    Examples
+    --------
+    >>> from skmixed import MixedEffectsVIClassifier, marginal_effects
+    >>> from skmixed.datasets import make_mixed_classification
+    >>> X, y, _ = make_mixed_classification(n_samples=500, groups=(20,), random_state=0)
+    >>> model = MixedEffectsVIClassifier("g0").fit(X, y)
+    >>> marginal_effects(model, "x0", X).to_frame()["contrast"].tolist()
+    ['derivative']
+    """
+    check_choice("random_effects", random_effects, RANDOM_EFFECTS)
+    check_level(level)
+    fitted = fitted_model(model)
+    if fitted.likelihood.is_ordered:
+        raise ValueError(
+            "marginal_effects() describes one expected response, and classes in an order have as "
+            "many probabilities as classes. Compare predict_proba at two values instead."
+        )
+    rows, weights = _rows(fitted, X, sample_weight)
+    coefficients = coefficients_of(fitted)
+    found, gradients, comparisons = [], [], []
+    for column in as_columns(columns):
+        for comparison in _comparisons(fitted, rows, column, weights):
+            estimate, gradient = _compare(fitted, rows, weights, comparison, random_effects)
+            found.append(estimate)
+            gradients.append(gradient)
+            comparisons.append(comparison)
+    G = np.array(gradients)
+    errors = np.sqrt(np.maximum(np.einsum("kp,pq,kq->k", G, coefficients.covariance, G), 0.0))
+    table = interval_and_test(np.array(found), errors, np.full(len(found), np.inf), level)
+    del table["df"]
+    named = {
+        "column": [c.column for c in comparisons], "contrast": [c.label for c in comparisons],
+    }  # fmt: skip
+    facts = {"Random effects": random_effects, "Interval": f"{level:.0%}"}
+    return Answer("Average effects on the response", pd.DataFrame(named | table), facts)
+
+
+def _rows(model: FittedModel, X: Any, sample_weight: Any) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows to average over as a frame, and their weights."""
+    if X is None:
+        data = model.training_data(None, None, None, "marginal_effects()")
+        X, used = data.X, data.used
+        all_weights = data.sample_weight
+        X = take_rows(X, used)
+        weights = np.ones(len(used)) if all_weights is None else np.asarray(all_weights)[used]
+    else:
+        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    X = readable(X)
+    if isinstance(X, np.ndarray):
+        raise ValueError(
+            "marginal_effects() changes columns by name; fit and pass a data frame with names."
+        )
+    frame = X.copy() if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
+    return frame, np.ones(len(frame)) if weights is None else weights
+
+
+def _comparisons(
+    model: FittedModel, rows: pd.DataFrame, column: Any, weights: np.ndarray
+) -> Sequence[_Comparison]:
+    """What the effect of a column compares."""
+    variables = [v for v in model.encoder.fixed.variables if column in v.variable.columns]
+    if not variables:
+        known = dict.fromkeys(c for v in model.encoder.fixed.variables for c in v.variable.columns)
+        shown = ", ".join(map(repr, known)) or "none"
+        raise ValueError(f"{column!r} is no column of the fixed effects; they have {shown}.")
+    for variable in variables:
+        if isinstance(variable, CategoricalVariable):
+            levels = variable.labels.index.tolist()
+            base = levels[variable.reference]
+            return [
+                _Comparison(column, f"{level} - {base}", level, base)
+                for level in levels
+                if level != base
+            ]
+    numbers = rows[column].to_numpy(dtype=float)
+    if np.isin(numbers, (0.0, 1.0)).all():
+        return [_Comparison(column, "1 - 0", 1.0, 0.0)]
+    mean = np.average(numbers, weights=weights)
+    step = _STEP * (float(np.sqrt(np.average((numbers - mean) ** 2, weights=weights))) or 1.0)
+    return [_Comparison(column, "derivative", numbers + step, numbers - step, 2.0 * step)]
+
+
+def _compare(
+    model: FittedModel,
+    rows: pd.DataFrame,
+    weights: np.ndarray,
+    comparison: _Comparison,
+    random_effects: str,
+) -> tuple[float, np.ndarray]:
+    """The average difference, and its derivative by the published coefficients (p,)."""
+    above = _mean_response(model, rows, weights, comparison, "upper", random_effects)
+    below = _mean_response(model, rows, weights, comparison, "lower", random_effects)
+    return (
+        (above[0] - below[0]) / comparison.distance,
+        (above[1] - below[1]) / comparison.distance,
+    )
+
+
+def _mean_response(
+    model: FittedModel,
+    rows: pd.DataFrame,
+    weights: np.ndarray,
+    comparison: _Comparison,
+    end: str,
+    random_effects: str,
+) -> tuple[float, np.ndarray]:
+    """Mean expected response with a column changed, and its derivative (p,)."""
+    value = getattr(comparison, end)
+    frame = rows.copy()
+    if isinstance(frame[comparison.column].dtype, pd.CategoricalDtype):
+        kind = frame[comparison.column].dtype
+        frame[comparison.column] = pd.Categorical([value] * len(frame), dtype=kind)
+    else:
+        frame[comparison.column] = value
+    groups = model.encoder.factor_names if random_effects == "averaged" else ()
+    design = model.table_and_design(frame, groups, False)[1]
+    fixed = coefficients_of(model)
+    predictor = design.fixed @ fixed.estimates
+    if design.offset is not None:
+        predictor = predictor + design.offset
+    variance = np.zeros(len(predictor))
+    if random_effects == "averaged":
+        for factor, fit in zip(design.factors, model.result.factors, strict=True):
+            z = factor.loadings()
+            variance += np.einsum("ij,jk,ik->i", z, fit.covariance, z)
+    shares = weights / weights.sum()
+    slope = response_mean(model, predictor + _PREDICTOR_STEP, variance)
+    slope = (slope - response_mean(model, predictor - _PREDICTOR_STEP, variance)) / (
+        2.0 * _PREDICTOR_STEP
+    )
+    value_at = float(shares @ response_mean(model, predictor, variance))
+    return value_at, (shares * slope) @ design.fixed
