@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         marginal_effects,
         marginal_means,
         parametric_bootstrap,
+        profile,
         r2,
         robust_covariance,
     )
@@ -60,6 +61,7 @@ __all__ = [
     "marginal_means",
     "mixed",
     "parametric_bootstrap",
+    "profile",
     "r2",
     "robust_covariance",
 ]
@@ -83,6 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "marginal_means": "skmixed.inspection.marginal_means",
         "mixed": "skmixed.formula_interface",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
+        "profile": "skmixed.inspection.profiles",
         "r2": "skmixed.inspection.variance_shares",
         "robust_covariance": "skmixed.inspection.robust",
     },

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skmixed.inspection.marginal_means import marginal_means
     from skmixed.inspection.mean_contrasts import contrasts
     from skmixed.inspection.model_table import model_table
+    from skmixed.inspection.profiles import profile
     from skmixed.inspection.residual_checks import check_residuals
     from skmixed.inspection.robust import robust_covariance
     from skmixed.inspection.term_drops import drop_terms
@@ -42,6 +43,7 @@ __all__ = [
     "marginal_means",
     "model_table",
     "parametric_bootstrap",
+    "profile",
     "r2",
     "robust_covariance",
 ]
@@ -66,6 +68,7 @@ __getattr__, __dir__ = lazy_names(
         "marginal_means": "skmixed.inspection.marginal_means",
         "model_table": "skmixed.inspection.model_table",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
+        "profile": "skmixed.inspection.profiles",
         "r2": "skmixed.inspection.variance_shares",
         "robust_covariance": "skmixed.inspection.robust",
     },
