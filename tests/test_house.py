@@ -20,6 +20,7 @@ PUBLIC_PARAMETERS = {
     "inspection/displays/effect_comparison.py: EffectsComparisonDisplay.from_frames",
     "inspection/displays/random_effects.py: RandomEffectsDisplay.from_estimator",
     "inspection/displays/residuals.py: ResidualsDisplay.from_estimator",
+    "inspection/mean_estimates.py: marginal_means",
     "regressor.py: MixedEffectsVIRegressor.__init__",
 }
 """Signatures that users type, whose parameters are fixed."""

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from skmixed.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from skmixed.inspection.anova import anova
     from skmixed.inspection.average_effects import marginal_effects
     from skmixed.inspection.bootstrap import parametric_bootstrap
     from skmixed.inspection.comparison import compare_models
@@ -16,13 +15,14 @@ if TYPE_CHECKING:
     from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
     from skmixed.inspection.displays.variance_components import VarianceComponentsDisplay
     from skmixed.inspection.influence_table import influence
-    from skmixed.inspection.marginal_means import marginal_means
     from skmixed.inspection.mean_contrasts import contrasts
+    from skmixed.inspection.mean_estimates import marginal_means
     from skmixed.inspection.model_table import model_table
     from skmixed.inspection.profiles import profile
     from skmixed.inspection.residual_checks import check_residuals
     from skmixed.inspection.robust import robust_covariance
     from skmixed.inspection.term_drops import drop_terms
+    from skmixed.inspection.term_tests import anova
     from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [
@@ -57,7 +57,7 @@ __getattr__, __dir__ = lazy_names(
         "ResidualsDisplay": "skmixed.inspection.displays.residuals",
         "ShrinkageDisplay": "skmixed.inspection.displays.shrinkage",
         "VarianceComponentsDisplay": "skmixed.inspection.displays.variance_components",
-        "anova": "skmixed.inspection.anova",
+        "anova": "skmixed.inspection.term_tests",
         "check_residuals": "skmixed.inspection.residual_checks",
         "compare_models": "skmixed.inspection.comparison",
         "contrasts": "skmixed.inspection.mean_contrasts",
@@ -65,7 +65,7 @@ __getattr__, __dir__ = lazy_names(
         "icc": "skmixed.inspection.variance_shares",
         "influence": "skmixed.inspection.influence_table",
         "marginal_effects": "skmixed.inspection.average_effects",
-        "marginal_means": "skmixed.inspection.marginal_means",
+        "marginal_means": "skmixed.inspection.mean_estimates",
         "model_table": "skmixed.inspection.model_table",
         "parametric_bootstrap": "skmixed.inspection.bootstrap",
         "profile": "skmixed.inspection.profiles",

@@ -15,7 +15,7 @@ from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
 from skmixed.inspection.fixed_effects import interval_and_test
-from skmixed.inspection.marginal_means import as_columns, response_mean
+from skmixed.inspection.mean_estimates import as_columns, response_mean
 from skmixed.validation import check_choice, check_level
 
 RANDOM_EFFECTS = ("averaged", "zero")

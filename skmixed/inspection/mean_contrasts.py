@@ -11,7 +11,7 @@ import pandas as pd
 
 from skmixed.inspection.adjustments import ADJUSTMENTS, Family
 from skmixed.inspection.answer import Answer
-from skmixed.inspection.marginal_means import MarginalMeans, as_columns
+from skmixed.inspection.mean_estimates import MarginalMeans, as_columns
 from skmixed.validation import check_choice
 
 Rows = list[tuple[str, np.ndarray]]
