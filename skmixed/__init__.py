@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         profile,
         r2,
         robust_covariance,
+        variance_posterior,
     )
     from skmixed.regressor import MixedEffectsVIRegressor
     from skmixed.spec import RandomEffect
@@ -64,6 +65,7 @@ __all__ = [
     "profile",
     "r2",
     "robust_covariance",
+    "variance_posterior",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -88,5 +90,6 @@ __getattr__, __dir__ = lazy_names(
         "profile": "skmixed.inspection.profiles",
         "r2": "skmixed.inspection.variance_shares",
         "robust_covariance": "skmixed.inspection.robust",
+        "variance_posterior": "skmixed.inspection.variance_posteriors",
     },
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skmixed.inspection.robust import robust_covariance
     from skmixed.inspection.term_drops import drop_terms
     from skmixed.inspection.term_tests import anova
+    from skmixed.inspection.variance_posteriors import variance_posterior
     from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "profile",
     "r2",
     "robust_covariance",
+    "variance_posterior",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -71,5 +73,6 @@ __getattr__, __dir__ = lazy_names(
         "profile": "skmixed.inspection.profiles",
         "r2": "skmixed.inspection.variance_shares",
         "robust_covariance": "skmixed.inspection.robust",
+        "variance_posterior": "skmixed.inspection.variance_posteriors",
     },
 )
