@@ -420,6 +420,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """The method that is asked for, or that of the family."""
         return traits(self.family).default_method if self.method == "auto" else self.method
 
+    def _take_result(self, model: FittedModel) -> None:
+        """Take the estimates of another fit of the same model for its own, as `fit` does."""
+        self._publish(fitted_attributes(model))
+
     def _publish(self, attributes: dict[str, Any]) -> None:
         for name in self._derived:
             # that of an earlier fit, if it was asked for

@@ -6,7 +6,7 @@ import copy
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -23,6 +23,7 @@ from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.formula.errors import quoted
 from skmixed.inspection.bootstrap_result import BootstrapResult
 from skmixed.inspection.progress import progress_bar
+from skmixed.inspection.refits import Refit
 from skmixed.inspection.simulation import ResponseSimulator
 from skmixed.results.same_data import refuse_other_fixed_part, refuse_other_rows
 
@@ -151,14 +152,15 @@ def parametric_bootstrap(
         _refuse_other_rows(fit, X)
     simulator = ResponseSimulator(fits[0], X)
     n_workers = effective_n_jobs(n_jobs)
-    starts = [_starting_point(each, one_thread=n_workers > 1) for each in (model, *others)]
+    one_thread = n_workers > 1
+    starts = [_Start.of(each, X, one_thread=one_thread) for each in (model, *others)]
     seeds = _seeds(random_state, n_resamples)
     outcomes: list[_Outcome] = []
     with progress_bar(n_resamples, shown=progress) as advance:
         for batch in _batches(seeds, n_workers, progress):
             # a task a worker: each gets the rows once
             parts = [part for part in np.array_split(np.array(batch), n_workers) if len(part)]
-            tasks = (delayed(_refits)(starts, statistic, simulator, X, part) for part in parts)
+            tasks = (delayed(_refits)(starts, statistic, simulator, part) for part in parts)
             outcomes += itertools.chain.from_iterable(Parallel(n_jobs=n_jobs)(tasks))
             advance(len(batch))
     return _result(labels, observed, outcomes)
@@ -198,55 +200,91 @@ class _Outcome:
     error: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """A model to be fitted to many responses of the same rows.
+
+    Attributes
+    ----------
+    estimator : estimator
+        Starts from the variances of its fit, and reports nothing.
+    model : FittedModel
+    refit : Refit or None
+        The encoded rows; None where the fit has to see the rows themselves.
+    X : object
+    """
+
+    estimator: Any
+    model: FittedModel
+    refit: Refit | None
+    X: Any
+
+    @classmethod
+    def of(cls, fitted: Any, X: Any, one_thread: bool) -> _Start:
+        """Encode the rows of a fitted model once."""
+        estimator = copy.copy(fitted)
+        for name in ("_seen", "_kept", "_sums", "_skl_callbacks"):
+            estimator.__dict__.pop(name, None)
+        is_transformed = estimator.response_.is_transformed
+        if is_transformed:
+            # what is drawn is the response of the model, log(y) itself
+            estimator.formula = estimator.formula.split("~", 1)[1]
+        estimator.warm_start = True
+        estimator.keep_data = False
+        estimator.verbose = 0
+        if one_thread:
+            estimator.n_jobs = 1
+        model = fitted_model(estimator)
+        refit = None
+        if not is_transformed:
+            refit = Refit.of_rows(model, model.encode(X).design)
+        return cls(estimator, model, refit, X)
+
+    def fit(self, response: Any, probes: int) -> Any:
+        """A copy of the estimator, fitted to a drawn response with a seed for its solver."""
+        estimator = copy.copy(self.estimator).set_params(random_state=probes)
+        if self.refit is None:
+            return estimator.fit(self.X, response)
+        model = self.model
+        n = len(self.refit.weights)
+        if model.classes is not None:
+            response = model.numbers(response, n, np.arange(n))
+        settings = replace(model.settings, random_state=probes)
+        options = settings.options(model.encoder, self.refit.options.start)
+        result = replace(self.refit, response=response, options=options).fit()
+        estimator._take_result(replace(model, result=result))
+        return estimator
+
+
 def _refits(
-    starts: list[Any],
+    starts: list[_Start],
     statistic: Callable[..., Any],
     simulator: ResponseSimulator,
-    X: Any,
     seeds: Iterable[np.random.SeedSequence],
 ) -> list[_Outcome]:
     """Refit once for each seed."""
-    return [_refit(starts, statistic, simulator, X, seed) for seed in seeds]
+    return [_refit(starts, statistic, simulator, seed) for seed in seeds]
 
 
 def _refit(
-    starts: list[Any],
+    starts: list[_Start],
     statistic: Callable[..., Any],
     simulator: ResponseSimulator,
-    X: Any,
     seed: np.random.SeedSequence,
 ) -> _Outcome:
     """Draw a response, fit all models to it and compute the statistic."""
     rng = np.random.default_rng(seed)
-    models = [copy.copy(start) for start in starts]
     probes = int(rng.integers(2**31 - 1))
     with warnings.catch_warnings():
         # counted, and told of once
         warnings.simplefilter("ignore")
         try:
             response = simulator.draw(rng)
-            for model in models:
-                model.set_params(random_state=probes).fit(X, response)
+            models = [start.fit(response, probes) for start in starts]
         except _FAILURES as error:
             return _Outcome(None, False, str(error))
     converged = all(model.converged_ for model in models)
     return _Outcome(labelled(statistic(*models)), converged, "")
-
-
-def _starting_point(model: Any, one_thread: bool) -> Any:
-    """A copy of the model that starts from its variances and reports nothing."""
-    start = copy.copy(model)
-    for name in ("_seen", "_kept", "_sums", "_skl_callbacks"):
-        start.__dict__.pop(name, None)
-    if start.response_.is_transformed:
-        # what is drawn is the response of the model, log(y) itself
-        start.formula = start.formula.split("~", 1)[1]
-    start.warm_start = True
-    start.keep_data = False
-    start.verbose = 0
-    if one_thread:
-        start.n_jobs = 1
-    return start
 
 
 def _seeds(random_state: Any, n_resamples: int) -> list[np.random.SeedSequence]:

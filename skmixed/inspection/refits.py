@@ -39,14 +39,18 @@ class Refit:
     def of(cls, model: FittedModel, data: TrainingData) -> Refit:
         """The rows and options of a fit, which starts from its estimates."""
         rows = model.observe(data)
+        plain = cls.of_rows(model, rows.design)
+        return replace(plain, response=rows.response, weights=rows.weights)
+
+    @classmethod
+    def of_rows(cls, model: FittedModel, design: Design) -> Refit:
+        """Rows of weight 1 whose responses are yet to come."""
         result = model.result
-        start = Start(
-            [factor.covariance for factor in result.factors],
-            result.noise_variance,
-            result.parameters,
-        )
+        covariances = [factor.covariance for factor in result.factors]
+        start = Start(covariances, result.noise_variance, result.parameters)
         options = model.settings.options(model.encoder, start)
-        return cls(rows.design, rows.response, rows.weights, model.likelihood, options)
+        n = len(design.fixed)
+        return cls(design, np.zeros(n), np.ones(n), model.likelihood, options)
 
     def fit(self) -> FitResult:
         """Fit the rows."""
