@@ -1,0 +1,134 @@
+"""Strategies that bring the system of the large factors close to the identity.
+
+A strategy is prepared for a tail, makes coordinates at every value of the variance parameters,
+and knows what covariance these coordinates allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from skmixed.covariances import Scale
+from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
+from skmixed.solvers.exact_factor import EliminationOrder, ExactFactor
+from skmixed.solvers.factored_covariance import FactoredCovariance
+from skmixed.solvers.factored_space import FactoredCoordinates
+from skmixed.solvers.probed_covariance import ProbedCovariance
+from skmixed.solvers.reduced_matrix import ReducedPattern
+from skmixed.solvers.sparse_tail import SparseTail
+
+if TYPE_CHECKING:
+    from skmixed.solvers.conjugate_gradients import Solution
+    from skmixed.solvers.iterative import IterativeSystem
+
+
+@dataclass(frozen=True)
+class ReducedSystem:
+    """What is left of the equations after eliminated levels and dense part are taken off.
+
+    Attributes
+    ----------
+    tail : SparseTail
+    scales : list of Scale
+        Of every factor in design order.
+    middle : ndarray (L, Q, Q)
+        Omega (I + D Omega)^-1 of the eliminated levels.
+    blocks : list of ndarray (levels, q, q)
+        Level blocks of the reduced cross-products R of the large factors.
+    half : ndarray (N, P)
+        What the dense part explains.
+    entries : ndarray or None
+        Of R, where it is sparse.
+    products : callable
+        (R - half half') times effects (N, m).
+    """
+
+    tail: SparseTail
+    scales: list[Scale]
+    middle: np.ndarray
+    blocks: list[np.ndarray]
+    half: np.ndarray
+    entries: np.ndarray | None
+    products: Callable[[np.ndarray], np.ndarray]
+
+
+class Preconditioner(Protocol):
+    """A strategy for one arrangement of cells."""
+
+    name: str
+    is_exact: bool
+    """Whether coordinates make the system the identity, so that nothing is estimated."""
+
+    def use(self, tail: SparseTail) -> None:
+        """Take a tail with the same cells."""
+        ...
+
+    def coordinates(self, system: ReducedSystem) -> Any:
+        """Coordinates in which the system is close to the identity; see `Coordinates`."""
+        ...
+
+    def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
+        """The posterior covariance of a solved system."""
+        ...
+
+
+class LevelBlocks:
+    """Level blocks and common shifts become the identity."""
+
+    name = "level blocks"
+    is_exact = False
+
+    def __init__(self, tail: SparseTail) -> None:
+        self.use(tail)
+
+    def use(self, tail: SparseTail) -> None:
+        """Take a tail with the same cells."""
+        self._coarse = CoarseSpace(tail)
+
+    def coordinates(self, system: ReducedSystem) -> Coordinates:
+        """Block Jacobi with a coarse space."""
+        projected = self._coarse.projected(system.middle, system.half, system.scales)
+        return Coordinates(system.tail, system.blocks, system.scales, self._coarse, projected)
+
+    def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
+        """Estimated from the probes."""
+        return ProbedCovariance(system, probes)
+
+
+class ExactCholesky:
+    """The sparse matrix is factorised: the system becomes the identity."""
+
+    name = "sparse Cholesky"
+    is_exact = True
+
+    def __init__(self, pattern: ReducedPattern, order: EliminationOrder) -> None:
+        self._pattern, self._order = pattern, order
+
+    def use(self, tail: SparseTail) -> None:
+        """Take a tail with the same cells."""
+
+    def coordinates(self, system: ReducedSystem) -> FactoredCoordinates:
+        """Coordinates of the factor, and of the dense part."""
+        pattern, large = self._pattern, system.tail.large
+        assert system.entries is not None
+        matrices = [system.scales[factor.position].matrix for factor in large]
+        entries = pattern.mixed(system.entries, matrices, matrices)
+        entries[pattern.diagonal] += 1.0
+        factor = ExactFactor(self._order, pattern.start, pattern.columns, entries)
+        return FactoredCoordinates(factor, large, system.scales, system.half, system.products)
+
+    def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
+        """Exact, from the entries of the inverse."""
+        return FactoredCovariance(system, probes)
+
+
+def choose(tail: SparseTail, pattern: ReducedPattern | None) -> Preconditioner:
+    """The strategy for a tail: a factor where it is exact at little cost."""
+    order = None if pattern is None else EliminationOrder.of(pattern.start, pattern.columns)
+    if pattern is not None and order is not None:
+        return ExactCholesky(pattern, order)
+    return LevelBlocks(tail)
