@@ -169,3 +169,36 @@ def add_row_variances(rows, cells, levels, covariance, first_level, last_level, 
                     total += b[a] * entries[pairs[n]] * b[c]
                     n += 1
             out[i] += total
+
+
+@kernel
+def power_entries(start, columns, values, first_row, last_row, powers):
+    """Fill entries of the powers of a symmetric matrix E by rows, for a range of rows.
+
+    `powers` is (second, third, fourth): entries of E^2 and E^3 where E has them, and the diagonal
+    of E^4 (n,).
+    """
+    second, third, fourth = powers
+    n = start.shape[0] - 1
+    square, seen, reached = np.zeros(n), np.zeros(n, np.bool_), np.empty(n, np.int64)
+    for i in range(first_row, last_row):
+        n_reached = 0
+        for p in range(start[i], start[i + 1]):
+            j, amount = columns[p], values[p]
+            for r in range(start[j], start[j + 1]):
+                k = columns[r]
+                if not seen[k]:
+                    seen[k], reached[n_reached] = True, k
+                    n_reached += 1
+                square[k] += amount * values[r]
+        for p in range(start[i], start[i + 1]):
+            j, total = columns[p], 0.0
+            for r in range(start[j], start[j + 1]):
+                total += square[columns[r]] * values[r]
+            second[p], third[p] = square[j], total
+        total = 0.0
+        for a in range(n_reached):
+            k = reached[a]
+            total += square[k] * square[k]
+            square[k], seen[k] = 0.0, False
+        fourth[i] = total

@@ -147,6 +147,11 @@ class Coordinates:
         """The coarse directions of the scaled effects, (N, k)."""
         return self._directions
 
+    @property
+    def change(self) -> LowRankChange:
+        """What the coarse directions change, in the coordinates of the level blocks."""
+        return self._change
+
     def system_trace(self, half: np.ndarray) -> float:
         """Trace of S'HS, with `half` the part of the dense part."""
         explained = self.by_level(self._effects_transposed, half)

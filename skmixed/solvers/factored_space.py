@@ -96,10 +96,6 @@ class FactoredCoordinates:
         """S' (T' R T + I) S v, where ``products(effects)`` is R times effects."""
         return self._change.apply(self._multiply(self._change.apply(vectors), products))
 
-    def system_trace(self, half: np.ndarray) -> float | None:
-        """Trace of S'HS; not known."""
-        return None
-
     def scale(self, vectors: np.ndarray) -> np.ndarray:
         """T h."""
         return self._by_factor(self._matrices, vectors)

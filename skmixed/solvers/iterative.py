@@ -157,16 +157,16 @@ class IterativeSystem:
         half = self.part.half[:, : self.n_posterior]
         middle = self.levels.omega_shrunk
         self.entries = None if self.pattern is None else self.pattern.reduce(self.tail, middle)
-        reduced = ReducedSystem(
+        self.reduced = ReducedSystem(
             self.tail, self.scales, middle, self.reduced_blocks, half, self.entries, self.project
         )
         try:
-            self.coordinates = self.preconditioner.coordinates(reduced)
+            self.coordinates = self.preconditioner.coordinates(self.reduced)
         except np.linalg.LinAlgError:
             raise SingularSystemError(
                 "the system is singular at these variance parameters"
             ) from None
-        self._trace = self.coordinates.system_trace(half)
+        self.control = self.preconditioner.control(self.reduced, self.coordinates)
 
     def solve(
         self,
@@ -250,15 +250,8 @@ class IterativeSystem:
 
     @cached_property
     def log_det_samples(self) -> np.ndarray:
-        """Estimate (m,) of the log determinant by every probe, without the constant part.
-
-        Where its expectation is known, z'Hz takes most of the variance away.
-        """
-        runs = self._probe_solution.runs
-        samples = np.array([run.quadratic_form(np.log) for run in runs])
-        if self._trace is None:
-            return samples
-        return samples - np.array([run.quadratic_form(lambda values: values) for run in runs])
+        """Estimate (m,) of the log determinant by every probe, without the constant part."""
+        return self.control.samples(self._probe_solution.runs)
 
     def log_det(self, integrate_fixed: bool) -> float:
         """log |V|, or log |V| + log |X' V^-1 X|; estimated."""
@@ -269,8 +262,9 @@ class IterativeSystem:
         if self.is_exact:
             return exact
         samples = self.log_det_samples
-        exact += self._trace or 0.0
-        return exact + (float(samples.mean()) if len(samples) else 0.0)
+        if not len(samples):
+            return exact
+        return exact + self.control.constant(self._probe_solution.runs) + float(samples.mean())
 
     # The solution -----------------------------------------------------------------
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from skmixed.covariances import Scale
 from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
+from skmixed.solvers.controlled_covariance import ControlledCovariance
+from skmixed.solvers.controls import Control, LinearControl, NoControl, PolynomialControl
 from skmixed.solvers.exact_factor import EliminationOrder, ExactFactor
 from skmixed.solvers.factored_covariance import FactoredCovariance
 from skmixed.solvers.factored_space import FactoredCoordinates
@@ -24,6 +26,10 @@ from skmixed.solvers.sparse_tail import SparseTail
 if TYPE_CHECKING:
     from skmixed.solvers.conjugate_gradients import Solution
     from skmixed.solvers.iterative import IterativeSystem
+
+
+_FEW_COLUMNS = 12
+"""Coarse directions and columns of the dense part up to which polynomials are worth their while."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,18 @@ class ReducedSystem:
     entries: np.ndarray | None
     products: Callable[[np.ndarray], np.ndarray]
 
+    def scaled(self, pattern: ReducedPattern) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of K = T'RT + I, and F = T'half (N, P), so that H = K - F F'."""
+        assert self.entries is not None
+        matrices = [self.scales[factor.position].matrix for factor in self.tail.large]
+        entries = pattern.mixed(self.entries, matrices, matrices)
+        entries[pattern.diagonal] += 1.0
+        half = np.empty(self.half.shape)
+        for factor, matrix in zip(self.tail.large, matrices, strict=True):
+            part = self.half[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
+            half[factor.columns] = np.matmul(matrix.T, part).reshape(factor.size, -1)
+        return entries, half
+
 
 class Preconditioner(Protocol):
     """A strategy for one arrangement of cells."""
@@ -71,6 +89,10 @@ class Preconditioner(Protocol):
         """Coordinates in which the system is close to the identity; see `Coordinates`."""
         ...
 
+    def control(self, system: ReducedSystem, coordinates: Any) -> Control:
+        """What is known of the log determinant of the system in these coordinates."""
+        ...
+
     def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
         """The posterior covariance of a solved system."""
         ...
@@ -82,7 +104,8 @@ class LevelBlocks:
     name = "level blocks"
     is_exact = False
 
-    def __init__(self, tail: SparseTail) -> None:
+    def __init__(self, tail: SparseTail, pattern: ReducedPattern | None) -> None:
+        self._pattern = pattern
         self.use(tail)
 
     def use(self, tail: SparseTail) -> None:
@@ -94,8 +117,20 @@ class LevelBlocks:
         projected = self._coarse.projected(system.middle, system.half, system.scales)
         return Coordinates(system.tail, system.blocks, system.scales, self._coarse, projected)
 
+    def control(self, system: ReducedSystem, coordinates: Coordinates) -> Control:
+        """Polynomials of the system where it is sparse; else its trace."""
+        pattern, columns = self._pattern, coordinates.directions.shape[1] + system.half.shape[1]
+        intercepts = pattern is not None and pattern.is_scalar and system.middle.shape[1] == 1
+        if pattern is None or not intercepts or columns > _FEW_COLUMNS:
+            return LinearControl(coordinates.system_trace(system.half))
+        matrix, half = system.scaled(pattern)
+        n_threads = system.tail.n_threads
+        return PolynomialControl(pattern, matrix, half, coordinates.change, n_threads)
+
     def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
-        """Estimated from the probes."""
+        """Estimated from the probes, and polynomials where these are known."""
+        if isinstance(system.control, PolynomialControl):
+            return ControlledCovariance(system, probes, system.control)
         return ProbedCovariance(system, probes)
 
 
@@ -114,12 +149,13 @@ class ExactCholesky:
     def coordinates(self, system: ReducedSystem) -> FactoredCoordinates:
         """Coordinates of the factor, and of the dense part."""
         pattern, large = self._pattern, system.tail.large
-        assert system.entries is not None
-        matrices = [system.scales[factor.position].matrix for factor in large]
-        entries = pattern.mixed(system.entries, matrices, matrices)
-        entries[pattern.diagonal] += 1.0
+        entries, _ = system.scaled(pattern)
         factor = ExactFactor(self._order, pattern.start, pattern.columns, entries)
         return FactoredCoordinates(factor, large, system.scales, system.half, system.products)
+
+    def control(self, system: ReducedSystem, coordinates: Any) -> Control:
+        """Nothing is left to estimate."""
+        return NoControl()
 
     def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
         """Exact, from the entries of the inverse."""
@@ -131,4 +167,4 @@ def choose(tail: SparseTail, pattern: ReducedPattern | None) -> Preconditioner:
     order = None if pattern is None else EliminationOrder.of(pattern.start, pattern.columns)
     if pattern is not None and order is not None:
         return ExactCholesky(pattern, order)
-    return LevelBlocks(tail)
+    return LevelBlocks(tail, pattern)

@@ -119,8 +119,12 @@ class ReducedPattern:
             out[places] = own
         for (upper, lower), pair in zip(self.between, tail.pairs, strict=True):
             out[upper] = out[lower] = pair.values
-        subtract_pairs(tail.start, tail.values, middle, self.pairs, out)
+        self.subtract_pairs(tail, middle, out)
         return out
+
+    def subtract_pairs(self, tail: SparseTail, middle: np.ndarray, out: np.ndarray) -> None:
+        """Subtract sum_l C_l' middle_l C_l from entries."""
+        subtract_pairs(tail.start, tail.values, middle, self.pairs, out)
 
     def level_blocks(self, values: np.ndarray) -> list[np.ndarray]:
         """Level blocks (levels, q, q) of every large factor of a matrix with these entries."""

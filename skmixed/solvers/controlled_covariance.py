@@ -1,0 +1,185 @@
+"""The posterior covariance from probes, with polynomials of a sparse system as control.
+
+A polynomial next to the inverse of the system has entries that are known wherever the system has
+them. They take the place of the inverse; probes estimate the difference.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skmixed._kernels.reduced_cells import level_forms
+from skmixed.solvers.controls import DEGREE, PolynomialControl, at
+from skmixed.solvers.probed_covariance import ProbedCovariance
+from skmixed.sums.cross_products import FactorLayout
+
+if TYPE_CHECKING:
+    from skmixed.solvers.conjugate_gradients import Solution
+    from skmixed.solvers.iterative import IterativeSystem
+
+
+class ControlledCovariance(ProbedCovariance):
+    """Covariances of the posterior relative to the noise variance; intercepts only.
+
+    With p next to the inverse, S p(S'HS) S' = Q + L M' with Q of the pattern of the system and few
+    columns L, M.
+
+    Parameters
+    ----------
+    system : IterativeSystem
+    probes : Solution
+        Of the probes.
+    control : PolynomialControl
+    """
+
+    def __init__(
+        self, system: IterativeSystem, probes: Solution, control: PolynomialControl
+    ) -> None:
+        super().__init__(system, probes)
+        self._control = control
+        self._fitted = control.fit(probes.runs, DEGREE - 1, True)
+
+    @cached_property
+    def _entries(self) -> np.ndarray:
+        """Q: entries of the polynomial of the sparse part, of scaled effects."""
+        control, pattern, (b0, b1, b2, b3) = self._control, self._control.pattern, self._fitted
+        second, third, _ = control.powers
+        entries = b1 * control.entries + b2 * second + b3 * third
+        entries[pattern.diagonal] += b0
+        entries *= np.repeat(control.sizes, np.diff(pattern.start))
+        entries *= control.sizes[pattern.columns]
+        return np.asarray(entries)
+
+    @cached_property
+    def _low_rank(self) -> tuple[np.ndarray, np.ndarray]:
+        """L and M, of scaled effects, (N, c) each."""
+        control = self._control
+        left, right = control.krylov
+        W, there, sizes = control.change.directions, control.change.there, control.sizes
+        ours, theirs = [], []
+        for b in range(DEGREE - 1):
+            ours.append(sum(self._fitted[a + b + 1] * left[a] for a in range(DEGREE - 1 - b)))
+            theirs.append(right[b])
+        # B p B = p + W there (p W)' + p W there W' + W there (W'p W) there W'
+        moved = self._fitted[-1] * W
+        for coefficient in self._fitted[-2::-1]:
+            moved = control.multiply_system(moved) + coefficient * W
+        half = moved @ there + W @ (0.5 * there @ (W.T @ moved) @ there)
+        ours += [W, half]
+        theirs += [half, W]
+        return sizes[:, None] * np.hstack(ours), sizes[:, None] * np.hstack(theirs)
+
+    @cached_property
+    def _rest(self) -> np.ndarray:
+        """S (H^-1 - p(H)) z of the probes, scaled effects (N, m)."""
+        rest = self._apply(lambda values: 1.0 / values - at(self._fitted, values))
+        return self.system.coordinates.to_scaled(rest)
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """Diagonal of Q + L M', (N,)."""
+        left, right = self._low_rank
+        own = self._entries[self._control.pattern.diagonal]
+        return np.asarray(own + np.einsum("ij,ij->i", left, right))
+
+    def _summed_inverse(self, factor: FactorLayout) -> np.ndarray:
+        here = factor.columns
+        rest = np.einsum("im,im->", self._rest[here], self._pairs[0][here]) / self._n
+        return np.array([[self._known[here].sum() + rest]])
+
+    def information(self, factor: FactorLayout) -> np.ndarray:
+        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point."""
+        system = self.system
+        if factor is not system.cross.eliminated:
+            return super().information(factor)
+        shrink, tail = system.levels.shrink[:, 0, 0], system.tail
+        weights = (shrink**2)[:, None, None]
+        # sum of forms = tr(A Cov) with A = sum_l shrink_l^2 b_l b_l', b_l the loading of a level
+        pattern, scale = self._control.pattern, system.coordinates.scale
+        A = np.zeros(len(pattern.columns))
+        pattern.subtract_pairs(tail, -weights, A)
+        entries = pattern.mixed(self._entries, *[self._transposed_scales] * 2)
+        dense = tail.eliminated_dense[:, :, : len(self._root)] @ self._root
+        with_dense = tail.scatter(weights * dense)[0]
+        inner = dense[:, 0].T @ (weights[:, :, 0] * dense[:, 0])
+        through = scale(self._multiply_known(system.coordinates.scale_transposed(self._half)))
+        total = A @ entries - 2.0 * np.vdot(through, with_dense)
+        total += np.vdot(self._half.T @ through, inner)
+        left, right = (scale(part) for part in self._low_rank)
+        loaded = pattern.multiply(A, left, tail.n_threads)
+        explained = self._half.T @ left
+        loaded -= with_dense @ explained + self._half @ (with_dense.T @ left - inner @ explained)
+        total += np.vdot(loaded, right)
+        rest, signs = self._gathered_rest
+        total += float(np.einsum("lqm,lqm->", rest, signs)) / self._n
+        total += float(self._given_large.sum())
+        return np.array([[system.levels.precision_shrunk.sum() - total]])
+
+    @property
+    def _transposed_scales(self) -> list[np.ndarray | None]:
+        system = self.system
+        return [system.scales[factor.position].matrix.T for factor in system.tail.large]
+
+    def _multiply_known(self, vectors: np.ndarray) -> np.ndarray:
+        """Q times vectors; not its pattern's entries but the polynomial itself, (N, m)."""
+        control = self._control
+        scaled = control.sizes[:, None] * vectors
+        out = self._fitted[-1] * scaled
+        for coefficient in self._fitted[-2::-1]:
+            out = control.multiply(out) + coefficient * scaled
+        return np.asarray(control.sizes[:, None] * out)
+
+    @cached_property
+    def _gathered_rest(self) -> tuple[np.ndarray, np.ndarray]:
+        """reduced_l times the rest of the probes, and times the probes, (L, Q, m) each."""
+        large = self.system.coordinates.scale(np.hstack([self._rest, self._pairs[0]]))
+        gathered = self.system.gather(large, self.system.follow(large))
+        rest, signs = np.split(gathered, 2, axis=2)
+        return rest, signs
+
+    def level_covariances(self, factor: FactorLayout) -> np.ndarray:
+        """Posterior covariance of each level's effects, (L, Q, Q)."""
+        system = self.system
+        if factor in system.tail.small:
+            return super().level_covariances(factor)
+        omega = system.scales[factor.position].omega
+        if factor in system.tail.large:
+            here, coordinates = factor.columns, system.coordinates
+            number = system.tail.large.index(factor)
+            rest = np.einsum("im,im->i", self._rest[here], self._pairs[0][here]) / self._n
+            # given all other effects it is smaller
+            least = 1.0 / coordinates.own_blocks(number, self._half)[:, 0, 0]
+            found = np.maximum(self._known[here] + rest, least)
+            return omega * found[:, None, None]
+        forms = self._known_forms + self._given_large
+        rest, signs = self._gathered_rest
+        forms = forms + np.einsum("lqm,lqm->l", rest, signs)[:, None, None] / self._n
+        return system.levels.omega_shrunk + omega * np.maximum(forms, self._given_large) * omega
+
+    @cached_property
+    def _known_forms(self) -> np.ndarray:
+        """reduced_l (Q + L M') reduced_l' of every eliminated level, (L, 1, 1)."""
+        system, tail = self.system, self.system.tail
+        entries = self._control.pattern.mixed(self._entries, *[self._transposed_scales] * 2)
+        forms = np.empty_like(system.cross.own)
+        level_forms(tail.start, tail.values, self._control.pattern.pairs, entries, forms)
+        forms *= system.levels.shrink**2
+        scale = system.coordinates.scale
+        half = system.coordinates.scale_transposed(self._half)
+        through = scale(self._multiply_known(half))
+        inner = self._half.T @ through
+        n_dense = len(self._root)
+        dense = system.gather(
+            np.zeros((tail.n_large, self._root.shape[1])), self._root
+        )[:, 0]  # fmt: skip
+        gathered = system.gather(through, np.zeros((n_dense, through.shape[1])))[:, 0]
+        forms[:, 0, 0] += np.einsum("lp,lp->l", dense @ inner - 2.0 * gathered, dense)
+        left, right = (scale(part) for part in self._low_rank)
+        gathered = system.gather(
+            np.hstack([left, right]), system.follow(np.hstack([left, right]))
+        )[:, 0]  # fmt: skip
+        forms[:, 0, 0] += np.einsum("lc,lc->l", *np.split(gathered, 2, axis=1))
+        return forms
