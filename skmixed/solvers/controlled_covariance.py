@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skmixed._kernels.reduced_cells import level_forms
-from skmixed.solvers.controls import DEGREE, PolynomialControl, at
+from skmixed.solvers.controls import DEGREE, PolynomialControl
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.sums.cross_products import FactorLayout
 
@@ -75,8 +75,7 @@ class ControlledCovariance(ProbedCovariance):
     @cached_property
     def _rest(self) -> np.ndarray:
         """S (H^-1 - p(H)) z of the probes, scaled effects (N, m)."""
-        rest = self._apply(lambda values: 1.0 / values - at(self._fitted, values))
-        return self.system.coordinates.to_scaled(rest)
+        return self.system.coordinates.to_scaled(self.system.rest)
 
     @cached_property
     def _known(self) -> np.ndarray:
@@ -113,7 +112,7 @@ class ControlledCovariance(ProbedCovariance):
         explained = self._half.T @ left
         loaded -= with_dense @ explained + self._half @ (with_dense.T @ left - inner @ explained)
         total += np.vdot(loaded, right)
-        rest, signs = self._gathered_rest
+        signs, rest = np.split(system.gathered[:, :, 1:], 2, axis=2)
         total += float(np.einsum("lqm,lqm->", rest, signs)) / self._n
         total += float(self._given_large.sum())
         return np.array([[system.levels.precision_shrunk.sum() - total]])
@@ -132,14 +131,6 @@ class ControlledCovariance(ProbedCovariance):
             out = control.multiply(out) + coefficient * scaled
         return np.asarray(control.sizes[:, None] * out)
 
-    @cached_property
-    def _gathered_rest(self) -> tuple[np.ndarray, np.ndarray]:
-        """reduced_l times the rest of the probes, and times the probes, (L, Q, m) each."""
-        large = self.system.coordinates.scale(np.hstack([self._rest, self._pairs[0]]))
-        gathered = self.system.gather(large, self.system.follow(large))
-        rest, signs = np.split(gathered, 2, axis=2)
-        return rest, signs
-
     def level_covariances(self, factor: FactorLayout) -> np.ndarray:
         """Posterior covariance of each level's effects, (L, Q, Q)."""
         system = self.system
@@ -155,7 +146,7 @@ class ControlledCovariance(ProbedCovariance):
             found = np.maximum(self._known[here] + rest, least)
             return omega * found[:, None, None]
         forms = self._known_forms + self._given_large
-        rest, signs = self._gathered_rest
+        signs, rest = np.split(system.gathered[:, :, 1:], 2, axis=2)
         forms = forms + np.einsum("lqm,lqm->l", rest, signs)[:, None, None] / self._n
         return system.levels.omega_shrunk + omega * np.maximum(forms, self._given_large) * omega
 

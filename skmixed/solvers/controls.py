@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from skmixed._kernels.reduced_cells import power_entries
-from skmixed.solvers.conjugate_gradients import LanczosRun
+from skmixed.solvers.conjugate_gradients import LanczosRun, Solution
 from skmixed.solvers.low_rank import LowRankChange
 from skmixed.solvers.reduced_matrix import ReducedPattern
 from skmixed.threads import enough_parts, even_bounds, run_parts
@@ -37,6 +37,10 @@ class Control(Protocol):
         """The known trace."""
         ...
 
+    def rest(self, probes: Solution) -> np.ndarray:
+        """H^-1 z, less what is known of the inverse, times z (N, m)."""
+        ...
+
 
 class NoControl:
     """Nothing is known but the logarithm of the identity."""
@@ -48,6 +52,10 @@ class NoControl:
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """Zero."""
         return 0.0
+
+    def rest(self, probes: Solution) -> np.ndarray:
+        """H^-1 z."""
+        return probes.x
 
 
 class LinearControl:
@@ -71,6 +79,10 @@ class LinearControl:
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """The trace of H."""
         return self._trace
+
+    def rest(self, probes: Solution) -> np.ndarray:
+        """H^-1 z."""
+        return probes.x
 
 
 class PolynomialControl:
@@ -191,6 +203,11 @@ class PolynomialControl:
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """The trace of p(H)."""
         return float(self.fit(runs, DEGREE, False) @ self.traces)
+
+    def rest(self, probes: Solution) -> np.ndarray:
+        """(H^-1 - p(H)) z."""
+        fitted = self.fit(probes.runs, DEGREE - 1, True)
+        return probes.apply(lambda values: 1.0 / values - at(fitted, values))
 
 
 def at(coefficients: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -31,14 +31,16 @@ _MOST_NEIGHBOURS = 250
 _MOST_WORK = 60_000_000
 """Squared neighbours of all sparse eliminations: half a second."""
 
-_MOST_CORE = 1200
+_MOST_CORE = 2500
 """Rows that may be left as a dense matrix."""
 
 _LEAST_SPARSE = 4
 """Rows in all for one that may be left: what becomes dense at once was not sparse."""
 
-_MOST_FILL, _MOST_EDGES = 8, 30_000_000
-"""Edges that elimination may make of one, and edges at all: memory."""
+_MOST_FILL, _FREE_FILL, _FURTHER_FILL = 8, 2_000_000, 0.5
+"""Edges that elimination may add: by edges and rows of the graph, up to a number of edges, and
+beyond that number by edges and rows again. To find out that it adds too many should not take long.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class EliminationOrder:
         """The order for a pattern by rows, both triangles; None where its factor is too full."""
         n = len(start) - 1
         n_edges = len(columns) // 2
-        most = min(_MOST_FILL * (n_edges + n) + 1000, max(_MOST_EDGES, n_edges))
+        size = n_edges + n
+        most = n_edges + min(_MOST_FILL * size, _FREE_FILL + int(_FURTHER_FILL * size)) + 1000
         order, first = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
         rows = np.empty(most, np.int32)
         limits = np.array([_MOST_NEIGHBOURS, _MOST_WORK, most], np.int64)

@@ -158,10 +158,10 @@ class IterativeSystem:
         middle = self.levels.omega_shrunk
         self.entries = None if self.pattern is None else self.pattern.reduce(self.tail, middle)
         self.reduced = ReducedSystem(
-            self.tail, self.scales, middle, self.reduced_blocks, half, self.entries, self.project
+            self.tail, self.scales, middle, self.reduced_blocks, half, self.entries
         )
         try:
-            self.coordinates = self.preconditioner.coordinates(self.reduced)
+            self.coordinates = self.preconditioner.coordinates(self.reduced, self.project)
         except np.linalg.LinAlgError:
             raise SingularSystemError(
                 "the system is singular at these variance parameters"
@@ -344,13 +344,18 @@ class IterativeSystem:
         return -self.part.root[:, :used] @ (self.part.half[:, :used].T @ large)
 
     @cached_property
-    def gathered(self) -> np.ndarray:
-        """reduced_l times the residual maker, all z and all x = H^-1 z, (L, Q, 1 + 2 m).
+    def rest(self) -> np.ndarray:
+        """H^-1 z for all probes, less what is known of it, (N, m)."""
+        return self.control.rest(self._probe_solution)
 
-        One pass over the cells for all of them. Of z and x, scaled to effects, the
+    @cached_property
+    def gathered(self) -> np.ndarray:
+        """reduced_l times the residual maker, all z and all of `rest`, (L, Q, 1 + 2 m).
+
+        One pass over the cells for all of them. Of the latter two, scaled to effects, the
         dense part takes its conditional mean.
         """
-        vectors = np.column_stack([self.probes, self._probe_solution.x])
+        vectors = np.column_stack([self.probes, self.rest])
         probed = self.coordinates.to_effects(vectors)
         large, dense = self._residual_maker
         followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])

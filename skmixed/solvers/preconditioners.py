@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from skmixed.solvers.iterative import IterativeSystem
 
 
+Products = Callable[[np.ndarray], np.ndarray]
+
 _FEW_COLUMNS = 12
 """Coarse directions and columns of the dense part up to which polynomials are worth their while."""
 
@@ -49,8 +51,6 @@ class ReducedSystem:
         What the dense part explains.
     entries : ndarray or None
         Of R, where it is sparse.
-    products : callable
-        (R - half half') times effects (N, m).
     """
 
     tail: SparseTail
@@ -59,7 +59,6 @@ class ReducedSystem:
     blocks: list[np.ndarray]
     half: np.ndarray
     entries: np.ndarray | None
-    products: Callable[[np.ndarray], np.ndarray]
 
     def scaled(self, pattern: ReducedPattern) -> tuple[np.ndarray, np.ndarray]:
         """Entries of K = T'RT + I, and F = T'half (N, P), so that H = K - F F'."""
@@ -85,8 +84,11 @@ class Preconditioner(Protocol):
         """Take a tail with the same cells."""
         ...
 
-    def coordinates(self, system: ReducedSystem) -> Any:
-        """Coordinates in which the system is close to the identity; see `Coordinates`."""
+    def coordinates(self, system: ReducedSystem, products: Products) -> Any:
+        """Coordinates in which the system is close to the identity; see `Coordinates`.
+
+        `products` maps effects (N, m) to (R - half half') times these.
+        """
         ...
 
     def control(self, system: ReducedSystem, coordinates: Any) -> Control:
@@ -112,7 +114,7 @@ class LevelBlocks:
         """Take a tail with the same cells."""
         self._coarse = CoarseSpace(tail)
 
-    def coordinates(self, system: ReducedSystem) -> Coordinates:
+    def coordinates(self, system: ReducedSystem, products: Products) -> Coordinates:
         """Block Jacobi with a coarse space."""
         projected = self._coarse.projected(system.middle, system.half, system.scales)
         return Coordinates(system.tail, system.blocks, system.scales, self._coarse, projected)
@@ -146,12 +148,12 @@ class ExactCholesky:
     def use(self, tail: SparseTail) -> None:
         """Take a tail with the same cells."""
 
-    def coordinates(self, system: ReducedSystem) -> FactoredCoordinates:
+    def coordinates(self, system: ReducedSystem, products: Products) -> FactoredCoordinates:
         """Coordinates of the factor, and of the dense part."""
         pattern, large = self._pattern, system.tail.large
         entries, _ = system.scaled(pattern)
         factor = ExactFactor(self._order, pattern.start, pattern.columns, entries)
-        return FactoredCoordinates(factor, large, system.scales, system.half, system.products)
+        return FactoredCoordinates(factor, large, system.scales, system.half, products)
 
     def control(self, system: ReducedSystem, coordinates: Any) -> Control:
         """Nothing is left to estimate."""
