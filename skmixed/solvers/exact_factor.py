@@ -10,20 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from skmixed._kernels.ordering import order_by_degree
 from skmixed._kernels.sparse_factor import (
     factor_columns,
     find_entries,
     invert_selected,
-    multiply_lower,
-    multiply_upper,
-    solve_lower,
-    solve_upper,
 )
 from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import SingularSystemError
+from skmixed.solvers.sparse_root import SparseColumns, SparseRoot
 
 _MOST_NEIGHBOURS = 250
 """Neighbours of a row up to which its elimination is worth no dense matrix."""
@@ -99,7 +95,7 @@ class EliminationOrder:
         return len(self.order) - len(self.first) + 1
 
 
-class ExactFactor:
+class ExactFactor(SparseRoot):
     """K = P' L D L' P of a sparse matrix K, and the root S_0 = P' L'^-1 D^(-1/2) of its inverse.
 
     Parameters
@@ -108,88 +104,34 @@ class ExactFactor:
     start, columns, values : ndarray
         K by rows, both triangles.
 
-    Attributes
-    ----------
-    log_det : float
-        log |K|.
-
     Raises
     ------
     SingularSystemError
         Where K is not positive definite at working precision.
     """
 
-    is_exact = True
-
     def __init__(
         self, order: EliminationOrder, start: np.ndarray, columns: np.ndarray, values: np.ndarray
     ) -> None:
-        self._order = order
+        self._found = order
         self._lower = np.empty(len(order.rows))
-        diagonal = np.empty(len(order.first) - 1)
-        self._core = np.zeros((order.n_core, order.n_core))
+        self._diagonal = np.empty(len(order.first) - 1)
+        self._full_core = np.zeros((order.n_core, order.n_core))
         done = factor_columns(
             (start, columns, values), order.order, order.place, order.first, order.rows,
-            self._lower, diagonal, self._core,
+            self._lower, self._diagonal, self._full_core,
         )  # fmt: skip
-        if not done or (order.n_core and not factorise(self._core)):
+        if not done or (order.n_core and not factorise(self._full_core)):
             raise SingularSystemError("the system is singular at these variance parameters")
-        self._diagonal = diagonal
-        self._core_lower = np.tril(self._core)
-        pivots = np.append(diagonal, np.diagonal(self._core) ** 2)
-        if not np.isfinite(pivots).all():
+        factor = SparseColumns(order.first, order.rows, self._lower)
+        super().__init__(order.order, factor, self._diagonal, np.tril(self._full_core))
+        if not np.isfinite(self.log_det):
             raise SingularSystemError("the system is not finite at these variance parameters")
-        self.log_det = float(np.log(pivots).sum())
-        self._sizes = np.append(np.sqrt(diagonal), np.ones(order.n_core))[:, None]
-
-    def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """S_0 v."""
-        order = self._order
-        out = vectors / self._sizes
-        core = out[len(order.first) - 1 :]
-        core[:] = self._solve_core(core, True)
-        solve_upper(order.first, order.rows, self._lower, out)
-        return out[order.place]
-
-    def apply_transposed(self, vectors: np.ndarray) -> np.ndarray:
-        """S_0' r."""
-        order = self._order
-        out = vectors[order.order]
-        solve_lower(order.first, order.rows, self._lower, out)
-        core = out[len(order.first) - 1 :]
-        core[:] = self._solve_core(core, False)
-        out /= self._sizes
-        return np.asarray(out)
-
-    def apply_inverse(self, vectors: np.ndarray) -> np.ndarray:
-        """S_0^-1 h."""
-        order = self._order
-        out = vectors[order.order]
-        multiply_upper(order.first, order.rows, self._lower, out)
-        core = out[len(order.first) - 1 :]
-        core[:] = self._core_lower.T @ core
-        out *= self._sizes
-        return np.asarray(out)
-
-    def apply_transposed_inverse(self, vectors: np.ndarray) -> np.ndarray:
-        """S_0'^-1 v."""
-        order = self._order
-        out = vectors * self._sizes
-        core = out[len(order.first) - 1 :]
-        core[:] = self._core_lower @ core
-        multiply_lower(order.first, order.rows, self._lower, out)
-        return np.asarray(out[order.place])
-
-    def _solve_core(self, vectors: np.ndarray, transposed: bool) -> np.ndarray:
-        if not len(self._core):
-            return vectors
-        lower = self._core_lower.T if transposed else self._core_lower
-        return np.asarray(solve_triangular(lower, vectors, lower=not transposed))
 
     def inverse(self) -> np.ndarray:
         """Entries of K^-1 where K has them, in their order."""
-        order = self._order
-        core = self._core.copy()
+        order = self._found
+        core = self._full_core.copy()
         if order.n_core:
             invert(core)
         core = np.tril(core) + np.tril(core, -1).T
