@@ -100,6 +100,16 @@ class System(Protocol):
         ...
 
     @property
+    def log_det_error(self) -> float:
+        """Standard error of the log determinant; 0 where it is exact."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """How the equations were solved, where a solver has a choice; else empty."""
+        ...
+
+    @property
     def fixed_effects(self) -> np.ndarray:
         """Generalised least squares estimate of beta, (p,)."""
         ...

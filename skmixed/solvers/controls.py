@@ -37,6 +37,10 @@ class Control(Protocol):
         """The known trace."""
         ...
 
+    def error(self, runs: Sequence[LanczosRun]) -> float:
+        """Standard error of the mean of `samples`."""
+        ...
+
     def rest(self, probes: Solution) -> np.ndarray:
         """H^-1 z, less what is known of the inverse, times z (N, m)."""
         ...
@@ -52,6 +56,10 @@ class NoControl:
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """Zero."""
         return 0.0
+
+    def error(self, runs: Sequence[LanczosRun]) -> float:
+        """From the spread of the samples."""
+        return standard_error(self.samples(runs))
 
     def rest(self, probes: Solution) -> np.ndarray:
         """H^-1 z."""
@@ -79,6 +87,10 @@ class LinearControl:
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """The trace of H."""
         return self._trace
+
+    def error(self, runs: Sequence[LanczosRun]) -> float:
+        """From the spread of the samples."""
+        return standard_error(self.samples(runs))
 
     def rest(self, probes: Solution) -> np.ndarray:
         """H^-1 z."""
@@ -204,10 +216,25 @@ class PolynomialControl:
         """The trace of p(H)."""
         return float(self.fit(runs, DEGREE, False) @ self.traces)
 
+    def error(self, runs: Sequence[LanczosRun]) -> float:
+        """From the mean of z'(log - p)(H)^2 z, known far better than a spread of few samples.
+
+        With A = (log - p)(H) the variance of z'Az is twice the sum of the squares of A off the
+        diagonal, of which z'A^2 z has the expectation if squares on the diagonal count as well.
+        """
+        fitted = self.fit(runs, DEGREE, False)
+        squares = [run.quadratic_form(lambda v: (np.log(v) - at(fitted, v)) ** 2) for run in runs]
+        return float(np.sqrt(2.0 * np.mean(squares) / len(runs)))
+
     def rest(self, probes: Solution) -> np.ndarray:
         """(H^-1 - p(H)) z."""
         fitted = self.fit(probes.runs, DEGREE - 1, True)
         return probes.apply(lambda values: 1.0 / values - at(fitted, values))
+
+
+def standard_error(samples: np.ndarray) -> float:
+    """Standard error of the mean of samples; 0 where there are too few to tell."""
+    return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
 
 
 def at(coefficients: np.ndarray, values: np.ndarray) -> np.ndarray:

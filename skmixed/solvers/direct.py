@@ -94,6 +94,8 @@ class DirectSystem:
     is_exact = True
     n_products = 0
     log_det_samples = np.zeros(0)
+    log_det_error = 0.0
+    method = ""
 
     def __init__(self, cross: CrossProducts, scales: list[Scale], n_threads: int = 1) -> None:
         self.cross = cross

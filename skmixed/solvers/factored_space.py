@@ -24,6 +24,9 @@ class Root(Protocol):
     log_det: float
     """log |M|."""
 
+    n_entries: int
+    """Numbers that a product with S_0 takes."""
+
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """S_0 v."""
         ...

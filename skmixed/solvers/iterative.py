@@ -21,10 +21,15 @@ import numpy as np
 
 from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
-from skmixed.solvers.conjugate_gradients import Solution, solve
+from skmixed.solvers.conjugate_gradients import NotConvergedError, Solution, solve
 from skmixed.solvers.dense_part import DensePart
 from skmixed.solvers.eliminated_levels import EliminatedLevels
-from skmixed.solvers.preconditioners import Preconditioner, ReducedSystem, choose
+from skmixed.solvers.preconditioners import (
+    ApproximateCholesky,
+    Preconditioner,
+    ReducedSystem,
+    choose,
+)
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.solvers.reduced_matrix import ReducedPattern
 from skmixed.solvers.sparse_tail import SparseTail
@@ -46,6 +51,9 @@ _INFORMATION_TOLERANCE = 1e-3
 _MOST_PRODUCTS = 2000
 """Products after which a solve is given up."""
 
+
+_SLOW = 40
+"""Products of the first solve from which on another strategy is tried."""
 
 _COVARIANCE_TOLERANCE = 1e-6
 """For covariances that are solved for."""
@@ -87,6 +95,7 @@ class IterativeSolver:
         self.preconditioner: Preconditioner = choose(self.tail, self.pattern)
         signs = np.random.default_rng(seed)
         n_probes = 0 if self.preconditioner.is_exact else n_probes
+        self._settled = False
         self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
 
     def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
@@ -95,7 +104,35 @@ class IterativeSolver:
             self.cross = cross
             self.tail = SparseTail(cross, self._n_threads)
             self.preconditioner.use(self.tail)
-        return IterativeSystem(self, scales)
+        if self._settled:
+            return IterativeSystem(self, scales)
+        self._settled = True
+        return self._settle(scales)
+
+    def _settle(self, scales: list[Scale]) -> IterativeSystem:
+        """The first system, by the strategy that turns out to be better at it.
+
+        Level blocks are replaced where their rate is slow: an approximate factor takes fewer
+        products that cost more. What counts is the time to a given error of the log determinant.
+        """
+        first, failure = None, None
+        try:
+            first = IterativeSystem(self, scales)
+        except NotConvergedError as error:
+            failure = error
+        if first is not None and first.n_products <= _SLOW:
+            return first
+        if self.preconditioner.is_exact or not ApproximateCholesky.suits(self.tail, self.pattern):
+            if first is None:
+                raise failure or NotConvergedError
+            return first
+        assert self.pattern is not None
+        blocks, self.preconditioner = self.preconditioner, ApproximateCholesky(self.pattern)
+        second = IterativeSystem(self, scales)
+        if first is None or second.effort() < first.effort():
+            return second
+        self.preconditioner = blocks
+        return first
 
 
 class IterativeSystem:
@@ -246,12 +283,29 @@ class IterativeSystem:
         )
         self.penalised_rss = max(float(self.dense[-1, -1]) - explained, 0.0)
 
+    @property
+    def method(self) -> str:
+        """How the system was brought close to the identity; empty where there was none."""
+        return self.preconditioner.name if self.tail.n_large else ""
+
+    def effort(self) -> float:
+        """Products of the solve by the cost of each, times the variance of log determinants."""
+        cost = self.n_products * self.preconditioner.product_cost(self.coordinates)
+        error = self.log_det_error
+        return cost * error**2 if error else cost
+
     # The log determinant ----------------------------------------------------------
 
     @cached_property
     def log_det_samples(self) -> np.ndarray:
         """Estimate (m,) of the log determinant by every probe, without the constant part."""
         return self.control.samples(self._probe_solution.runs)
+
+    @property
+    def log_det_error(self) -> float:
+        """Standard error of the log determinant."""
+        runs = self._probe_solution.runs
+        return self.control.error(runs) if len(runs) > 1 else 0.0
 
     def log_det(self, integrate_fixed: bool) -> float:
         """log |V|, or log |V| + log |X' V^-1 X|; estimated."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from skmixed.covariances import Scale
+from skmixed.solvers.approximate_factor import ApproximateFactor
 from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
 from skmixed.solvers.controlled_covariance import ControlledCovariance
 from skmixed.solvers.controls import Control, LinearControl, NoControl, PolynomialControl
@@ -21,12 +22,17 @@ from skmixed.solvers.factored_covariance import FactoredCovariance
 from skmixed.solvers.factored_space import FactoredCoordinates
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.solvers.reduced_matrix import ReducedPattern
+from skmixed.solvers.sampled_covariance import SampledCovariance
 from skmixed.solvers.sparse_tail import SparseTail
 
 if TYPE_CHECKING:
     from skmixed.solvers.conjugate_gradients import Solution
     from skmixed.solvers.iterative import IterativeSystem
 
+
+_COPIES = 4
+"""Samples for an edge in approximate factors: twice the entries of one, a tenth of the variance of
+log determinants."""
 
 Products = Callable[[np.ndarray], np.ndarray]
 
@@ -99,6 +105,10 @@ class Preconditioner(Protocol):
         """The posterior covariance of a solved system."""
         ...
 
+    def product_cost(self, coordinates: Any) -> float:
+        """Cost of a product in these coordinates over that of a product with the system."""
+        ...
+
 
 class LevelBlocks:
     """Level blocks and common shifts become the identity."""
@@ -135,6 +145,10 @@ class LevelBlocks:
             return ControlledCovariance(system, probes, system.control)
         return ProbedCovariance(system, probes)
 
+    def product_cost(self, coordinates: Coordinates) -> float:
+        """Blocks cost little."""
+        return 1.0
+
 
 class ExactCholesky:
     """The sparse matrix is factorised: the system becomes the identity."""
@@ -162,6 +176,53 @@ class ExactCholesky:
     def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
         """Exact, from the entries of the inverse."""
         return FactoredCovariance(system, probes)
+
+    def product_cost(self, coordinates: FactoredCoordinates) -> float:
+        """That of two solves with the factor."""
+        return 1.0 + 2.0 * coordinates.factor.n_entries / len(self._pattern.columns)
+
+
+class ApproximateCholesky:
+    """The sparse matrix is about factorised; it has to be diagonally dominant."""
+
+    name = "approximate Cholesky"
+    is_exact = False
+
+    def __init__(self, pattern: ReducedPattern) -> None:
+        self._pattern = pattern
+
+    @staticmethod
+    def suits(tail: SparseTail, pattern: ReducedPattern | None) -> bool:
+        """Whether nothing in the matrix is positive off its diagonal: two intercept factors."""
+        return (
+            pattern is not None
+            and pattern.is_scalar
+            and len(tail.large) == 1
+            and tail.values.shape[1] == 1
+        )
+
+    def use(self, tail: SparseTail) -> None:
+        """Take a tail with the same cells."""
+
+    def coordinates(self, system: ReducedSystem, products: Products) -> FactoredCoordinates:
+        """Coordinates of the factor, and of the dense part."""
+        entries, _ = system.scaled(self._pattern)
+        factor = ApproximateFactor(
+            self._pattern.start, self._pattern.columns, entries, _COPIES
+        )  # fmt: skip
+        return FactoredCoordinates(factor, system.tail.large, system.scales, system.half, products)
+
+    def control(self, system: ReducedSystem, coordinates: Any) -> Control:
+        """Nothing is known of the rest."""
+        return NoControl()
+
+    def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
+        """Estimated from the probes, and draws of the factor."""
+        return SampledCovariance(system, probes)
+
+    def product_cost(self, coordinates: FactoredCoordinates) -> float:
+        """That of two solves with the factor."""
+        return 1.0 + 2.0 * coordinates.factor.n_entries / len(self._pattern.columns)
 
 
 def choose(tail: SparseTail, pattern: ReducedPattern | None) -> Preconditioner:

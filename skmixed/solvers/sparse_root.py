@@ -50,6 +50,8 @@ class SparseRoot:
     ----------
     log_det : float
         Log determinant of the matrix.
+    n_entries : int
+        Numbers that a product with S_0 takes.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class SparseRoot:
         self._place = np.empty(len(order), np.int64)
         self._place[order] = np.arange(len(order))
         self._sizes = np.append(np.sqrt(diagonal), np.ones(len(core)))[:, None]
+        self.n_entries = len(columns.rows) + len(order) + core.size // 2
         self.log_det = float(
             np.log(diagonal).sum() + 2.0 * np.log(np.diagonal(core)).sum()
         )  # fmt: skip

@@ -12,7 +12,8 @@ from dense import DESIGNS
 from skmixed.solvers import exact_factor, iterative, reduced_matrix, sparse_tail
 from skmixed.solvers.exact_factor import EliminationOrder
 from skmixed.solvers.iterative import IterativeSolver
-from skmixed.solvers.preconditioners import ExactCholesky, LevelBlocks
+from skmixed.solvers.preconditioners import ApproximateCholesky, ExactCholesky, LevelBlocks
+from skmixed.solvers.sampled_covariance import SampledCovariance
 from skmixed.sums.cross_products import CrossProducts
 
 CASES = [
@@ -29,6 +30,11 @@ CASES_WITH_FACTORS = [(name, small) for name, small in CASES if DESIGNS[name]]
 STRATEGIES = {
     "level blocks": lambda tail, pattern: LevelBlocks(tail, None),
     "polynomials": LevelBlocks,
+    "approximate Cholesky": lambda tail, pattern: (
+        ApproximateCholesky(pattern)
+        if ApproximateCholesky.suits(tail, pattern)
+        else LevelBlocks(tail, pattern)
+    ),
     "sparse Cholesky": lambda tail, pattern: (
         LevelBlocks(tail, pattern)
         if pattern is None
@@ -38,6 +44,10 @@ STRATEGIES = {
 """Ways to make systems the identity, or close to it."""
 
 
+def unit_vectors(covariance: SampledCovariance, n_draws: int) -> Iterator[np.ndarray]:
+    yield np.eye(covariance.system.tail.n_large)
+
+
 @contextmanager
 def exactly(small_effects: int, strategy: str = "level blocks") -> Iterator[None]:
     """Solves to the last digits; factors up to `small_effects` effects go to the dense part."""
@@ -45,6 +55,7 @@ def exactly(small_effects: int, strategy: str = "level blocks") -> Iterator[None
         patch.setattr(iterative, "choose", STRATEGIES[strategy])
         patch.setattr(exact_factor, "_LEAST_SPARSE", 1)
         patch.setattr(reduced_matrix, "_MOST_PAIRS", 1000)
+        patch.setattr(SampledCovariance, "_signs_of_draws", unit_vectors)
         patch.setattr(sparse_tail, "_SMALL_EFFECTS", small_effects)
         patch.setattr(iterative, "_MEAN_TOLERANCE", 1e-13)
         patch.setattr(iterative, "_PROBE_TOLERANCE", 1e-12)
