@@ -196,8 +196,10 @@ class PolynomialControl:
     def fit(self, runs: Sequence[LanczosRun], degree: int, inverse: bool) -> np.ndarray:
         """Coefficients of a polynomial in H - I next to log H, or the inverse of H.
 
-        Least squares over the spectrum that the Lanczos runs have found.
+        Least squares over the spectrum that the Lanczos runs have found; 0 without any.
         """
+        if not runs:
+            return np.zeros(degree + 1)
         found = [run.spectrum() for run in runs]
         nodes = np.concatenate([nodes for nodes, _ in found])
         weights = np.concatenate([weights for _, weights in found])
@@ -209,6 +211,8 @@ class PolynomialControl:
 
     def samples(self, runs: Sequence[LanczosRun]) -> np.ndarray:
         """z' (log - p)(H) z."""
+        if not runs:
+            return np.zeros(0)
         fitted = self.fit(runs, DEGREE, False)
         return np.array([run.quadratic_form(lambda v: np.log(v) - at(fitted, v)) for run in runs])
 

@@ -34,6 +34,9 @@ _COPIES = 4
 """Samples for an edge in approximate factors: twice the entries of one, a tenth of the variance of
 log determinants."""
 
+_SAME_FACTOR = 0.2
+"""Relative change of any entry of a matrix up to which its approximate factor is kept."""
+
 Products = Callable[[np.ndarray], np.ndarray]
 
 _FEW_COLUMNS = 12
@@ -183,13 +186,18 @@ class ExactCholesky:
 
 
 class ApproximateCholesky:
-    """The sparse matrix is about factorised; it has to be diagonally dominant."""
+    """The sparse matrix is about factorised; it has to be diagonally dominant.
+
+    A factor is kept while the matrix is close to the one that it was made of. It depends on the
+    random edges that were chosen, so that only with one factor an objective is smooth.
+    """
 
     name = "approximate Cholesky"
     is_exact = False
 
     def __init__(self, pattern: ReducedPattern) -> None:
         self._pattern = pattern
+        self._made: tuple[np.ndarray, ApproximateFactor] | None = None
 
     @staticmethod
     def suits(tail: SparseTail, pattern: ReducedPattern | None) -> bool:
@@ -207,9 +215,10 @@ class ApproximateCholesky:
     def coordinates(self, system: ReducedSystem, products: Products) -> FactoredCoordinates:
         """Coordinates of the factor, and of the dense part."""
         entries, _ = system.scaled(self._pattern)
-        factor = ApproximateFactor(
-            self._pattern.start, self._pattern.columns, entries, _COPIES
-        )  # fmt: skip
+        if self._made is None or not _are_close(self._made[0], entries):
+            start, columns = self._pattern.start, self._pattern.columns
+            self._made = entries, ApproximateFactor(start, columns, entries, _COPIES)
+        factor = self._made[1]
         return FactoredCoordinates(factor, system.tail.large, system.scales, system.half, products)
 
     def control(self, system: ReducedSystem, coordinates: Any) -> Control:
@@ -223,6 +232,11 @@ class ApproximateCholesky:
     def product_cost(self, coordinates: FactoredCoordinates) -> float:
         """That of two solves with the factor."""
         return 1.0 + 2.0 * coordinates.factor.n_entries / len(self._pattern.columns)
+
+
+def _are_close(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether no entry of a matrix has moved much."""
+    return bool((np.abs(second - first) <= _SAME_FACTOR * np.abs(first)).all())
 
 
 def choose(tail: SparseTail, pattern: ReducedPattern | None) -> Preconditioner:
