@@ -88,6 +88,8 @@ class Preconditioner(Protocol):
     name: str
     is_exact: bool
     """Whether coordinates make the system the identity, so that nothing is estimated."""
+    work: float
+    """Multiplications of a factorisation, about."""
 
     def use(self, tail: SparseTail) -> None:
         """Take a tail with the same cells."""
@@ -118,6 +120,7 @@ class LevelBlocks:
 
     name = "level blocks"
     is_exact = False
+    work = 0.0
 
     def __init__(self, tail: SparseTail, pattern: ReducedPattern | None) -> None:
         self._pattern = pattern
@@ -160,7 +163,7 @@ class ExactCholesky:
     is_exact = True
 
     def __init__(self, pattern: ReducedPattern, order: EliminationOrder) -> None:
-        self._pattern, self._order = pattern, order
+        self._pattern, self._order, self.work = pattern, order, order.work
 
     def use(self, tail: SparseTail) -> None:
         """Take a tail with the same cells."""
@@ -194,6 +197,7 @@ class ApproximateCholesky:
 
     name = "approximate Cholesky"
     is_exact = False
+    work = 0.0
 
     def __init__(self, pattern: ReducedPattern) -> None:
         self._pattern = pattern
