@@ -51,12 +51,14 @@ class ApproximateFactor(SparseRoot):
         order, first = np.empty(n, np.int64), np.empty(n + 1, np.int64)
         diagonal = np.empty(n)
         capacity = _CAPACITY * copies * (len(columns) // 2 + n) + 16
+        # neighbouring seeds of the kernel's generator begin alike
+        state = int(np.random.default_rng(seed).integers(1, 2**31 - 1))
         n_entries = -1
         while n_entries == -1:
             rows, lower = np.empty(capacity, np.int32), np.empty(capacity)
             n_entries = int(
                 sample_factor(
-                    (start, columns, values), copies, seed, order, first, rows, lower, diagonal
+                    (start, columns, values), copies, state, order, first, rows, lower, diagonal
                 )
             )
             capacity *= 2
