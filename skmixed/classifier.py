@@ -195,7 +195,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     elbo_ : float
         Evidence lower bound with all constants; see the notes.
     elbo_std_ : float
-        Its root mean square Monte Carlo error; 0 with the direct solver.
+        Its Monte Carlo standard error, for random vectors of other seeds; 0 where
+        nothing is estimated: with the direct solver, and with sparse factors.
     elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path_ : ndarray of shape (n_steps + 1,)
