@@ -140,3 +140,25 @@ def test_verbose_says_what_was_chosen(capsys):
     assert "sparse Cholesky" in capsys.readouterr().out
     fit(X, y, verbose=1, solver="direct")
     assert "Cholesky" not in capsys.readouterr().out
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("strategy", ["polynomials", "plain"])
+def test_errors_of_standard_deviations_are_kept(monkeypatch, strategy):
+    """They are about those over seeds, and the summary tells the largest."""
+    plain = strategy == "plain"
+    monkeypatch.setattr(
+        iterative,
+        "choose",
+        (lambda tail, pattern: LevelBlocks(tail, None)) if plain else LevelBlocks,
+    )
+    X, y, direct = many_moves()
+    models = [fit(X, y, solver="iterative", random_state=seed) for seed in range(5)]
+    for number, group in enumerate(GROUPS):
+        found = np.mean([(std_ratios(model, direct)[group] - 1.0) ** 2 for model in models])
+        claimed = np.mean([model.fit_result_.level_errors[number] ** 2 for model in models])
+        assert 0.6 < np.sqrt(claimed / found) < 1.6
+    text = models[0].summary().facts["Solver"]
+    assert text.startswith("iterative (standard deviations of effects: Monte Carlo error ")
+    assert direct.fit_result_.level_errors == (0.0, 0.0)
+    assert direct.summary().facts["Solver"] == "direct"

@@ -35,6 +35,13 @@ class Covariance(Protocol):
         """Posterior covariance of each level's effects, (L, Q, Q)."""
         ...
 
+    def level_error(self, factor: FactorLayout) -> float:
+        """Monte Carlo standard error of the standard deviations in `level_covariances`.
+
+        Relative to these, root mean square over levels; 0 where they are exact.
+        """
+        ...
+
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Posterior variance of every row's linear predictor, (n,)."""
         ...

@@ -150,6 +150,15 @@ class ControlledCovariance(ProbedCovariance):
         forms = forms + np.einsum("lqm,lqm->l", rest, signs)[:, None, None] / self._n
         return system.levels.omega_shrunk + omega * np.maximum(forms, self._given_large) * omega
 
+    def _level_spreads(self, factor: FactorLayout) -> np.ndarray:
+        omega = self.system.scales[factor.position].omega
+        if factor is self.system.cross.eliminated:
+            signs, rest = np.split(self.system.gathered[:, 0, 1:], 2, axis=1)
+            return np.asarray(omega**2 * (rest * signs).std(axis=1, ddof=1)[:, None])
+        here = factor.columns
+        products = self._rest[here] * self._pairs[0][here]
+        return np.asarray(omega * products.std(axis=1, ddof=1)[:, None])
+
     @cached_property
     def _known_forms(self) -> np.ndarray:
         """reduced_l (Q + L M') reduced_l' of every eliminated level, (L, 1, 1)."""

@@ -576,6 +576,10 @@ class TailCovariance:
                 blocks[:, q, s] = blocks[:, s, q] = self.tail[rows, rows - q + s]
         return blocks
 
+    def level_error(self, factor: FactorLayout) -> float:
+        """Zero: level covariances are exact."""
+        return 0.0
+
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Variance of every row's linear predictor, exactly, (n,)."""
         cross = self.system.cross

@@ -175,6 +175,10 @@ class FactoredCovariance(ProbedCovariance):
         own = self._pattern.level_blocks(self._entries)[number]
         return np.asarray(own + np.matmul(loadings, np.swapaxes(loadings, 1, 2)))
 
+    def level_error(self, factor: FactorLayout) -> float:
+        """Zero: level covariances are exact."""
+        return 0.0
+
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Variance of every row's linear predictor, exactly, (n,)."""
         system, tail = self.system, self.system.tail

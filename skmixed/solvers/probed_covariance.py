@@ -243,17 +243,39 @@ class ProbedCovariance:
 
     def _large_covariances(self, factor: FactorLayout) -> np.ndarray:
         """Given all other effects exactly, plus squares of conditional means."""
-        system = self.system
-        coordinates = system.coordinates
-        k = system.tail.large.index(factor)
-        scale = system.scales[factor.position].matrix
+        inverse, means = self._conditional(factor)
+        scale = self.system.scales[factor.position].matrix
+        rest = np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
+        return scale @ (inverse + rest) @ scale.T
+
+    def _conditional(self, factor: FactorLayout) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance (L, q, q) of scaled effects given all others, and means of draws (L, q, m)."""
+        coordinates = self.system.coordinates
+        k = self.system.tail.large.index(factor)
         shape = (factor.n_levels, factor.n_effects, -1)
         inverse = np.linalg.inv(coordinates.own_blocks(k, self._half))
         draws = self._draws[factor.columns].reshape(shape)
         pulled = coordinates.transposed_inverse(self._apply(np.sqrt))[factor.columns]
-        means = draws - np.matmul(inverse, pulled.reshape(shape))
-        rest = np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
-        return scale @ (inverse + rest) @ scale.T
+        return inverse, draws - np.matmul(inverse, pulled.reshape(shape))
+
+    def level_error(self, factor: FactorLayout) -> float:
+        """Monte Carlo standard error of standard deviations; see `Covariance.level_error`."""
+        if factor in self.system.tail.small:
+            return 0.0 if self._solves else float(1.0 / np.sqrt(2.0 * self._n))
+        if not self.system.tail.n_large or self._n < 2:
+            return 0.0
+        spread = self._level_spreads(factor) / np.sqrt(self._n)
+        return _relative_error(spread, self.level_covariances(factor))
+
+    def _level_spreads(self, factor: FactorLayout) -> np.ndarray:
+        """Standard deviation of what single probes say of the variances of effects, (L, q)."""
+        matrix = self.system.scales[factor.position].matrix
+        if factor is self.system.cross.eliminated:
+            omega = self.system.scales[factor.position].omega
+            effects = np.matmul(omega, self._gathered_draws)
+        else:
+            effects = np.matmul(matrix, self._conditional(factor)[1])
+        return np.asarray((effects**2).std(axis=2, ddof=1))
 
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Variance of every row's linear predictor (n,): exact given the large factors.
@@ -335,3 +357,11 @@ class ProbedCovariance:
         large = -coordinates.to_effects(solution)
         dense = self._root @ (root.T - self._half.T @ large)
         return system.effects_by_factor(large, dense)
+
+
+def _relative_error(errors: np.ndarray, covariances: np.ndarray) -> float:
+    """Root mean square of errors (L, q) of standard deviations, given those of the variances."""
+    variances = np.diagonal(covariances, axis1=1, axis2=2)
+    known = variances > 0.0
+    relative = 0.5 * errors[known] / variances[known]
+    return float(np.sqrt(np.mean(relative**2))) if relative.size else 0.0

@@ -77,6 +77,13 @@ class SampledCovariance(ProbedCovariance):
         forms += self._given_large
         return system.levels.omega_shrunk + omega @ forms @ omega
 
+    def level_error(self, factor: FactorLayout) -> float:
+        """That of as many draws as there are of the factor, whose errors prevail."""
+        if factor in self.system.tail.small:
+            return super().level_error(factor)
+        # a variance that is a mean of squares, less what is known of it
+        return float(1.0 / np.sqrt(2.0 * _MANY_DRAWS))
+
     def _large_covariances(self, factor: FactorLayout) -> np.ndarray:
         """Given all other effects exactly, plus squares of conditional means; intercepts."""
         system = self.system
