@@ -15,6 +15,7 @@ Communications in Statistics 19).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
@@ -54,6 +55,9 @@ _MOST_PRODUCTS = 2000
 
 _SLOW = 40
 """Products of the first solve from which on another strategy is tried."""
+
+_MOST_TRIED = 200
+"""Products of the first solve after which another strategy takes over."""
 
 _COVARIANCE_TOLERANCE = 1e-6
 """For covariances that are solved for."""
@@ -106,8 +110,9 @@ class IterativeSolver:
             self.preconditioner.use(self.tail)
         if self._settled:
             return IterativeSystem(self, scales)
+        system = self._settle(scales)
         self._settled = True
-        return self._settle(scales)
+        return system
 
     def _settle(self, scales: list[Scale]) -> IterativeSystem:
         """The first system, by the strategy that turns out to be better at it.
@@ -115,18 +120,16 @@ class IterativeSolver:
         Level blocks are replaced where their rate is slow: an approximate factor takes fewer
         products that cost more. What counts is the time to a given error of the log determinant.
         """
-        first, failure = None, None
-        try:
-            first = IterativeSystem(self, scales)
-        except NotConvergedError as error:
-            failure = error
-        if first is not None and first.n_products <= _SLOW:
-            return first
-        if self.preconditioner.is_exact or not ApproximateCholesky.suits(self.tail, self.pattern):
-            if first is None:
-                raise failure or NotConvergedError
-            return first
-        assert self.pattern is not None
+        suits = ApproximateCholesky.suits(self.tail, self.pattern)
+        if self.pattern is None or self.preconditioner.is_exact or not suits:
+            return IterativeSystem(self, scales)
+        first = None
+        with suppress(NotConvergedError):
+            first = IterativeSystem(self, scales, _MOST_TRIED)
+        if first is not None:
+            first.most_products = _MOST_PRODUCTS
+            if first.n_products <= _SLOW:
+                return first
         blocks, self.preconditioner = self.preconditioner, ApproximateCholesky(self.pattern)
         second = IterativeSystem(self, scales)
         if first is None or second.effort() < first.effort():
@@ -143,6 +146,8 @@ class IterativeSystem:
     solver : IterativeSolver
     scales : list of Scale
         Of every factor in design order; all levels are independent.
+    most_products : int, optional
+        Products after which a solve is given up.
 
     Attributes
     ----------
@@ -163,8 +168,11 @@ class IterativeSystem:
     rounds = False
     exact = None
 
-    def __init__(self, solver: IterativeSolver, scales: list[Scale]) -> None:
+    def __init__(
+        self, solver: IterativeSolver, scales: list[Scale], most_products: int | None = None
+    ) -> None:
         self.solver, self.probes = solver, solver.probes
+        self.most_products = most_products or _MOST_PRODUCTS
         self.preconditioner, self.pattern = solver.preconditioner, solver.pattern
         self.is_exact = self.preconditioner.is_exact
         self.cross, self.tail = solver.cross, solver.tail
@@ -230,7 +238,7 @@ class IterativeSystem:
                 vectors, lambda effects: self.project(effects, given[numbers])
             )
 
-        return solve(multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, keep_basis)
+        return solve(multiply, right, np.broadcast_to(tolerance, m), self.most_products, keep_basis)
 
     def project(self, effects: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
         """(R - half half') times effects (N, m); without beta's part for `given` columns.
