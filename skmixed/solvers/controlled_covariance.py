@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from skmixed.solvers.conjugate_gradients import Solution
     from skmixed.solvers.iterative import IterativeSystem
 
+_AT_ONCE = 4
+"""Pairs of columns that all levels are multiplied with at a time."""
+
 
 class ControlledCovariance(ProbedCovariance):
     """Covariances of the posterior relative to the noise variance; intercepts only.
@@ -178,8 +181,10 @@ class ControlledCovariance(ProbedCovariance):
         gathered = system.gather(through, np.zeros((n_dense, through.shape[1])))[:, 0]
         forms[:, 0, 0] += np.einsum("lp,lp->l", dense @ inner - 2.0 * gathered, dense)
         left, right = (scale(part) for part in self._low_rank)
-        gathered = system.gather(
-            np.hstack([left, right]), system.follow(np.hstack([left, right]))
-        )[:, 0]  # fmt: skip
-        forms[:, 0, 0] += np.einsum("lc,lc->l", *np.split(gathered, 2, axis=1))
+        # an array of a few numbers a level is large where there are millions of levels
+        for first in range(0, left.shape[1], _AT_ONCE):
+            here = slice(first, first + _AT_ONCE)
+            both = np.hstack([left[:, here], right[:, here]])
+            gathered = system.gather(both, system.follow(both))[:, 0]
+            forms[:, 0, 0] += np.einsum("lc,lc->l", *np.split(gathered, 2, axis=1))
         return forms
