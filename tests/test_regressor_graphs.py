@@ -162,3 +162,19 @@ def test_errors_of_standard_deviations_are_kept(monkeypatch, strategy):
     assert text.startswith("iterative (standard deviations of effects: Monte Carlo error ")
     assert direct.fit_result_.level_errors == (0.0, 0.0)
     assert direct.summary().facts["Solver"] == "direct"
+
+
+@pytest.mark.compiled
+def test_classes_with_polynomials(monkeypatch):
+    """Variances of rows are known as well, so that little is left to random vectors."""
+    monkeypatch.setattr(iterative, "choose", LevelBlocks)
+    X, y, _ = many_moves()
+    labels = y > np.median(y)
+    direct = fit(X, labels, MixedEffectsVIClassifier, solver="direct")
+    for seed in range(3):
+        model = fit(
+            X, labels, MixedEffectsVIClassifier, solver="iterative", random_state=seed, n_probes=8
+        )
+        assert 0.0 < model.elbo_std_ < 0.01
+        assert model.elbo_ == pytest.approx(direct.elbo_, abs=5.0 * model.elbo_std_ + 1e-4)
+        np.testing.assert_allclose(variances(model), variances(direct), rtol=1e-4)

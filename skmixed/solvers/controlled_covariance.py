@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skmixed._kernels.reduced_cells import level_forms
-from skmixed.solvers.controls import DEGREE, PolynomialControl
+from skmixed.solvers.controls import DEGREE, PolynomialControl, at
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.sums.cross_products import FactorLayout
+from skmixed.sums.working_rows import Loadings, WorkingRows
 
 if TYPE_CHECKING:
     from skmixed.solvers.conjugate_gradients import Solution
@@ -188,3 +189,80 @@ class ControlledCovariance(ProbedCovariance):
             gathered = system.gather(both, system.follow(both))[:, 0]
             forms[:, 0, 0] += np.einsum("lc,lc->l", *np.split(gathered, 2, axis=1))
         return forms
+
+    # Rows ---------------------------------------------------------------------------
+
+    def row_variances(self, rows: WorkingRows) -> np.ndarray:
+        """Variance of every row's linear predictor (n,), by the polynomial for the inverse."""
+        fixed, levels, own = self._given_large_factors()
+        given = rows.loaded_variances(Loadings(fixed, tuple(levels), tuple(own)))
+        large = np.zeros(rows.n_rows)
+        nothing = tuple(np.zeros_like(block) for block in own)
+        for sign, columns in zip((1.0, -1.0), self._signed_columns, strict=True):
+            loaded = Loadings(*self._loaded(*columns), nothing)
+            large += sign * rows.loaded_variances(loaded)
+        self._add_sparse(rows, large)
+        self._large_rows = np.maximum(large, 0.0)
+        return np.asarray(given + self._large_rows)
+
+    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
+        """Squared errors (n,): the polynomial's relative to the inverse, over the spectrum."""
+        off = [
+            run.quadratic_form(lambda v: (1.0 - v * at(self._fitted, v)) ** 2) / run.size**2
+            for run in self._probes.runs
+            if run.size
+        ]
+        return np.asarray(np.mean(off) * self._large_rows**2 if off else 0.0 * self._large_rows)
+
+    @cached_property
+    def _signed_columns(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Columns over large factors and dense part whose squares count, and count negatively.
+
+        With R the root of the dense part, which follows u by -R half'u, the part of the known
+        covariance that is not Q itself: Q with the dense part, and L M'.
+        """
+        system, scale = self.system, self.system.coordinates.scale
+        half, (left, right) = self._half, (scale(part) for part in self._low_rank)
+        through = scale(self._multiply_known(system.coordinates.scale_transposed(half)))
+        p, c, n_dense = half.shape[1], left.shape[1], len(self._root)
+        large = np.hstack([through, np.zeros_like(through), left, right])
+        dense = np.hstack(
+            [np.zeros((n_dense, p)), -self._root, system.follow(left), system.follow(right)]
+        )
+        middle = np.zeros((2 * (p + c), 2 * (p + c)))
+        middle[:p, p : 2 * p] = middle[p : 2 * p, :p] = np.eye(p)
+        middle[p : 2 * p, p : 2 * p] = half.T @ through
+        middle[2 * p : 2 * p + c, 2 * p + c :] = middle[2 * p + c :, 2 * p : 2 * p + c] = (
+            0.5 * np.eye(c)
+        )
+        # most of the columns depend on the others
+        basis, upper = np.linalg.qr(np.vstack([large, dense]))
+        values, vectors = np.linalg.eigh(upper @ middle @ upper.T)
+        found = []
+        for sign in (1.0, -1.0):
+            used = sign * values > 1e-10 * np.abs(values).max(initial=0.0)
+            columns = basis @ (vectors[:, used] * np.sqrt(np.abs(values[used])))
+            found.append((columns[: len(large)], columns[len(large) :]))
+        return tuple(found)
+
+    def _loaded(
+        self, large: np.ndarray, dense: np.ndarray
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Fixed effects (p, J) and effects of all levels of columns of the tail, as `Loadings`."""
+        system, tail = self.system, self.system.tail
+        levels = []
+        for factor in system.cross.factors:
+            if factor is system.cross.eliminated:
+                omega = system.scales[factor.position].omega
+                columns = -np.matmul(omega, system.gather(large, dense))
+            elif factor in tail.large:
+                columns = large[factor.columns]
+            else:
+                columns = dense[tail.dense_columns(factor)]
+            levels.append(columns.reshape(factor.n_levels, factor.n_effects, -1))
+        return dense[tail.n_small :], tuple(levels)
+
+    def _add_sparse(self, rows: WorkingRows, out: np.ndarray) -> None:
+        """Add what Q makes of the variance of every row."""
+        entries = self._control.pattern.mixed(self._entries, *[self._transposed_scales] * 2)
+        self._control.pattern.add_row_variances(self.system, rows, entries, out)

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skmixed._kernels.arguments import LevelCells, LevelInverses, PairCovariance
-from skmixed._kernels.reduced_cells import add_row_variances, level_forms
+from skmixed._kernels.reduced_cells import level_forms
 from skmixed.solvers.exact_factor import ExactFactor
 from skmixed.solvers.factored_space import FactoredCoordinates
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.solvers.reduced_matrix import ReducedPattern
 from skmixed.sums.cross_products import FactorLayout
 from skmixed.sums.working_rows import Loadings, WorkingRows
-from skmixed.threads import enough_parts, even_bounds, run_parts
 
 if TYPE_CHECKING:
     from skmixed.solvers.conjugate_gradients import Solution
@@ -201,19 +199,7 @@ class FactoredCovariance(ProbedCovariance):
         if not system.integrate_fixed:
             fixed = np.zeros((system.cross.n_fixed, self._root.shape[1]))
         out = rows.loaded_variances(Loadings(fixed, tuple(levels), tuple(own)))
-        nothing = np.zeros((*system.cross.own.shape[:2], 0))
-        cells = LevelCells(tail.start, tail.columns, tail.values, nothing)
-        inverses = LevelInverses(system.levels.shrink, omega, system.levels.omega_shrunk)
-        pattern = self._pattern
-        covariance = PairCovariance(pattern.pair_start, pattern.pairs, self._entries)
-        places = rows.by_level
-
-        def add(first: int, last: int) -> None:
-            add_row_variances(places, cells, inverses, covariance, first, last, out)
-
-        parts = enough_parts(len(pattern.pairs) + rows.n_rows, tail.n_threads)
-        work = np.diff(pattern.pair_start) * (1.0 + np.diff(places.row_start))
-        run_parts(add, even_bounds(work, parts), tail.n_threads)
+        self._pattern.add_row_variances(system, rows, self._entries, out)
         return np.asarray(out)
 
     def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:

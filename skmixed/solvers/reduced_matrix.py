@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from skmixed._kernels.arguments import TailColumns
+from skmixed._kernels.arguments import LevelCells, LevelInverses, PairCovariance, TailColumns
 from skmixed._kernels.reduced_cells import (
+    add_row_variances,
     find_pairs,
     find_places,
     mix_entries,
@@ -21,11 +23,22 @@ from skmixed._kernels.reduced_cells import (
     subtract_pairs,
     sum_row_products,
 )
+from skmixed.covariances import Scale
+from skmixed.solvers.eliminated_levels import EliminatedLevels
 from skmixed.solvers.sparse_tail import SparseTail
+from skmixed.sums.working_rows import WorkingRows
 from skmixed.threads import enough_parts, even_bounds, run_parts
 
 _MOST_PAIRS = 8
 """Ordered pairs of cells of an eliminated level, over cells, up to which the matrix is sparse."""
+
+
+class Reduced(Protocol):
+    """A system of which the eliminated levels are reduced."""
+
+    tail: SparseTail
+    levels: EliminatedLevels
+    scales: list[Scale]
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,31 @@ class ReducedPattern:
         rows = before + q * np.arange(len(self.own[number]))
         sum_row_products(self.start, first, second, rows, out)
         return out
+
+    def add_row_variances(
+        self, system: Reduced, rows: WorkingRows, entries: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Add the variance of every row (n,) under a covariance of the large factors.
+
+        `entries` are its entries here. The eliminated effects follow, those of the dense part do
+        not.
+        """
+        tail, levels = system.tail, system.levels
+        eliminated = tail.cross.eliminated
+        assert eliminated is not None
+        omega = system.scales[eliminated.position].omega
+        nothing = np.zeros((*tail.cross.own.shape[:2], 0))
+        cells = LevelCells(tail.start, tail.columns, tail.values, nothing)
+        inverses = LevelInverses(levels.shrink, omega, levels.omega_shrunk)
+        covariance = PairCovariance(self.pair_start, self.pairs, entries)
+        places = rows.by_level
+
+        def add(first: int, last: int) -> None:
+            add_row_variances(places, cells, inverses, covariance, first, last, out)
+
+        parts = enough_parts(len(self.pairs) + rows.n_rows, tail.n_threads)
+        work = np.diff(self.pair_start) * (1.0 + np.diff(places.row_start))
+        run_parts(add, even_bounds(work, parts), tail.n_threads)
 
     def multiply(self, values: np.ndarray, vectors: np.ndarray, n_threads: int) -> np.ndarray:
         """A matrix with these entries times vectors (N, m)."""
