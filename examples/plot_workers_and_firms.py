@@ -61,9 +61,7 @@ def log_wage(worker, firm, year):
     return 3.0 + 0.02 * year + worker + firm + noise
 
 
-wages["log_wage"] = log_wage(
-    true_worker[wages["worker"]], true_firm[wages["firm"]], wages["year"]
-)
+wages["log_wage"] = log_wage(true_worker[wages["worker"]], true_firm[wages["firm"]], wages["year"])
 last = wages["year"] == N_YEARS - 1
 train, test = wages[~last], wages[last]
 print(f"{len(train):,} rows, {len(train.groupby(['worker', 'firm'])):,} jobs")
