@@ -11,6 +11,7 @@ LESSONS = (
     "plot_counts",
     "plot_ordinal_insteval",
     "plot_encoder",
+    "plot_workers_and_firms",
     "plot_dask",
     "plot_ten_million_rows",
 )

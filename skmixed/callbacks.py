@@ -74,7 +74,7 @@ def progress_reporter(
     estimator: Any,
     callbacks: IterationCallbacks | None = None,
     attributes: Callable[[Any], Mapping[str, Any]] | None = None,
-) -> Callable[[int, float, float, Callable[[], Any]], bool]:
+) -> Callable[[int, float, float, Callable[[], Any], str], bool]:
     """What a fit calls at the start and after every step; a true answer stops it.
 
     Parameters
@@ -87,11 +87,14 @@ def progress_reporter(
     """
     began = time.perf_counter()
 
-    def report(n_iter: int, elbo: float, gradient: float, publish: Callable[[], Any]) -> bool:
+    def report(
+        n_iter: int, elbo: float, gradient: float, publish: Callable[[], Any], method: str
+    ) -> bool:
         if estimator.verbose:
             print(
                 f"[{type(estimator).__name__}] iteration {n_iter:3d}  ELBO {elbo:.6f}  "
                 f"scaled gradient {gradient:.2e}  {time.perf_counter() - began:.2f} s"
+                + (f"  {method}" if method else "")
             )
         if n_iter == 0 or callbacks is None or attributes is None:
             return False

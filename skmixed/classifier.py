@@ -123,8 +123,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         them, which is exact; its cost grows with the cube of the number of levels
         outside the largest factor. "iterative" solves them by conjugate gradients and
         estimates variances and determinants from random vectors: see `n_probes`.
-        "auto" takes "direct" up to 2,500 such levels, where memory allows, and
-        says what it took in `solver_`.
+        It is exact where elimination keeps the equations sparse. "auto" takes "direct"
+        up to 2,500 such levels, where memory allows and no sparse factor costs less,
+        and says what it took in `solver_`.
     handle_unknown : {"population", "warn", "error"}, default="population"
         What predictions do with a level that `fit` has not seen, a missing label
         included: average over the prior distribution of its effect, do so and warn of every
@@ -194,7 +195,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     elbo_ : float
         Evidence lower bound with all constants; see the notes.
     elbo_std_ : float
-        Its root mean square Monte Carlo error; 0 with the direct solver.
+        Its Monte Carlo standard error, for random vectors of other seeds; 0 where
+        nothing is estimated: with the direct solver, and with sparse factors.
     elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path_ : ndarray of shape (n_steps + 1,)

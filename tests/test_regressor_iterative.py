@@ -111,7 +111,9 @@ def test_same_fit_as_direct(name):
         moved = (model.coef_cov_ - direct.coef_cov_) / np.outer(scale, scale)
         assert np.abs(moved).max() < 0.01
         assert abs(model.elbo_ - direct.elbo_) < 3.5 * model.elbo_std_ + 1e-6
-        assert (model.elbo_std_ == 0.0) == (model.posterior == "mean_field")
+        # levels of the inner factor meet one of the outer: the factor of a tree is exact
+        nothing_estimated = model.posterior == "mean_field" or name == "nested"
+        assert (model.elbo_std_ == 0.0) == nothing_estimated
         assert model.elbo_std_ < 0.5
 
 
@@ -188,7 +190,8 @@ def test_errors_fall_with_more_probes(name):
         found.append(np.sqrt(np.mean([(model.elbo_ - direct.elbo_) ** 2 for model in models])))
     assert 0.1 < errors[1] / errors[0] < 0.5
     assert 0.15 < claimed[1] / claimed[0] < 0.45
-    assert 0.4 < found[1] / claimed[1] < 2.0
+    # solves leave an error below 1e-6
+    assert 0.4 < (found[1] + 1e-6) / (claimed[1] + 1e-6) < 2.0
 
 
 @pytest.mark.parametrize("seed", [None, 3])
@@ -280,11 +283,11 @@ def test_small_factors_leave_nothing_to_chance():
 
 
 def test_auto():
-    """Direct up to a tail of 2,500 effects."""
+    """Direct up to a tail of 2,500 effects, where a sparse factor would fill in."""
     chosen = []
     for n_levels in (2400, 2600):
         X, y, _ = make_mixed_regression(
-            n_samples=6000, groups=(n_levels + 100, n_levels), random_state=0
+            n_samples=20_000, groups=(n_levels + 100, n_levels), random_state=0
         )
         model = MixedEffectsVIRegressor(["g0", "g1"], posterior="mean_field").fit(X, y)
         chosen.append(model.solver_)

@@ -75,3 +75,20 @@ class TailColumns(NamedTuple):
 
     effect: np.ndarray
     n_siblings: np.ndarray
+
+
+class PairCovariance(NamedTuple):
+    """A covariance of the columns that share an eliminated level.
+
+    Attributes
+    ----------
+    pair_start : (L + 1,)
+        First pair of cells of every level.
+    pairs : (n_pairs,)
+        Place of every ordered pair among the entries.
+    entries : (n_entries,)
+    """
+
+    pair_start: np.ndarray
+    pairs: np.ndarray
+    entries: np.ndarray

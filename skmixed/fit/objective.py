@@ -38,7 +38,7 @@ class Point:
     @property
     def log_det_error(self) -> float:
         """Standard error of the log determinant in the deviance; 0 where it is exact."""
-        return _standard_error(self.system.log_det_samples)
+        return self.system.log_det_error
 
     def doubt(self, other: Point) -> float:
         """Standard error of the difference of the two deviances; 0 where they are exact.

@@ -131,7 +131,7 @@ class FitOptions:
     across: tuple[np.ndarray | None, ...] = ()
     noise: str = "constant"
     start: Start | None = None
-    report: Callable[[int, float, float, Callable[[], FitResult]], bool] | None = None
+    report: Callable[[int, float, float, Callable[[], FitResult], str], bool] | None = None
 
     def basis_may(
         self, factors: Sequence[Factor | FactorEncoder]
@@ -206,6 +206,7 @@ def iterate(
             units.elbo(state.deviances[-1]),
             state.scaled_gradient,
             lambda: publish(objective, state, units, judge),
+            state.point.system.method,
         )
 
     state = minimise(objective, theta, tol=options.tol, max_iter=options.max_iter, report=report)

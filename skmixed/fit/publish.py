@@ -94,6 +94,7 @@ def publish(
         n_observations=units.n_observations,
         likelihood=objective.likelihood,
         parameters=objective.split(point.theta)[1],
+        level_errors=posterior.level_errors,
         doubts=replace(doubts or Doubts(), singular=_singular_blocks(system)),
     )
 

@@ -117,6 +117,10 @@ class FitResult:
     parameters : ndarray (k,)
         The likelihood's own.
     doubts : Doubts
+    level_errors : tuple of float
+        By factor, the Monte Carlo standard error of the standard deviations of its effects,
+        relative to these, root mean square over levels; 0 where they are exact. Empty after
+        fits of earlier versions.
     interpolates : bool
         Fixed effects, or fixed and random ones together, reproduce the response: no noise is
         left to model.
@@ -149,3 +153,4 @@ class FitResult:
     doubts: Doubts = Doubts()
     interpolates: bool = False
     further: np.ndarray | None = None
+    level_errors: tuple[float, ...] = field(default=(), metadata={"since": 5})

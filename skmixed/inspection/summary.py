@@ -173,9 +173,17 @@ def _facts(model: FittedModel) -> dict[str, str]:
         "ELBO": f"{model.elbo:.4f}{aside}{_what_the_elbo_is(criteria)}",
         "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
         "BIC": f"{criteria.bic:.4f}{bound}",
-        "Solver": model.result.solver,
+        "Solver": model.result.solver + _what_is_estimated(model),
         "Iterations": _convergence(model),
     }
+
+
+def _what_is_estimated(model: FittedModel) -> str:
+    """Monte Carlo error of the standard deviations of random effects, where they have one."""
+    error = max(model.result.level_errors, default=0.0)
+    if not error:
+        return ""
+    return f" (standard deviations of effects: Monte Carlo error {100.0 * error:.2g} %)"
 
 
 def _numbers(model: FittedModel) -> dict[str, float]:

@@ -91,6 +91,12 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
         require_number(name, getattr(result, name))
     require_indices("dropped", np.asarray(result.dropped), p)
     n_factors = len(encoder.factors)
+    require(
+        len(result.level_errors) in (0, n_factors),
+        "level_errors", f"{len(result.level_errors)} numbers", f"{n_factors}, one a group",
+    )  # fmt: skip
+    for number in result.level_errors:
+        require_number("level_errors", number)
     for name, of_groups in (("factors", result.factors), ("coupled", result.coupled)):
         found = f"{len(of_groups)} parts"
         require(len(of_groups) == n_factors, name, found, f"{n_factors}, one a group")

@@ -51,6 +51,9 @@ class PosteriorCovariance:
     ----------
     levels : tuple of ndarray (levels, q, q)
         Of each level's effects, one array a grouping factor.
+    level_errors : tuple of float
+        By factor, the Monte Carlo standard error of standard deviations in `levels`, relative
+        to these, root mean square over levels.
     fixed : ndarray (p, p)
         Of the fixed effects: of their posterior, or, where they are a point,
         of the sampling distribution of the estimate.
@@ -66,6 +69,7 @@ class PosteriorCovariance:
     fixed: np.ndarray
     joint_factors: tuple[int, ...]
     joint: np.ndarray
+    level_errors: tuple[float, ...]
 
 
 class WithBlocks(Protocol):

@@ -73,7 +73,9 @@ class FullPosterior:
             rows += factor.size
             kept.append(factor.position)
         joint = covariance.joint(tuple(sorted(kept)))
-        return PosteriorCovariance(levels, system.fixed_covariance(), tuple(sorted(kept)), joint)
+        errors = tuple(covariance.level_error(factor) for factor in factors)
+        fixed = system.fixed_covariance()
+        return PosteriorCovariance(levels, fixed, tuple(sorted(kept)), joint, errors)
 
 
 _PROBES = 4

@@ -82,15 +82,18 @@ class MeanFieldPosterior:
         """Diagonal level blocks; nothing across levels."""
         cross = at.system.cross
         joint = np.zeros((cross.n_fixed, cross.n_fixed + sum(f.size for f in cross.factors)))
+        exact = (0.0,) * len(cross.factors)
         if not at.integrate_fixed:
-            return PosteriorCovariance(self._levels(at), at.system.fixed_covariance(), (), joint)
+            return PosteriorCovariance(
+                self._levels(at), at.system.fixed_covariance(), (), joint, exact
+            )
         try:
             fixed = np.linalg.inv(cross.fixed_products)
         except np.linalg.LinAlgError:
             # working weights of very different sizes make dependent what was independent
             fixed = np.linalg.pinv(cross.fixed_products, hermitian=True)
         joint[:, : cross.n_fixed] = fixed
-        return PosteriorCovariance(self._levels(at), fixed, (), joint)
+        return PosteriorCovariance(self._levels(at), fixed, (), joint, exact)
 
     def _levels(self, at: Solved) -> tuple[np.ndarray, ...]:
         """Diagonal covariance of every level's effects, (L, Q, Q) by factor."""

@@ -35,6 +35,13 @@ class Covariance(Protocol):
         """Posterior covariance of each level's effects, (L, Q, Q)."""
         ...
 
+    def level_error(self, factor: FactorLayout) -> float:
+        """Monte Carlo standard error of the standard deviations in `level_covariances`.
+
+        Relative to these, root mean square over levels; 0 where they are exact.
+        """
+        ...
+
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Posterior variance of every row's linear predictor, (n,)."""
         ...
@@ -97,6 +104,16 @@ class System(Protocol):
     @property
     def log_det_samples(self) -> np.ndarray:
         """Estimate of the log determinant by each random vector; empty where it is exact."""
+        ...
+
+    @property
+    def log_det_error(self) -> float:
+        """Standard error of the log determinant; 0 where it is exact."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """How the equations were solved, where a solver has a choice; else empty."""
         ...
 
     @property

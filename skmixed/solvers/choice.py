@@ -17,7 +17,13 @@ from skmixed.sums.cross_products import (
 SOLVERS = ("auto", "direct", "iterative")
 
 _LARGEST_DIRECT = 2500
-"""Effects and coefficients of a tail up to which factorising it is as fast as iterating."""
+"""Effects and coefficients of a tail up to which a dense factor is as fast as iterating."""
+
+_LEAST_SPARSE = 500
+"""Effects of a tail from which on a sparse factor is looked for: below, a dense one is as fast."""
+
+_DENSE_RATE = 30.0
+"""Multiplications of dense factors and inverses in the time of one of sparse ones."""
 
 _MEMORY_SHARE = 0.25
 """Part of the machine's memory that "auto" lets dense matrices take."""
@@ -56,16 +62,30 @@ class SolverOptions:
 
 
 def make_solver(cross: CrossProducts, options: SolverOptions) -> Solver:
-    """The solver that is asked for; "auto" chooses by size."""
+    """The solver that is asked for; "auto" chooses by predicted cost, and exact before estimated.
+
+    A sparse factor with little fill is exact whatever the size. Without one, a dense factor of
+    a small tail is exact at a cost that is known, and a large tail is iterated on.
+    """
     if options.direct_for and options.name == "iterative":
         raise ValueError(
             f"solver='iterative' does not know {options.direct_for}=; use solver='direct', or "
             "'auto'."
         )
     direct = options.name == "direct" or bool(options.direct_for)
-    if direct or (options.name == "auto" and _prefers_direct(cross)):
+    prepared = None
+    if options.name == "auto" and not direct:
+        direct = _may_be_direct(cross)
+        if direct and cross.n_tail >= _LEAST_SPARSE:
+            prepared = _iterative(cross, options)
+            direct = not _is_cheaper(prepared, cross)
+    if direct:
         refuse_what_does_not_fit(cross.n_tail + cross.n_fixed + 1)
         return DirectSolver(cross, options.n_threads)
+    return prepared or _iterative(cross, options)
+
+
+def _iterative(cross: CrossProducts, options: SolverOptions) -> IterativeSolver:
     n_probes = options.n_probes
     if not options.needs_determinant:
         n_probes = 0
@@ -76,7 +96,15 @@ def make_solver(cross: CrossProducts, options: SolverOptions) -> Solver:
     )
 
 
-def _prefers_direct(cross: CrossProducts) -> bool:
+def _is_cheaper(solver: IterativeSolver, cross: CrossProducts) -> bool:
+    """Whether the iterative solver has an exact factor that costs less than a dense one."""
+    return solver.preconditioner.is_exact and (
+        _DENSE_RATE * solver.preconditioner.work < float(cross.n_tail) ** 3
+    )
+
+
+def _may_be_direct(cross: CrossProducts) -> bool:
+    """Whether a dense tail is small enough to be factorised in no time."""
     size = cross.n_tail + cross.n_fixed + 1
     memory = available_memory()
     fits = memory is None or dense_tail_bytes(size) < _MEMORY_SHARE * memory

@@ -22,6 +22,7 @@ import numpy as np
 
 from skmixed._kernels.cell_passes import multiply_levels
 from skmixed.covariances import Scale
+from skmixed.solvers.low_rank import LowRankChange
 from skmixed.solvers.sparse_tail import SparseTail
 from skmixed.sums.cross_products import FactorLayout
 
@@ -106,8 +107,6 @@ class Coordinates:
     ----------
     log_det : float
         -2 log |S|.
-    coarse_trace : float
-        What the coarse correction adds to the trace of S'HS.
     """
 
     def __init__(
@@ -139,29 +138,30 @@ class Coordinates:
             float(np.log(np.diagonal(lower, axis1=1, axis2=2)).sum()) for lower in lowers
         )
         self._directions = coarse.directions
-        self._bend(coarse.directions, projected)
+        moved = self.by_level(self._root_inverse, coarse.directions)
+        self._change = LowRankChange(moved, projected)
+        self.log_det += self._change.log_det
 
-    def _bend(self, directions: np.ndarray, projected: np.ndarray) -> None:
-        """Coefficients of the coarse directions in S, its inverse and its square."""
-        self._coarse = self.by_level(self._root_inverse, directions)
-        values, vectors = np.linalg.eigh(self._coarse.T @ self._coarse)
-        used = values > 1e-10 * values.max(initial=0.0)
-        basis = vectors[:, used] / np.sqrt(values[used])
-        pivots, turn = np.linalg.eigh(basis.T @ projected @ basis)
-        if not pivots.min(initial=1.0) > 0.0:
-            raise np.linalg.LinAlgError("the coarse system is not positive definite")
-        basis = basis @ turn
-        self._there = (basis * (pivots**-0.5 - 1.0)) @ basis.T
-        self._back = (basis * (pivots**0.5 - 1.0)) @ basis.T
-        self._added = (basis * (1.0 / pivots - 1.0)) @ basis.T
-        self.log_det += float(np.log(pivots).sum())
-        self.coarse_trace = float((1.0 - pivots).sum())
+    @property
+    def directions(self) -> np.ndarray:
+        """The coarse directions of the scaled effects, (N, k)."""
+        return self._directions
+
+    @property
+    def change(self) -> LowRankChange:
+        """What the coarse directions change, in the coordinates of the level blocks."""
+        return self._change
+
+    def system_trace(self, half: np.ndarray) -> float:
+        """Trace of S'HS, with `half` the part of the dense part."""
+        explained = self.by_level(self._effects_transposed, half)
+        return len(half) - float((explained**2).sum()) + self._change.trace
 
     def squared_blocks(self, number: int) -> np.ndarray:
         """Level blocks of S S' summed over one of the large factors, (q, q)."""
         factor, root = self._factors[number], self._root[number]
         coarse = self._directions[factor.columns].reshape(*root.shape[:2], -1)
-        total = np.einsum("lqk,kj,lsj->qs", coarse, self._added, coarse, optimize=True)
+        total = np.einsum("lqk,kj,lsj->qs", coarse, self._change.added, coarse, optimize=True)
         return total + np.einsum("lqr,lsr->qs", root, root)
 
     def own_blocks(self, number: int, half: np.ndarray) -> np.ndarray:
@@ -187,8 +187,8 @@ class Coordinates:
         own = self.own_blocks(number, half)
         inverse = np.linalg.inv(self.matrices[number])
         coarse = self._directions[factor.columns]
-        added = (coarse @ self._added).reshape(shape)
-        inner = self._added @ (self._directions.T @ products) @ self._added
+        added = (coarse @ self._change.added).reshape(shape)
+        inner = self._change.added @ (self._directions.T @ products) @ self._change.added
         moved = inverse @ products[factor.columns].reshape(shape)
         cross = np.einsum("lqk,lsk->qs", moved, added)
         bent = (coarse @ inner).reshape(shape)
@@ -213,7 +213,8 @@ class Coordinates:
         inverse = np.linalg.inv(self.matrices[number])
         coarse = self._directions[self._factors[number].columns].reshape(products.shape)
         total = np.matmul(blocks @ scale, inverse).sum(axis=0)
-        return total + np.einsum("lqk,kj,lsj->qs", products, self._added, coarse, optimize=True)
+        added = self._change.added
+        return total + np.einsum("lqk,kj,lsj->qs", products, added, coarse, optimize=True)
 
     def by_level(self, blocks: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
         """Level blocks times vectors (N, m)."""
@@ -222,9 +223,6 @@ class Coordinates:
         for factor, block in zip(self._factors, blocks, strict=True):
             multiply_levels(block, vectors[factor.columns], out[factor.columns])
         return out
-
-    def _bent(self, vectors: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        return vectors + self._coarse @ (coefficients @ (self._coarse.T @ vectors))
 
     def scale(self, vectors: np.ndarray) -> np.ndarray:
         """T h."""
@@ -236,37 +234,33 @@ class Coordinates:
 
     def to_scaled(self, vectors: np.ndarray) -> np.ndarray:
         """S v."""
-        return self.by_level(self._root, self._bent(vectors, self._there))
+        return self.by_level(self._root, self._change.apply(vectors))
 
     def from_scaled(self, vectors: np.ndarray) -> np.ndarray:
         """S^-1 h."""
-        return self._bent(self.by_level(self._root_inverse, vectors), self._back)
+        return self._change.apply_inverse(self.by_level(self._root_inverse, vectors))
 
     def to_effects(self, vectors: np.ndarray) -> np.ndarray:
         """T S v."""
-        return self.by_level(self._effects, self._bent(vectors, self._there))
+        return self.by_level(self._effects, self._change.apply(vectors))
 
     def from_products(self, vectors: np.ndarray) -> np.ndarray:
         """(T S)' r: products with the effects as the solver sees them."""
-        return self._bent(self.from_products_by_level(vectors), self._there)
-
-    def from_products_by_level(self, vectors: np.ndarray) -> np.ndarray:
-        """As `from_products`, without the coarse correction."""
-        return self.by_level(self._effects_transposed, vectors)
+        return self._change.apply(self.by_level(self._effects_transposed, vectors))
 
     def multiply(
         self, vectors: np.ndarray, products: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
         """S' (T' R T + I) S v, where ``products(effects)`` is R times effects."""
-        bent = self._bent(vectors, self._there)
+        bent = self._change.apply(vectors)
         out = self.by_level(self._effects_transposed, products(self.by_level(self._effects, bent)))
         out += self.by_level(self._squares, bent)
-        return self._bent(out, self._there)
+        return self._change.apply(out)
 
     def transposed_inverse(self, vectors: np.ndarray) -> np.ndarray:
         """S'^-1 v."""
         lowers = _transposed(self._root_inverse)
-        return self.by_level(lowers, self._bent(vectors, self._back))
+        return self.by_level(lowers, self._change.apply_inverse(vectors))
 
 
 def _transposed(blocks: list[np.ndarray]) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,11 +41,23 @@ class LanczosRun:
         """Coordinates (k,) of f(H) z in the Lanczos basis."""
         if not len(self.diagonal):
             return np.zeros(0)
+        values, vectors = self._eigen
+        return self.size * (vectors @ (function(values) * vectors[0]))
+
+    def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ritz values and their shares of z'z, (k,) each."""
+        if not len(self.diagonal):
+            return np.zeros(0), np.zeros(0)
+        values, vectors = self._eigen
+        return values, vectors[0] ** 2
+
+    @cached_property
+    def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
         matrix = np.diag(self.diagonal)
         k = np.arange(len(self.off_diagonal))
         matrix[k, k + 1] = matrix[k + 1, k] = self.off_diagonal
         values, vectors = np.linalg.eigh(matrix)
-        return self.size * (vectors @ (function(values) * vectors[0]))
+        return values, vectors
 
     def quadratic_form(self, function: Callable[[np.ndarray], np.ndarray]) -> float:
         """The Gauss quadrature of z' f(H) z."""

@@ -94,6 +94,8 @@ class DirectSystem:
     is_exact = True
     n_products = 0
     log_det_samples = np.zeros(0)
+    log_det_error = 0.0
+    method = ""
 
     def __init__(self, cross: CrossProducts, scales: list[Scale], n_threads: int = 1) -> None:
         self.cross = cross
@@ -600,6 +602,10 @@ class TailCovariance:
                 rows = np.arange(factor.start + q, factor.columns.stop, factor.n_effects)
                 blocks[:, q, s] = blocks[:, s, q] = self.tail[rows, rows - q + s]
         return blocks
+
+    def level_error(self, factor: FactorLayout) -> float:
+        """Zero: level covariances are exact."""
+        return 0.0
 
     def row_variances(self, rows: WorkingRows) -> np.ndarray:
         """Variance of every row's linear predictor, exactly, (n,)."""

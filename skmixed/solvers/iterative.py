@@ -11,31 +11,30 @@ conjugate gradients run in the coordinates of `skmixed.solvers.coarse_space`. Tr
 the log determinant come from solves with fixed random signs z: z'H^-1 z and
 quadratures of z' log(H) z have the traces as expectations (Hutchinson 1990,
 Communications in Statistics 19).
-
-The posterior covariance is exact in everything that concerns the dense part, and in all
-variances given the large factors. The rest are expectations over the signs z, of which
-x = H^-1 z and u = H^(-1/2) z are known in the solver's coordinates: E x z' = E u u' = H^-1.
-Single entries come from u, as positive squares on top of the exact conditional variance
-(Siden, Lindgren, Bolin and Villani 2018, J. Comput. Graph. Stat. 27, "simple
-Rao-Blackwellised Monte Carlo"), sums of entries from x, whose errors average out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
 
 from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
-from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
-from skmixed.solvers.conjugate_gradients import Solution, solve
+from skmixed.solvers.conjugate_gradients import NotConvergedError, Solution, solve
 from skmixed.solvers.dense_part import DensePart
 from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.solvers.preconditioners import (
+    ApproximateCholesky,
+    Preconditioner,
+    ReducedSystem,
+    choose,
+)
+from skmixed.solvers.probed_covariance import ProbedCovariance
+from skmixed.solvers.reduced_matrix import ReducedPattern
 from skmixed.solvers.sparse_tail import SparseTail
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
-from skmixed.sums.working_rows import Loadings, WorkingRows
 
 _MEAN_TOLERANCE = 1e-9
 _PROBE_TOLERANCE = 1e-5
@@ -53,6 +52,12 @@ _INFORMATION_TOLERANCE = 1e-3
 _MOST_PRODUCTS = 2000
 """Products after which a solve is given up."""
 
+
+_SLOW = 40
+"""Products of the first solve from which on another strategy is tried."""
+
+_MOST_TRIED = 200
+"""Products of the first solve after which another strategy takes over."""
 
 _COVARIANCE_TOLERANCE = 1e-6
 """For covariances that are solved for."""
@@ -88,20 +93,49 @@ class IterativeSolver:
     ) -> None:
         self.integrate_fixed = integrate_fixed
         self._n_threads = n_threads
-        self._use(cross)
-        signs = np.random.default_rng(seed)
-        self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
-
-    def _use(self, cross: CrossProducts) -> None:
         self.cross = cross
-        self.tail = SparseTail(cross, self._n_threads)
-        self.coarse = CoarseSpace(self.tail)
+        self.tail = SparseTail(cross, n_threads)
+        self.pattern = ReducedPattern.of(self.tail)
+        self.preconditioner: Preconditioner = choose(self.tail, self.pattern)
+        signs = np.random.default_rng(seed)
+        n_probes = 0 if self.preconditioner.is_exact else n_probes
+        self._settled = False
+        self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
 
     def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
         """The equations at the given scales, mean and probes solved."""
         if cross is not None and cross is not self.cross:
-            self._use(cross)
-        return IterativeSystem(self, scales)
+            self.cross = cross
+            self.tail = SparseTail(cross, self._n_threads)
+            self.preconditioner.use(self.tail)
+        if self._settled:
+            return IterativeSystem(self, scales)
+        system = self._settle(scales)
+        self._settled = True
+        return system
+
+    def _settle(self, scales: list[Scale]) -> IterativeSystem:
+        """The first system, by the strategy that turns out to be better at it.
+
+        Level blocks are replaced where their rate is slow: an approximate factor takes fewer
+        products that cost more. What counts is the time to a given error of the log determinant.
+        """
+        suits = ApproximateCholesky.suits(self.tail, self.pattern)
+        if self.pattern is None or self.preconditioner.is_exact or not suits:
+            return IterativeSystem(self, scales)
+        first = None
+        with suppress(NotConvergedError):
+            first = IterativeSystem(self, scales, _MOST_TRIED)
+        if first is not None:
+            first.most_products = _MOST_PRODUCTS
+            if first.n_products <= _SLOW:
+                return first
+        blocks, self.preconditioner = self.preconditioner, ApproximateCholesky(self.pattern)
+        second = IterativeSystem(self, scales)
+        if first is None or second.effort() < first.effort():
+            return second
+        self.preconditioner = blocks
+        return first
 
 
 class IterativeSystem:
@@ -112,6 +146,8 @@ class IterativeSystem:
     solver : IterativeSolver
     scales : list of Scale
         Of every factor in design order; all levels are independent.
+    most_products : int, optional
+        Products after which a solve is given up.
 
     Attributes
     ----------
@@ -129,13 +165,17 @@ class IterativeSystem:
     """
 
     name = "iterative"
-    is_exact = False
     rounds = False
     exact = None
 
-    def __init__(self, solver: IterativeSolver, scales: list[Scale]) -> None:
+    def __init__(
+        self, solver: IterativeSolver, scales: list[Scale], most_products: int | None = None
+    ) -> None:
         self.solver, self.probes = solver, solver.probes
-        self.cross, self.tail, self.coarse = solver.cross, solver.tail, solver.coarse
+        self.most_products = most_products or _MOST_PRODUCTS
+        self.preconditioner, self.pattern = solver.preconditioner, solver.pattern
+        self.is_exact = self.preconditioner.is_exact
+        self.cross, self.tail = solver.cross, solver.tail
         self.integrate_fixed = solver.integrate_fixed
         self.scales = scales
         self._reduce()
@@ -160,18 +200,18 @@ class IterativeSystem:
 
     def _precondition(self) -> None:
         half = self.part.half[:, : self.n_posterior]
-        projected = self.coarse.projected(self.levels.omega_shrunk, half, self.scales)
+        middle = self.levels.omega_shrunk
+        self.entries = None if self.pattern is None else self.pattern.reduce(self.tail, middle)
+        self.reduced = ReducedSystem(
+            self.tail, self.scales, middle, self.reduced_blocks, half, self.entries
+        )
         try:
-            self.coordinates = Coordinates(
-                self.tail, self.reduced_blocks, self.scales, self.coarse, projected
-            )
+            self.coordinates = self.preconditioner.coordinates(self.reduced, self.project)
         except np.linalg.LinAlgError:
             raise SingularSystemError(
                 "the system is singular at these variance parameters"
             ) from None
-        explained = self.coordinates.from_products_by_level(half)
-        self._trace = self.tail.n_large - float((explained**2).sum())
-        self._trace += self.coordinates.coarse_trace
+        self.control = self.preconditioner.control(self.reduced, self.coordinates)
 
     def solve(
         self,
@@ -198,7 +238,7 @@ class IterativeSystem:
                 vectors, lambda effects: self.project(effects, given[numbers])
             )
 
-        return solve(multiply, right, np.broadcast_to(tolerance, m), _MOST_PRODUCTS, keep_basis)
+        return solve(multiply, right, np.broadcast_to(tolerance, m), self.most_products, keep_basis)
 
     def project(self, effects: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
         """(R - half half') times effects (N, m); without beta's part for `given` columns.
@@ -207,11 +247,17 @@ class IterativeSystem:
         """
         if given is None:
             given = np.full(effects.shape[1], not self.integrate_fixed)
-        products = self.tail.multiply(effects, self.levels.omega_shrunk)
+        products = self.multiply_reduced(effects)
         explained = self.part.half.T @ effects
         explained[self.tail.n_small :, given] = 0.0
         products -= self.part.half @ explained
         return products
+
+    def multiply_reduced(self, effects: np.ndarray) -> np.ndarray:
+        """R times effects (N, m), by cells or by entries of R, whichever are fewer."""
+        if self.pattern is None or self.entries is None or not self.pattern.is_short(self.tail):
+            return self.tail.multiply(effects, self.levels.omega_shrunk)
+        return self.pattern.multiply(self.entries, effects, self.tail.n_threads)
 
     def _solve(self) -> None:
         """The mean, all probes and, if they are few, the fixed effects in one batch."""
@@ -245,29 +291,42 @@ class IterativeSystem:
         )
         self.penalised_rss = max(float(self.dense[-1, -1]) - explained, 0.0)
 
+    @property
+    def method(self) -> str:
+        """How the system was brought close to the identity; empty where there was none."""
+        return self.preconditioner.name if self.tail.n_large else ""
+
+    def effort(self) -> float:
+        """Products of the solve by the cost of each, times the variance of log determinants."""
+        cost = self.n_products * self.preconditioner.product_cost(self.coordinates)
+        error = self.log_det_error
+        return cost * error**2 if error else cost
+
     # The log determinant ----------------------------------------------------------
 
     @cached_property
     def log_det_samples(self) -> np.ndarray:
-        """Estimate (m,) of the log determinant by every probe, without the constant part.
+        """Estimate (m,) of the log determinant by every probe, without the constant part."""
+        return self.control.samples(self._probe_solution.runs)
 
-        z'Hz, whose expectation is known, takes most of the variance away.
-        """
+    @property
+    def log_det_error(self) -> float:
+        """Standard error of the log determinant."""
         runs = self._probe_solution.runs
-        return np.array(
-            [run.quadratic_form(np.log) - run.quadratic_form(lambda values: values) for run in runs]
-        )
+        return self.control.error(runs) if len(runs) > 1 else 0.0
 
     def log_det(self, integrate_fixed: bool) -> float:
         """log |V|, or log |V| + log |X' V^-1 X|; estimated."""
         assert integrate_fixed == self.integrate_fixed
-        exact = (
-            self.levels.log_det + self.part.log_det_small + self.coordinates.log_det + self._trace
-        )
+        exact = self.levels.log_det + self.part.log_det_small + self.coordinates.log_det
         if integrate_fixed:
             exact += self.part.log_det_fixed
+        if self.is_exact:
+            return exact
         samples = self.log_det_samples
-        return exact + (float(samples.mean()) if len(samples) else 0.0)
+        if not len(samples):
+            return exact
+        return exact + self.control.constant(self._probe_solution.runs) + float(samples.mean())
 
     # The solution -----------------------------------------------------------------
 
@@ -282,7 +341,7 @@ class IterativeSystem:
         large, dense = self._residual_maker
         tail = None
         if not all(self.is_regular(factor) for factor in self.tail.large):
-            tail = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+            tail = self.multiply_reduced(large) + self.with_dense @ dense
         small = self.with_dense.T @ large + self.dense @ dense
         products = []
         for factor in self.cross.factors:
@@ -306,23 +365,23 @@ class IterativeSystem:
 
     def is_large_enough(self, factor: FactorLayout, sizes: np.ndarray) -> np.ndarray:
         """Which singular values of T of a tail factor can be divided by without loss."""
+        return self.typical_products(factor) * sizes**2 > 1e-2
+
+    def typical_products(self, factor: FactorLayout) -> float:
+        """Mean of the reduced cross-products of a tail factor's effects with themselves."""
         if factor in self.tail.large:
             block = self.reduced_blocks[self.tail.large.index(factor)]
-            rows = np.diagonal(block, axis1=1, axis2=2).mean()
-        else:
-            rows = np.diagonal(self.dense)[self.tail.dense_columns(factor)].mean()
-        return rows * sizes**2 > 1e-2
+            return float(np.diagonal(block, axis1=1, axis2=2).mean())
+        return float(np.diagonal(self.dense)[self.tail.dense_columns(factor)].mean())
 
-    @cached_property
-    def raw_coarse_products(self) -> np.ndarray:
-        """(R - half half') T times the coarse directions, (N, k)."""
-        return self.project(self.coordinates.scale(self.coarse.directions))
+    def solve_for_covariance(self, right: np.ndarray) -> Solution:
+        """Solve for covariances; as `solve`."""
+        return self.solve(right, _COVARIANCE_TOLERANCE, self.integrate_fixed)
 
     @property
-    def coarse_products(self) -> np.ndarray:
-        """H times the coarse directions, (N, k)."""
-        directions = self.coarse.directions
-        return self.coordinates.scale_transposed(self.raw_coarse_products) + directions
+    def exact_columns(self) -> int:
+        """Columns of the dense part up to which its covariance is solved for, not estimated."""
+        return _EXACT_COLUMNS
 
     @property
     def _residual_maker(self) -> tuple[np.ndarray, np.ndarray]:
@@ -347,13 +406,18 @@ class IterativeSystem:
         return -self.part.root[:, :used] @ (self.part.half[:, :used].T @ large)
 
     @cached_property
-    def gathered(self) -> np.ndarray:
-        """reduced_l times the residual maker, all z and all x = H^-1 z, (L, Q, 1 + 2 m).
+    def rest(self) -> np.ndarray:
+        """H^-1 z for all probes, less what is known of it, (N, m)."""
+        return self.control.rest(self._probe_solution)
 
-        One pass over the cells for all of them. Of z and x, scaled to effects, the
+    @cached_property
+    def gathered(self) -> np.ndarray:
+        """reduced_l times the residual maker, all z and all of `rest`, (L, Q, 1 + 2 m).
+
+        One pass over the cells for all of them. Of the latter two, scaled to effects, the
         dense part takes its conditional mean.
         """
-        vectors = np.column_stack([self.probes, self._probe_solution.x])
+        vectors = np.column_stack([self.probes, self.rest])
         probed = self.coordinates.to_effects(vectors)
         large, dense = self._residual_maker
         followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])
@@ -385,7 +449,7 @@ class IterativeSystem:
         known, known_dense = self.tail.scatter(
             np.matmul(np.swapaxes(self.levels.shrink, 1, 2), own)
         )
-        through = self.tail.multiply(large, self.levels.omega_shrunk) + self.with_dense @ dense
+        through = self.multiply_reduced(large) + self.with_dense @ dense
         through_dense = self.with_dense.T @ large + self.dense @ dense
         inner = np.matmul(self.levels.precision_shrunk, own).reshape(-1, m)
         gram = (
@@ -412,21 +476,21 @@ class IterativeSystem:
         root, half = self.part.root[:, :used], self.part.half[:, :used]
         reduced, with_dense = self.dense[:-1, :-1], self.with_dense[:, :-1]
         explained = root.T @ (with_dense.T @ large + reduced @ dense)
-        right = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
+        right = self.multiply_reduced(large) + with_dense @ dense
         right = self.coordinates.from_products(right - half @ explained)
         solution = self.solve(right, _PROBE_TOLERANCE, self.integrate_fixed)
         effects = self.coordinates.to_effects(solution.x)
         large -= effects
         dense -= root @ (explained - half.T @ effects)
         if factor in self.tail.large:
-            products = self.tail.multiply(large, self.levels.omega_shrunk) + with_dense @ dense
+            products = self.multiply_reduced(large) + with_dense @ dense
             return products[factor.columns]
         return (with_dense.T @ large + reduced @ dense)[self.tail.dense_columns(factor)]
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> ProbedCovariance:
         """The posterior covariance."""
         assert integrate_fixed == self.integrate_fixed
-        return ProbedCovariance(self, self._probe_solution)
+        return self.preconditioner.covariance(self, self._probe_solution)
 
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
@@ -476,300 +540,3 @@ class IterativeSystem:
     def fixed_solution(self) -> np.ndarray:
         """Solutions (N, p) for these right-hand sides, the fixed effects eliminated."""
         return self.solve(self._fixed_right, _FIXED_TOLERANCE, True).x
-
-
-class ProbedCovariance:
-    """Covariances of the posterior relative to the noise variance, in part estimated.
-
-    Parameters
-    ----------
-    system : IterativeSystem
-    probes : Solution
-        Of the probes.
-    """
-
-    def __init__(self, system: IterativeSystem, probes: Solution) -> None:
-        self.system = system
-        self._probes = probes
-        self._n = system.probes.shape[1]
-        self._root = system.part.root[:, : system.n_posterior]
-        self._half = system.part.half[:, : system.n_posterior]
-
-    # Pieces -----------------------------------------------------------------------
-
-    @cached_property
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """S z and S x, (N, m) each."""
-        to_scaled = self.system.coordinates.to_scaled
-        return to_scaled(self.system.probes), to_scaled(self._probes.x)
-
-    @cached_property
-    def _forward(self) -> np.ndarray:
-        """S (S'HS) z, (N, m)."""
-        return self.system.coordinates.to_scaled(self._probes.product())
-
-    @cached_property
-    def _draws(self) -> np.ndarray:
-        """S u (N, m): in expectation of outer products H^-1."""
-        return self.system.coordinates.to_scaled(self._apply(lambda values: values**-0.5))
-
-    @cached_property
-    def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of the large factors' effects, and the dense part's conditional means."""
-        large = self.system.coordinates.scale(self._draws)
-        return large, self.system.follow(large)
-
-    @cached_property
-    def _gathered_draws(self) -> np.ndarray:
-        """reduced_l times the draws, (L, Q, m)."""
-        return self.system.gather(*self._drawn)
-
-    def _apply(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        return self._probes.apply(function)
-
-    @cached_property
-    def _given_large(self) -> np.ndarray:
-        """reduced_l (covariance of the dense part given the large factors) reduced_l'."""
-        system = self.system
-        n_dense = len(self._root)
-        reduced = np.matmul(system.levels.shrink, system.tail.eliminated_dense[:, :, :n_dense])
-        half = np.matmul(reduced, self._root)
-        return np.matmul(half, np.swapaxes(half, 1, 2))
-
-    @cached_property
-    def _dense_response(self) -> np.ndarray:
-        """Covariance of the large effects times `half`, by solves, (N, n_posterior)."""
-        coordinates = self.system.coordinates
-        right = coordinates.from_products(self._half)
-        solution = self.system.solve(right, _COVARIANCE_TOLERANCE, self.system.integrate_fixed)
-        return coordinates.to_effects(solution.x)
-
-    @property
-    def _solves(self) -> bool:
-        """Whether the covariance of the dense part is solved for."""
-        n_large, n_columns = self._half.shape
-        return n_columns <= _EXACT_COLUMNS or not n_large
-
-    @cached_property
-    def dense(self) -> np.ndarray:
-        """Covariance of the dense part with itself, (n_dense, n_dense)."""
-        if self._solves:
-            inner = self._half.T @ self._dense_response
-        else:
-            z, x = (self._half.T @ self.system.coordinates.scale(v) for v in self._pairs)
-            inner = x @ z.T / self._n
-        inner = 0.5 * (inner + inner.T) + np.eye(len(inner))
-        return self._root @ inner @ self._root.T
-
-    # Answers ---------------------------------------------------------------------
-
-    def information(self, factor: FactorLayout) -> np.ndarray:
-        """sum_l Z_l' P Z_l of a factor (Q, Q); V^-1 for P when beta is a point."""
-        system = self.system
-        if factor is system.cross.eliminated:
-            sums = self._given_large.sum(axis=0)
-            if system.tail.n_large:
-                z, x = np.split(system.gathered[:, :, 1:], 2, axis=2)
-                sums = sums + np.einsum("lqm,lsm->qs", x, z) / self._n
-            return system.levels.precision_shrunk.sum(axis=0) - 0.5 * (sums + sums.T)
-        if factor in system.tail.large:
-            return self._large_information(factor)
-        if not system.is_regular(factor):
-            return self._projected_information(factor)
-        inverse = system.scales[factor.position].inverse
-        inner = inverse @ self._dense_blocks(factor).sum(axis=0) @ inverse.T
-        inner = factor.n_levels * np.eye(factor.n_effects) - 0.5 * (inner + inner.T)
-        return inverse.T @ inner @ inverse
-
-    def _large_information(self, factor: FactorLayout) -> np.ndarray:
-        """Information G of a large factor, by the directions in which its effects vary.
-
-        With T = U s V' and K = sum_l (R T H^-1)_ll, as G = T'^-1 (I - H^-1) T^-1 and G T = K:
-        V'(I - H^-1)V / s s' among those directions U, U'K V / s between the others and
-        them, and a projection among the others.
-        """
-        left, sizes, right = np.linalg.svd(self.system.scales[factor.position].matrix)
-        n_varying = int(self.system.is_large_enough(factor, sizes).sum())
-        varying, others = np.split(left, [n_varying], axis=1)
-        basis = right[:n_varying].T / sizes[:n_varying]
-        out = np.zeros((factor.n_effects, factor.n_effects))
-        if n_varying:
-            inner = factor.n_levels * np.eye(factor.n_effects) - self._summed_inverse(factor)
-            out += varying @ (basis.T @ inner @ basis) @ varying.T
-        if n_varying < factor.n_effects:
-            projected = self._projected_information(factor)
-            out += others @ (others.T @ projected @ others) @ others.T
-            if n_varying:
-                between = others @ (others.T @ self._summed_products(factor) @ basis) @ varying.T
-                out += between + between.T
-        return out
-
-    def _summed_inverse(self, factor: FactorLayout) -> np.ndarray:
-        """Level blocks of H^-1 summed over a large factor, (Q, Q).
-
-        (S'HS)^-1 is about 2 I - S'HS, of which the blocks are known exactly.
-        """
-        system = self.system
-        shape = (factor.n_levels, factor.n_effects, -1)
-        z, x = (v[factor.columns].reshape(shape) for v in self._pairs)
-        rest = x - 2.0 * z + self._forward[factor.columns].reshape(shape)
-        out = np.einsum("lqm,lsm->qs", rest, z) / self._n
-        number = system.tail.large.index(factor)
-        out += 2.0 * system.coordinates.squared_blocks(number)
-        out -= system.coordinates.system_blocks(number, self._half, system.coarse_products)
-        return 0.5 * (out + out.T)
-
-    def _summed_products(self, factor: FactorLayout) -> np.ndarray:
-        """Level blocks of R T H^-1 summed over a large factor, (Q, Q).
-
-        (S'HS)^-1 is about I, of which the blocks are known exactly.
-        """
-        system = self.system
-        shape = (factor.n_levels, factor.n_effects, -1)
-        z = self._pairs[0][factor.columns].reshape(shape)
-        rest = self._rest_products[factor.columns].reshape(shape)
-        out = np.einsum("lqm,lsm->qs", rest, z) / self._n
-        number = system.tail.large.index(factor)
-        blocks = system.reduced_blocks[number]
-        half = self._half[factor.columns].reshape(shape)
-        blocks = blocks - np.matmul(half, np.swapaxes(half, 1, 2))
-        raw = system.raw_coarse_products[factor.columns].reshape(shape)
-        return out + system.coordinates.multiplied_blocks(
-            number, blocks, system.scales[factor.position].matrix, raw
-        )
-
-    @cached_property
-    def _rest_products(self) -> np.ndarray:
-        """R T S (x - z), (N, m)."""
-        z, x = self._pairs
-        return self.system.project(self.system.coordinates.scale(x - z))
-
-    def _projected_information(self, factor: FactorLayout) -> np.ndarray:
-        """Information of any tail factor from its products with signs."""
-        shape = (factor.n_levels, factor.n_effects, -1)
-        signs = self._signs(factor)
-        products = self.system.projected(factor, signs)
-        weight = 1.0 if factor in self.system.tail.small else signs.shape[1]
-        sums = np.einsum("lqm,lsm->qs", products.reshape(shape), signs.reshape(shape)) / weight
-        return 0.5 * (sums + sums.T)
-
-    def _signs(self, factor: FactorLayout) -> np.ndarray:
-        """Probes of one factor: unit vectors where it is small."""
-        if factor in self.system.tail.small:
-            return np.eye(factor.size)
-        return self.system.probes[factor.columns]
-
-    def _dense_blocks(self, factor: FactorLayout) -> np.ndarray:
-        here = self.system.tail.dense_columns(factor)
-        shape = (factor.n_levels, factor.n_effects, factor.n_levels, factor.n_effects)
-        blocks = self.dense[here, here].reshape(shape)
-        return np.einsum("lqls->lqs", blocks)
-
-    def level_covariances(self, factor: FactorLayout) -> np.ndarray:
-        """Posterior covariance of each level's effects, (L, Q, Q)."""
-        system = self.system
-        if factor is system.cross.eliminated:
-            omega = system.scales[factor.position].omega
-            forms = self._given_large
-            if system.tail.n_large:
-                means = self._gathered_draws
-                forms = forms + np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
-            return system.levels.omega_shrunk + omega @ forms @ omega
-        if factor in system.tail.small:
-            return self._dense_blocks(factor)
-        return self._large_covariances(factor)
-
-    def _large_covariances(self, factor: FactorLayout) -> np.ndarray:
-        """Given all other effects exactly, plus squares of conditional means."""
-        system = self.system
-        coordinates = system.coordinates
-        k = system.tail.large.index(factor)
-        scale = system.scales[factor.position].matrix
-        shape = (factor.n_levels, factor.n_effects, -1)
-        inverse = np.linalg.inv(coordinates.own_blocks(k, self._half))
-        draws = self._draws[factor.columns].reshape(shape)
-        pulled = coordinates.transposed_inverse(self._apply(np.sqrt))[factor.columns]
-        means = draws - np.matmul(inverse, pulled.reshape(shape))
-        rest = np.matmul(means, np.swapaxes(means, 1, 2)) / self._n
-        return scale @ (inverse + rest) @ scale.T
-
-    def row_variances(self, rows: WorkingRows) -> np.ndarray:
-        """Variance of every row's linear predictor (n,): exact given the large factors.
-
-        What the large factors add is the mean square of the draws.
-        """
-        fixed, levels, own = self._given_large_factors()
-        if self.system.tail.n_large:
-            further, drawn = self._row_draws(1.0 / np.sqrt(self._n))
-            fixed = np.hstack([fixed, further])
-            levels = [np.concatenate(pair, axis=2) for pair in zip(levels, drawn, strict=True)]
-        return rows.loaded_variances(Loadings(fixed, tuple(levels), tuple(own)))
-
-    def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
-        """Squared standard errors of `row_variances`, (n,); 0 where one draw tells nothing."""
-        if not self.system.tail.n_large or self._n < 2:
-            return np.zeros(rows.n_rows)
-        return rows.spreads(*self._row_draws(1.0)) / self._n
-
-    def _given_large_factors(self) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-        """`Loadings` of the covariance of all effects given those of the large factors."""
-        system, tail = self.system, self.system.tail
-        levels, own = [], []
-        for factor in system.cross.factors:
-            shape = (factor.n_levels, factor.n_effects, -1)
-            block = np.zeros((factor.n_levels, factor.n_effects, factor.n_effects))
-            if factor is system.cross.eliminated:
-                block = system.levels.omega_shrunk
-                dense = tail.eliminated_dense[:, :, : len(self._root)]
-                reduced = np.matmul(system.levels.shrink, dense)
-                omega = system.scales[factor.position].omega
-                columns = -np.matmul(omega, np.matmul(reduced, self._root))
-            elif factor in tail.large:
-                columns = np.zeros((factor.size, self._root.shape[1]))
-            else:
-                columns = self._root[tail.dense_columns(factor)]
-            levels.append(columns.reshape(shape))
-            own.append(block)
-        return self._root[tail.n_small :], levels, own
-
-    def _row_draws(self, size: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Draws of the large factors, and the means of all else given them, times `size`."""
-        system, tail = self.system, self.system.tail
-        large, dense = (size * drawn for drawn in self._drawn)
-        levels = []
-        for factor in system.cross.factors:
-            if factor is system.cross.eliminated:
-                omega = system.scales[factor.position].omega
-                columns = -np.matmul(size * omega, self._gathered_draws)
-            elif factor in tail.large:
-                columns = large[factor.columns]
-            else:
-                columns = dense[tail.dense_columns(factor)]
-            levels.append(columns.reshape(factor.n_levels, factor.n_effects, -1))
-        return dense[tail.n_small :], levels
-
-    def by_weight(self, part: CrossProducts, noise: float) -> float:
-        """Not known: weights that are parameters need an exact system; see `make_solver`."""
-        raise NotImplementedError
-
-    def can_join(self, factor: FactorLayout) -> bool:
-        """Whether `joint` can have the factor's rows: small factors, if not too many."""
-        return factor in self.system.tail.small and self._solves
-
-    def joint(self, kept: tuple[int, ...]) -> np.ndarray:
-        """Covariance of beta and the `kept` small factors with all effects; exact."""
-        system, cross, tail = self.system, self.system.cross, self.system.tail
-        n_dense = len(self._root)
-        fixed = np.arange(tail.n_small, n_dense)
-        columns = [np.arange(n_dense)[tail.dense_columns(cross.factors[f])] for f in kept]
-        rows = np.concatenate([fixed, *columns]).astype(int)
-        root = self._root[rows]
-        coordinates = system.coordinates
-        if kept or not system.integrate_fixed:
-            right = coordinates.from_products(self._half @ root.T)
-            solution = system.solve(right, _COVARIANCE_TOLERANCE, system.integrate_fixed).x
-        else:
-            solution = system.fixed_solution
-        large = -coordinates.to_effects(solution)
-        dense = self._root @ (root.T - self._half.T @ large)
-        return system.effects_by_factor(large, dense)

@@ -61,6 +61,14 @@ class SparseTail:
         The dense part with itself.
     eliminated_dense : ndarray (L, Q, P + 1)
         The eliminated factor with the dense part.
+    start, columns, values : ndarray (L + 1,), (n_cells,), (n_cells, Q)
+        Cells of the eliminated factor with the large ones; see `CrossProducts.join_cells`.
+    own : list of ndarray (levels, q, q)
+        The large factors with themselves.
+    pairs : list of PairCells
+        Every two large factors.
+    tail_columns : TailColumns
+        Number of every column of the large factors within its level.
     """
 
     def __init__(self, cross: CrossProducts, n_threads: int = 1) -> None:
@@ -72,14 +80,14 @@ class SparseTail:
         self.n_large = sum(factor.size for factor in self.large)
         self.n_small = sum(factor.size for factor in self.small)
         self.start, self.columns, self.values = cross.join_cells(n_large)
-        self._own = [cross.sums.own[factor.position] for factor in self.large]
+        self.own = [cross.sums.own[factor.position] for factor in self.large]
         self._starts = {factor.position: factor.start for factor in cross.tail_factors}
         large = {factor.position for factor in self.large}
-        self._pairs = [p for p in cross.tail_pairs if p.first in large and p.second in large]
+        self.pairs = [p for p in cross.tail_pairs if p.first in large and p.second in large]
         self._fill_dense()
         n_parts = _PARTS if len(self.columns) > _WORTH_PARTS else 1
         self._bounds = even_bounds(np.diff(self.start) + 1, n_parts)
-        self._tail_columns = self._siblings()
+        self.tail_columns = self._siblings()
 
     def _fill_dense(self) -> None:
         cross, n_small = self.cross, self.n_small
@@ -132,6 +140,19 @@ class SparseTail:
             n_siblings[factor.columns] = factor.n_effects
         return TailColumns(effect, n_siblings)
 
+    def pair_columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and columns (n_cells, q1, q2) of the cells of every two large factors."""
+        out = []
+        for pair in self.pairs:
+            q1, q2 = pair.values.shape[1:]
+            rows = self._starts[pair.first] + q1 * pair.first_levels.astype(np.int64)
+            columns = self._starts[pair.second] + q2 * pair.levels.astype(np.int64)
+            shape = pair.values.shape
+            first = np.broadcast_to((rows[:, None] + np.arange(q1))[:, :, None], shape)
+            second = np.broadcast_to((columns[:, None] + np.arange(q2))[:, None, :], shape)
+            out.append((first, second))
+        return out
+
     # Passes ---------------------------------------------------------------------
 
     def multiply(self, vectors: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -155,9 +176,9 @@ class SparseTail:
         """Cross-products of the large factors times vectors (N, m), nothing eliminated."""
         out = np.empty(vectors.shape)
         vectors = np.ascontiguousarray(vectors)
-        for factor, own in zip(self.large, self._own, strict=True):
+        for factor, own in zip(self.large, self.own, strict=True):
             multiply_levels(own, vectors[factor.columns], out[factor.columns])
-        for pair in self._pairs:
+        for pair in self.pairs:
             n_parts = _PARTS if len(pair.levels) > _WORTH_PARTS else 1
 
             def add(first: int, last: int, target: np.ndarray, pair: PairCells = pair) -> None:
@@ -179,18 +200,18 @@ class SparseTail:
             Of the large factors.
         """
         n_dense = len(self.dense)
-        widest = int(self._tail_columns.n_siblings.max(initial=1))
+        widest = int(self.tail_columns.n_siblings.max(initial=1))
         both = np.zeros((self.n_large, n_dense + widest))
         both[:, :n_dense] = self.with_dense
         cells = LevelCells(self.start, self.columns, self.values, self.eliminated_dense)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
             parts = target[:, :n_dense], target[:, n_dense:]
-            reduce_tail(cells, middle, self._tail_columns, first, last, *parts)
+            reduce_tail(cells, middle, self.tail_columns, first, last, *parts)
 
         self._run(subtract, both)
         blocks = []
-        for factor, own in zip(self.large, self._own, strict=True):
+        for factor, own in zip(self.large, self.own, strict=True):
             part = both[factor.columns, n_dense : n_dense + factor.n_effects]
             blocks.append(own + part.reshape(own.shape))
         mixed = np.matmul(middle, self.eliminated_dense).reshape(-1, n_dense)

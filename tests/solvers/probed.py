@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from dense import DESIGNS
 
-from skmixed.solvers import iterative, sparse_tail
+from skmixed.solvers import exact_factor, iterative, reduced_matrix, sparse_tail
+from skmixed.solvers.exact_factor import EliminationOrder
 from skmixed.solvers.iterative import IterativeSolver
+from skmixed.solvers.preconditioners import ApproximateCholesky, ExactCholesky, LevelBlocks
+from skmixed.solvers.sampled_covariance import SampledCovariance
 from skmixed.sums.cross_products import CrossProducts
 
 CASES = [
@@ -24,10 +27,35 @@ CASES = [
 CASES_WITH_FACTORS = [(name, small) for name, small in CASES if DESIGNS[name]]
 
 
+STRATEGIES = {
+    "level blocks": lambda tail, pattern: LevelBlocks(tail, None),
+    "polynomials": LevelBlocks,
+    "approximate Cholesky": lambda tail, pattern: (
+        ApproximateCholesky(pattern)
+        if ApproximateCholesky.suits(tail, pattern)
+        else LevelBlocks(tail, pattern)
+    ),
+    "sparse Cholesky": lambda tail, pattern: (
+        LevelBlocks(tail, pattern)
+        if pattern is None
+        else ExactCholesky(pattern, EliminationOrder.of(pattern.start, pattern.columns))
+    ),
+}
+"""Ways to make systems the identity, or close to it."""
+
+
+def unit_vectors(covariance: SampledCovariance, n_draws: int) -> Iterator[np.ndarray]:
+    yield np.eye(covariance.system.tail.n_large)
+
+
 @contextmanager
-def exactly(small_effects: int) -> Iterator[None]:
+def exactly(small_effects: int, strategy: str = "level blocks") -> Iterator[None]:
     """Solves to the last digits; factors up to `small_effects` effects go to the dense part."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iterative, "choose", STRATEGIES[strategy])
+        patch.setattr(exact_factor, "_LEAST_SPARSE", 1)
+        patch.setattr(reduced_matrix, "_MOST_PAIRS", 1000)
+        patch.setattr(SampledCovariance, "_signs_of_draws", unit_vectors)
         patch.setattr(sparse_tail, "_SMALL_EFFECTS", small_effects)
         patch.setattr(iterative, "_MEAN_TOLERANCE", 1e-13)
         patch.setattr(iterative, "_PROBE_TOLERANCE", 1e-12)
@@ -41,5 +69,6 @@ def exact_solver(cross: CrossProducts, integrate_fixed: bool, n_threads: int = 1
     """Probes sqrt(N) e_j: the mean of their outer products is the identity."""
     solver = IterativeSolver(cross, integrate_fixed, 0, 0, n_threads)
     n = solver.tail.n_large
-    solver.probes = np.sqrt(n) * np.eye(n)
+    if not solver.preconditioner.is_exact:
+        solver.probes = np.sqrt(n) * np.eye(n)
     return solver

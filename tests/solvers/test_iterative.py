@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from covering import covering
 from dense import DESIGNS, INTERCEPT, level_blocks, make_model, scales_of
-from probed import CASES, CASES_WITH_FACTORS, exact_solver, exactly
+from probed import CASES, CASES_WITH_FACTORS, STRATEGIES, exact_solver, exactly
 from test_direct import SCALES, close
 
 from skmixed.solvers import iterative
@@ -26,13 +26,20 @@ def make_system(model, integrate_fixed):
     return exact_solver(model.cross(), integrate_fixed).system(scales_of(model.scales))
 
 
-@covering(name_and_small=CASES, p=[0, 2], integrate_fixed=[True, False], kind=SCALES)
-def test_scalars_and_means(name, small, p, integrate_fixed, kind):
-    assert_scalars_and_means(make_model(name, p=p, **SCALES[kind]), small, integrate_fixed)
+@covering(
+    name_and_small=CASES,
+    p=[0, 2],
+    integrate_fixed=[True, False],
+    kind=SCALES,
+    strategy=STRATEGIES,
+)
+def test_scalars_and_means(name, small, p, integrate_fixed, kind, strategy):
+    model = make_model(name, p=p, **SCALES[kind])
+    assert_scalars_and_means(model, small, integrate_fixed, strategy)
 
 
-def assert_scalars_and_means(model, small, integrate_fixed):
-    with exactly(small):
+def assert_scalars_and_means(model, small, integrate_fixed, strategy):
+    with exactly(small, strategy):
         system = make_system(model, integrate_fixed)
         expected = model.log_det + (model.log_det_fixed if integrate_fixed else 0.0)
         assert system.log_det(integrate_fixed) == pytest.approx(expected, rel=1e-8, abs=1e-8)
@@ -45,14 +52,19 @@ def assert_scalars_and_means(model, small, integrate_fixed):
             close(found.ravel(), Z.T @ model.P @ model.y, rtol=1e-6)
 
 
-@covering(name_and_small=CASES_WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES)
-def test_second_order(name, small, integrate_fixed, kind):
-    assert_second_order(make_model(name, **SCALES[kind]), small, integrate_fixed)
+@covering(
+    name_and_small=CASES_WITH_FACTORS,
+    integrate_fixed=[True, False],
+    kind=SCALES,
+    strategy=STRATEGIES,
+)
+def test_second_order(name, small, integrate_fixed, kind, strategy):
+    assert_second_order(make_model(name, **SCALES[kind]), small, integrate_fixed, strategy)
 
 
-def assert_second_order(model, small, integrate_fixed):
+def assert_second_order(model, small, integrate_fixed, strategy):
     rng = np.random.default_rng(3)
-    with exactly(small):
+    with exactly(small, strategy):
         system = make_system(model, integrate_fixed)
         directions, vectors = [], []
         for factor, Z in zip(system.cross.factors, model.Z, strict=True):
@@ -83,14 +95,15 @@ def assert_second_order(model, small, integrate_fixed):
             close(covariance.joint(joined), posterior[rows])
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("small", [0, 4, 12])
-def test_four_factors_with_slopes(monkeypatch, small, integrate_fixed):
+def test_four_factors_with_slopes(monkeypatch, small, integrate_fixed, strategy):
     """Several factors on both sides, correlated slopes among them."""
     wide = [(16, None, INTERCEPT), (5, 2, ((0, 2),)), (4, 2, UNCORRELATED), (3, None, INTERCEPT)]
     monkeypatch.setitem(DESIGNS, "wide", wide)
     model = make_model("wide", n=60)
-    assert_scalars_and_means(model, small, integrate_fixed)
-    assert_second_order(model, small, integrate_fixed)
+    assert_scalars_and_means(model, small, integrate_fixed, strategy)
+    assert_second_order(model, small, integrate_fixed, strategy)
 
 
 @pytest.mark.parametrize(("name", "small"), [("crossed", 4), ("slopes_in_tail", 8)])
