@@ -174,8 +174,8 @@ def _exact_system(fit: ReopenedFit) -> ExactSystem:
     system = fit.point.system.exact
     if system is None:
         raise ValueError(
-            "ddf='kenward-roger' needs exact traces, and the solver of this fit estimates them. "
-            "Fit with solver='direct', or use ddf='satterthwaite'."
+            "ddf='kenward-roger' needs the dense factor of solver='direct', and this fit has "
+            "solver='iterative'. Fit with solver='direct', or use ddf='satterthwaite'."
         )
     return system
 
