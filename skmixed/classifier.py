@@ -108,6 +108,13 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Whether the fixed effects have a flat prior and belong to the posterior
         ("reml") or are a point that maximises the ELBO ("ml"). "auto" is "ml", as in
         other programs. Thresholds are points with either.
+    approximation : {"variational", "corrected"}, default="variational"
+        What is maximised. "variational": a lower bound of
+        the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
+        adaptive quadrature within the levels, exact to six digits and more; for one grouping
+        factor, two of which one is nested in the other, or two of which one has three levels at
+        most, with up to three effects per level. With ``method="reml"`` the coefficients are
+        integrated out of it by Laplace's method.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
     relations : mapping or None, default=None
@@ -193,6 +200,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Columns group, term_1, term_2, variance, sd, corr.
     elbo_ : float
         Evidence lower bound with all constants; see the notes.
+        With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is
+        what was maximised; `approximation_` says what that is.
     elbo_std_ : float
         Its root mean square Monte Carlo error; 0 with the direct solver.
     elbo_path_ : ndarray of shape (n_steps + 1,)
@@ -290,6 +299,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         class_weight: Any = None,
         posterior: str = "full",
         method: str = "auto",
+        approximation: str = "variational",
         offset: str | int | None = None,
         relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
@@ -315,6 +325,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self.class_weight = class_weight
         self.posterior = posterior
         self.method = method
+        self.approximation = approximation
         self.offset = offset
         self.relations = relations
         self.fit_intercept = fit_intercept

@@ -101,6 +101,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         or are a point that maximises the ELBO ("ml"). "auto" is "reml" for normal
         responses and "ml" for counts and amounts, as in other programs; `method_`
         tells.
+    approximation : {"variational", "corrected"}, default="variational"
+        What is maximised of counts and amounts. "variational": a lower bound of
+        the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
+        adaptive quadrature within the levels, exact to six digits and more; for one grouping
+        factor, two of which one is nested in the other, or two of which one has three levels at
+        most, with up to three effects per level. With ``method="reml"`` the coefficients are
+        integrated out of it by Laplace's method.
     noise_scale : float or None, default=None
         Standard deviation of the noise. None: estimated. Normal responses only.
     offset : str, int or None, default=None
@@ -193,6 +200,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         one, comes last.
     elbo_ : float
         Evidence lower bound with all constants.
+        With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is
+        what was maximised; `approximation_` says what that is.
     elbo_std_ : float
         Its root mean square Monte Carlo error; 0 with the direct solver.
     elbo_path_ : ndarray of shape (n_steps + 1,)
@@ -275,6 +284,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         family: str = "gaussian",
         posterior: str = "full",
         method: str = "auto",
+        approximation: str = "variational",
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
@@ -299,6 +309,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.family = family
         self.posterior = posterior
         self.method = method
+        self.approximation = approximation
         self.noise_scale = noise_scale
         self.offset = offset
         self.precision_weights = precision_weights

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
 from skmixed.families.row_terms import by_parts, log_normal_moments
 
@@ -158,6 +159,10 @@ class Likelihood(ABC):
     ) -> ParameterDerivatives:
         """Derivatives by the own parameters, at fixed mean and variance of eta."""
         return ParameterDerivatives(np.empty(0), np.empty((0, 0)))
+
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity | None:
+        """The log density for integrals over random effects; None where kernels have none."""
+        return None
 
     @abstractmethod
     def sample(

@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import betainc, expit
 
+from skmixed._kernels.densities import NEGATIVE_BINOMIAL
 from skmixed.families.base import (
     LogLinkLikelihood,
     ParameterDerivatives,
     ResponseRows,
     RowFunction,
 )
+from skmixed.families.density import RowDensity
 from skmixed.families.row_terms import (
     bounded_exp,
     by_count,
@@ -93,6 +95,15 @@ class NegativeBinomial(LogLinkLikelihood):
         gradient, hessian = by_parts(derivatives, (rows.y, mean, variance), 2, rows.n_threads)
         weights = rows.weights
         return ParameterDerivatives(np.array([weights @ gradient]), np.array([[weights @ hessian]]))
+
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """A softplus of the predictor less log(size); of a large size exp(eta), as for Poisson."""
+        y, size = rows.y, np.exp(parameters[0])
+        once = by_count(lambda count: _digamma_rise(count, size), y)
+        twice = by_count(lambda count: _trigamma_rise(count, size), y)
+        constants = by_count(lambda count: _log_constant(count, size), y), once - y, once + twice
+        sums = np.array([np.sum(rows.weights * of_rows) for of_rows in constants])
+        return RowDensity.with_log_size(NEGATIVE_BINOMIAL, 0.5 * np.pi, y, parameters[0], sums)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

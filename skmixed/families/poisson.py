@@ -8,7 +8,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import pdtr
 
+from skmixed._kernels.densities import POISSON
 from skmixed.families.base import LogLinkLikelihood, ResponseRows, RowFunction
+from skmixed.families.density import RowDensity
 from skmixed.families.row_terms import (
     bounded_exp,
     by_count,
@@ -43,6 +45,11 @@ class Poisson(LogLinkLikelihood):
     def row_function(self, parameters: np.ndarray) -> RowFunction:
         """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
         return _terms
+
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """exp(-exp(eta)) grows without bound from the distance pi / 2 of the real axis on."""
+        constant = -float(np.sum(rows.weights * by_count(log_factorial, rows.y)))
+        return RowDensity.without_parameters(POISSON, 0.5 * np.pi, rows.y, constant)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

@@ -117,6 +117,13 @@ class FitResult:
     parameters : ndarray (k,)
         The likelihood's own.
     doubts : Doubts
+    approximation : {"variational", "corrected"}
+        What `elbo` is where the response is not normal: the variational bound, or the log
+        likelihood itself, integrated by quadrature.
+    estimate_covariance : ndarray (s + k + p, s + k + p) or None
+        Of the logarithms of the standard deviations of all effects (those of every factor, in
+        design order), `parameters` and `coefficients`; 0 for those at the end of their range.
+        None where it was not computed.
     interpolates : bool
         Fixed effects, or fixed and random ones together, reproduce the response: no noise is
         left to model.
@@ -149,3 +156,5 @@ class FitResult:
     doubts: Doubts = Doubts()
     interpolates: bool = False
     further: np.ndarray | None = None
+    approximation: str = field(default="variational", metadata={"since": 5})
+    estimate_covariance: np.ndarray | None = field(default=None, metadata={"since": 5})

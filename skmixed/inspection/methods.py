@@ -110,8 +110,23 @@ class InspectionMixin(ABC):
 
     @property
     def loglik_(self) -> float:
-        """Criterion that the fit maximised: `elbo_`, for normal responses the log likelihood."""
+        """What the fit maximised: the log likelihood itself, or a bound (`approximation_`)."""
         return information_criteria(self._fitted_model).log_likelihood
+
+    @property
+    def loglik_std_(self) -> float:
+        """Monte Carlo standard error of `loglik_`; 0 where no random numbers enter."""
+        return float(self._fitted_model.result.elbo_std)
+
+    @property
+    def approximation_(self) -> str:
+        """What `loglik_` is, and what the estimates maximise.
+
+        "exact": the log likelihood, of a normal response or of a model without random effects.
+        "corrected": the log likelihood, random effects integrated out by quadrature to six
+        digits and more. "variational": a lower bound of it.
+        """
+        return self._fitted_model.approximation
 
     @property
     def aic_(self) -> float:
