@@ -177,6 +177,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Fixed intercept; 0 when there is none, and 0 for classes in an order.
     thresholds_ : ndarray of shape (n_classes - 1,)
         Only with ``family="ordinal"``: P(y <= class j) = F(thresholds_[j] - eta).
+    thresholds_std_ : ndarray of shape (n_classes - 1,)
+        Their standard errors. Only with ``family="ordinal"``.
     coef_ : ndarray of shape (n_fixed,)
         Fixed effects in the order of `coef_names_`, which is not that of the columns of X:
         tools that select columns by ``coef_`` are to use `feature_importances_`. 0 for a
@@ -197,7 +199,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     random_effects_cov_ : dict of {str: DataFrame}
         Estimated covariance of the effects of a level, terms x terms, by group.
     variance_components_ : DataFrame
-        Columns group, term_1, term_2, variance, sd, corr.
+        Columns group, term_1, term_2, variance, sd, corr and log_sd_std_error, the standard
+        error of the logarithm of a standard deviation (that of a logarithmic variance is twice
+        it), from the curvature in all parameters.
     elbo_ : float
         Evidence lower bound with all constants; see the notes.
         With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is

@@ -195,9 +195,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         ``group``, ``term``, ``parameter`` and ``estimate``. Normal responses only.
     dispersion_ : float
         The d of `family`. Only with "negative_binomial" and "gamma".
+    dispersion_std_ : float
+        Its standard error; NaN where the dispersion is 0 or infinite.
     variance_components_ : DataFrame
-        Columns group, term_1, term_2, variance, sd, corr; the noise, where there is
-        one, comes last.
+        Columns group, term_1, term_2, variance, sd, corr and log_sd_std_error; the noise, where
+        there is one, comes last. The last column is the standard error of the logarithm of a
+        standard deviation, from the curvature in all parameters; it is NaN for normal
+        responses, see `variance_intervals`.
     elbo_ : float
         Evidence lower bound with all constants.
         With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is

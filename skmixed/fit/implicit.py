@@ -94,8 +94,9 @@ def uncertainty_at(
         Covariance of the fixed effects, as the posterior has it.
     """
     with np.errstate(all="ignore"):
+        implicit = _Implicit(objective, point)
         try:
-            curvatures = _Implicit(objective, point).curvatures()
+            curvatures = implicit.curvatures()
         except SingularSystemError:
             curvatures = None
     if curvatures is None or not curvatures.is_finite:
@@ -111,7 +112,18 @@ def uncertainty_at(
         given = curvatures.given
         further = [follow_fixed(curvatures.with_effects, given), moved]
     p = len(given)
-    return Uncertainty(given + moved[:p] @ moved[:p].T, np.hstack(further))
+    fixed = given + moved[:p] @ moved[:p].T
+    # places of beta, and of what is estimated beside it, in (theta, own, beta)
+    m, n = objective.prior.n_parameters, len(point.theta)
+    of_phi = np.array([*implicit.entries, *range(m, n)], int)[known]
+    of_beta = np.arange(n, n + p)
+    estimates = np.zeros((n + p, n + p))
+    estimates[np.ix_(of_phi, of_phi)] = of_parameters
+    estimates[np.ix_(of_beta, of_beta)] = fixed
+    across = curvatures.moves[:p, known] @ of_parameters
+    estimates[np.ix_(of_beta, of_phi)] = across
+    estimates[np.ix_(of_phi, of_beta)] = across.T
+    return Uncertainty(fixed, np.hstack(further), estimates)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from skmixed.covariances import Scale
+from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.newton import NewtonState, OuterObjective
+from skmixed.fit.objective import Point
 from skmixed.fit.posterior_response import effects_by_factor
 from skmixed.fit.result import Doubts, FactorResult, FitResult
 from skmixed.fit.uncertainty import Uncertainty
@@ -90,10 +92,20 @@ def publish(
         n_observations=units.n_observations,
         likelihood=objective.likelihood,
         parameters=objective.split(point.theta)[1],
+        estimate_covariance=_estimate_covariance(objective, point, uncertainty, units),
         doubts=replace(
             doubts or Doubts(), singular=singular_blocks(system.cross.factors, system.scales)
         ),
     )
+
+
+def _estimate_covariance(
+    objective: OuterObjective, point: Point, uncertainty: Uncertainty, units: Units
+) -> np.ndarray | None:
+    if uncertainty.estimates is None:
+        return None
+    theta = objective.split(point.theta)[0]
+    return estimate_covariance(uncertainty.estimates, theta, objective.prior, units)
 
 
 def singular_blocks(

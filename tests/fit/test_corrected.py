@@ -345,3 +345,58 @@ def test_predictions_of_nested_models_know_both_levels():
     # the data know sums of effects better than each of them
     assert (both < alone).all()
     assert (both > 0.0).all()
+
+
+# Standard errors of what is no coefficient ---------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["ordinal", "gamma", "negative_binomial"])
+def test_errors_of_thresholds_and_dispersions(family):
+    """By the delta method from the curvature of the likelihood on a fine grid."""
+    frame, y = simulated(family, 1)
+    link = "logit" if family == "ordinal" else None
+    model = fitted(family, link, frame, y)
+    oracle, at = oracle_of(family, link, frame, y, 1), parameters_of(model)
+    covariance = np.linalg.inv(curvature(oracle, at))
+    log_sd = model.variance_components_["log_sd_std_error"].iloc[0]
+    assert log_sd == pytest.approx(np.sqrt(covariance[2, 2]) / at[2], rel=1e-4)
+    if family == "ordinal":
+        slopes = np.zeros((len(model.thresholds_), len(at)))
+        slopes[:, 0] = -1.0
+        for j in range(len(at) - 3):
+            slopes[j + 1 :, 3 + j] = np.exp(at[3 + j])
+        expected = np.sqrt(np.diagonal(slopes @ covariance @ slopes.T))
+        np.testing.assert_allclose(model.thresholds_std_, expected, rtol=1e-4)
+    else:
+        expected = model.dispersion_ * np.sqrt(covariance[3, 3])
+        assert model.dispersion_std_ == pytest.approx(expected, rel=1e-4)
+    table = model.variance_intervals()
+    assert table["std_error"].iloc[0] == pytest.approx(log_sd * table["sd"].iloc[0])
+    assert table["lower"].iloc[0] < table["sd"].iloc[0] < table["upper"].iloc[0]
+
+
+@pytest.mark.parametrize(("family", "link"), FAMILIES)
+def test_errors_of_the_bound_are_near_those_of_the_likelihood(family, link):
+    """With eight rows per level and moderate variances both curvatures are alike."""
+    frame, y = simulated(family, 1, n_each=20)
+    model = fitted(family, link, frame, y)
+    kind = MixedEffectsVIClassifier if family in CLASSES else MixedEffectsVIRegressor
+    options = {} if link is None else {"link": link}
+    bound = kind(formula="x + (1 | g)", family=family, **options)
+    bound.fit(frame, pd.Categorical(y, ordered=True) if family == "ordinal" else y)
+    exact, found = model.fit_result_.estimate_covariance, bound.fit_result_.estimate_covariance
+    ratios = np.sqrt(np.diagonal(found) / np.diagonal(exact))
+    np.testing.assert_allclose(ratios, 1.0, atol=0.03)
+    scale = np.sqrt(np.outer(np.diagonal(exact), np.diagonal(exact)))
+    np.testing.assert_allclose(found / scale, exact / scale, atol=0.05)
+
+
+def test_the_end_of_a_range_has_no_standard_error():
+    rng = np.random.default_rng(12)
+    frame = pd.DataFrame({"x": rng.normal(size=300), "g": np.arange(300) % 60})
+    y = (rng.random(300) < expit(frame["x"])).astype(int)
+    model = MixedEffectsVIClassifier(["g"]).fit(frame, y)
+    assert model.random_effects_cov_["g"].iloc[0, 0] == 0.0
+    assert np.isnan(model.variance_components_["log_sd_std_error"].iloc[0])
+    linear = MixedEffectsVIRegressor(["g"]).fit(frame, rng.normal(size=300))
+    assert linear.variance_components_["log_sd_std_error"].isna().all()
