@@ -13,6 +13,7 @@ from skmixed.fit.corrected_fit import fit_corrected, integrable_plan
 from skmixed.fit.corrected_result import VariationalFit
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
 from skmixed.fit.implicit import uncertainty_at
+from skmixed.fit.joint_objective import JointObjective
 from skmixed.fit.outer import FitOptions, iterate, optimise
 from skmixed.fit.publish import publish
 from skmixed.fit.result import FitResult
@@ -66,7 +67,9 @@ def fit_generalized(
     cross = _first_working_model(responses, likelihood, own)
     absent = spanned_by_fixed(cross)
     prior = options.prior(cross, absent)
-    objective = VariationalObjective(
+    joint = len(own) > 1 and options.posterior.needs_determinant
+    kind = JointObjective if joint else VariationalObjective
+    objective = kind(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
         make_solver(cross, options.solver_options), options.n_threads,
     )  # fmt: skip

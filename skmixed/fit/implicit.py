@@ -126,6 +126,20 @@ def uncertainty_at(
     return Uncertainty(fixed, np.hstack(further), estimates)
 
 
+def held_curvature(
+    objective: VariationalObjective, point: VariationalPoint
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places in theta of the parameters inside their range, and minus the second derivatives.
+
+    Of the ELBO maximised over the posterior where one factor is all, else over its means.
+    """
+    implicit = _Implicit(objective, point)
+    m = objective.prior.n_parameters
+    places = np.array([*implicit.entries, *range(m, len(point.theta))], int)
+    alone = is_level_by_level(objective, point)
+    return places, (implicit.curvatures() if alone else implicit.held()).parameters
+
+
 @dataclass(frozen=True)
 class _Curvatures:
     """Second derivatives of the maximised bound.
@@ -179,12 +193,12 @@ class _Implicit:
         n = self.objective.responses.rows.n_rows
         n_causes = len(self.entries) + self.n_own + self.p
         if n * n_causes > _MOST_NUMBERS:
-            return self._held()
+            return self.held()
         if is_level_by_level(self.objective, self.point):
             return self._followed(LevelResponse(self.objective, self.point), _MOST_POWERS)
         most_powers = self._powers_in_time()
         if not most_powers:
-            return self._held()
+            return self.held()
         return self._followed(PosteriorResponse(self.objective, self.point), most_powers)
 
     def _powers_in_time(self) -> int:
@@ -347,7 +361,7 @@ class _Implicit:
 
     # Row variances held ------------------------------------------------------------------
 
-    def _held(self) -> _Curvatures:
+    def held(self) -> _Curvatures:
         """Means follow all parameters, and row variances none: a solution per own parameter."""
         objective, system = self.objective, self.point.system
         n_entries, k = len(self.entries), len(self.entries) + self.n_own

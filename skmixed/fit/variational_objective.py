@@ -156,9 +156,10 @@ class VariationalObjective:
         """
         best = None
         moved = not np.array_equal(theta, near.theta)
+        following = self.following(near, theta)
         share = 1.0
         for _ in range(4 if moved else _HALVINGS):
-            point = self._evaluate(theta, near.sites.toward(near.following, share), coarse)
+            point = self._evaluate(theta, near.sites.toward(following, share), coarse)
             if point is not None:
                 if best is None or point.deviance < best.deviance:
                     best = point
@@ -166,6 +167,10 @@ class VariationalObjective:
                     break
             share *= 0.5 if moved else 0.35
         return best
+
+    def following(self, point: VariationalPoint, theta: np.ndarray) -> Sites:
+        """The working model to try at theta, from a point near it."""
+        return point.following
 
     def accelerated(
         self,
@@ -197,7 +202,7 @@ class VariationalObjective:
             None where the ELBO would fall, or the steps do not tell enough.
         """
         point, theta = trail[-1]
-        sites = point.following
+        sites = self.following(point, theta)
         if len(trail) > 1:
             products = self._step_products(trail, metric)
             changes = np.diff(np.eye(len(trail)), axis=0)
@@ -210,7 +215,7 @@ class VariationalObjective:
                 return None
             for share, before, after in zip(shares, trail[:-1], trail[1:], strict=True):
                 theta = theta - share * (after[1] - before[1])
-                sites = sites.minus(share, before[0].following, after[0].following)
+                sites = sites.minus(share, self.following(*before), self.following(*after))
         was, variances = self.split(point.theta)[0], self.split(theta)[0]
         if (self.prior.reflects & (variances <= 0.0) & (was > 0.0)).any():
             return None
