@@ -238,6 +238,12 @@ class ResponseLikelihood(Likelihood):
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
 
+    def smooth_cdf(
+        self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The same; for counts a smooth function of y > -1 that is equal at integers."""
+        return self.cdf(y, predictor, parameters)
+
 
 class LogLinkLikelihood(ResponseLikelihood):
     """A family whose mean response is exp(eta)."""

@@ -112,6 +112,12 @@ class NegativeBinomial(LogLinkLikelihood):
         inside = betainc(np.exp(parameters[0]), np.maximum(y, 0.0) + 1.0, success)
         return np.where(y < 0, 0.0, inside)
 
+    def smooth_cdf(
+        self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The incomplete beta function, for any y above -1."""
+        return betainc(np.exp(parameters[0]), y + 1.0, expit(parameters[0] - predictor))
+
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """ln(1 + 1 / mean + 1 / size): counts taken for log-normal ones."""
         return float(np.logaddexp(np.log1p(self.dispersion(parameters)), -log_mean))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import pdtr
+from scipy.special import gammaincc, pdtr
 
 from skmixed._kernels.densities import POISSON
 from skmixed.families.base import LogLinkLikelihood, ResponseRows, RowFunction
@@ -55,6 +55,12 @@ class Poisson(LogLinkLikelihood):
         """P(response <= y) at given linear predictors; arrays broadcast."""
         y = np.floor(y)
         return np.where(y < 0, 0.0, pdtr(np.maximum(y, 0.0), bounded_exp(predictor)))
+
+    def smooth_cdf(
+        self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The upper incomplete gamma function, for any y above -1."""
+        return gammaincc(y + 1.0, bounded_exp(predictor))
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """ln(1 + 1 / mean): counts taken for log-normal ones of their mean and variance."""
