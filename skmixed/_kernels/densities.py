@@ -58,6 +58,47 @@ def density_terms(kind, y, eta, low, high):
 
 
 @kernel
+def density_parts(kind, y, eta, low, high):
+    """As `density_terms`, the log density as a number less the logarithm of another one.
+
+    Logarithms of logistic functions are so put off: a product of rows has one logarithm.
+
+    Returns
+    -------
+    linear, factor, first, second : float
+        The log density is linear - log(factor), with 1 <= factor <= 4.
+    """
+    if kind == LOGIT:
+        x = -eta if y > 0.5 else eta
+        small = math.exp(-abs(x))
+        reciprocal = 1.0 / (1.0 + small)
+        below = small * reciprocal
+        first = 1.0 - below if x > 0.0 else below
+        return -max(x, 0.0), 1.0 + small, first if y > 0.5 else -first, below * reciprocal
+    if kind == ORDERED_LOGIT:
+        small = math.exp(-abs(low - eta))
+        other = math.exp(-abs(eta - high))
+        reciprocal, another = 1.0 / (1.0 + small), 1.0 / (1.0 + other)
+        below, above = small * reciprocal, other * another
+        second = below * reciprocal + above * another
+        below = 1.0 - below if low > eta else below
+        above = 1.0 - above if eta > high else above
+        linear = -max(low - eta, 0.0) - max(eta - high, 0.0)
+        return linear, (1.0 + small) * (1.0 + other), below - above, second
+    value, first, second = density_terms(kind, y, eta, low, high)
+    return value, 1.0, first, second
+
+
+@kernel
+def weighted_parts(kind, y, eta, low, high, weight):
+    """`density_parts` of a row that counts `weight` times."""
+    linear, factor, first, second = density_parts(kind, y, eta, low, high)
+    if weight == 1.0:
+        return linear, factor, first, second
+    return weight * (linear - math.log(factor)), 1.0, weight * first, weight * second
+
+
+@kernel
 def natural_terms(kind, y, eta, low, high):
     """Derivatives of the log density by natural parameters.
 

@@ -22,9 +22,16 @@ from typing import NamedTuple
 import numpy as np
 
 from skmixed._kernels.compile import kernel
-from skmixed._kernels.densities import LOGIT, ORDERED_LOGIT, density_terms, natural_terms
+from skmixed._kernels.densities import (
+    LOGIT,
+    ORDERED_LOGIT,
+    density_terms,
+    natural_terms,
+    weighted_parts,
+)
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
+_LARGE = 1e280
 _MODE_STEPS = 60
 _NEAR_MODE = 1e-3
 """Squared Newton decrement within which a point serves as the mode."""
@@ -303,8 +310,8 @@ def best_step(lattice, reach, of_prior, pole, saturated):
         return lattice.widest
     furthest = min(0.97 * pole / reach, 8.0)
     best = 0.0
-    for k in range(1, 25):
-        t = furthest * k / 24.0
+    for k in range(2, 13):
+        t = furthest * k / 12.0
         angle = 0.5 * math.pi * reach * t / pole
         growth = -math.log(math.cos(angle))
         growth = 0.5 * t * t * (of_prior + (1.0 - of_prior) * growth / (0.5 * angle * angle))
@@ -501,7 +508,7 @@ def _walk_line(rows, bounds, ray, lattice, scratch, found, state):
     side, previous, at_first, first_k = 1, -math.inf, 0.0, k
     largest, where = -math.inf, k
     while True:
-        value = 0.0
+        value, factors = 0.0, 1.0
         for j in range(n_all):
             node[j] = 0.0
         for a in range(q):
@@ -509,16 +516,18 @@ def _walk_line(rows, bounds, ray, lattice, scratch, found, state):
             value -= 0.5 * v[a] * v[a]
         for i in range(bounds[0], bounds[1]):
             eta = line[i, 0] + k * line[i, 1]
-            of_row, slope, bend = density_terms(
-                rows.kind, rows.y[i], eta, rows.low[i], rows.high[i]
+            of_row, factor, slope, curve[i, 0] = weighted_parts(
+                rows.kind, rows.y[i], eta, rows.low[i], rows.high[i], rows.weights[i]
             )
-            slope *= rows.weights[i]
-            value += rows.weights[i] * of_row
-            curve[i, 0] = rows.weights[i] * bend
+            value += of_row
+            factors *= factor
+            if factors > _LARGE:
+                value, factors = value - math.log(factors), 1.0
             for e in range(n_dense):
                 node[e] += slope * rows.dense[i, e]
             for a in range(q):
                 node[n_dense + a * q] += slope * rows.basis[i, a]
+        value -= math.log(factors)
         if state[3] == 0.0:
             state[2] = value
         state[3] += 1.0

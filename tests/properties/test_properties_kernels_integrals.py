@@ -16,6 +16,7 @@ from skmixed._kernels.densities import (
     PROBIT,
     density_terms,
     natural_terms,
+    weighted_parts,
 )
 from skmixed._kernels.level_integrals import (
     Lattice,
@@ -59,6 +60,10 @@ def test_densities(kind, y, eta):
                                  np.array([value]), OWN)[0])  # fmt: skip
 
     value, slope, bend = density_terms(kind, at[0], eta, at[1], at[2])
+    for weight in (1.0, 2.5):
+        linear, factor, *rest = weighted_parts(kind, at[0], eta, at[1], at[2], weight)
+        assert linear - math.log(factor) == pytest.approx(weight * value, rel=1e-12, abs=1e-14)
+        np.testing.assert_allclose(rest, [weight * slope, weight * bend], rtol=1e-12, atol=1e-300)
     zero, _, _ = density_terms(kind, at[0], 0.0, at[1], at[2])
     assert value - zero == pytest.approx(dense(eta) - dense(0.0), abs=1e-10)
     step = 1e-4
