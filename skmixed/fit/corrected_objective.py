@@ -9,12 +9,21 @@ import numpy as np
 from skmixed.families.base import Likelihood
 from skmixed.fit.marginal_likelihood import Evaluation, MarginalLikelihood
 from skmixed.fit.objective import Derivatives, Point
+from skmixed.fit.quadratic_model import QuadraticModel
 from skmixed.fit.steps import Steps
 from skmixed.posteriors import Solved
 from skmixed.posteriors.prior import EffectsPrior
 
 _LARGEST_OWN = 30.0
 """Bound of a likelihood's own parameters, which are logarithms."""
+
+
+_COARSE, _COARSE_ERROR = 0.6, 1e-7
+"""Digits far from the optimum, over those near it, and the error per level that they leave."""
+
+
+_FAR = 0.5
+"""Standard errors from the optimum within which a step leads near it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,13 @@ class CorrectedPoint(Point):
 
     parameters: np.ndarray = field(kw_only=True)
     evaluation: Evaluation = field(kw_only=True)
+
+    @property
+    def distance_left(self) -> float:
+        """Newton decrement: distance from the optimum in standard errors."""
+        gradient, hessian = self.evaluation.gradient, self.evaluation.hessian
+        step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+        return float(np.sqrt(abs(gradient @ step)))
 
     @property
     def is_estimated(self) -> bool:
@@ -81,12 +97,15 @@ class CorrectedObjective:
         self, parameters: np.ndarray, near: Point | None = None, coarse: bool = False
     ) -> CorrectedPoint | None:
         """The objective at parameters; None where it cannot be computed."""
-        found = self.marginal.at(parameters)
+        # the first point is never the last one, nor is one that a long step leads to
+        coarse = not isinstance(near, CorrectedPoint) or (coarse and near.distance_left > _FAR)
+        found = self.marginal.at(parameters, _COARSE if coarse else 1.0)
         if not np.isfinite(found.value):
             return None
+        rounding = _COARSE_ERROR * self.marginal.n_integrals if coarse else 0.0
         return CorrectedPoint(
-            parameters, -2.0 * found.value, 1.0, self.solved,
-            parameters=parameters, evaluation=found,
+            parameters, -2.0 * found.value, 1.0, self.solved, is_coarse=coarse,
+            rounding=rounding, parameters=parameters, evaluation=found,
         )  # fmt: skip
 
     def derivatives(
@@ -110,7 +129,25 @@ class CorrectedObjective:
 
     def steps(self, point: Point) -> Steps:
         """Steps judged by the value."""
-        return Steps(self)
+        return _CorrectedSteps(self)
+
+
+class _CorrectedSteps(Steps):
+    """Steps judged by the value, of which that of a coarse point is not the last word."""
+
+    def next(
+        self,
+        point: Point,
+        model: QuadraticModel,
+        derivatives: Derivatives,
+        gradients: list[float],
+        coarse: bool,
+    ) -> Point | None:
+        """The point that a step leads to; where none is better than a coarse one, that anew."""
+        following = super().next(point, model, derivatives, gradients, coarse)
+        if following is None and point.is_coarse:
+            return self.objective.at(point.theta, point)
+        return following
 
 
 def coefficient_moves(evaluation: Evaluation, k: int) -> np.ndarray:

@@ -102,8 +102,6 @@ class MarginalLikelihood:
     prior : EffectsPrior
     plan : QuadraturePlan
     n_threads : int
-    refinement : float, default=1.0
-        Factor of the accuracy of all rules, in digits.
     """
 
     def __init__(
@@ -113,10 +111,9 @@ class MarginalLikelihood:
         prior: EffectsPrior,
         plan: QuadraturePlan,
         n_threads: int,
-        refinement: float = 1.0,
     ) -> None:
         self.likelihood, self.prior, self.plan = likelihood, prior, plan
-        self.n_threads, self.refinement = n_threads, refinement
+        self.n_threads = n_threads
         order = plan.order
         self.weights = np.ascontiguousarray(responses.weights[order])
         self.y = np.ascontiguousarray(responses.y[order])
@@ -126,6 +123,11 @@ class MarginalLikelihood:
         self.bases = [plan.basis(responses.rows, part) for part in plan.parts]
         self.sizes = [basis.shape[1] for basis in self.bases]
         self.centres = [np.zeros((n, q)) for n, q in zip(self._counts, self.sizes, strict=True)]
+
+    @property
+    def n_integrals(self) -> int:
+        """Number of levels of the inner factor."""
+        return len(self.plan.row_start) - 1
 
     @property
     def _counts(self) -> list[int]:
@@ -143,9 +145,12 @@ class MarginalLikelihood:
         m, p = self.prior.n_parameters, self.fixed.shape[1]
         return parameters[:m], parameters[m : len(parameters) - p], parameters[-p or None :][:p]
 
-    def at(self, parameters: np.ndarray) -> Evaluation:
-        """The log likelihood with its derivatives by (theta, own, beta)."""
-        task = _Task(self, parameters, moments=False)
+    def at(self, parameters: np.ndarray, digits: float = 1.0) -> Evaluation:
+        """The log likelihood with its derivatives by (theta, own, beta).
+
+        `digits` is a factor of the digits of all rules.
+        """
+        task = _Task(self, parameters, digits, moments=False)
         value, n_nodes, gradient, hessian = task.run()
         density, roots = task.density, task.roots
         chain, bends = self._chain(density, roots, len(parameters))
@@ -172,7 +177,7 @@ class MarginalLikelihood:
 
     def moments(self, parameters: np.ndarray) -> list[PartMoments]:
         """Posteriors of the effects of all parts, with derivatives of their means."""
-        task = _Task(self, parameters, moments=True)
+        task = _Task(self, parameters, 1.0, moments=True)
         task.run()
         chain, _ = self._chain(task.density, task.roots, len(parameters))
         found, entry = [], 0
@@ -236,16 +241,16 @@ class MarginalLikelihood:
         return [*self.sizes[:-1], self.sizes[-1] - 1]
 
     @contextmanager
-    def lattices(self, pole: float) -> Iterator[tuple[Lattice, ...]]:
+    def lattices(self, pole: float, digits: float) -> Iterator[tuple[Lattice, ...]]:
         """Lattices of all parts, which no other thread has."""
         if self._lattices.empty():
             memory = tuple(_memory(d) for d in self._directions)
         else:
             memory = self._lattices.get()
-        accuracy = _ACCURACY * self.refinement
-        widest = _WIDEST / np.sqrt(self.refinement)
+        accuracy = _ACCURACY * digits
+        widest = _WIDEST / np.sqrt(digits)
         yield tuple(
-            Lattice(pole, accuracy, widest, _DROP * self.refinement, _HALF[d], *arrays)
+            Lattice(pole, accuracy, widest, _DROP * digits, _HALF[d], *arrays)
             for d, arrays in zip(self._directions, memory, strict=True)
         )
         self._lattices.put(memory)
@@ -261,8 +266,10 @@ def _memory(d: int) -> tuple[np.ndarray, ...]:
 class _Task:
     """One evaluation: arrays for the kernels, and sums over parts."""
 
-    def __init__(self, model: MarginalLikelihood, parameters: np.ndarray, moments: bool) -> None:
-        self.model = model
+    def __init__(
+        self, model: MarginalLikelihood, parameters: np.ndarray, digits: float, moments: bool
+    ) -> None:
+        self.model, self.digits = model, digits
         theta, own, beta = model.split(parameters)
         rows = ResponseRows(model.y, model.weights, model.n_threads)
         density = model.likelihood.density(rows, own)
@@ -309,7 +316,7 @@ class _Task:
         results: dict[int, tuple[float, int, np.ndarray, np.ndarray]] = {}
 
         def work(first: int, last: int) -> None:
-            with self.model.lattices(self.density.pole) as lattices:
+            with self.model.lattices(self.density.pole, self.digits) as lattices:
                 results[first] = part((first, last), lattices)
 
         run_parts(work, bounds, self.model.n_threads)
