@@ -63,10 +63,12 @@ def fit_corrected(before: VariationalFit, plan: QuadraturePlan, options: FitOpti
         corrected = CorrectedObjective(marginal, point.solved)
 
     def report(state: NewtonState) -> bool:
-        if options.report is None:
+        n_iter = before.state.n_iter + state.n_iter
+        # the start was reported, and callbacks expect `max_iter` steps in all
+        if options.report is None or state.n_iter == 0 or n_iter >= options.max_iter:
             return False
         return options.report(
-            before.state.n_iter + state.n_iter,
+            n_iter,
             before.units.elbo(state.deviances[-1]),
             state.scaled_gradient,
             lambda: publish_corrected(corrected, state, before),

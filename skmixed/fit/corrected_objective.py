@@ -22,6 +22,10 @@ _COARSE, _COARSE_ERROR = 0.6, 1e-7
 """Digits far from the optimum, over those near it, and the error per level that they leave."""
 
 
+LARGEST_ROOT, _RUNAWAY = 200.0, 60.0
+"""Standard deviation of effects on the predictor that is not tried, and that ends the iterations:
+quadrature takes the longer the larger it is."""
+
 _FAR = 0.5
 """Standard errors from the optimum within which a step leads near it."""
 
@@ -97,6 +101,8 @@ class CorrectedObjective:
         self, parameters: np.ndarray, near: Point | None = None, coarse: bool = False
     ) -> CorrectedPoint | None:
         """The objective at parameters; None where it cannot be computed."""
+        if largest_root(self.prior, parameters) > LARGEST_ROOT:
+            return None
         # the first point is never the last one, nor is one that a long step leads to
         coarse = not isinstance(near, CorrectedPoint) or (coarse and near.distance_left > _FAR)
         found = self.marginal.at(parameters, _COARSE if coarse else 1.0)
@@ -148,6 +154,16 @@ class _CorrectedSteps(Steps):
         if following is None and point.is_coarse:
             return self.objective.at(point.theta, point)
         return following
+
+    def is_hopeless(self, point: Point) -> bool:
+        """Whether effects grow without bound: levels of one class each have no finite variance."""
+        return largest_root(self.objective.prior, point.theta) > _RUNAWAY
+
+
+def largest_root(prior: EffectsPrior, parameters: np.ndarray) -> float:
+    """Largest entry of the roots of all covariances, a standard deviation of predictors or so."""
+    scales = prior.scales(parameters[: prior.n_parameters])
+    return max((float(np.abs(scale.matrix).max()) for scale in scales), default=0.0)
 
 
 def coefficient_moves(evaluation: Evaluation, k: int) -> np.ndarray:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed.fit.corrected_objective import (
+    LARGEST_ROOT,
     CorrectedObjective,
     CorrectedPoint,
     coefficient_moves,
+    largest_root,
 )
 from skmixed.fit.marginal_likelihood import Evaluation
 from skmixed.fit.objective import Derivatives, Point
@@ -48,6 +50,8 @@ class RestrictedObjective(CorrectedObjective):
         self, parameters: np.ndarray, near: Point | None = None, coarse: bool = False
     ) -> CorrectedPoint | None:
         """The objective at (theta, own); None where it cannot be computed."""
+        if largest_root(self.prior, parameters) > LARGEST_ROOT:
+            return None
         k = len(parameters)
         beta = self.first[k:]
         if isinstance(near, CorrectedPoint):

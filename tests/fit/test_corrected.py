@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
 
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, RandomEffect
 from skmixed.exceptions import SingularFitWarning
@@ -251,6 +252,17 @@ def test_rows_in_any_order_and_any_number_of_threads():
     second.fit(frame.iloc[order], y[order])
     assert first.loglik_ == pytest.approx(second.loglik_, abs=1e-9)
     np.testing.assert_allclose(first.coef_, second.coef_, rtol=1e-6)
+
+
+def test_a_variance_without_a_maximum_ends_the_iterations():
+    """Levels of one class each: the likelihood rises with the variance for ever."""
+    frame = pd.DataFrame({"g": np.repeat(np.arange(30), 5)})
+    y = frame["g"].to_numpy() % 2
+    model = MixedEffectsVIClassifier(["g"], approximation="corrected")
+    with pytest.warns(ConvergenceWarning):
+        model.fit(frame, y)
+    assert not model.converged_
+    assert 10.0 < np.sqrt(model.random_effects_cov_["g"].iloc[0, 0]) < 300.0
 
 
 # What cannot be integrated -------------------------------------------------------------------
