@@ -6,6 +6,8 @@ import pytest
 
 from skmixed import MixedEffectsVIClassifier
 
+pytestmark = pytest.mark.compiled
+
 
 def simulated(seed, sd, spread, n_levels=40):
     rng = np.random.default_rng(seed)
