@@ -78,6 +78,8 @@ from skmixed.validation import (
 
 METHODS = ("auto", "reml", "ml")
 
+APPROXIMATIONS = ("variational", "corrected")
+
 _SUMS_KEPT = 64_000_000
 """Bytes of sums that a fit keeps for `partial_fit` to go on from."""
 
@@ -435,9 +437,15 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_family(self.family, is_classifier(self))
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
+        check_choice("approximation", self.approximation, APPROXIMATIONS)
         check_choice("solver", self.solver, SOLVERS)
         check_relations(self.relations)
         refuse_mean_field(self)
+        if self.approximation == "corrected" and self.posterior == "mean_field":
+            raise ValueError(
+                "approximation='corrected' integrates over the effects and has no use for "
+                "posterior='mean_field'; leave posterior at 'full'."
+            )
         check_choice("handle_unknown", self.handle_unknown, ("population", "warn", "error"))
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("warm_start", self.warm_start)

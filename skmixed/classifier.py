@@ -108,6 +108,13 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Whether the fixed effects have a flat prior and belong to the posterior
         ("reml") or are a point that maximises the ELBO ("ml"). "auto" is "ml", as in
         other programs. Thresholds are points with either.
+    approximation : {"variational", "corrected"}, default="variational"
+        What is maximised. "variational": a lower bound of
+        the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
+        adaptive quadrature within the levels, exact to six digits and more; for one grouping
+        factor, two of which one is nested in the other, or two of which one has three levels at
+        most, with up to three effects per level. With ``method="reml"`` the coefficients are
+        integrated out of it by Laplace's method.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
     relations : mapping or None, default=None
@@ -171,6 +178,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Fixed intercept; 0 when there is none, and 0 for classes in an order.
     thresholds_ : ndarray of shape (n_classes - 1,)
         Only with ``family="ordinal"``: P(y <= class j) = F(thresholds_[j] - eta).
+    thresholds_std_ : ndarray of shape (n_classes - 1,)
+        Their standard errors. Only with ``family="ordinal"``.
     coef_ : ndarray of shape (n_fixed,)
         Fixed effects in the order of `coef_names_`, which is not that of the columns of X:
         tools that select columns by ``coef_`` are to use `feature_importances_`. 0 for a
@@ -191,9 +200,13 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     random_effects_cov_ : dict of {str: DataFrame}
         Estimated covariance of the effects of a level, terms x terms, by group.
     variance_components_ : DataFrame
-        Columns group, term_1, term_2, variance, sd, corr.
+        Columns group, term_1, term_2, variance, sd, corr and log_sd_std_error, the standard
+        error of the logarithm of a standard deviation (that of a logarithmic variance is twice
+        it), from the curvature in all parameters.
     elbo_ : float
         Evidence lower bound with all constants; see the notes.
+        With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is
+        what was maximised; `approximation_` says what that is.
     elbo_std_ : float
         Its Monte Carlo standard error, for random vectors of other seeds; 0 where
         nothing is estimated: with the direct solver, and with sparse factors.
@@ -292,6 +305,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         class_weight: Any = None,
         posterior: str = "full",
         method: str = "auto",
+        approximation: str = "variational",
         offset: str | int | None = None,
         relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
@@ -317,6 +331,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self.class_weight = class_weight
         self.posterior = posterior
         self.method = method
+        self.approximation = approximation
         self.offset = offset
         self.relations = relations
         self.fit_intercept = fit_intercept

@@ -62,7 +62,7 @@ class FitSettings:
         Whether columns group the rows by their type.
     class_weight : dict, "balanced" or None
     handle_unknown : {"population", "warn", "error"}
-    solver, n_probes, max_iter, tol, n_jobs, random_state, relations
+    solver, n_probes, max_iter, tol, n_jobs, random_state, relations, approximation
         As the estimators have them.
     """
 
@@ -80,6 +80,7 @@ class FitSettings:
     n_jobs: int | None
     random_state: Any
     relations: Mapping[Any, Relation] | None = None
+    approximation: str = "variational"
 
     def options(
         self,
@@ -104,6 +105,7 @@ class FitSettings:
             structures=tuple(factor.block_structures for factor in encoder.factors),
             across=self._relation_roots(encoder),
             noise="constant" if encoder.strata is None else "strata",
+            approximation=self.approximation,
             start=start,
             report=report,
         )
@@ -271,6 +273,21 @@ class FittedModel:
     def elbo(self) -> float:
         """The ELBO with all constants of the data."""
         return float(self.result.elbo + self.response.log_coefficients)
+
+    @property
+    def approximation(self) -> str:
+        """What was maximised: the "exact" log likelihood of normal responses, or of a model
+
+        without random effects; the "corrected" one, integrated by quadrature; or a bound of
+        it, "variational".
+        """
+        if self.result.approximation == "corrected":
+            return "corrected"
+        has_random, quadratic = bool(self.encoder.factors), self.likelihood.is_quadratic
+        is_bound = has_random if quadratic else has_random or self.settings.method == "reml"
+        if quadratic and self.settings.posterior == "full":
+            is_bound = False
+        return "variational" if is_bound else "exact"
 
     @property
     def elbo_path(self) -> np.ndarray:

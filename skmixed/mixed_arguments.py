@@ -17,7 +17,7 @@ _ELSEWHERE = {
     "vc_formula": "every variance as a bar term of the formula, '(1 | a) + (1 | a:b)'",
     "na_action": "missing='drop' or missing='raise'",
     "subset": "the rows themselves, data[data['x'] > 0]",
-    "nAGQ": "nothing: diagnose() tells how close the approximation is",
+    "nAGQ": "approximation='corrected' for the likelihood itself, by adaptive quadrature",
     "control": "max_iter=, tol= or solver=",
     "start": "nothing: the start is found; warm_start=True is for a second fit of an estimator",
 }

@@ -101,6 +101,13 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         or are a point that maximises the ELBO ("ml"). "auto" is "reml" for normal
         responses and "ml" for counts and amounts, as in other programs; `method_`
         tells.
+    approximation : {"variational", "corrected"}, default="variational"
+        What is maximised of counts and amounts. "variational": a lower bound of
+        the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
+        adaptive quadrature within the levels, exact to six digits and more; for one grouping
+        factor, two of which one is nested in the other, or two of which one has three levels at
+        most, with up to three effects per level. With ``method="reml"`` the coefficients are
+        integrated out of it by Laplace's method.
     noise_scale : float or None, default=None
         Standard deviation of the noise. None: estimated. Normal responses only.
     offset : str, int or None, default=None
@@ -189,11 +196,17 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         ``group``, ``term``, ``parameter`` and ``estimate``. Normal responses only.
     dispersion_ : float
         The d of `family`. Only with "negative_binomial" and "gamma".
+    dispersion_std_ : float
+        Its standard error; NaN where the dispersion is 0 or infinite.
     variance_components_ : DataFrame
-        Columns group, term_1, term_2, variance, sd, corr; the noise, where there is
-        one, comes last.
+        Columns group, term_1, term_2, variance, sd, corr and log_sd_std_error; the noise, where
+        there is one, comes last. The last column is the standard error of the logarithm of a
+        standard deviation, from the curvature in all parameters; it is NaN for normal
+        responses, see `variance_intervals`.
     elbo_ : float
         Evidence lower bound with all constants.
+        With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is
+        what was maximised; `approximation_` says what that is.
     elbo_std_ : float
         Its Monte Carlo standard error, for random vectors of other seeds; 0 where
         nothing is estimated: with the direct solver, and with sparse factors.
@@ -277,6 +290,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         family: str = "gaussian",
         posterior: str = "full",
         method: str = "auto",
+        approximation: str = "variational",
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
@@ -301,6 +315,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.family = family
         self.posterior = posterior
         self.method = method
+        self.approximation = approximation
         self.noise_scale = noise_scale
         self.offset = offset
         self.precision_weights = precision_weights

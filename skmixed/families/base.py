@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
 from skmixed.families.row_terms import by_parts, log_normal_moments
 
@@ -159,6 +160,10 @@ class Likelihood(ABC):
         """Derivatives by the own parameters, at fixed mean and variance of eta."""
         return ParameterDerivatives(np.empty(0), np.empty((0, 0)))
 
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity | None:
+        """The log density for integrals over random effects; None where kernels have none."""
+        return None
+
     @abstractmethod
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator
@@ -232,6 +237,12 @@ class ResponseLikelihood(Likelihood):
     @abstractmethod
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
+
+    def smooth_cdf(
+        self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The same; for counts a smooth function of y > -1 that is equal at integers."""
+        return self.cdf(y, predictor, parameters)
 
 
 class LogLinkLikelihood(ResponseLikelihood):

@@ -8,7 +8,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtri
 
+from skmixed._kernels.densities import LOGIT, PROBIT
 from skmixed.families.base import ClassLikelihood, ResponseRows, RowFunction
+from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
 from skmixed.families.row_terms import refuse_rows
 
@@ -58,6 +60,11 @@ class Bernoulli(ClassLikelihood):
             return value, sign * first, second
 
         return terms
+
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """log F(eta) or log F(-eta)."""
+        kind = LOGIT if self.link == "logit" else PROBIT
+        return RowDensity.without_parameters(kind, LINKS[self.link].pole, rows.y)
 
     def probabilities(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray

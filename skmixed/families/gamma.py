@@ -10,12 +10,14 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import gammainc, polygamma
 
+from skmixed._kernels.densities import GAMMA
 from skmixed.families.base import (
     LogLinkLikelihood,
     ParameterDerivatives,
     ResponseRows,
     RowFunction,
 )
+from skmixed.families.density import RowDensity
 from skmixed.families.row_terms import (
     bounded_exp,
     by_parts,
@@ -89,6 +91,17 @@ class Gamma(LogLinkLikelihood):
         gradient = shape * (rows.weights @ deviance - total * digamma_excess(shape))
         hessian = gradient - total * shape**2 * trigamma_excess(shape)
         return ParameterDerivatives(np.array([gradient]), np.array([[hessian]]))
+
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """Of log y, whose ratio to the mean is exp(log y - eta)."""
+        log_y, shape = np.log(rows.y), np.exp(parameters[0])
+        weights = np.broadcast_to(rows.weights, log_y.shape)
+        total = weights.sum()
+        value = total * (0.5 * np.log(shape / (2.0 * np.pi)) - log_gamma_excess(shape))
+        once = -total * shape * digamma_excess(shape)
+        twice = once - total * shape**2 * trigamma_excess(shape)
+        sums = np.array([value - weights @ log_y, once, twice])
+        return RowDensity.with_log_size(GAMMA, 0.5 * np.pi, log_y, parameters[0], sums)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""

@@ -44,6 +44,9 @@ class Distribution(Protocol):
 
     variance: float
 
+    pole: float
+    """Distance from the real axis up to which F(x) can be continued and is of moderate size."""
+
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""
         ...
@@ -73,6 +76,7 @@ class Logistic:
     """F(x) = 1 / (1 + exp(-x)), so that log F(x) = -log(1 + exp(-x))."""
 
     variance = math.pi**2 / 3.0
+    pole = math.pi
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""
@@ -117,6 +121,8 @@ class Normal:
     """F = Phi, the standard normal distribution function."""
 
     variance = 1.0
+    # the complex zeros of Phi are at a distance of 2.5 and more
+    pole = 2.5
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""

@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import betainc, expit
 
+from skmixed._kernels.densities import NEGATIVE_BINOMIAL
 from skmixed.families.base import (
     LogLinkLikelihood,
     ParameterDerivatives,
     ResponseRows,
     RowFunction,
 )
+from skmixed.families.density import RowDensity
 from skmixed.families.row_terms import (
     bounded_exp,
     by_count,
@@ -94,12 +96,27 @@ class NegativeBinomial(LogLinkLikelihood):
         weights = rows.weights
         return ParameterDerivatives(np.array([weights @ gradient]), np.array([[weights @ hessian]]))
 
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """A softplus of the predictor less log(size); of a large size exp(eta), as for Poisson."""
+        y, size = rows.y, np.exp(parameters[0])
+        once = by_count(lambda count: _digamma_rise(count, size), y)
+        twice = by_count(lambda count: _trigamma_rise(count, size), y)
+        constants = by_count(lambda count: _log_constant(count, size), y), once - y, once + twice
+        sums = np.array([np.sum(rows.weights * of_rows) for of_rows in constants])
+        return RowDensity.with_log_size(NEGATIVE_BINOMIAL, 0.5 * np.pi, y, parameters[0], sums)
+
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
         y = np.floor(y)
         success = expit(parameters[0] - predictor)
         inside = betainc(np.exp(parameters[0]), np.maximum(y, 0.0) + 1.0, success)
         return np.where(y < 0, 0.0, inside)
+
+    def smooth_cdf(
+        self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The incomplete beta function, for any y above -1."""
+        return betainc(np.exp(parameters[0]), y + 1.0, expit(parameters[0] - predictor))
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """ln(1 + 1 / mean + 1 / size): counts taken for log-normal ones."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import ndtri
 
+from skmixed._kernels.densities import ORDERED_LOGIT, ORDERED_PROBIT
 from skmixed.families.base import (
     ClassLikelihood,
     Likelihood,
@@ -16,6 +17,7 @@ from skmixed.families.base import (
     ResponseRows,
     RowFunction,
 )
+from skmixed.families.density import RowDensity
 from skmixed.families.folded import distance_quantiles
 from skmixed.families.links import LINKS, IntervalExpectations
 from skmixed.families.row_terms import by_parts, is_whole, refuse_rows
@@ -144,6 +146,24 @@ class Ordinal(ClassLikelihood):
         hessian = np.diag(upper_upper[:-1] + lower_lower[1:]) + between + between.T
         return _by_gaps(gradient, hessian, np.exp(parameters))
 
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """log(F(t_j - eta) - F(t_(j-1) - eta)); natural parameters are all thresholds."""
+        classes, last = _classes(rows.y), self._n_classes - 1
+        edges, gaps = self._edges(parameters), np.exp(parameters)
+        low, high = edges[classes], edges[classes + 1]
+        natural = np.column_stack([classes - 1, np.where(classes < last, classes, -1)])
+        constant, gradient, hessian = 0.0, np.zeros(last), np.zeros((last, last))
+        if self.link == "logit":
+            weights = np.broadcast_to(rows.weights, rows.y.shape)
+            counts = np.bincount(classes, weights, self._n_classes)[1:-1]
+            constant, gradient, hessian = _of_widths(gaps, counts)
+        jacobian = _by_logarithms(gaps)
+        bends = np.einsum("jk,kl->jkl", jacobian, np.eye(len(gaps)))
+        return RowDensity(
+            ORDERED_LOGIT if self.link == "logit" else ORDERED_PROBIT, LINKS[self.link].pole,
+            rows.y, low, high, natural, constant, gradient, hessian, jacobian, bends,
+        )  # fmt: skip
+
     def probabilities(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> np.ndarray:
@@ -210,6 +230,25 @@ def _classes(y: np.ndarray) -> np.ndarray:
 
 def _by_gaps(gradient: np.ndarray, hessian: np.ndarray, gaps: np.ndarray) -> ParameterDerivatives:
     """Chain rule from thresholds to logarithms of gaps: every later threshold moves."""
-    jacobian = np.tril(np.ones((len(gaps) + 1, len(gaps))), -1) * gaps
+    jacobian = _by_logarithms(gaps)
     by_gap = jacobian.T @ gradient
     return ParameterDerivatives(by_gap, jacobian.T @ hessian @ jacobian + np.diag(by_gap))
+
+
+def _by_logarithms(gaps: np.ndarray) -> np.ndarray:
+    """Derivatives (K - 1, K - 2) of thresholds by logarithms of gaps."""
+    return np.tril(np.ones((len(gaps) + 1, len(gaps))), -1) * gaps
+
+
+def _of_widths(gaps: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Weighted sum of log(1 - exp(-width)) of inner classes, and derivatives by thresholds.
+
+    What F(b - eta) - F(a - eta) = (1 - exp(a - b)) F(b - eta) F(eta - a) has without eta, of
+    the logistic F.
+    """
+    odds = np.exp(-gaps) / -np.expm1(-gaps)
+    ends = np.eye(len(gaps) + 1)
+    differences = ends[1:] - ends[:-1]
+    bends = -counts * odds * (1.0 + odds)
+    value = float(counts @ np.log(-np.expm1(-gaps)))
+    return value, differences.T @ (counts * odds), (differences.T * bends) @ differences

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import pdtr
+from scipy.special import gammaincc, pdtr
 
+from skmixed._kernels.densities import POISSON
 from skmixed.families.base import LogLinkLikelihood, ResponseRows, RowFunction
+from skmixed.families.density import RowDensity
 from skmixed.families.row_terms import (
     bounded_exp,
     by_count,
@@ -44,10 +46,21 @@ class Poisson(LogLinkLikelihood):
         """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
         return _terms
 
+    def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
+        """exp(-exp(eta)) grows without bound from the distance pi / 2 of the real axis on."""
+        constant = -float(np.sum(rows.weights * by_count(log_factorial, rows.y)))
+        return RowDensity.without_parameters(POISSON, 0.5 * np.pi, rows.y, constant)
+
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """P(response <= y) at given linear predictors; arrays broadcast."""
         y = np.floor(y)
         return np.where(y < 0, 0.0, pdtr(np.maximum(y, 0.0), bounded_exp(predictor)))
+
+    def smooth_cdf(
+        self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The upper incomplete gamma function, for any y above -1."""
+        return gammaincc(y + 1.0, bounded_exp(predictor))
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """ln(1 + 1 / mean): counts taken for log-normal ones of their mean and variance."""

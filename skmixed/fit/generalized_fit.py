@@ -9,12 +9,17 @@ from scipy.special import logsumexp
 
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
+from skmixed.fit.corrected_fit import fit_corrected, integrable_plan
+from skmixed.fit.corrected_result import VariationalFit
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
 from skmixed.fit.implicit import uncertainty_at
-from skmixed.fit.outer import FitOptions, iterate
+from skmixed.fit.joint_objective import JointObjective
+from skmixed.fit.outer import FitOptions, iterate, optimise
+from skmixed.fit.publish import publish
 from skmixed.fit.result import FitResult
-from skmixed.fit.sites import Responses
+from skmixed.fit.sites import Responses, VariationalPoint
 from skmixed.fit.starting import moment_estimates
+from skmixed.fit.uncertainty import Uncertainty, of_held_variances
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
@@ -53,13 +58,18 @@ def fit_generalized(
     # 1. Merge equal rows, bring columns to unit scale, put rows in order.
     model = arrange(design, response, case_weights, options)
     responses, units = model.responses, model.units
+    plan = None
+    if options.approximation == "corrected" and design.factors:
+        plan = integrable_plan(responses.rows, tuple(factor.name for factor in design.factors))
 
     # 2. Start from moments of the working model, or from where an earlier fit stopped.
     own = likelihood.start_parameters(responses.as_family_rows())
     cross = _first_working_model(responses, likelihood, own)
     absent = spanned_by_fixed(cross)
     prior = options.prior(cross, absent)
-    objective = VariationalObjective(
+    joint = len(own) > 1 and options.posterior.needs_determinant
+    kind = JointObjective if joint else VariationalObjective
+    objective = kind(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
         make_solver(cross, options.solver_options), options.n_threads,
     )  # fmt: skip
@@ -68,16 +78,33 @@ def fit_generalized(
         theta = options.start.theta_to_leave(prior, units, theta)
         own = options.start.parameters
 
-    # 3. Steps on variances and posterior together.
+    # 3. Steps on variances and posterior together, and on the likelihood itself where asked.
     theta = np.concatenate([theta, own])
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
-        result = iterate(objective, theta, units, options, absent, model.dependent, uncertainty_at)
+        if plan is None:
+            result = iterate(
+                objective, theta, units, options, absent, model.dependent, uncertainty_at
+            )
+        else:
+            state, doubts = optimise(
+                objective, theta, units, options, absent, model.dependent, _at_held_variances
+            )
+            result = publish(objective, state, units, _at_held_variances, doubts)
+            before = VariationalFit(objective, state, doubts, result, units)
+            result = fit_corrected(before, plan, options)
 
     # 4. The mean response, which rows tell and a result does not.
     if likelihood.is_classifier:
         return result
     return replace(result, log_exposure=_log_exposure(result, design, case_weights))
+
+
+def _at_held_variances(
+    objective: VariationalObjective, point: VariationalPoint, posterior_fixed: np.ndarray
+) -> Uncertainty:
+    """The uncertainty of a fit that another one follows."""
+    return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
 
 
 def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -> float:

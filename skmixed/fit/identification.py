@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmixed.fit.newton import NewtonState, OuterObjective
+from skmixed.fit.newton import Minimised, NewtonState
 from skmixed.fit.objective import Point
 from skmixed.fit.quadratic_model import quadratic_model
 from skmixed.sums.cross_products import CrossProducts
@@ -30,7 +30,7 @@ def spanned_by_fixed(cross: CrossProducts) -> frozenset[int]:
     return frozenset(positions)
 
 
-def settle_boundary(objective: OuterObjective, state: NewtonState) -> NewtonState:
+def settle_boundary(objective: Minimised, state: NewtonState) -> NewtonState:
     """Set parameters to the end of their range from which they differ by less than rounding."""
     if not state.converged:
         return state
@@ -45,7 +45,7 @@ def settle_boundary(objective: OuterObjective, state: NewtonState) -> NewtonStat
 
 
 def remove_unidentified(
-    objective: OuterObjective, state: NewtonState
+    objective: Minimised, state: NewtonState
 ) -> tuple[NewtonState, tuple[int, ...]]:
     """Set variances to zero that do not change the objective at any size."""
     positions = []
@@ -68,7 +68,7 @@ def remove_unidentified(
     return state, tuple(positions)
 
 
-def confounded(objective: OuterObjective, state: NewtonState) -> tuple[int, ...]:
+def confounded(objective: Minimised, state: NewtonState) -> tuple[int, ...]:
     """Factors whose variances can be traded for one another at no cost."""
     n = objective.prior.n_parameters
     if not state.converged or n < 2:
@@ -140,7 +140,7 @@ def typical_steps(columns: np.ndarray) -> np.ndarray:
     return steps
 
 
-def _moved(objective: OuterObjective, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
+def _moved(objective: Minimised, state: NewtonState, theta: np.ndarray) -> NewtonState | None:
     """The state at `theta`, if that is as good a place."""
     if (theta == state.point.theta).all():
         return None

@@ -94,8 +94,9 @@ def uncertainty_at(
         Covariance of the fixed effects, as the posterior has it.
     """
     with np.errstate(all="ignore"):
+        implicit = _Implicit(objective, point)
         try:
-            curvatures = _Implicit(objective, point).curvatures()
+            curvatures = implicit.curvatures()
         except SingularSystemError:
             curvatures = None
     if curvatures is None or not curvatures.is_finite:
@@ -111,7 +112,32 @@ def uncertainty_at(
         given = curvatures.given
         further = [follow_fixed(curvatures.with_effects, given), moved]
     p = len(given)
-    return Uncertainty(given + moved[:p] @ moved[:p].T, np.hstack(further))
+    fixed = given + moved[:p] @ moved[:p].T
+    # places of beta, and of what is estimated beside it, in (theta, own, beta)
+    m, n = objective.prior.n_parameters, len(point.theta)
+    of_phi = np.array([*implicit.entries, *range(m, n)], int)[known]
+    of_beta = np.arange(n, n + p)
+    estimates = np.zeros((n + p, n + p))
+    estimates[np.ix_(of_phi, of_phi)] = of_parameters
+    estimates[np.ix_(of_beta, of_beta)] = fixed
+    across = curvatures.moves[:p, known] @ of_parameters
+    estimates[np.ix_(of_beta, of_phi)] = across
+    estimates[np.ix_(of_phi, of_beta)] = across.T
+    return Uncertainty(fixed, np.hstack(further), estimates)
+
+
+def held_curvature(
+    objective: VariationalObjective, point: VariationalPoint
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places in theta of the parameters inside their range, and minus the second derivatives.
+
+    Of the ELBO maximised over the posterior where one factor is all, else over its means.
+    """
+    implicit = _Implicit(objective, point)
+    m = objective.prior.n_parameters
+    places = np.array([*implicit.entries, *range(m, len(point.theta))], int)
+    alone = is_level_by_level(objective, point)
+    return places, (implicit.curvatures() if alone else implicit.held()).parameters
 
 
 @dataclass(frozen=True)
@@ -167,12 +193,12 @@ class _Implicit:
         n = self.objective.responses.rows.n_rows
         n_causes = len(self.entries) + self.n_own + self.p
         if n * n_causes > _MOST_NUMBERS:
-            return self._held()
+            return self.held()
         if is_level_by_level(self.objective, self.point):
             return self._followed(LevelResponse(self.objective, self.point), _MOST_POWERS)
         most_powers = self._powers_in_time()
         if not most_powers:
-            return self._held()
+            return self.held()
         return self._followed(PosteriorResponse(self.objective, self.point), most_powers)
 
     def _powers_in_time(self) -> int:
@@ -335,7 +361,7 @@ class _Implicit:
 
     # Row variances held ------------------------------------------------------------------
 
-    def _held(self) -> _Curvatures:
+    def held(self) -> _Curvatures:
         """Means follow all parameters, and row variances none: a solution per own parameter."""
         objective, system = self.objective, self.point.system
         n_entries, k = len(self.entries), len(self.entries) + self.n_own

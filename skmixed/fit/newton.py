@@ -18,17 +18,12 @@ _COARSE = 1e-3
 """Standard errors from the optimum within which the next step needs all digits."""
 
 
-class OuterObjective(Protocol):
-    """-2 ELBO as a function of theta, as the outer loop uses it."""
+class Minimised(Protocol):
+    """An objective as a function of theta, as Newton's iterations use it."""
 
     @property
     def prior(self) -> EffectsPrior:
         """The covariance of the random effects as a function of theta."""
-        ...
-
-    @property
-    def likelihood(self) -> Any:
-        """The response distribution."""
         ...
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
@@ -53,6 +48,15 @@ class OuterObjective(Protocol):
 
     def steps(self, point: Point) -> Steps:
         """Steps that lead from a first point to the optimum."""
+        ...
+
+
+class OuterObjective(Minimised, Protocol):
+    """-2 ELBO as a function of theta, as the outer loop uses it."""
+
+    @property
+    def likelihood(self) -> Any:
+        """The response distribution."""
         ...
 
     def posterior_covariance(self, point: Any, joint_limit: int) -> PosteriorCovariance:
@@ -99,7 +103,7 @@ class NewtonState:
 
 
 def minimise(
-    objective: OuterObjective,
+    objective: Minimised,
     theta: np.ndarray,
     *,
     tol: float,
@@ -116,7 +120,7 @@ def minimise(
 
     Parameters
     ----------
-    objective : OuterObjective
+    objective : Minimised
     theta : ndarray (m,)
         Where to start.
     tol : float
@@ -163,7 +167,7 @@ def minimise(
         deviances.append(point.deviance)
 
 
-def _start(objective: OuterObjective, theta: np.ndarray) -> Point:
+def _start(objective: Minimised, theta: np.ndarray) -> Point:
     for _ in range(20):
         point = objective.at(theta)
         if point is not None:
@@ -177,7 +181,7 @@ def _start(objective: OuterObjective, theta: np.ndarray) -> Point:
 
 
 def _derive(
-    objective: OuterObjective,
+    objective: Minimised,
     steps: Steps,
     point: Point,
     tol: float,

@@ -112,6 +112,8 @@ class FitOptions:
         are independent.
     noise : str
         How rows vary around their mean: a key of `skmixed.noise.NOISES`.
+    approximation : {"variational", "corrected"}
+        What is maximised where the response is not normal: the bound, or the likelihood itself.
     start : Start or None
         Where to start; None is a start from moments.
     report : callable or None
@@ -130,6 +132,7 @@ class FitOptions:
     structures: tuple[tuple[str, ...], ...] = ()
     across: tuple[np.ndarray | None, ...] = ()
     noise: str = "constant"
+    approximation: str = "variational"
     start: Start | None = None
     report: Callable[[int, float, float, Callable[[], FitResult], str], bool] | None = None
 
@@ -181,7 +184,21 @@ def iterate(
     dependent: tuple[tuple[int, ...], ...],
     judge: Judge,
 ) -> FitResult:
-    """Minimise an objective from `theta` and publish what was found.
+    """Minimise an objective from `theta` and publish what was found; arguments as `optimise`."""
+    state, doubts = optimise(objective, theta, units, options, absent, dependent, judge)
+    return publish(objective, state, units, judge, doubts)
+
+
+def optimise(
+    objective: OuterObjective,
+    theta: np.ndarray,
+    units: Units,
+    options: FitOptions,
+    absent: frozenset[int],
+    dependent: tuple[tuple[int, ...], ...],
+    judge: Judge,
+) -> tuple[NewtonState, Doubts]:
+    """Minimise an objective from `theta`; return the optimum and what is doubtful about it.
 
     Parameters
     ----------
@@ -215,12 +232,9 @@ def iterate(
     #    the data know nothing of.
     state = settle_boundary(objective, state)
     state, unidentified = remove_unidentified(objective, state)
-    doubts = Doubts(
+    return state, Doubts(
         tuple(sorted({*unidentified, *absent})),
         confounded(objective, state),
         dependent,
         objective.separated(state.point, units),
     )
-
-    # 3. Back to the units of the data.
-    return publish(objective, state, units, judge, doubts)

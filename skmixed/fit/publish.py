@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from skmixed.covariances import Scale
+from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.newton import NewtonState, OuterObjective
+from skmixed.fit.objective import Point
 from skmixed.fit.posterior_response import effects_by_factor
 from skmixed.fit.result import Doubts, FactorResult, FitResult
 from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import PosteriorCovariance
 from skmixed.solvers.base import System
+from skmixed.sums.cross_products import FactorLayout
 from skmixed.sums.standard_units import FixedTransform, Units
 
 _NO_SCALE = 1e-6
@@ -95,11 +99,25 @@ def publish(
         likelihood=objective.likelihood,
         parameters=objective.split(point.theta)[1],
         level_errors=posterior.level_errors,
-        doubts=replace(doubts or Doubts(), singular=_singular_blocks(system)),
+        estimate_covariance=_estimate_covariance(objective, point, uncertainty, units),
+        doubts=replace(
+            doubts or Doubts(), singular=singular_blocks(system.cross.factors, system.scales)
+        ),
     )
 
 
-def _singular_blocks(system: System) -> tuple[tuple[int, ...], ...]:
+def _estimate_covariance(
+    objective: OuterObjective, point: Point, uncertainty: Uncertainty, units: Units
+) -> np.ndarray | None:
+    if uncertainty.estimates is None:
+        return None
+    theta = objective.split(point.theta)[0]
+    return estimate_covariance(uncertainty.estimates, theta, objective.prior, units)
+
+
+def singular_blocks(
+    factors: Sequence[FactorLayout], scales: Sequence[Scale]
+) -> tuple[tuple[int, ...], ...]:
     """By factor, the first effects of blocks whose covariance has no full rank."""
     return tuple(
         tuple(
@@ -107,7 +125,7 @@ def _singular_blocks(system: System) -> tuple[tuple[int, ...], ...]:
             for begin, stop in factor.blocks
             if _smallest(scale.matrix[begin:stop, begin:stop]) <= _NO_SCALE
         )
-        for factor, scale in zip(system.cross.factors, system.scales, strict=True)
+        for factor, scale in zip(factors, scales, strict=True)
     )
 
 

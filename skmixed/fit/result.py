@@ -121,6 +121,13 @@ class FitResult:
         By factor, the Monte Carlo standard error of the standard deviations of its effects,
         relative to these, root mean square over levels; 0 where they are exact. Empty after
         fits of earlier versions.
+    approximation : {"variational", "corrected"}
+        What `elbo` is where the response is not normal: the variational bound, or the log
+        likelihood itself, integrated by quadrature.
+    estimate_covariance : ndarray (s + k + p, s + k + p) or None
+        Of the logarithms of the standard deviations of all effects (those of every factor, in
+        design order), `parameters` and `coefficients`; 0 for those at the end of their range.
+        None where it was not computed.
     interpolates : bool
         Fixed effects, or fixed and random ones together, reproduce the response: no noise is
         left to model.
@@ -154,3 +161,5 @@ class FitResult:
     interpolates: bool = False
     further: np.ndarray | None = None
     level_errors: tuple[float, ...] = field(default=(), metadata={"since": 5})
+    approximation: str = field(default="variational", metadata={"since": 5})
+    estimate_covariance: np.ndarray | None = field(default=None, metadata={"since": 5})

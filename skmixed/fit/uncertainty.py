@@ -23,10 +23,14 @@ class Uncertainty:
     further : ndarray (p + n_effects, e)
         Columns whose outer products add to the posterior covariance of all coefficients, for
         what the posterior holds fixed: phi, and beta where it is a point.
+    estimates : ndarray (m + k + p, m + k + p) or None
+        Covariance of (theta, own parameters, beta); 0 for parameters at the end of their range.
+        None where that of the parameters was not computed.
     """
 
     fixed: np.ndarray
     further: np.ndarray
+    estimates: np.ndarray | None = None
 
 
 def of_held_variances(system: System, posterior_fixed: np.ndarray, integrated: bool) -> Uncertainty:

@@ -156,9 +156,10 @@ class VariationalObjective:
         """
         best = None
         moved = not np.array_equal(theta, near.theta)
+        following = self.following(near, theta)
         share = 1.0
         for _ in range(4 if moved else _HALVINGS):
-            point = self._evaluate(theta, near.sites.toward(near.following, share), coarse)
+            point = self._evaluate(theta, near.sites.toward(following, share), coarse)
             if point is not None:
                 if best is None or point.deviance < best.deviance:
                     best = point
@@ -166,6 +167,10 @@ class VariationalObjective:
                     break
             share *= 0.5 if moved else 0.35
         return best
+
+    def following(self, point: VariationalPoint, theta: np.ndarray) -> Sites:
+        """The working model to try at theta, from a point near it."""
+        return point.following
 
     def accelerated(
         self,
@@ -197,7 +202,7 @@ class VariationalObjective:
             None where the ELBO would fall, or the steps do not tell enough.
         """
         point, theta = trail[-1]
-        sites = point.following
+        sites = self.following(point, theta)
         if len(trail) > 1:
             products = self._step_products(trail, metric)
             changes = np.diff(np.eye(len(trail)), axis=0)
@@ -211,7 +216,7 @@ class VariationalObjective:
             # the last point less shares of the steps between points
             shares = np.append(np.diff(shares, prepend=0.0), 1.0 - shares[-1])
             theta = shares @ np.array([ahead for _, ahead in trail])
-            parts = [before.following for before, _ in trail]
+            parts = [*(self.following(*before) for before in trail[:-1]), sites]
             sites = combined(parts, shares, self.responses.rows)
         was, variances = self.split(point.theta)[0], self.split(theta)[0]
         if (self.prior.reflects & (variances <= 0.0) & (was > 0.0)).any():

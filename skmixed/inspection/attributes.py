@@ -11,6 +11,9 @@ import pandas as pd
 from skmixed.fitted_model import FittedModel
 from skmixed.inspection.tables import covariance_frame, effects_frame, variance_components
 
+_SLOPE_STEP = 1e-5
+"""Of differences of functions of the parameters: its square is lost."""
+
 
 @dataclass(frozen=True)
 class Coefficients:
@@ -90,7 +93,58 @@ def components(model: FittedModel) -> pd.DataFrame:
         [factor.blocks for factor in factors],
         result.factors,
         noise_variances(model),
+        log_sd_errors(model),
     )
+
+
+def log_sd_errors(model: FittedModel) -> np.ndarray:
+    """Standard errors of the logarithms of the standard deviations of all effects, (s,).
+
+    Those of every factor, in design order; NaN for standard deviations of 0, and where a fit
+    has not computed them.
+    """
+    n = sum(len(factor.term_names) for factor in model.encoder.factors)
+    covariance = model.result.estimate_covariance
+    if covariance is None:
+        return np.full(n, np.nan)
+    return _errors(covariance[:n, :n])
+
+
+def _errors(covariance: np.ndarray) -> np.ndarray:
+    """Standard errors, (n,); NaN where a variance is 0."""
+    variances = np.diagonal(covariance)
+    return np.sqrt(np.where(variances > 0.0, variances, np.nan))
+
+
+def published_errors(model: FittedModel) -> dict[str, Any]:
+    """Standard errors of what the family publishes of its own parameters, by name.
+
+    By the delta method: thresholds take in the intercept.
+    """
+    result, covariance = model.result, model.result.estimate_covariance
+    if covariance is None or model.likelihood.has_noise or not len(result.parameters):
+        return {}
+    k, first = len(result.parameters), int(model.encoder.fixed.intercept)
+    own = covariance[-k - len(result.coefficients) :, -k - len(result.coefficients) :]
+    at_end = np.diagonal(own)[:k] == 0.0
+
+    def values(at: np.ndarray) -> dict[str, Any]:
+        coefficients = at[k:]
+        intercept = first * (coefficients[:1].sum() - result.center @ coefficients)
+        return model.likelihood.published(at[:k], float(intercept))
+
+    here = np.concatenate([result.parameters, result.coefficients])
+    steps = _SLOPE_STEP * np.eye(len(here))
+    ahead, behind = [values(here + s) for s in steps], [values(here - s) for s in steps]
+    found: dict[str, Any] = {}
+    for name, value in values(here).items():
+        pairs = zip(ahead, behind, strict=True)
+        slopes = np.array([np.atleast_1d(a[name] - b[name]) for a, b in pairs])
+        slopes /= 2.0 * _SLOPE_STEP
+        errors = _errors(slopes.T @ own @ slopes)
+        errors[(slopes[:k][at_end] != 0.0).any(axis=0)] = np.nan
+        found[name] = errors if np.ndim(value) else float(errors[0])
+    return found
 
 
 def noise_variances(model: FittedModel) -> list[tuple[str | None, float]]:
@@ -155,4 +209,5 @@ def fitted_attributes(model: FittedModel) -> dict[str, Any]:
             "ordered_classes_": model.classes,
             "class_weight_": np.ones(len(order)) if weights is None else weights[order],
         }
-    return found | {f"{name}_": value for name, value in published(model).items()}
+    errors = {f"{name}_std_": value for name, value in published_errors(model).items()}
+    return found | errors | {f"{name}_": value for name, value in published(model).items()}

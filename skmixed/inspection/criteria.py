@@ -108,7 +108,4 @@ def elbo_is_bound(model: FittedModel) -> bool:
 
     It does where the posterior of what is integrated out is approximated.
     """
-    has_random = bool(model.encoder.factors)
-    if not model.likelihood.is_quadratic:
-        return has_random or model.settings.method == "reml"
-    return has_random and model.settings.posterior != "full"
+    return model.approximation == "variational"

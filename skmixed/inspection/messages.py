@@ -201,6 +201,8 @@ def _loose_bound(result: FitResult, encoder: DesignEncoder) -> str:
     """A warning if levels of a model of classes differ much and have few rows; else empty."""
     if not result.likelihood.is_classifier or result.doubts.separated:
         return ""
+    if result.approximation == "corrected":
+        return ""
     residual = float(result.likelihood.residual_variance(0.0, result.parameters))
     found = []
     for factor, fitted in zip(encoder.factors, result.factors, strict=True):
@@ -218,8 +220,9 @@ def _loose_bound(result: FitResult, encoder: DesignEncoder) -> str:
         f"Levels differ much and have few rows with one class each: {', '.join(found)}. The "
         "variational bound is loose here: variances are likely too small (standard deviations by "
         "4 to 20 % in published examples, by more where groups are nested), and coefficients too "
-        "close to 0. Call diagnose(X, y), which estimates how far the bound is from the log "
-        "likelihood, and compare with adaptive quadrature or MCMC if these numbers matter."
+        "close to 0. Fit with approximation='corrected', which maximises the likelihood itself "
+        "where there is one grouping factor or one within another; or call diagnose(X, y), which "
+        "estimates how far the bound is from the log likelihood."
     )
 
 

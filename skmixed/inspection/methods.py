@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from skmixed.fitted_model import FittedModel
@@ -120,8 +121,23 @@ class InspectionMixin(ABC):
 
     @property
     def loglik_(self) -> float:
-        """Criterion that the fit maximised: `elbo_`, for normal responses the log likelihood."""
+        """What the fit maximised: the log likelihood itself, or a bound (`approximation_`)."""
         return information_criteria(self._fitted_model).log_likelihood
+
+    @property
+    def loglik_std_(self) -> float:
+        """Monte Carlo standard error of `loglik_`; 0 where no random numbers enter."""
+        return float(self._fitted_model.result.elbo_std)
+
+    @property
+    def approximation_(self) -> str:
+        """What `loglik_` is, and what the estimates maximise.
+
+        "exact": the log likelihood, of a normal response or of a model without random effects.
+        "corrected": the log likelihood, random effects integrated out by quadrature to six
+        digits and more. "variational": a lower bound of it.
+        """
+        return self._fitted_model.approximation
 
     @property
     def aic_(self) -> float:
@@ -246,13 +262,13 @@ class InspectionMixin(ABC):
         """Intervals of the standard deviations of random effects and noise.
 
         They are symmetric about the logarithm of a standard deviation, with standard errors
-        from the curvature of the (restricted) likelihood in all variance parameters: Wald's
-        intervals. With few levels profiles or `parametric_bootstrap` are better.
+        from the curvature of what was maximised, in all parameters: Wald's intervals. With few
+        levels profiles or `parametric_bootstrap` are better.
 
         Parameters
         ----------
         X, y, sample_weight : array-like, default=None
-            The data of the fit, where the model did not keep them.
+            The data of the fit, where the response is normal and the model did not keep them.
         level : float, default=0.95
             Probability of the intervals.
 
@@ -265,7 +281,7 @@ class InspectionMixin(ABC):
         Raises
         ------
         ValueError
-            For responses that are not normal, ``posterior="mean_field"``, or without data.
+            For normal responses with ``posterior="mean_field"`` or without data.
 
         Examples
         --------
@@ -277,6 +293,12 @@ class InspectionMixin(ABC):
         """
         model = self._fitted_model
         check_level(level)
+        if not model.likelihood.is_quadratic:
+            table = components(model)
+            found = table[table["term_2"].isna()]
+            with np.errstate(divide="ignore"):
+                log_sds = np.log(found["sd"].to_numpy())
+            return intervals_of_sds(table, log_sds, found["log_sd_std_error"].to_numpy(), level)
         uncertainty = _variance_uncertainty(model, X, y, sample_weight, "variance_intervals()")
         return intervals_of_sds(
             components(model), uncertainty.log_sds, uncertainty.log_sd_errors, level

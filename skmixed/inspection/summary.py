@@ -170,7 +170,7 @@ def _facts(model: FittedModel) -> dict[str, str]:
     bound = " (of the bound)" if criteria.is_bound else ""
     return facts | {
         "Method": f"{model.settings.method}, posterior {model.settings.posterior}",
-        "ELBO": f"{model.elbo:.4f}{aside}{_what_the_elbo_is(criteria)}",
+        _name_of_value(model): f"{model.elbo:.4f}{aside}{_what_the_value_is(model, criteria)}",
         "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
         "BIC": f"{criteria.bic:.4f}{bound}",
         "Solver": model.result.solver + _what_is_estimated(model),
@@ -217,8 +217,15 @@ def _family_facts(model: FittedModel) -> dict[str, str]:
     return facts
 
 
-def _what_the_elbo_is(criteria: Any) -> str:
+def _name_of_value(model: FittedModel) -> str:
+    return "Log likelihood" if model.approximation == "corrected" else "ELBO"
+
+
+def _what_the_value_is(model: FittedModel, criteria: Any) -> str:
     name = "restricted log likelihood" if criteria.restricted else "log likelihood"
+    if model.approximation == "corrected":
+        integrals = ", fixed effects by Laplace's method" if criteria.restricted else ""
+        return f" (the {name} itself, by quadrature{integrals})"
     return f" (a lower bound of the {name})" if criteria.is_bound else f" (the {name})"
 
 
@@ -285,10 +292,17 @@ def _roles(model: FittedModel) -> str:
 
 def _approximation(model: FittedModel) -> str:
     """Note on how estimates of a model that is not normal differ from those of R."""
-    text = (
-        "Estimates maximise a lower bound of the likelihood (a Gaussian posterior); glmer and "
-        "glmmTMB maximise Laplace's approximation of it."
-    )
+    if model.approximation == "corrected":
+        text = (
+            "Estimates maximise the likelihood itself (approximation='corrected'); glmer with one "
+            "scalar effect and a large nAGQ does too, otherwise glmer and glmmTMB maximise "
+            "Laplace's approximation of it."
+        )
+    else:
+        text = (
+            "Estimates maximise a lower bound of the likelihood (a Gaussian posterior); glmer and "
+            "glmmTMB maximise Laplace's approximation of it."
+        )
     if model.settings.method == "reml":
         text += (
             " The fixed effects are integrated out (method='reml'), which they do not do: compare "

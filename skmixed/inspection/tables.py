@@ -66,29 +66,37 @@ def variance_components(
     blocks: Sequence[Sequence[tuple[int, int]]],
     factors: Sequence[FactorResult],
     noise: Sequence[tuple[str | None, float]],
+    log_sd_errors: np.ndarray,
 ) -> pd.DataFrame:
     """One row a variance or covariance, as lme4's ``as.data.frame(VarCorr(fit))``.
 
     Columns: ``group``, ``term_1``, ``term_2`` (None on a variance), ``variance``
-    (or covariance), ``sd`` (NaN on a covariance) and ``corr`` (NaN on a variance,
-    and where one of the two variances is zero). The last rows are the noise, where there is
-    any: its strata and variances.
+    (or covariance), ``sd`` (NaN on a covariance), ``corr`` (NaN on a variance,
+    and where one of the two variances is zero) and ``log_sd_std_error``, from the standard
+    errors (s,) of the logarithms of the standard deviations of all factors' effects (NaN on a
+    covariance and of the noise). The last rows are the noise, where there is any: its strata and
+    variances.
     """
-    rows: list[tuple[str, str | None, str | None, float, float, float]] = []
+    rows: list[tuple[str, str | None, str | None, float, float, float, float]] = []
+    errors = iter(np.asarray(log_sd_errors).tolist())
     for group, names, ranges, factor in zip(groups, terms, blocks, factors, strict=True):
         covariance = factor.covariance
         sds = np.sqrt(np.diagonal(covariance))
+        of_terms = [next(errors) for _ in names]
         for begin, stop in ranges:
             for j in range(begin, stop):
-                rows.append((group, names[j], None, covariance[j, j], sds[j], np.nan))
+                error = of_terms[j]
+                rows.append((group, names[j], None, covariance[j, j], sds[j], np.nan, error))
             for j in range(begin, stop):
                 for k in range(j + 1, stop):
                     scale = sds[j] * sds[k]
                     corr = covariance[j, k] / scale if scale > 0 else np.nan
-                    rows.append((group, names[j], names[k], covariance[j, k], np.nan, corr))
+                    both = covariance[j, k], np.nan, corr, np.nan
+                    rows.append((group, names[j], names[k], *both))
     for stratum, variance in noise:
-        rows.append(("Residual", stratum, None, variance, float(np.sqrt(variance)), np.nan))
-    columns = ["group", "term_1", "term_2", "variance", "sd", "corr"]
+        of_noise = variance, float(np.sqrt(variance)), np.nan, np.nan
+        rows.append(("Residual", stratum, None, *of_noise))
+    columns = ["group", "term_1", "term_2", "variance", "sd", "corr", "log_sd_std_error"]
     table = pd.DataFrame(rows, columns=columns)
     for position, name in ((1, "term_1"), (2, "term_2")):
         # a column of text alone would have NaN for None, one of None alone would not

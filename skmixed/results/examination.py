@@ -93,6 +93,8 @@ def examine(
         When the data are not those of the fit, or the model is too large.
     """
     refuse_other_rows(design, case_weights, result)
+    if result.approximation == "corrected":
+        return _exact(result)
     independent = not options.posterior.needs_determinant
     likelihood, noise, own = result.likelihood, 1.0, result.parameters
     if not likelihood.is_quadratic:
@@ -183,7 +185,7 @@ def _objective(
 
 
 def _exact(result: FitResult) -> Examination:
-    """One Gaussian over all effects is the posterior of normal responses."""
+    """The likelihood itself was maximised: of normal responses, or by quadrature."""
     nothing, elbo = np.empty(0), float(result.elbo)
     return Examination(elbo, elbo, 0.0, 0.0, 1.0, nothing, nothing, None, True)
 

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
 import numpy as np
 from scipy.special import ndtri
 
 from skmixed.families.base import ResponseLikelihood
 from skmixed.families.row_terms import bounded_exp
+from skmixed.results.quantile_table import Interpolated, Table, interpolated
 
 _REACH = 6.0
 """Standard deviations of the predictor that are integrated over, to either side."""
 
-_FEW_NODES, _MANY_NODES = 25, 241
-_WIDE, _NARROW = 0.4, 0.04
-"""Widths of the distribution given the predictor, relative to that of the predictor,
-down to which few and many nodes see no steps in it."""
+_NODES = {0.8: 25, 0.4: 41, 0.16: 81, 0.04: 241}
+"""Nodes by the width of the distribution given the predictor, relative to that of the predictor,
+down to which so many see no steps in it."""
+
+_NODES_OF_TABLES = _NODES | {0.01: 801}
+"""The same in tables, which few nodes would bend."""
+
+_OF_COUNTS = Table(mean_step=0.2, log_sd_step=0.1, tolerance=2e-4)
+_OF_AMOUNTS = Table(mean_step=2.0, log_sd_step=0.03, tolerance=1e-6)
+"""Logarithms of amounts are proportional to the mean where only their scale depends on it."""
 
 _MODERATE = 300.0
 """Largest predictor whose exponential can be squared, and smallest."""
 
 _CHUNK = 8_192
 """Rows worked on at a time: a row takes as many numbers as there are nodes."""
+
+_MOST_STEPS = 100
+_SETTLED = 1e-13
+"""Change of the logarithm of a quantile that ends its search."""
+
+_LEAST_LOGARITHM = -745.0
+"""Of a quantile: its exponential is the least number."""
+
+_LARGEST_SLOPE = 1e4
 
 
 def predictive_quantiles(
@@ -51,53 +71,154 @@ def mixture_quantiles(
 ) -> np.ndarray:
     """Smallest response whose probability to be at or below it is at least `share`, (n,).
 
-    The distribution is averaged over eta ~ N(mean, variance) by the trapezoidal
-    rule and inverted by bisection. Where a response hardly varies given eta, its
-    logarithm is normal with the variances of both added.
+    The distribution is averaged over eta ~ N(mean, variance) by the trapezoidal rule. Where a
+    response hardly varies given eta, its logarithm is normal with the variances of both added.
+    For counts the distribution function is continued between them, so that its root is a smooth
+    function of mean and variance; the quantile is the next integer. Of many rows most are
+    interpolated (`skmixed.results.quantile_table`).
     """
+    mixture = Mixture(likelihood, share, parameters)
     sd = np.sqrt(variance)
-    there = mean + ndtri(share) * sd
-    # relative to its mean a response beyond these bounds varies as it does at them
-    there = np.clip(there, -_MODERATE, _MODERATE)
-    expected, noise = likelihood.predictive_moments(there, np.zeros_like(there), parameters)
-    with np.errstate(all="ignore"):
-        # relative deviations are deviations of the logarithm
-        spread = noise / expected
-        width = np.where(sd > 0.0, spread / sd, np.inf)
-    out = bounded_exp(mean + ndtri(share) * np.hypot(sd, np.minimum(spread, 1.0)))
-    if likelihood.is_discrete:
-        out = np.ceil(out)
-    for n_nodes, wide in (
-        (_FEW_NODES, width >= _WIDE),
-        (_MANY_NODES, (width < _WIDE) & (width >= _NARROW)),
-    ):
-        rows = np.flatnonzero(wide)
-        for begin in range(0, len(rows), _CHUNK):
-            part = rows[begin : begin + _CHUNK]
-            out[part] = _quantiles(likelihood, share, mean[part], sd[part], parameters, n_nodes)
+    # of counts a rough root will do where it is not near an integer
+    table = _OF_COUNTS if likelihood.is_discrete else _OF_AMOUNTS
+    roots = interpolated(replace(mixture, nodes=_NODES_OF_TABLES).roots, mean, sd, table)
+    if roots is None:
+        roots = Interpolated(mixture.roots(mean, sd), 0.0)
+    if not likelihood.is_discrete:
+        return bounded_exp(roots.values)
+    counts = bounded_exp(roots.values) - 1.0
+    out = np.maximum(np.ceil(counts), 0.0)
+    # next to an integer the distribution function decides
+    slack = (roots.error + 1e-9) * (counts + 1.0)
+    near = np.flatnonzero((np.abs(counts - np.rint(counts)) <= slack) & (slack < 0.5))
+    if len(near):
+        whole = np.maximum(np.rint(counts[near]), 0.0)
+        enough = mixture.reaches(whole, mean[near], sd[near])
+        out[near] = np.where(enough, whole, whole + 1.0)
     return out
 
 
-def _quantiles(likelihood, share, mean, sd, parameters, n_nodes):
-    nodes = np.linspace(-_REACH, _REACH, n_nodes)
-    weights = np.exp(-0.5 * nodes**2)
-    weights /= weights.sum()
-    predictors = mean[:, None] + sd[:, None] * nodes
+@dataclass(frozen=True)
+class Mixture:
+    """The distribution of a response under eta ~ N(mean, sd^2), and its quantile.
 
-    def probability(y: np.ndarray) -> np.ndarray:
-        return likelihood.cdf(y[:, None], predictors, parameters) @ weights
+    Attributes
+    ----------
+    likelihood : ResponseLikelihood
+    share : float
+    parameters : ndarray (k,)
+    nodes : dict of {float: int}
+        See `_NODES`.
+    """
 
-    # the logarithm of the response is searched, of counts that of the response plus one
-    shift = 1.0 if likelihood.is_discrete else 0.0
-    low = np.zeros(len(mean)) if likelihood.is_discrete else mean - 8.0 * sd - 740.0
-    high = np.maximum(mean + 8.0 * sd, 0.0) + 40.0
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        y = bounded_exp(middle) - shift
-        if likelihood.is_discrete:
-            y = np.floor(y)
-        enough = probability(y) >= share
-        high = np.where(enough, middle, high)
-        low = np.where(enough, low, middle)
-    y = bounded_exp(high) - shift
-    return np.floor(y + 1e-9 * np.maximum(y, 1.0)) if likelihood.is_discrete else y
+    likelihood: ResponseLikelihood
+    share: float
+    parameters: np.ndarray
+    nodes: dict[float, int] = field(default_factory=lambda: _NODES)
+
+    def roots(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        """Logarithms of quantiles, of counts those of the continued quantile plus one, (n,)."""
+        z = float(ndtri(self.share))
+        width, spread = self._widths(mean, sd)
+        scale = np.hypot(sd, np.minimum(spread, 1.0))
+        out = mean + z * scale
+        if self.likelihood.is_discrete:
+            out = np.logaddexp(0.0, out)
+        for n_nodes, rows in self._by_width(width):
+            for begin in range(0, len(rows), _CHUNK):
+                part = rows[begin : begin + _CHUNK]
+                probability = partial(self._probability, mean[part], sd[part], n_nodes)
+                out[part] = _search(probability, self.share, out[part], scale[part])
+        return out
+
+    def reaches(self, y: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        """Whether P(response <= y) is at least the share, (n,)."""
+        width, _ = self._widths(mean, sd)
+        # where a response hardly varies given eta the next integer is as good as any
+        out = np.ones(len(y), bool)
+        for n_nodes, rows in self._by_width(width):
+            for begin in range(0, len(rows), _CHUNK):
+                part = rows[begin : begin + _CHUNK]
+                every = np.arange(len(part))
+                found = self._probability(mean[part], sd[part], n_nodes, every, np.log1p(y[part]))
+                out[part] = found >= self.share
+        return out
+
+    def _widths(self, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Relative deviations given eta, over the deviation of eta, and these themselves."""
+        there = mean + ndtri(self.share) * sd
+        # relative to its mean a response beyond these bounds varies as it does at them
+        there = np.clip(there, -_MODERATE, _MODERATE)
+        expected, noise = self.likelihood.predictive_moments(
+            there, np.zeros_like(there), self.parameters
+        )
+        with np.errstate(all="ignore"):
+            # relative deviations are deviations of the logarithm
+            spread = noise / expected
+            return np.where(sd > 0.0, spread / sd, np.inf), spread
+
+    def _by_width(self, width: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Rows that need a number of nodes; those of hardly any width are left out."""
+        parts, upper = [], np.inf
+        for lower, n_nodes in self.nodes.items():
+            rows = np.flatnonzero((width >= lower) & ((width < upper) | (upper == np.inf)))
+            parts.append((n_nodes, rows))
+            upper = lower
+        return parts
+
+    def _probability(
+        self, mean: np.ndarray, sd: np.ndarray, n_nodes: int, rows: np.ndarray, log_y: np.ndarray
+    ) -> np.ndarray:
+        """P(response <= y) of some rows for logarithms of y, of counts of y + 1, continued."""
+        nodes = np.linspace(-_REACH, _REACH, n_nodes)
+        weights = np.exp(-0.5 * nodes**2)
+        weights /= weights.sum()
+        y = bounded_exp(log_y) - float(self.likelihood.is_discrete)
+        predictors = mean[rows, None] + sd[rows, None] * nodes
+        return self.likelihood.smooth_cdf(y[:, None], predictors, self.parameters) @ weights
+
+
+def _search(
+    probability: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    share: float,
+    start: np.ndarray,
+    scale: np.ndarray,
+) -> np.ndarray:
+    """Where a probability, of rows by number, reaches the share: secants within bisected bounds.
+
+    In units in which a normal distribution has a straight line, that of a response is nearly one.
+    """
+    target = ndtri(share)
+    here, slope = start.copy(), scale + 1e-3
+    low, high = np.full(len(start), -np.inf), np.full(len(start), np.inf)
+    before, value_before = np.full(len(start), np.nan), np.full(len(start), np.nan)
+    active = np.arange(len(start))
+    for step in range(_MOST_STEPS):
+        at = here[active]
+        found = probability(active, at)
+        enough = found >= share
+        high[active] = np.where(enough, at, high[active])
+        low[active] = np.where(enough, low[active], at)
+        with np.errstate(all="ignore"):
+            value = ndtri(found) - target
+            secant = (at - before[active]) / (value - value_before[active])
+            secant = np.where(np.isfinite(secant) & (secant > 0.0), secant, slope[active])
+            ahead = at - np.minimum(secant, _LARGEST_SLOPE) * value
+        slope[active], before[active], value_before[active] = secant, at, value
+        least, most = low[active], high[active]
+        bounded = np.isfinite(least) & np.isfinite(most)
+        far = at + np.where(enough, -2.0, 2.0) * (1.0 + scale[active])
+        # a quarter of the steps halve the bounds, should secants stay on one side
+        halve = bounded & (step % 4 == 3) & (most - least > 0.1 * scale[active])
+        usable = np.isfinite(ahead) & (ahead > least) & (ahead < most) & ~halve
+        with np.errstate(invalid="ignore"):
+            following = np.where(usable, ahead, np.where(bounded, 0.5 * (least + most), far))
+        following = np.maximum(following, _LEAST_LOGARITHM)
+        here[active] = following
+        tolerance = _SETTLED * (1.0 + np.abs(at))
+        with np.errstate(invalid="ignore"):
+            settled = (np.abs(following - at) <= tolerance) | (most - least <= tolerance)
+        active = active[~settled]
+        if not len(active):
+            break
+    return here

@@ -8,7 +8,7 @@ from covering import covering
 from scipy import stats
 
 from skmixed.families import make_family
-from skmixed.results import quantiles
+from skmixed.results import quantile_table, quantiles
 from skmixed.results.quantiles import mixture_quantiles
 
 SHARES = [0.001, 0.025, 0.1, 0.5, 0.9, 0.975, 0.999]
@@ -204,3 +204,40 @@ def test_rows_do_not_depend_on_one_another(family, monkeypatch):
     chunked = mixture_quantiles(likelihood, 0.9, mean, variance, own)
     np.testing.assert_allclose(chunked, alone, rtol=1e-12)
     assert len(mixture_quantiles(likelihood, 0.9, mean[:0], variance[:0], own)) == 0
+
+
+# Many rows ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative_binomial", "gamma"])
+@pytest.mark.parametrize("share", [0.025, 0.5, 0.975])
+def test_many_rows_are_interpolated_and_the_quantiles_are_the_same(name, share, monkeypatch):
+    """Of counts every single one: next to an integer the distribution function decides."""
+    likelihood, own = FAMILIES[name]
+    rng = np.random.default_rng(3)
+    mean, variance = rng.uniform(-1.0, 3.0, 8000), rng.uniform(0.05, 0.6, 8000) ** 2
+    calls = []
+    monkeypatch.setattr(
+        quantiles, "interpolated",
+        lambda *args: calls.append(quantile_table.interpolated(*args)) or calls[-1],
+    )  # fmt: skip
+    found = mixture_quantiles(likelihood, share, mean, variance, own)
+    assert calls[0] is not None
+    assert 0.0 < calls[0].error < 2e-4
+    monkeypatch.setattr(quantiles, "interpolated", lambda *args: None)
+    computed = mixture_quantiles(likelihood, share, mean, variance, own)
+    if likelihood.is_discrete:
+        np.testing.assert_array_equal(found, computed)
+    else:
+        np.testing.assert_allclose(found, computed, rtol=5e-6)
+
+
+def test_a_function_that_is_not_smooth_is_not_interpolated():
+    table = quantile_table.Table(0.2, 0.1, 1e-3)
+    rng = np.random.default_rng(4)
+    mean, sd = rng.uniform(0.0, 2.0, 5000), rng.uniform(0.2, 1.0, 5000)
+    smooth = quantile_table.interpolated(lambda m, s: np.sin(m) * s, mean, sd, table)
+    np.testing.assert_allclose(smooth.values, np.sin(mean) * sd, atol=smooth.error)
+    assert quantile_table.interpolated(lambda m, s: np.rint(3 * m), mean, sd, table) is None
+    few = quantile_table.interpolated(lambda m, s: m, mean[:50], sd[:50], table)
+    assert few is None
