@@ -101,8 +101,8 @@ def test_vector_effects(family, link):
     model = fitted(family, link, frame, y, q=2)
     oracle, at = oracle_of(family, link, frame, y, 2), parameters_of(model)
     assert model.loglik_ == pytest.approx(oracle(at), abs=1e-6)
-    errors = np.sqrt(np.diagonal(np.linalg.inv(curvature(oracle, at))))
-    np.testing.assert_allclose(gradient(oracle, at) * errors, 0.0, atol=1e-3)
+    # standard errors are a tenth or so
+    np.testing.assert_allclose(gradient(oracle, at), 0.0, atol=5e-3)
 
 
 def test_three_effects():
@@ -111,7 +111,9 @@ def test_three_effects():
     oracle, at = oracle_of("poisson", None, frame, y, 3), parameters_of(model)
     # the grid of the oracle ends where one of a few levels still has some mass
     assert model.loglik_ == pytest.approx(oracle(at), abs=2e-5)
-    np.testing.assert_allclose(gradient(oracle, at), 0.0, atol=1e-2)
+    # a derivative along one line through all parameters, as each value takes a while
+    along = 1e-4 * np.random.default_rng(0).standard_normal(len(at))
+    assert (oracle(at + along) - oracle(at - along)) / 2e-4 == pytest.approx(0.0, abs=1e-2)
 
 
 @pytest.mark.parametrize(("family", "link"), FAMILIES)
@@ -150,10 +152,14 @@ def nested(seed=6, n_outer=15, n_inner=5, n_each=3):
     return frame.reset_index(drop=True), y[order]
 
 
-@pytest.mark.parametrize("groups", [["inner", "outer"], ["outer", "inner"]])
-def test_nested_factors(groups):
+def test_nested_factors():
     frame, y = nested()
-    model = MixedEffectsVIClassifier(groups, approximation="corrected", tol=1e-8).fit(frame, y)
+    model, swapped = (
+        MixedEffectsVIClassifier(groups, approximation="corrected", tol=1e-8).fit(frame, y)
+        for groups in (["inner", "outer"], ["outer", "inner"])
+    )
+    assert swapped.loglik_ == pytest.approx(model.loglik_, abs=1e-9)
+    np.testing.assert_allclose(swapped.bse, model.bse, rtol=1e-7)
     x = np.column_stack([np.ones(len(y)), frame["x"]])
     oracle = Nested(y, x, frame["inner"].to_numpy(), frame["outer"].to_numpy())
     sds = [np.sqrt(model.random_effects_cov_[name].iloc[0, 0]) for name in ("inner", "outer")]
