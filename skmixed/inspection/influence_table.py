@@ -22,7 +22,7 @@ from skmixed.validation import check_choice
 VARIANCES = ("estimated", "held")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Influence(Answer):
     """Estimates without each level, and how far they move.
 
@@ -34,8 +34,8 @@ class Influence(Answer):
         Their distances from those of all rows, in standard errors without the level.
     """
 
-    coef: pd.DataFrame = None  # type: ignore[assignment]
-    dfbetas: pd.DataFrame = None  # type: ignore[assignment]
+    coef: pd.DataFrame
+    dfbetas: pd.DataFrame
 
     def plot(self, ax: Any = None, n_largest: int = 20) -> Any:
         """Draw the largest of Cook's distances.
@@ -131,7 +131,7 @@ def influence(
     moves = [(whole.coef - part.coef) / np.sqrt(np.diagonal(part.covariance)) for part in found]
     dfbetas = pd.DataFrame(moves, index=index, columns=names)
     facts = {"Left out": str(by) if isinstance(by, str) else "level", "Variances": variances}
-    return Influence("Influence of levels", table, facts, (), coef, dfbetas)
+    return Influence("Influence of levels", table, facts, coef=coef, dfbetas=dfbetas)
 
 
 @dataclass(frozen=True)

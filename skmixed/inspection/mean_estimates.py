@@ -21,7 +21,7 @@ _RANDOM_EFFECTS = ("averaged", "zero")
 _INTERVAL = ("estimate", "std_error", "df", "lower", "upper")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class MarginalMeans(Answer):
     """Marginal means, and what contrasts of them need.
 
@@ -42,14 +42,14 @@ class MarginalMeans(Answer):
         What is added to every linear predictor: the mean offset.
     """
 
-    questions: CoefficientQuestions = None  # type: ignore[assignment]
-    L: np.ndarray = None  # type: ignore[assignment]
-    cells: pd.DataFrame = None  # type: ignore[assignment]
-    terms: tuple[Any, ...] = ()
-    by: tuple[Any, ...] = ()
-    level: float = 0.95
-    estimable: np.ndarray = None  # type: ignore[assignment]
-    constant: float = 0.0
+    questions: CoefficientQuestions
+    L: np.ndarray
+    cells: pd.DataFrame
+    terms: tuple[Any, ...]
+    by: tuple[Any, ...]
+    level: float
+    estimable: np.ndarray
+    constant: float
 
 
 def marginal_means(
@@ -176,7 +176,8 @@ def marginal_means(
     notes = () if estimable.all() else ("Cells without rows leave some of them unknown.",)
     return MarginalMeans(
         title, pd.concat([cells, found], axis=1), facts, notes,
-        questions, L, cells, tuple(named), tuple(within), level, estimable, constant,
+        questions=questions, L=L, cells=cells, terms=tuple(named), by=tuple(within), level=level,
+        estimable=estimable, constant=constant,
     )  # fmt: skip
 
 

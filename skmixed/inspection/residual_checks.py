@@ -24,7 +24,7 @@ _BAND = 1.358
 """The 95 % point of the Kolmogorov distribution: half the width of the band, times sqrt(n)."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ResidualChecks(Answer):
     """Tests of simulated residuals.
 
@@ -34,7 +34,7 @@ class ResidualChecks(Answer):
         Of the rows that counted, in (0, 1): uniform where the model is true.
     """
 
-    residuals: np.ndarray = None  # type: ignore[assignment]
+    residuals: np.ndarray
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the residuals against the quantiles of a uniform distribution.
@@ -145,7 +145,7 @@ def check_residuals(
         "Draws": f"{n_samples:,}",
         "Rows": f"{len(rows.response):,}",
     }
-    return ResidualChecks("Simulated residuals", table, facts, (), counts.residuals)
+    return ResidualChecks("Simulated residuals", table, facts, residuals=counts.residuals)
 
 
 def _drawing(

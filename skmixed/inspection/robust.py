@@ -21,7 +21,7 @@ from skmixed.validation import check_choice, check_level
 KINDS = ("CR0", "CR1", "CR1S", "CR2")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RobustCovariance(Answer):
     """Coefficients with robust standard errors, and tests of several together.
 
@@ -37,11 +37,11 @@ class RobustCovariance(Answer):
         The published coefficients from the centred ones that are estimated.
     """
 
-    cov: pd.DataFrame = None  # type: ignore[assignment]
-    coefficients: Coefficients = None  # type: ignore[assignment]
-    n_clusters: int = 0
-    reduced: BiasReduced | None = None
-    change: np.ndarray = None  # type: ignore[assignment]
+    cov: pd.DataFrame
+    coefficients: Coefficients
+    n_clusters: int
+    reduced: BiasReduced | None
+    change: np.ndarray
 
     def test(self, hypothesis: Any) -> Answer:
         """Test functions of the coefficients together against 0.
@@ -162,8 +162,8 @@ def robust_covariance(
     facts = {"Kind": kind, "Clusters": f"{n_clusters:,}", "Interval": f"{level:.0%}"}
     return RobustCovariance(
         "Fixed effects with robust standard errors", table, facts, (),
-        pd.DataFrame(published, index=coefficients.names, columns=coefficients.names),
-        coefficients, n_clusters, reduced, change,
+        cov=pd.DataFrame(published, index=coefficients.names, columns=coefficients.names),
+        coefficients=coefficients, n_clusters=n_clusters, reduced=reduced, change=change,
     )  # fmt: skip
 
 
