@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from skmixed.fitted_model import FittedModel, TrainingData
 from skmixed.inspection.attributes import Coefficients, coefficients_of
 from skmixed.inspection.fixed_effects import interval_and_test, why_no_t_test
 from skmixed.results.coefficient_tests import Asymptotic, CoefficientTests, JointTest
-from skmixed.results.degrees_of_freedom import METHODS
+from skmixed.results.degrees_of_freedom import METHODS, NEED_FACTORS
 from skmixed.results.reopened import ReopenedFit
 from skmixed.threads import restrained_blas
 from skmixed.validation import check_choice
@@ -21,10 +21,15 @@ DDF = (*METHODS, ASYMPTOTIC)
 """Values of ``ddf``."""
 
 
-def reopened(model: FittedModel, data: TrainingData) -> ReopenedFit:
-    """The normal fit made again at its estimates, from the training data."""
+def reopened(model: FittedModel, data: TrainingData, *, factorised: bool = False) -> ReopenedFit:
+    """The normal fit made again at its estimates, from the training data.
+
+    `factorised` asks for the direct solver where the model leaves the choice.
+    """
     rows = model.observe(data)
     options = model.settings.options(model.encoder)
+    if factorised and options.solver == "auto":
+        options = replace(options, solver="direct")
     return ReopenedFit.of(rows.design, rows.response, rows.weights, model.result, options)
 
 
@@ -77,7 +82,8 @@ class CoefficientQuestions:
             raise ValueError(reason)
         assert data is not None
         with restrained_blas(model.settings.options(model.encoder).n_threads):
-            return cls(coefficients, METHODS[ddf](reopened(model, data)), ddf)
+            fit = reopened(model, data, factorised=ddf in NEED_FACTORS)
+            return cls(coefficients, METHODS[ddf](fit), ddf)
 
     @property
     def covariance(self) -> np.ndarray:

@@ -14,3 +14,6 @@ METHODS: dict[str, Callable[[ReopenedFit], CoefficientTests]] = {
     "kenward-roger": kenward_roger,
 }
 """By the value of ``ddf``."""
+
+NEED_FACTORS = ("kenward-roger",)
+"""Methods that need a factorised system."""

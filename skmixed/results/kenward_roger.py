@@ -28,6 +28,9 @@ from skmixed.sums.cross_products import FactorLayout
 _AT_ONCE = 256
 """Levels whose products are made at a time."""
 
+_MOST_OPERATIONS = 1e13
+"""Operations of all traces that are too many: some five minutes."""
+
 _ZERO = 1e-10
 """Size below which a part of the approximation is rounding, as in pbkrtest."""
 
@@ -172,6 +175,14 @@ def _exact_system(fit: ReopenedFit) -> ExactSystem:
             "several. Use ddf='satterthwaite'."
         )
     system = fit.point.system.exact
+    n_tail = fit.objective.cross.size
+    n_effects = sum(factor.size for factor in fit.objective.cross.factors)
+    if system is not None and 8.0 * n_effects * float(n_tail) ** 2 > _MOST_OPERATIONS:
+        raise ValueError(
+            f"ddf='kenward-roger' solves the equations of {n_tail:,} effects for each of "
+            f"{n_effects:,} levels, which would take too long. Use ddf='satterthwaite': with so "
+            "many levels both are alike."
+        )
     if system is None:
         raise ValueError(
             "ddf='kenward-roger' needs the dense factor of solver='direct', and this fit has "

@@ -26,6 +26,7 @@ from skmixed.datasets import load_sleepstudy, make_mixed_classification
 from skmixed.fitted_model import fitted_model
 from skmixed.inspection.adjustments import ADJUSTMENTS, Family
 from skmixed.inspection.coefficient_questions import CoefficientQuestions
+from skmixed.results import kenward_roger
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +305,23 @@ def test_what_kenward_roger_does_not_know(frame):
         anova(mixed("y ~ x + cs(1 + x | g)", frame), **asked)
     with pytest.raises(ValueError, match="needs the dense factor of solver='direct'"):
         anova(mixed("y ~ x + (1 | g) + (1 | h)", frame, solver="iterative"), **asked)
+
+
+def test_kenward_roger_takes_the_direct_solver(monkeypatch):
+    """Where a model leaves the choice, and a sparse factor was cheaper for the fit."""
+    rng = np.random.default_rng(0)
+    machine = np.repeat(np.arange(700), 2)
+    frame = pd.DataFrame({"a": machine, "b": machine + np.tile([0, 1], 700)})
+    frame["x"] = rng.standard_normal(1400)
+    frame["y"] = rng.standard_normal(701)[frame["a"]] + rng.standard_normal(1400)
+    formula = "y ~ x + (1 | a) + (1 | b)"
+    chosen, direct = mixed(formula, frame), mixed(formula, frame, solver="direct")
+    assert chosen.solver_ == "iterative"
+    tables = [anova(model, ddf="kenward-roger").to_frame() for model in (chosen, direct)]
+    np.testing.assert_allclose(*tables, rtol=1e-4)
+    monkeypatch.setattr(kenward_roger, "_MOST_OPERATIONS", 1e6)
+    with pytest.raises(ValueError, match="would take too long"):
+        anova(direct, ddf="kenward-roger")
 
 
 def test_models_without_their_data():
