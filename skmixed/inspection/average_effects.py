@@ -140,7 +140,10 @@ def _rows(model: FittedModel, X: Any, sample_weight: Any) -> tuple[pd.DataFrame,
         raise ValueError(
             "marginal_effects() changes columns by name; fit and pass a data frame with names."
         )
-    frame = X.copy() if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
+    if isinstance(X, pd.DataFrame):
+        frame = X.copy()
+    else:
+        frame = pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
     return frame, np.ones(len(frame)) if weights is None else weights
 
 

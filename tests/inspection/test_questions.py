@@ -191,6 +191,23 @@ def test_effects_on_a_probability_are_found_again():
     assert effect["lower"] < expected < effect["upper"]
 
 
+def test_other_data_frames(frame, counts):
+    polars = pytest.importorskip("polars")
+    X = polars.from_pandas(frame[["x", "kind", "g"]])
+    model = MixedEffectsVIRegressor("g", family="poisson", keep_data=True)
+    model.fit(X, frame["count"].to_numpy())
+    for ask in (
+        lambda m: marginal_effects(m, ["x", "kind"]), lambda m: marginal_means(m, "kind"), anova,
+    ):  # fmt: skip
+        found, expected = ask(model).to_frame(), ask(counts).to_frame()
+        numbers = [name for name in expected if expected[name].dtype == float]
+        np.testing.assert_allclose(
+            found[numbers].sort_values(numbers[0]),
+            expected[numbers].sort_values(numbers[0]),
+            rtol=1e-5,
+        )
+
+
 def test_variances_held(frame):
     model = mixed("y ~ x + (x | g) + (1 | h)", frame)
     found = influence(model, "g", variances="held")
