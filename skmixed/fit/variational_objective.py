@@ -28,8 +28,11 @@ from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
 from skmixed.sums.standard_units import Units
 
-_MANY_ROWS = 2_000_000
-"""Rows from which on a point takes so much memory that few are kept."""
+_MOST_REMEMBERED, _LEAST_REMEMBERED = 6, 2
+"""Points to extrapolate from: more of them save no more steps."""
+
+_REMEMBERED_BYTES = 1.5e9
+"""Memory that these points may take together; each has six numbers per row."""
 
 _HALVINGS = 30
 """Most halvings of a step on the sites."""
@@ -77,7 +80,8 @@ class VariationalObjective:
     @property
     def n_remembered(self) -> int:
         """Points to extrapolate from: few where each of them is large."""
-        return 4 if self.responses.rows.n_rows < _MANY_ROWS else 2
+        fit = int(_REMEMBERED_BYTES / (48.0 * self.responses.rows.n_rows))
+        return min(max(fit, _LEAST_REMEMBERED), _MOST_REMEMBERED)
 
     def canonical(self, theta: np.ndarray) -> np.ndarray:
         """The equivalent theta with nonnegative diagonals, inside what numbers can hold."""
