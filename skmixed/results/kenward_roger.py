@@ -128,8 +128,7 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     by_effects = system.fixed_products()
     plain = system.fixed_covariance()
     p = len(plain)
-    slopes = [-np.einsum("lqa,qs,lsb->ab", by_effects[k.factor.position], k.matrix,
-                         by_effects[k.factor.position]) for k in parameters]  # fmt: skip
+    slopes = [_slope(by_effects[k.factor.position], k.matrix) for k in parameters]
     directions: list[Direction] = [
         (k.factor, by_effects[k.factor.position][:, :, a] @ k.matrix)
         for k in parameters
@@ -139,12 +138,8 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     gram = system.projected_gram(directions).reshape(m, p, m, p).transpose(0, 2, 1, 3)
     information = _expected_information(system, parameters)
     if fit.noise_is_free:
-        noise_slope = (
-            -(np.linalg.inv(plain) + np.einsum("m,mab->ab", amounts, slopes))
-            if m
-            else (-np.linalg.inv(plain))
-        )
-        slopes.append(noise_slope)
+        of_effects = sum((s * slope for s, slope in zip(amounts, slopes, strict=True)), 0.0)
+        slopes.append(-np.linalg.inv(plain) - of_effects)
         mixing = np.vstack([np.eye(m), -amounts])
         gram = np.einsum("ik,jl,klab->ijab", mixing, mixing, gram)
         information = _with_noise(fit, system, parameters, amounts, information)
@@ -162,7 +157,16 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     )
 
 
+def _slope(by_effects: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """P_i (p, p) of a covariance parameter, from Z'V^-1 X of its factor (L, q, p)."""
+    p = by_effects.shape[2]
+    moved = np.einsum("qs,lsb->lqb", matrix, by_effects)
+    slope: np.ndarray = -(by_effects.reshape(-1, p).T @ moved.reshape(-1, p))
+    return slope
+
+
 def _exact_system(fit: ReopenedFit) -> ExactSystem:
+    """The factorised system of a fit by restricted likelihood with one noise variance."""
     objective = fit.objective
     if not objective.integrate_fixed:
         raise ValueError(
