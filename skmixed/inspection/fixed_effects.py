@@ -136,6 +136,19 @@ def why_no_t_test(model: FittedModel, asks: str) -> str:
     return ""
 
 
+def refuse_structures(model: FittedModel, asks: str, instead: str) -> None:
+    """Refuse covariances with a structure, and several noise variances, in the words of a call."""
+    for factor in model.encoder.factors:
+        for structure in factor.block_structures:
+            if structure not in ("unstructured", "diagonal"):
+                raise ValueError(
+                    f"{asks} knows covariances without a structure, and that of "
+                    f"{factor.name!r} is {structure!r}. Use {instead}."
+                )
+    if model.encoder.strata is not None:
+        raise ValueError(f"{asks} knows one noise variance, and dispersion= gives several.")
+
+
 def _quantile(probability: float, df: np.ndarray) -> np.ndarray:
     """Of Student's t; of the normal distribution where df is infinite or not defined."""
     finite = np.isfinite(df)

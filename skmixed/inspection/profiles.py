@@ -14,7 +14,7 @@ from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
 from skmixed.inspection.displays.drawing import load_pyplot, reference_style
-from skmixed.inspection.fixed_effects import why_no_t_test
+from skmixed.inspection.fixed_effects import refuse_structures, why_no_t_test
 from skmixed.inspection.refits import Refit
 from skmixed.results.profiling import Held, HeldCoefficient, HeldVariance, find_end
 from skmixed.results.reopened import ReopenedFit
@@ -157,7 +157,7 @@ def profile(
     fitted = fitted_model(model)
     if reason := why_no_t_test(fitted, "profile()"):
         raise ValueError(reason)
-    _refuse_structures(fitted)
+    refuse_structures(fitted, "profile()", "variance_intervals() or parametric_bootstrap")
     data = fitted.training_data(X, y, sample_weight, "profile()")
     refit = Refit.of(fitted, data).by_maximum_likelihood()
     result = fitted.result if fitted.settings.method == "ml" else refit.fit()
@@ -174,19 +174,6 @@ def profile(
             raise ValueError(f"parameters= names {unknown[0]!r}, which is none of {known}.")
         held = {name: held[name] for name in asked}
     return Profile(held, n_threads)
-
-
-def _refuse_structures(model: FittedModel) -> None:
-    for factor in model.encoder.factors:
-        for structure in factor.block_structures:
-            if structure not in ("unstructured", "diagonal"):
-                raise ValueError(
-                    f"profile() knows covariances without a structure, and that of "
-                    f"{factor.name!r} is {structure!r}. Use variance_intervals() or "
-                    "parametric_bootstrap."
-                )
-    if model.encoder.strata is not None:
-        raise ValueError("profile() knows one noise variance, and dispersion= gives several.")
 
 
 def _variances(model: FittedModel, fit: ReopenedFit) -> dict[str, Held]:

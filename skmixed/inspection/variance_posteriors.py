@@ -12,10 +12,11 @@ from scipy.special import ndtr
 from sklearn.utils import check_random_state
 
 from skmixed.fit.result import FitResult
+from skmixed.fit.uncertainty import root_of
 from skmixed.fitted_model import EncodedRows, FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
-from skmixed.inspection.fixed_effects import why_no_t_test
+from skmixed.inspection.fixed_effects import refuse_structures, why_no_t_test
 from skmixed.inspection.refits import Refit
 from skmixed.results.reopened import ReopenedFit
 from skmixed.results.variance_points import Coordinates, WeightedFits, posterior_points
@@ -164,7 +165,7 @@ class VariancePosterior:
         rng = np.random.default_rng(seed)
         chosen = rng.choice(len(self.fits.weights), size=n_samples, p=self.fits.weights)
         fixed = [coefficients_of(self._at(result)) for result in self.fits.results]
-        roots = [_root(part.covariance) for part in fixed]
+        roots = [root_of(part.covariance) for part in fixed]
         noise = rng.standard_normal((n_samples, len(fixed[0].estimates)))
         draws = np.array(
             [fixed[k].estimates + roots[k] @ z for k, z in zip(chosen, noise, strict=True)]
@@ -304,7 +305,7 @@ def variance_posterior(
     fitted = fitted_model(model)
     if reason := why_no_t_test(fitted, "variance_posterior()"):
         raise ValueError(reason)
-    _refuse_structures(fitted)
+    refuse_structures(fitted, "variance_posterior()", "parametric_bootstrap")
     data = fitted.training_data(X, y, sample_weight, "variance_posterior()")
     refit = Refit.of(fitted, data)
     options = replace(refit.options, integrate_fixed=True)
@@ -327,20 +328,6 @@ def variance_posterior(
         for name, scale in zip(factor.term_names, of_factor, strict=True)
     }
     return VariancePosterior(fitted, fits, prior, named)
-
-
-def _refuse_structures(model: FittedModel) -> None:
-    for factor in model.encoder.factors:
-        for structure in factor.block_structures:
-            if structure not in ("unstructured", "diagonal"):
-                raise ValueError(
-                    f"variance_posterior() knows covariances without a structure, and that of "
-                    f"{factor.name!r} is {structure!r}. Use parametric_bootstrap."
-                )
-    if model.encoder.strata is not None:
-        raise ValueError(
-            "variance_posterior() knows one noise variance, and dispersion= gives several."
-        )
 
 
 def _scales(refit: Refit) -> list[np.ndarray]:
@@ -382,9 +369,3 @@ def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: np.ndar
     cumulated = np.cumsum(weights[order]) - 0.5 * weights[order]
     at: np.ndarray = np.interp(shares, cumulated, values[order])
     return at
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(covariance)
-    root: np.ndarray = vectors * np.sqrt(np.maximum(values, 0.0))
-    return root
