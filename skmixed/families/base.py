@@ -171,6 +171,15 @@ class Likelihood(ABC):
         """New responses at given linear predictors, (n,)."""
 
     @abstractmethod
+    def expected_response(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Mean response (n,), given mean and variance of the linear predictor.
+
+        Of classes in order their number from 0: of two classes the probability of the second.
+        """
+
+    @abstractmethod
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """Variance of a response, on the scale of the linear predictor, that it does not explain.
 
@@ -227,6 +236,12 @@ class ResponseLikelihood(Likelihood):
     @abstractmethod
     def mean_moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and SD of the mean response, given those of the linear predictor."""
+
+    def expected_response(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """The mean of `mean_moments`."""
+        return self.mean_moments(mean, variance)[0]
 
     @abstractmethod
     def predictive_moments(
@@ -297,6 +312,13 @@ class ClassLikelihood(Likelihood):
         self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> np.ndarray:
         """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K)."""
+
+    def expected_response(
+        self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> np.ndarray:
+        """Mean number of the class, from 0."""
+        shares = self.probabilities(mean, variance, parameters)
+        return shares @ np.arange(shares.shape[1])
 
     def residual_variance(self, log_mean: float, parameters: np.ndarray) -> float:
         """Variance of the latent variable, given eta."""

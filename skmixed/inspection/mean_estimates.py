@@ -200,12 +200,7 @@ def _refuse_ordered(model: FittedModel) -> None:
 
 def response_mean(model: FittedModel, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Expected response (k,) where the linear predictor has these means and variances."""
-    likelihood: Any = model.likelihood
-    if likelihood.is_classifier:
-        of_classes: np.ndarray = likelihood.probabilities(mean, variance, model.result.parameters)
-        return of_classes[:, 1]
-    of_numbers: np.ndarray = likelihood.mean_moments(mean, variance)[0]
-    return of_numbers
+    return model.likelihood.expected_response(mean, variance, model.result.parameters)
 
 
 def variance_between_groups(model: FittedModel) -> float:

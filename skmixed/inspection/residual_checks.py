@@ -172,14 +172,7 @@ def _expected(model: FittedModel, rows: ObservedRows, effects: str) -> np.ndarra
         for position in list(rows.positions):
             bare = bare.without(position)  # type: ignore[assignment]
         mean = bare.mean()
-    likelihood: Any = model.likelihood
-    zeros = np.zeros(len(mean))
-    if likelihood.is_classifier:
-        shares = likelihood.probabilities(mean, zeros, model.result.parameters)
-        of_classes: np.ndarray = shares @ np.arange(shares.shape[1])
-        return of_classes
-    of_numbers: np.ndarray = likelihood.mean_moments(mean, zeros)[0]
-    return of_numbers
+    return model.likelihood.expected_response(mean, np.zeros(len(mean)), model.result.parameters)
 
 
 @dataclass(frozen=True)
