@@ -27,10 +27,7 @@ def estimate_covariance(
     """
 
     def log_variances(at: np.ndarray) -> np.ndarray:
-        scales = prior.scales(at)
-        roots = [basis @ s.matrix for basis, s in zip(units.bases, scales, strict=True)]
-        variances = [np.zeros(0), *((root**2).sum(axis=1) for root in roots)]
-        return np.log(np.concatenate(variances))
+        return np.log(units.effect_variances([scale.matrix for scale in prior.scales(at)]))
 
     m, p = len(theta), units.fixed.rank
     k = len(joint) - m - p

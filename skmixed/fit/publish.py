@@ -182,6 +182,7 @@ def _further(
 
 
 def center_of(fixed: FixedTransform) -> np.ndarray:
+    """What is subtracted from the raw columns, 0 for the intercept, (p,)."""
     return np.concatenate([np.zeros(int(fixed.has_intercept)), fixed.center])
 
 

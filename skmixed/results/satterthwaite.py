@@ -131,14 +131,11 @@ def _log_sds(fit: ReopenedFit, place: np.ndarray) -> np.ndarray:
     noise = np.exp(place[-1]) if fit.noise_is_free else fit.noise
     unit = noise * units.response_scale**2
     scales = prior.scales(place[: prior.n_parameters])
-    variances = [
-        unit * ((basis @ scale.matrix) ** 2).sum(axis=1)
-        for basis, scale in zip(units.bases, scales, strict=True)
-    ]
+    variances = unit * units.effect_variances([scale.matrix for scale in scales])
     if fit.noise_is_free:
-        variances.append(np.array([unit * units.weight_scale]))
+        variances = np.append(variances, unit * units.weight_scale)
     with np.errstate(divide="ignore"):
-        return 0.5 * np.log(np.concatenate(variances)) if variances else np.empty(0)
+        return 0.5 * np.log(variances)
 
 
 def _common_df(df: np.ndarray) -> float:

@@ -13,6 +13,7 @@ measured; floating point does. The fit therefore runs on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -356,6 +357,17 @@ class Units:
     def noise(self) -> float:
         """Unit of the noise variance."""
         return self.response_scale**2 * self.weight_scale
+
+    def effect_variances(self, roots: Sequence[np.ndarray]) -> np.ndarray:
+        """Variances of all effects, factor by factor, in the bases of the data.
+
+        Parameters
+        ----------
+        roots : sequence of ndarray (q, q)
+            A root of every factor's covariance in the standard basis.
+        """
+        in_data = (basis @ root for basis, root in zip(self.bases, roots, strict=True))
+        return np.concatenate([np.zeros(0), *((moved**2).sum(axis=1) for moved in in_data)])
 
     def elbo(self, deviance: float) -> float:
         """ELBO of the data from -2 ELBO of the standardised problem."""
