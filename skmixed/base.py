@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from html import escape
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -36,10 +36,7 @@ from skmixed.design import (
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
 from skmixed.families import check_family, traits
-from skmixed.fit.gaussian_fit import fit_gaussian, fit_sums
-from skmixed.fit.generalized_fit import fit_generalized
-from skmixed.fit.outer import FitOptions, Start
-from skmixed.fit.result import FitResult
+from skmixed.fit.engine import fit_rows, fit_sums
 from skmixed.fitted_model import FitSettings, FittedModel, TrainingData
 from skmixed.inspection.attributes import (
     components,
@@ -48,19 +45,11 @@ from skmixed.inspection.attributes import (
     random_effects_cov,
     random_effects_std,
 )
-from skmixed.inspection.importances import column_importances
-from skmixed.inspection.messages import warn_about_fit
 from skmixed.inspection.methods import InspectionMixin
-from skmixed.inspection.structure import what_is_modelled
 from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
-from skmixed.posteriors import POSTERIORS, basis_changes
-from skmixed.results.prediction import draw_predictors
 from skmixed.results.same_data import response_moments
-from skmixed.solvers.choice import SOLVERS
 from skmixed.spec import ModelSpec, Variable
-from skmixed.sums.partial_sums import Accumulation, Reference
-from skmixed.sums.row_sums import RowSums
 from skmixed.threads import available_threads, restrained_blas
 from skmixed.validation import (
     check_case_weights,
@@ -75,6 +64,12 @@ from skmixed.validation import (
     refuse_in_parts,
     refuse_mean_field,
 )
+
+if TYPE_CHECKING:
+    from skmixed.fit.outer import FitOptions, Start
+    from skmixed.fit.result import FitResult
+    from skmixed.sums.partial_sums import Accumulation, Reference
+    from skmixed.sums.row_sums import RowSums
 
 METHODS = ("auto", "reml", "ml")
 
@@ -169,18 +164,20 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         refuse_large_model(table.n_rows, len(encoder.fixed.names), encoder.sizes)
         design, response, weights = spread(design, target.response, weights)
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
-        sums: RowSums | None = None
         with restrained_blas(options.n_threads):
-            if target.likelihood.is_quadratic:
-                result, sums = fit_gaussian(design, response, weights, options)
-            else:
-                result = fit_generalized(design, response, weights, target.likelihood, options)
+            result, sums = fit_rows(design, response, weights, target.likelihood, options)
         self._publish(attributes(result))
         self._keep_ranges(design, response, weights)
         self._keep(X, y, sample_weight, sums)
         callbacks.fit_done(lambda: attributes(result))
-        warn_about_fit(self._fitted_model, table.n_rows)
+        self._warn(table.n_rows)
         return self
+
+    def _warn(self, n_rows: int) -> None:
+        """Warn of what is doubtful about the fit of so many rows."""
+        from skmixed.inspection.messages import warn_about_fit
+
+        warn_about_fit(self._fitted_model, n_rows)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Add rows to those seen, and fit on all."""
@@ -214,6 +211,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """The rows of `fit` as a first part, for `partial_fit` to go on from, and their model."""
         if self._sums is not None:
             sums, model = self._sums
+            from skmixed.sums.partial_sums import Accumulation
+
             part = Accumulation.of_fit(self.design_encoder_, sums)
             if part is not None:
                 return part, model
@@ -268,6 +267,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _reference(self, table: Table, response: np.ndarray, weights: np.ndarray) -> Reference:
         """Columns and units that all parts will have, from the first one."""
+        from skmixed.posteriors import POSTERIORS, basis_changes
+        from skmixed.sums.partial_sums import Reference
+
         refuse_in_parts(self)
         return Reference.learn(
             self._spec(table, complete=False), table, response, weights,
@@ -302,7 +304,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             self.__dict__.pop(name, None)
         model = self._model_of(encoder, result, Target(np.empty(0), result.likelihood))
         self._publish(fitted_attributes(model))
-        warn_about_fit(model, accumulation.sums.n_rows)
+        self._warn(accumulation.sums.n_rows)
         return self
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray, np.ndarray]:
@@ -434,6 +436,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             setattr(self, name, value)
 
     def _check_parameters(self) -> None:
+        from skmixed.posteriors import POSTERIORS
+        from skmixed.solvers.choice import SOLVERS
+
         check_family(self.family, is_classifier(self))
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("method", self.method, METHODS)
@@ -486,11 +491,15 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             np.isfinite(values).all() for values in numbers
         ):
             return None
+        from skmixed.fit.outer import Start
+
         return Start(covariances, before.noise_variance, before.parameters)
 
     def _draw(self, X: Any, n_samples: int, random_state: Any) -> np.ndarray:
         """Draws of new responses (n, n_samples), a draw of all effects a column."""
         check_integer("n_samples", n_samples, 1)
+        from skmixed.results.prediction import draw_predictors
+
         rows = self._fitted_model.encode(X, number_unknown=True)
         seed = check_random_state(random_state).randint(2**31 - 1, size=4)
         rng = np.random.default_rng(seed)
@@ -516,6 +525,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         """
         check_is_fitted(self)
         columns = getattr(self, "feature_names_in_", range(self.n_features_in_))
+        from skmixed.inspection.importances import column_importances
+
         found = column_importances(list(columns), self._fitted_model)
         if found is None:
             raise AttributeError(
@@ -592,13 +603,19 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         text = super().__repr__(N_CHAR_MAX)
         if not hasattr(self, "fit_result_"):
             return text
-        return f"{text}\n# {what_is_modelled(self._fitted_model)}"
+        return f"{text}\n# {self._modelled()}"
 
     def _html_repr(self) -> str:
         text = super()._html_repr()
         if not hasattr(self, "fit_result_"):
             return text
-        return f"{text}<p><code>{escape(what_is_modelled(self._fitted_model))}</code></p>"
+        return f"{text}<p><code>{escape(self._modelled())}</code></p>"
+
+    def _modelled(self) -> str:
+        """The model as a formula, with its family."""
+        from skmixed.inspection.structure import what_is_modelled
+
+        return what_is_modelled(self._fitted_model)
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed, or `partial_fit` of too little, leaves n_features_in_ behind

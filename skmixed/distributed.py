@@ -16,12 +16,12 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmixed.sums.partial_sums import Accumulation, Reference
 from skmixed.threads import available_threads
 from skmixed.validation import check_include
 
 if TYPE_CHECKING:
     from skmixed.base import BaseMixedEffects
+    from skmixed.sums.partial_sums import Accumulation, Reference
 
 Estimator = TypeVar("Estimator", bound="BaseMixedEffects")
 
@@ -143,7 +143,9 @@ def _sum_part(
 def _merge(parts: list[Accumulation | None]) -> Accumulation | None:
     """The sums of neighbouring partitions, in their order."""
     present = [part for part in parts if part is not None]
-    return reduce(Accumulation.merge, present) if present else None
+    if not present:
+        return None
+    return reduce(lambda sums, part: sums.merge(part), present)
 
 
 def predict_distributed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -30,13 +30,13 @@ from skmixed.design import (
 )
 from skmixed.exceptions import UnknownLevelsWarning, warn_user
 from skmixed.families.base import Likelihood
-from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
-from skmixed.posteriors import POSTERIORS
-from skmixed.results.prediction import predict_mean, predict_variance
 from skmixed.spec import Variable
 from skmixed.threads import available_threads
 from skmixed.validation import check_case_weights, check_include, check_labels, check_response
+
+if TYPE_CHECKING:
+    from skmixed.fit.outer import FitOptions, Start
 
 _FAR_OFFSET = float(np.log(1000.0))
 """Distance from the offsets of a fit that is more than a longer exposure: a factor of 1000."""
@@ -89,6 +89,9 @@ class FitSettings:
         report: Callable[..., bool] = _silent,
     ) -> FitOptions:
         """The options of the fit of encoded rows, with a start and a callback."""
+        from skmixed.fit.outer import FitOptions
+        from skmixed.posteriors import POSTERIORS
+
         seed = 0
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -182,6 +185,8 @@ class EncodedRows:
 
     def mean(self) -> np.ndarray:
         """Posterior mean of the linear predictor, (n,)."""
+        from skmixed.results.prediction import predict_mean
+
         return predict_mean(self.result, self.design, self.positions)
 
     def variance(self, *, further: bool) -> np.ndarray:
@@ -189,6 +194,8 @@ class EncodedRows:
 
         `further` adds the uncertainty of what the posterior holds fixed.
         """
+        from skmixed.results.prediction import predict_variance
+
         return predict_variance(self.result, self.design, self.positions, further=further)
 
     def without(self, position: int) -> EncodedRows:

@@ -25,7 +25,6 @@ from skmixed.families import make_family, traits
 from skmixed.fitted_model import columns_of_response
 from skmixed.inspection.attributes import noise_frame
 from skmixed.persistence import unchanged_on_error
-from skmixed.results.quantiles import predictive_quantiles
 from skmixed.validation import check_choice, check_level, check_response
 
 TYPES = ("link", "response")
@@ -637,6 +636,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
                 self, X, "predict_quantile", columns, q=columns, type=type, include=include
             )
             return frame if np.ndim(q) else frame[columns[0]]
+        from skmixed.results.quantiles import predictive_quantiles
+
         rows = self._fitted_model.encode(X, include)
         quantiles = predictive_quantiles(
             rows.result.likelihood, shares, rows.mean(), rows.variance(further=True),

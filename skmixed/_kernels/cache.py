@@ -22,6 +22,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -41,9 +42,14 @@ class KernelCache(FunctionCache):
         self._cache_file: Any = KernelFiles(Path(self._cache_path), self._impl.filename_base)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any | None:
-        """Return the code for these types, if it can be read."""
+        """Return the code for these types, if it can be read.
+
+        Compiled code needs Numba's memory management alone. Numba's own method would import all
+        that kernels could be compiled with, which takes as long as a small fit.
+        """
         with suppress(OSError):
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

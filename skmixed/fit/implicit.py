@@ -35,7 +35,6 @@ from skmixed.fit.posterior_response import (
     Answer,
     LevelResponse,
     PosteriorResponse,
-    effects_by_factor,
     is_level_by_level,
     means_of,
 )
@@ -291,7 +290,7 @@ class _Implicit:
         """Answers of rows to a tilt of beta at held weights, (2, n, p)."""
         system = self.point.system
         columns = self.with_effects.T
-        levels = effects_by_factor(columns, system)
+        levels = system.cross.effects_by_factor(columns)
         mean = self.objective.responses.rows.loaded(columns[: self.p], levels)
         return np.stack([mean, np.zeros_like(mean)])
 
@@ -371,7 +370,7 @@ class _Implicit:
         found = objective.working_derivatives(self.point)
         inside = np.ix_(self.entries, self.entries)
         negative[:n_entries, :n_entries] = 0.5 * found.hessian[inside]
-        blocks = effects_by_factor(self.with_effects.T, system)
+        blocks = system.cross.effects_by_factor(self.with_effects.T)
         for column, j in enumerate(self.entries):
             factor, tangent = tangents[j]
             scale = system.scales[factor.position]

@@ -174,14 +174,3 @@ def is_level_by_level(objective: VariationalObjective, point: VariationalPoint) 
 def means_of(system: System) -> np.ndarray:
     """Posterior means of fixed effects and all factors' effects, (p + n_effects,)."""
     return np.concatenate([system.fixed_effects, *(u.ravel() for u in system.random_effects)])
-
-
-def effects_by_factor(vectors: np.ndarray, system: System) -> list[np.ndarray]:
-    """Effects (L, Q, m) of every factor from vectors (p + n_effects, m) of all means."""
-    parts, offset = [], system.cross.n_fixed
-    for factor in system.cross.factors:
-        part = vectors[offset : offset + factor.size]
-        shape = (factor.n_levels, factor.n_effects, vectors.shape[1])
-        parts.append(np.ascontiguousarray(part).reshape(shape))
-        offset += factor.size
-    return parts

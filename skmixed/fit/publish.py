@@ -12,7 +12,6 @@ from skmixed.covariances import Scale
 from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.newton import NewtonState, OuterObjective
 from skmixed.fit.objective import Point
-from skmixed.fit.posterior_response import effects_by_factor
 from skmixed.fit.result import Doubts, FactorResult, FitResult
 from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import PosteriorCovariance
@@ -174,7 +173,7 @@ def _further(
 ) -> np.ndarray:
     """Columns over all coefficients in the units and the order of the data."""
     parts = [to_centred @ columns[: system.cross.n_fixed]]
-    levels = effects_by_factor(columns, system)
+    levels = system.cross.effects_by_factor(columns)
     for effects, basis, ranks in zip(levels, units.bases, _ranks(system), strict=True):
         moved = np.matmul(basis, effects)[ranks]
         parts.append(moved.reshape(moved.shape[0] * moved.shape[1], columns.shape[1]))

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from skmixed.fitted_model import FittedModel
 from skmixed.inspection.attributes import (
     coefficients_of,
     components,
     random_effects,
     random_effects_std,
 )
-from skmixed.inspection.coefficient_questions import (
-    ASYMPTOTIC,
-    CoefficientQuestions,
-    reopened,
-)
 from skmixed.inspection.criteria import information_criteria
-from skmixed.inspection.diagnosis import Diagnosis, diagnose
 from skmixed.inspection.fixed_effects import TESTS, fixed_effects_table, why_no_t_test
-from skmixed.inspection.linear_functions import contrast_table
-from skmixed.inspection.summary import Summary, summarise
 from skmixed.inspection.tables import effects_in_rows, intervals_of_sds
-from skmixed.results.satterthwaite import VarianceUncertainty, variance_uncertainty
 from skmixed.threads import restrained_blas
 from skmixed.validation import check_choice, check_level
+
+if TYPE_CHECKING:
+    from skmixed.fitted_model import FittedModel
+    from skmixed.inspection.coefficient_questions import CoefficientQuestions
+    from skmixed.inspection.diagnosis import Diagnosis
+    from skmixed.inspection.summary import Summary
+    from skmixed.results.satterthwaite import VarianceUncertainty
 
 
 class InspectionMixin(ABC):
@@ -109,6 +106,8 @@ class InspectionMixin(ABC):
         >>> bool(table.loc["Intercept", "df"] < table.loc["x0", "df"])
         True
         """
+        from skmixed.inspection.summary import summarise
+
         model = self._fitted_model
         check_level(level)
         if test is not None:
@@ -242,6 +241,9 @@ class InspectionMixin(ABC):
         >>> round(float(table.loc["day 9", "estimate"]), 2)
         345.61
         """
+        from skmixed.inspection.coefficient_questions import ASYMPTOTIC
+        from skmixed.inspection.linear_functions import contrast_table
+
         model = self._fitted_model
         check_level(level)
         check_choice("test", test, ("auto", *TESTS))
@@ -396,6 +398,8 @@ class InspectionMixin(ABC):
         >>> bool(-0.1 < diagnosis.gap < 1.0)
         True
         """
+        from skmixed.inspection.diagnosis import diagnose
+
         model = self._fitted_model
         data = model.training_data(X, y, sample_weight, "diagnose()")
         return diagnose(model, data, n_draws, random_state)
@@ -405,6 +409,8 @@ def _questions(
     model: FittedModel, X: Any, y: Any, sample_weight: Any, ddf: str
 ) -> CoefficientQuestions:
     """The coefficients with degrees of freedom, which need the training data."""
+    from skmixed.inspection.coefficient_questions import ASYMPTOTIC, CoefficientQuestions
+
     data = None
     if ddf != ASYMPTOTIC:
         if reason := why_no_t_test(model, "test='t'"):
@@ -417,6 +423,9 @@ def _variance_uncertainty(
     model: FittedModel, X: Any, y: Any, sample_weight: Any, asks: str
 ) -> VarianceUncertainty:
     """Uncertainty of the variances, from the training data."""
+    from skmixed.inspection.coefficient_questions import reopened
+    from skmixed.results.satterthwaite import variance_uncertainty
+
     if reason := why_no_t_test(model, asks):
         raise ValueError(reason)
     data = model.training_data(X, y, sample_weight, "test='t'")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmixed.design import DesignEncoder, Response
-from skmixed.fit.result import FactorResult, FitResult
+from skmixed.design import Response
 from skmixed.persistence.arrays import require, require_array, require_indices, require_number
 from skmixed.persistence.encoders import check_computation, check_encoder
 from skmixed.persistence.state import PersistentMixin
 from skmixed.spec import Variable
-from skmixed.sums.cell_sums import CellSums, PairCells
-from skmixed.sums.partial_sums import Accumulation
+
+if TYPE_CHECKING:
+    from skmixed.design import DesignEncoder
+    from skmixed.fit.result import FactorResult, FitResult
+    from skmixed.sums.cell_sums import CellSums, PairCells
+    from skmixed.sums.partial_sums import Accumulation
 
 _NUMBERS = ("noise_variance", "residual_variance", "elbo", "elbo_std", "n_iter", "n_observations")
 _SCALARS_OF_SUMS = ("n_rows", "n_observations", "total_weight", "log_weights", "spread", "size")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from skmixed.memory import available_memory
 from skmixed.solvers.base import Solver
-from skmixed.solvers.direct import DirectSolver
-from skmixed.solvers.iterative import IterativeSolver
 from skmixed.sums.cross_products import (
     CrossProducts,
     dense_tail_bytes,
     refuse_what_does_not_fit,
 )
+
+if TYPE_CHECKING:
+    from skmixed.solvers.iterative import IterativeSolver
 
 SOLVERS = ("auto", "direct", "iterative")
 
@@ -81,11 +83,15 @@ def make_solver(cross: CrossProducts, options: SolverOptions) -> Solver:
             direct = not _is_cheaper(prepared, cross)
     if direct:
         refuse_what_does_not_fit(cross.n_tail + cross.n_fixed + 1)
+        from skmixed.solvers.direct import DirectSolver
+
         return DirectSolver(cross, options.n_threads)
     return prepared or _iterative(cross, options)
 
 
 def _iterative(cross: CrossProducts, options: SolverOptions) -> IterativeSolver:
+    from skmixed.solvers.iterative import IterativeSolver
+
     n_probes = options.n_probes
     if not options.needs_determinant:
         n_probes = 0

@@ -238,6 +238,16 @@ class CrossProducts:
         own = self.sums.own[factor.position]
         return np.ascontiguousarray(np.diagonal(own, axis1=1, axis2=2))
 
+    def effects_by_factor(self, vectors: np.ndarray) -> list[np.ndarray]:
+        """Effects (L, Q, m) of every factor from vectors (p + n_effects, m) of all means."""
+        parts, offset = [], self.n_fixed
+        for factor in self.factors:
+            part = vectors[offset : offset + factor.size]
+            shape = (factor.n_levels, factor.n_effects, vectors.shape[1])
+            parts.append(np.ascontiguousarray(part).reshape(shape))
+            offset += factor.size
+        return parts
+
     def row_bounds(self, n_parts: int) -> list[int]:
         """Bounds of tail rows that share the work of a dense elimination evenly.
 

@@ -137,3 +137,30 @@ def test_processes_beside_damaged_and_outdated_files(tmp_path):
     options.write_text(options.read_text() + "\n# another version\n")
     assert call() == [RIGHT, 0]
     assert sorted(copy.rglob("*.nbc")) == written
+
+
+COMPILE_AFTER_LOADING = """
+import json
+import numpy as np
+from skmixed._kernels.compile import kernel
+from skmixed._kernels.row_effects import add_intercept_effects
+codes, means, out = np.arange(6) % 3, np.array([[1.5], [2.5], [4.0]]), np.zeros(6)
+add_intercept_effects(codes.astype(np.int32), means, out)
+
+@kernel
+def twice(codes, means, out):
+    add_intercept_effects(codes, means, out)
+    add_intercept_effects(codes, means, out)
+
+twice(codes.astype(np.int32), means, out)
+# Numba's dispatcher took the place of the kernel
+print(json.dumps([out.tolist(), sum(add_intercept_effects.stats.cache_hits.values())]))
+"""
+
+
+def test_kernels_are_compiled_beside_loaded_ones(tmp_path):
+    # what Numba compiles with is not imported for kernels that are read
+    run_python(CALL, NUMBA_CACHE_DIR=str(tmp_path))
+    out, hits = json.loads(run_python(COMPILE_AFTER_LOADING, NUMBA_CACHE_DIR=str(tmp_path)))
+    assert out == [4.5, 7.5, 12.0] * 2
+    assert hits > 0

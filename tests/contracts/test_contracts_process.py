@@ -345,3 +345,26 @@ def test_int32_indices():
     np.testing.assert_array_equal(
         model.predict(never_together), model.predict(never_together, include="none")
     )
+
+
+LOADED = """
+import json, sys
+from skmixed import MixedEffectsVIRegressor
+print(json.dumps([name for name in sys.modules if name.partition(".")[0] in ("skmixed", "numba")]))
+"""
+
+
+def test_importing_an_estimator_loads_no_engine():
+    # fits, solvers and what describes a fit are imported when they are asked for
+    loaded = json.loads(run_python(LOADED))
+    assert "skmixed.regressor" in loaded
+    rooms = {name.split(".")[1] for name in loaded if name.count(".") > 1}
+    assert rooms.isdisjoint({"solvers", "posteriors", "noise", "sums"}), loaded
+    assert "numba" not in loaded and "skmixed.inspection.summary" not in loaded
+
+
+def test_a_fit_of_a_normal_response_loads_no_other_fit():
+    loaded = json.loads(run_python(SMALL_FIT.replace("print(", "0 and print(") + LOADED))
+    assert "skmixed.fit.gaussian_fit" in loaded
+    assert "skmixed.fit.generalized_fit" not in loaded
+    assert "skmixed.solvers.iterative" not in loaded
