@@ -3,6 +3,7 @@
 from pathlib import Path
 
 LESSONS = (
+    "plot_known_and_new_groups",
     "plot_growth",
     "plot_insteval",
     "plot_displays",

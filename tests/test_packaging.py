@@ -1,5 +1,6 @@
 """What the package declares, and what is tested, agree."""
 
+import doctest
 import re
 import tomllib
 from pathlib import Path
@@ -36,3 +37,11 @@ def test_lower_bounds_are_what_is_tested(package):
 def test_five_dependencies():
     required = {re.match(r"[\w-]+", each)[0] for each in PROJECT["dependencies"]}
     assert required == {"numpy", "scipy", "pandas", "scikit-learn", "numba"}
+
+
+def test_the_first_code_of_the_readme_prints_what_it_says():
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"^```pycon\n(.*?)^```", text, re.DOTALL | re.MULTILINE).group(1)
+    example = doctest.DocTestParser().get_doctest(block, {}, "README.md", None, 0)
+    assert len(example.examples) >= 6
+    assert doctest.DocTestRunner().run(example).failed == 0
