@@ -19,8 +19,8 @@ of them, and says how uncertain each prediction is.
 # --------
 #
 # InstEval holds 73,421 ratings from 1 to 5 of 1,128 instructors (``d``). One tenth of the ratings
-# is for training, so that many instructors have few ratings. The rest is for testing; 40 instructors
-# are left out of the training data and stand for new groups.
+# is for training, so that many instructors have few ratings. The rest is for testing. 40
+# instructors are left out of the training data and stand for new groups.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,8 +92,8 @@ errors.round(3)
 #
 # The interval of an instructor's mean rating is wide where there are few ratings, and widest for
 # a new instructor: it then covers the differences between instructors as well. 95 % intervals of
-# single ratings cover at least 95 % of the test ratings, of known and of new instructors. They cover
-# more, because ratings end at 1 and 5 and the intervals do not.
+# single ratings cover at least 95 % of the test ratings, of known and of new instructors. They
+# cover more, because ratings end at 1 and 5 and the intervals do not.
 
 low, high = mixed_model.predict_interval(X_test).T
 inside = (y_test >= low) & (y_test <= high)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from html import escape
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -123,6 +123,24 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     They also have `_target`, which validates y and returns it with its likelihood.
     """
+
+    intercept_: float
+    coef_: np.ndarray
+    coef_names_: list[str]
+    coef_cov_: np.ndarray
+    elbo_: float
+    elbo_std_: float
+    elbo_path_: np.ndarray
+    gradient_path_: np.ndarray
+    n_iter_: int
+    converged_: bool
+    n_observations_: float
+    method_: Literal["reml", "ml"]
+    solver_: str
+    response_moments_: np.ndarray
+    offset_range_: np.ndarray
+    n_features_in_: int
+    feature_names_in_: np.ndarray
 
     noise_scale: float | None = None
     precision_weights: str | int | None = None

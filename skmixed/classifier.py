@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
+from skmixed.choices import (
+    Approximation,
+    ClassFamily,
+    HandleUnknown,
+    Link,
+    Method,
+    PosteriorName,
+    SolverName,
+)
 from skmixed.class_scale import ClassScale, check_class_weight, codes_of, weights_of_classes
 from skmixed.covariances import Relation
 from skmixed.design import (
@@ -291,6 +300,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     (3,)
     """
 
+    classes_: np.ndarray
+    ordered_classes_: np.ndarray
+    class_weight_: np.ndarray
+
     def __init__(
         self,
         random_effects: Any = "from_dtype",
@@ -298,22 +311,22 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         fixed_effects: Any = None,
         reference: Any = None,
         formula: str | None = None,
-        family: str = "bernoulli",
-        link: str = "logit",
+        family: ClassFamily = "bernoulli",
+        link: Link = "logit",
         positive_class: Any = None,
         class_order: Any = None,
         class_weight: Any = None,
-        posterior: str = "full",
-        method: str = "auto",
-        approximation: str = "variational",
+        posterior: PosteriorName = "full",
+        method: Method = "auto",
+        approximation: Approximation = "variational",
         offset: str | int | None = None,
         relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
-        solver: str = "auto",
-        handle_unknown: str = "population",
+        solver: SolverName = "auto",
+        handle_unknown: HandleUnknown = "population",
         max_iter: int = 100,
         tol: float = 1e-6,
-        n_probes: int | str = "auto",
+        n_probes: int | Literal["auto"] = "auto",
         warm_start: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -410,7 +423,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         """
         if is_distributed(X):
             check_is_fitted(self)
-            return predict_distributed(self, X, "predict_proba", self.classes_, include=include)
+            return predict_distributed(
+                self, X, "predict_proba", self.classes_.tolist(), include=include
+            )
         rows = self._fitted_model.encode(X, include, with_weights=False)
         probabilities = rows.result.likelihood.probabilities(
             rows.mean(), rows.variance(further=False), rows.parameters

@@ -18,6 +18,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skmixed.choices import HandleUnknown, SolverName, TargetType
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import Table
 from skmixed.design.replaced import replace_columns
@@ -199,13 +200,13 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         columns: Any = FROM_DTYPE,
         *,
         joint: bool = True,
-        target_type: str = "auto",
+        target_type: TargetType = "auto",
         extra: Any = None,
         cv: Any = 5,
         shuffle: bool = True,
         random_state: Any = None,
-        handle_unknown: str = "population",
-        solver: str = "auto",
+        handle_unknown: HandleUnknown = "population",
+        solver: SolverName = "auto",
         max_iter: int = 100,
         tol: float = 1e-4,
         n_jobs: int | None = None,

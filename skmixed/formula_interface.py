@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
 from skmixed.callbacks import with_callbacks
+from skmixed.choices import FamilyOfClasses, FamilyOfNumbers, Missing
 from skmixed.classifier import MixedEffectsVIClassifier
 from skmixed.design import ComputedVariable, Table, learn_variable, strata_column, take_rows
 from skmixed.distributed import is_distributed, refuse_distributed
@@ -29,11 +30,33 @@ from skmixed.spec import ColumnKey, ModelSpec, Step, Variable
 from skmixed.validation import check_choice
 
 
+@overload
 def mixed(
     formula: str,
     data: Any,
     *,
-    missing: str = "raise",
+    family: FamilyOfNumbers = ...,
+    missing: Missing = ...,
+    sample_weight: Any = ...,
+    weights: Any = ...,
+    **parameters: Any,
+) -> MixedEffectsVIRegressor: ...
+@overload
+def mixed(
+    formula: str,
+    data: Any,
+    *,
+    family: FamilyOfClasses,
+    missing: Missing = ...,
+    sample_weight: Any = ...,
+    weights: Any = ...,
+    **parameters: Any,
+) -> MixedEffectsVIClassifier: ...
+def mixed(
+    formula: str,
+    data: Any,
+    *,
+    missing: Missing = "raise",
     sample_weight: Any = None,
     weights: Any = None,
     **parameters: Any,

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def lazy_names(
-    package: str, module_of: Mapping[str, str]
+    package: str, module_of: Mapping[str, str], modules: tuple[str, ...] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Functions ``__getattr__`` and ``__dir__`` of a package.
 
@@ -23,6 +23,8 @@ def lazy_names(
         Its name. Its modules are attributes, too.
     module_of : mapping of str to str
         For every public name the module that has it.
+    modules : tuple of str, default=()
+        Public modules, which ``dir`` lists beside the names.
 
     Examples
     --------
@@ -43,6 +45,7 @@ def lazy_names(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def list_names() -> list[str]:
-        return sorted({*names, *module_of})
+        special = (name for name in names if name.startswith("__"))
+        return sorted({*special, *module_of, *modules})
 
     return get, list_names

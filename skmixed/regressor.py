@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,14 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmixed.base import BaseMixedEffects, Target
 from skmixed.callbacks import with_callbacks
+from skmixed.choices import (
+    Approximation,
+    HandleUnknown,
+    Method,
+    NumberFamily,
+    PosteriorName,
+    SolverName,
+)
 from skmixed.covariances import Relation
 from skmixed.design import Response
 from skmixed.distributed import (
@@ -279,6 +287,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     (500, 2)
     """
 
+    noise_variance_: float
+
     def __init__(
         self,
         random_effects: Any = "from_dtype",
@@ -286,21 +296,21 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         fixed_effects: Any = None,
         reference: Any = None,
         formula: str | None = None,
-        family: str = "gaussian",
-        posterior: str = "full",
-        method: str = "auto",
-        approximation: str = "variational",
+        family: NumberFamily = "gaussian",
+        posterior: PosteriorName = "full",
+        method: Method = "auto",
+        approximation: Approximation = "variational",
         noise_scale: float | None = None,
         offset: str | int | None = None,
         precision_weights: str | int | None = None,
         dispersion: str | int | None = None,
         relations: Mapping[Any, Relation] | None = None,
         fit_intercept: bool = True,
-        solver: str = "auto",
-        handle_unknown: str = "population",
+        solver: SolverName = "auto",
+        handle_unknown: HandleUnknown = "population",
         max_iter: int = 100,
         tol: float = 1e-6,
-        n_probes: int | str = "auto",
+        n_probes: int | Literal["auto"] = "auto",
         warm_start: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,

@@ -7,11 +7,16 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import skmixed
+from skmixed import choices
+from skmixed.base import APPROXIMATIONS, METHODS
+from skmixed.families import FAMILIES, family_names
+from skmixed.posteriors import POSTERIORS
+from skmixed.solvers.choice import SOLVERS
 
 PUBLIC_MODULES = (
     "skmixed",
@@ -157,3 +162,25 @@ def test_the_parameter_reader_finds_a_gap():
         """
 
     assert documented_parameters(function) == ["a"] != signature_parameters(function)
+
+
+def test_types_of_parameters_are_the_words_of_the_registries():
+    by_kind = {kind: set(family_names(kind)) for kind in (False, True)}
+    assert set(get_args(choices.NumberFamily)) == by_kind[False]
+    assert set(get_args(choices.ClassFamily)) == by_kind[True]
+    for written, kind in ((choices.FamilyOfNumbers, False), (choices.FamilyOfClasses, True)):
+        families = [FAMILIES[name] for name in by_kind[kind]]
+        aliases = {alias for family in families for alias in family.aliases}
+        assert set(get_args(written)) == by_kind[kind] | aliases
+    links = {link for family in FAMILIES.values() if family.is_classifier for link in family.links}
+    assert set(get_args(choices.Link)) == links
+    assert set(get_args(choices.PosteriorName)) == set(POSTERIORS)
+    assert set(get_args(choices.Method)) == set(METHODS)
+    assert set(get_args(choices.Approximation)) == set(APPROXIMATIONS)
+    assert set(get_args(choices.SolverName)) == set(SOLVERS)
+
+
+def test_dir_shows_public_names():
+    shown = {name for name in dir(skmixed) if not name.startswith("__")}
+    modules = {module.partition(".")[2] for module in PUBLIC_MODULES} - {""}
+    assert shown == {name for name in skmixed.__all__ if not name.startswith("__")} | modules
