@@ -99,7 +99,7 @@ MODELS = {
 PLACES = [
     "skmixed.fit.outer.minimise",
     "skmixed.base.restrained_blas",
-    "skmixed.base.warn_about_fit",
+    "skmixed.inspection.messages.warn_about_fit",
     "skmixed.inspection.attributes.coefficients_of",
 ]
 
