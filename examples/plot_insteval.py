@@ -282,7 +282,7 @@ finish(figure, "3_department_sd")
 # -----------------------------
 #
 # Ratings are whole numbers, so the residuals lie on five stripes, one per rating. At each
-# prediction their mean should be 0. It is, within a few hundredths.
+# prediction their mean should be 0. It is, to within 0.1.
 
 prediction = model.predict(X_test)
 residual = (y_test - prediction).to_numpy()
