@@ -3,18 +3,18 @@
 Files larger than memory: a fit with Dask
 =====================================================
 
-Ratings that lie in many files, a file a day, and would not fit into memory together: the
-model is fitted where they lie. Nothing is approximated for it. A mixed model of normal
-responses needs sums over cells of levels and not the rows, and sums of files add up. This
-example is small, so that the same model can be fitted in memory and the two be compared.
+In this example you fit a mixed model to many Parquet files, one per day, without loading them all
+into memory. The result is not an approximation: with normal responses, a fit needs sums over
+cells (pairs of levels) and not the rows, and the sums of files add up. The example is small, so
+that the same model can be fitted in memory for comparison.
 """
 
 # %%
-# Files
-# -----
+# Write the files
+# ---------------
 #
-# A million simulated ratings of 3,000 films by 20,000 users become 20 Parquet files in a
-# temporary folder. Some more are kept for the end.
+# One million simulated ratings of 3,000 films by 20,000 users become 20 Parquet files in a
+# temporary folder. Another 50,000 ratings are kept for the end.
 
 import tempfile
 import time
@@ -49,20 +49,19 @@ megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 print(f"{len(list(folder.iterdir()))} files, {megabytes:.0f} MB")
 
 # %%
-# A data frame that is not there
-# ------------------------------
+# Read the files with Dask and fit
+# --------------------------------
 #
-# Dask makes one data frame of the files and reads none of them, apart from the names and the
-# types of columns.
+# Dask makes one data frame of the files. It reads only the names and types of the columns.
 
 frame = dd.read_parquet(folder)
 print(frame.npartitions, "partitions")
 frame.dtypes
 
 # %%
-# `fit` takes it like any other. Every partition is read, becomes sums, and is forgotten; the
-# sums are merged. Here this runs in threads. With a ``dask.distributed`` client it runs on the
-# workers of its cluster, and rows stay where they are.
+# `fit` takes it like any data frame. Each partition is read, becomes sums, and is dropped; the sums
+# are merged. Here this runs in threads. With a ``dask.distributed`` client it runs on the workers
+# of a cluster, and the rows are never moved.
 
 columns = ["age", "user", "film"]
 start = time.perf_counter()
@@ -72,17 +71,17 @@ print(f"fitted in {time.perf_counter() - start:.1f} s")
 print(on_files.summary())
 
 # %%
-# The same in memory
-# ------------------
+# Compare with a fit in memory
+# ----------------------------
 #
-# The two fits add the same numbers in another order. They agree to rounding error:
+# The two fits add the same numbers in a different order. They agree to rounding error:
 
 in_memory = MixedEffectsVIRegressor(random_effects=["user", "film"])
 in_memory.fit(ratings[columns], ratings["rating"])
 
 
 def numbers_of(model):
-    """Estimates in a column."""
+    """Return the estimates of a model as one column."""
     return {
         "intercept": model.intercept_,
         "age": model.coef_[0],
@@ -106,8 +105,8 @@ print(
 )
 
 # %%
-# Levels need not be in the same order, since files are read in parts, but they have the same
-# labels, and pandas aligns by these.
+# The two fits may have their levels in a different order, because the files are read in parts. The
+# labels are the same, and pandas aligns by label.
 
 effects = {}
 for group in ("user", "film"):
@@ -117,18 +116,17 @@ for group in ("user", "film"):
     print(f"{group}: largest difference of {len(effects[group]):,} effects {largest:.0e}")
 
 # %%
-# The picture
-# -----------
+# Plot the differences
+# --------------------
 #
-# On the left the effects of the films from both fits. On the right the difference of the two,
-# film by film, below the standard deviation of the effect, which is what is not known of
-# it. Both scales are logarithmic.
+# Left: the film effects from both fits. Right: the difference between the two, per film (blue),
+# far below the standard deviation of the effect (orange). Both axes on the right are logarithmic.
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#d9730d", "#9aa5b1"
 films = effects["film"]
 number = ratings["film"].value_counts().loc[films.index]
 spread = in_memory.random_effects_std_["film"]["Intercept"].loc[films.index]
-# Where no bit differs, half of the smallest difference that the numbers could show.
+# If the effects are equal, plot half of the smallest difference that can be represented.
 difference = (films["files"] - films["memory"]).abs().clip(lower=2.0**-54)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
@@ -147,19 +145,19 @@ for panel in (left, right):
 plt.show()
 
 # %%
-# Predictions, and the next day
-# -----------------------------
+# Predict lazily, and add the next day
+# ------------------------------------
 #
-# `predict` of a Dask data frame is lazy as well. It gives a Dask series, which can be written
-# to files without ever being in memory as a whole.
+# `predict` of a Dask data frame is lazy as well. It returns a Dask series, which you can write to
+# files without loading it into memory as a whole.
 
 predictions = on_files.predict(frame[columns])
 print(predictions.partitions[0].compute().head(3).round(3).tolist())
 print("a mean over all files:", round(float(predictions.mean().compute()), 4))
 
 # %%
-# The model keeps its sums. The ratings that were kept back are added to them with
-# `partial_fit`, and no file has to be read again. Once more it is the fit on all rows:
+# The model keeps its sums. `partial_fit` adds the ratings that we kept back, and no file is read
+# again. The result again equals a fit on all rows:
 
 on_files.partial_fit(tomorrow[columns], tomorrow["rating"])
 at_once = MixedEffectsVIRegressor(random_effects=["user", "film"])

@@ -1,20 +1,20 @@
 """
-=======================================
-Pictures of a fitted model
-=======================================
+===========================================
+Plot a fitted model: effects and residuals
+===========================================
 
-A fitted model is more than a table: which instructors stand out, how far effects were drawn
-towards 0, whether the residuals look like noise. `skmixed.inspection` has a display for each
-of these questions. They work as the displays of scikit-learn do: ``from_estimator`` computes
-and plots, ``ax=`` takes axes, and ``plot`` draws again what a display holds.
+This example shows the displays of `skmixed.inspection`: variance components, random effects with
+intervals, shrinkage, residuals, convergence, and two models compared. They work like the displays
+of scikit-learn: ``from_estimator`` computes and plots, ``ax=`` takes axes, and ``plot`` draws a
+display again.
 
-The data are the InstEval ratings: 73,421 marks from 1 to 5 that students (``s``) gave to
+The data are the InstEval ratings: 73,421 ratings from 1 to 5 that students (``s``) gave to
 instructors (``d``) of departments (``dept``).
 """
 
 # %%
-# A model
-# -------
+# Fit a model
+# -----------
 
 import matplotlib.pyplot as plt
 
@@ -34,11 +34,11 @@ X = X[["service", "s", "d", "dept"]]
 model = MixedEffectsVIRegressor(random_effects=["s", "d", "dept"]).fit(X, y)
 
 # %%
-# How much do groups vary?
-# ------------------------
+# Variance components
+# -------------------
 #
-# On the left standard deviations, in marks; on the right shares of the variance. Most of a
-# mark is noise, and departments hardly differ once instructors are in the model.
+# Left: standard deviations, in rating points. Right: shares of the variance. Most of the variance
+# of a rating is noise, and departments hardly differ once instructors are in the model.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 VarianceComponentsDisplay.from_estimator(model, ax=left)
@@ -46,40 +46,40 @@ VarianceComponentsDisplay.from_estimator(model, kind="share", ax=right)
 plt.show()
 
 # %%
-# Which levels stand out?
-# -----------------------
+# Random effects with intervals
+# -----------------------------
 #
-# Every effect has an interval. Of the 1,128 instructors the lowest and the highest are shown;
+# Every effect has an interval. The plot shows the lowest and the highest of the 1,128 instructors;
 # a gap marks where the others are.
 
 RandomEffectsDisplay.from_estimator(model, "d", n_levels=24)
 plt.show()
 
 # %%
-# ``kind="ranked"`` shows all of them, without labels. For most students the interval holds 0:
-# some 25 marks do not tell a student from the average.
+# ``kind="ranked"`` shows all levels, without labels. For most students the interval contains 0: 25
+# ratings or so are too few to tell a student from the average.
 
 RandomEffectsDisplay.from_estimator(model, "s", kind="ranked")
 plt.show()
 
 # %%
-# How far are effects drawn towards 0?
-# ------------------------------------
+# Shrinkage
+# ---------
 #
-# Every point is an instructor: to the right the mean of what the other effects leave of the
-# marks, upwards the effect. Without shrinkage all points would lie on the line. Instructors
-# with few marks, small points, are drawn to 0 the most.
+# One point per instructor. x: mean residual after the other effects; y: estimated effect. Without
+# shrinkage all points would lie on the line. Instructors with few ratings (small points) are
+# shrunk more.
 
 ShrinkageDisplay.from_estimator(model, X, y, "d")
 plt.show()
 
 # %%
-# What is left over?
-# ------------------
+# Residuals
+# ---------
 #
-# Marks are whole numbers, which normal noise is not: the residuals lie on five slanted
-# bands, one a mark. In the normal quantile plot the lower end is shorter than the
-# normal distribution's, since no mark is below 1, and so is the upper one.
+# Ratings are whole numbers, so the residuals are not exactly normal: they lie on five slanted
+# bands, one per rating. In the normal quantile plot both tails are shorter than those of the
+# normal distribution, because no rating is below 1 or above 5.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 ResidualsDisplay.from_estimator(model, X, y, ax=left)
@@ -87,22 +87,22 @@ ResidualsDisplay.from_estimator(model, X, y, kind="quantile", ax=right)
 plt.show()
 
 # %%
-# Did the fit converge?
-# ---------------------
+# Convergence
+# -----------
 #
-# Each step brings the ELBO some digits nearer to where it ends, until rounding is all that
-# is left, and the scaled gradient below ``tol``.
+# Each step brings the ELBO some digits closer to its final value, until only rounding error is
+# left and the scaled gradient is below ``tol``.
 
 ConvergenceDisplay.from_estimator(model)
 plt.show()
 
 # %%
-# What does a change of the model do to the effects?
-# --------------------------------------------------
+# Compare the effects of two models
+# ---------------------------------
 #
-# Without students in the model, an instructor answers for the students' habits too. The
-# level that changes the most is named. A table of effects, of other software say, can take
-# the place of the second model.
+# Without students in the model, the effect of an instructor also contains the habits of the
+# students. The plot names the level that changes most. Instead of the second model you can pass a
+# table of effects, for example from other software.
 
 without_students = MixedEffectsVIRegressor(random_effects=["d", "dept"])
 without_students.fit(X[["service", "d", "dept"]], y)
@@ -112,10 +112,10 @@ EffectsComparisonDisplay.from_estimators(
 plt.show()
 
 # %%
-# In any style
-# ------------
+# Use any matplotlib style
+# ------------------------
 #
-# Colours come from the style that is set, so that dark ones work as well.
+# Colours come from the current matplotlib style, so dark styles work as well.
 
 with plt.style.context("dark_background"):
     RandomEffectsDisplay.from_estimator(model, "dept")

@@ -3,15 +3,15 @@
 Students rate lecturers: a tutorial in mixed effects
 =====================================================
 
-Who gives high marks, and who gets them? ETH Zurich asked its students to rate the
-lectures they had heard, from 1 (poor) to 5 (very good): 73,421 ratings by 2,972
-students of 1,128 instructors in 14 departments. This tutorial models them, watches the
-model while it is being fitted, and lays its estimates beside those of lme4, the
-reference software for such models.
+Which students give high ratings, and which instructors get them? ETH Zurich asked its
+students to rate their lectures, from 1 (poor) to 5 (very good). The data are 73,421 ratings
+by 2,972 students of 1,128 instructors in 14 departments. In this tutorial you fit a mixed
+model to them, monitor the fit, and compare the estimates with those of lme4, the reference
+software for such models.
 
 A well-known tutorial of probabilistic programming fits the same data by stochastic
-variational inference. Its students and instructors come out well and its departments do
-not. Here we fit that model too, without the stochastic part, and see why.
+variational inference. Its student and instructor effects are good, but its department
+effects are not. We fit that model too, without the stochastic part, and explain why.
 
 Run as a script, ``python examples/plot_insteval.py`` prints everything below and writes
 the pictures into ``insteval_plots/`` in the current directory.
@@ -21,9 +21,9 @@ the pictures into ``insteval_plots/`` in the current directory.
 # The data
 # --------
 #
-# `load_insteval` brings the ratings along. ``s`` is the student, ``d`` the instructor
-# (*Dozent*), ``dept`` the department, and ``service`` is 1 for a lecture that was held
-# for another department than the lecturer's own.
+# `load_insteval` loads the ratings, which come with the package. Column ``s`` is the student,
+# ``d`` the instructor (*Dozent*) and ``dept`` the department. ``service`` is 1 for a lecture
+# that was held for another department than the instructor's own.
 
 import sys
 import warnings
@@ -51,15 +51,15 @@ print(f"{len(X_train):,} ratings to learn from, {len(X_test):,} to test on")
 X_train.head()
 
 # %%
-# Two small helpers: where files are, and what becomes of a figure. A page or a notebook
-# shows figures by itself; a script saves them.
+# Two small helpers: one finds files, one saves figures. A documentation page or a notebook
+# shows figures itself; a script saves them.
 
 SHOWS_FIGURES = {"sphinx_gallery", "ipykernel"} & set(sys.modules)
 PLOTS = Path.cwd() / "insteval_plots"
 
 
 def find_beside_this_example(name):
-    """Path of a file of the examples folder, also where `__file__` is not defined."""
+    """Return the path of a file in the examples folder, even if `__file__` is not defined."""
     folders = [Path.cwd(), Path.cwd() / "examples"]
     if "__file__" in globals():
         folders.insert(0, Path(__file__).resolve().parent)
@@ -72,7 +72,7 @@ def find_beside_this_example(name):
 
 
 def finish(figure, name):
-    """Save the figure, unless something shows it anyway."""
+    """Save the figure, unless a page or a notebook shows it."""
     if SHOWS_FIGURES:
         return
     PLOTS.mkdir(exist_ok=True)
@@ -94,18 +94,17 @@ INK, BLUE, ORANGE, GREY = "#222222", "#2b6cb0", "#d9730d", "#9aa5b1"
 # Fixed and random effects
 # ------------------------
 #
-# ``service`` has one coefficient that is the same for everybody: a **fixed effect**.
-# Nothing is assumed about it, and the data have to tell it alone. They can: 73,421
-# ratings bear on one number.
+# ``service`` has one coefficient that is the same for everybody: a **fixed effect**. The
+# model assumes nothing about its value. It is estimated from the data alone, and 73,421
+# ratings are enough for one number.
 #
-# Each student has a habit of their own as well, but about each of them we know only some
-# 25 ratings. Three ratings of 5 do not make a student who always gives 5. So the 2,972
-# student effects are **random effects**: we take them as draws from one normal
-# distribution with mean 0, whose variance is estimated along with everything else. That
-# variance says how different students are, and so how far a single student's average can
-# be trusted: an effect known from few ratings is drawn towards 0, the population, and one
-# known from many is left where its ratings put it. Instructors and departments are
-# treated alike. With :math:`i` for the rating,
+# Each student also has a rating habit, but we know only about 25 ratings of each. Three
+# ratings of 5 do not prove that a student always gives 5. So the 2,972 student effects are
+# **random effects**: draws from a normal distribution with mean 0, whose variance is estimated
+# together with everything else. This variance says how much students differ, and therefore how
+# far the average of a single student can be trusted. Effects of students with few ratings are
+# shrunk more towards 0, the population mean; effects of students with many ratings hardly at
+# all. Instructors and departments are treated in the same way. With :math:`i` for the rating,
 #
 # .. math::
 #
@@ -113,24 +112,24 @@ INK, BLUE, ORANGE, GREY = "#222222", "#2b6cb0", "#d9730d", "#9aa5b1"
 #          + u_{s(i)} + v_{d(i)} + w_{\mathrm{dept}(i)} + \varepsilon_i,
 #    \qquad u \sim N(0, \sigma_s^2),\; v \sim N(0, \sigma_d^2),\; w \sim N(0, \sigma_w^2).
 #
-# Students and instructors are *crossed*: a student hears many instructors, an instructor
-# is rated by many students. Instructors are *nested* in departments: each of them belongs
-# to one. For the model it makes no difference, every grouping is one more term. In lme4's
-# notation this is ``y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)``. For the estimator
-# it is enough that the identifiers are categorical columns; every one of them gets a
-# random intercept, and what is left of X is fixed.
+# Students and instructors are *crossed*: a student rates many instructors, and an instructor
+# is rated by many students. Instructors are *nested* in departments: each belongs to one. You
+# do not declare this; every grouping column is one more term. In lme4's notation the model is
+# ``y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)``. The estimator finds the groups by
+# itself if the ids are categorical columns: each gets a random intercept, and all other
+# columns of X are fixed effects.
 
 model = MixedEffectsVIRegressor(verbose=1).fit(X_train, y_train)
 print()
 print(model.summary())
 
 # %%
-# ``verbose=1`` printed a line for each iteration. The last column of numbers is the
-# distance from the optimum in standard errors of the variance parameters; the fit stops
-# where it falls below ``tol``. Iterations are few because each one is exact: there are no
-# stochastic gradients and no learning rate.
+# ``verbose=1`` prints one line per iteration. The scaled gradient is the distance from the
+# optimum, in standard errors of the variance parameters; the fit stops when it falls below
+# ``tol``. The last number is the time. Few iterations are enough because each is exact: there
+# are no stochastic gradients and no learning rate.
 #
-# How well does it do on ratings it has not seen?
+# How good are predictions of ratings that the model has not seen?
 
 baseline = np.full(len(y_test), y_train.mean())
 print(f"test RMSE, everybody gets the mean rating: {root_mean_squared_error(y_test, baseline):.4f}")
@@ -140,13 +139,13 @@ print(
 )
 
 # %%
-# Watching a fit: callbacks
-# -------------------------
+# Monitor a fit with callbacks
+# ----------------------------
 #
-# Since version 1.9 scikit-learn has callbacks, small objects whose methods are called as
-# a fit goes on. ``ProgressBar`` and ``ScoringMonitor`` come with it; our own one keeps
-# the residuals on the test rows. It asks for ``fitted_estimator``, a copy of the model as
-# it stands, ready to predict.
+# scikit-learn 1.9 and later have callbacks: objects whose methods are called during a fit.
+# ``ProgressBar`` and ``ScoringMonitor`` come with scikit-learn. We write our own, which keeps
+# the residuals on the test rows. It asks for ``fitted_estimator``, a copy of the model in its
+# current state that can predict.
 
 
 class TestResiduals:
@@ -163,24 +162,24 @@ class TestResiduals:
         self.residuals = {}
 
     def setup(self, estimator, context):
-        """Begin with an empty record."""
+        """Start with an empty record."""
         self.residuals = {}
 
     def on_fit_task_begin(self, estimator, context):
-        """Nothing to do before an iteration."""
+        """Do nothing before an iteration."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """Predict the held-out rows with the model as it stands."""
+        """Predict the held-out rows with the current model."""
         if context.task_name == "iteration":
             residual = self.y - fitted_estimator.predict(self.X)
             self.residuals[len(self.residuals) + 1] = residual.to_numpy()
 
     def teardown(self, estimator, context):
-        """Nothing to clean up."""
+        """Do nothing at the end."""
 
 
 def plot_residuals(residuals, iterations, title):
-    """Histograms of residuals, one panel for each chosen iteration."""
+    """Plot histograms of residuals, one panel per chosen iteration."""
     figure, panels = plt.subplots(
         1, len(iterations), figsize=(3.1 * len(iterations), 3), sharex=True, sharey=True
     )
@@ -201,7 +200,7 @@ def plot_residuals(residuals, iterations, title):
 
 before = {0: (y_test - y_train.mean()).to_numpy()}
 try:
-    import sklearn.callback  # noqa: F401  (here only to ask whether it exists)
+    import sklearn.callback  # noqa: F401  (only to see whether it exists)
 except ImportError:
     print("This scikit-learn has no callbacks (they come with 1.9); the next section does without.")
 else:
@@ -216,26 +215,26 @@ else:
     finish(figure, "1_residuals_full")
 
 # %%
-# The first iteration has done the work, the others polish the variances. That is because
-# the fit does not start from nothing: one pass over the data gives rough variances (the
-# method of moments), and for given variances the best effects are found exactly.
+# The first iteration does almost all of the work; the others refine the variances. This is
+# because the fit starts from rough variances (method of moments, one pass over the data), and
+# because the best effects for given variances are found exactly.
 #
-# Watching a fit: one iteration at a time
-# ---------------------------------------
+# Monitor a fit one iteration at a time
+# -------------------------------------
 #
-# The other way needs no callbacks. With ``warm_start=True`` a call of ``fit`` goes on from
-# the last one, and with ``max_iter=1`` it takes a single step. scikit-learn's
-# `ConvergenceWarning` after each of them is right, and here it is expected.
+# You can also do without callbacks. With ``warm_start=True``, ``fit`` continues from the last
+# call; with ``max_iter=1`` it takes a single step. The `ConvergenceWarning` after each call is
+# correct, and expected here.
 #
-# We use it on the model of the classic tutorial: every effect has a normal distribution
-# of its own, independent of all others (``posterior="mean_field"``), the noise is held at
-# a standard deviation of 1, and the fixed effects are a point (``method="ml"``).
+# We use this for the model of the classic tutorial. Each effect has its own independent normal
+# distribution (``posterior="mean_field"``), the noise has a fixed standard deviation of 1, and
+# the fixed effects are point estimates (``method="ml"``).
 
 classic_parameters = {"posterior": "mean_field", "noise_scale": 1.0, "method": "ml"}
 
 
 def fit_step_by_step(parameters, most=30):
-    """Residuals on the test rows and department SD after every single iteration."""
+    """Return residuals on the test rows, and the ELBO and department SD, per iteration."""
     stepwise = MixedEffectsVIRegressor(warm_start=True, max_iter=1, **parameters)
     residuals, elbos, department_sds = {}, [], []
     for iteration in range(1, most + 1):
@@ -259,10 +258,12 @@ figure = plot_residuals(before | residuals, chosen, "Classic model: residuals on
 finish(figure, "2_residuals_classic")
 
 # %%
-# Look at the two columns of that table together. With every step the evidence lower bound
-# (ELBO, what variational inference maximises) goes up, and the standard deviation of the
-# departments goes down, until it is exactly 0. The full posterior, from the same start,
-# finds departments that do differ:
+# The ELBO (evidence lower bound) is what variational inference maximises. After one iteration
+# the standard deviation of the departments is already close to 0. It does not reach 0 here, and
+# the ELBO does not settle: each call of ``fit`` moves a variance that is next to 0 back to a
+# larger starting value, and then takes one step. An uninterrupted fit takes it to exactly 0, as
+# the table with lme4 below shows. The full posterior, from the same start, finds departments
+# that do differ:
 
 _, full_steps = fit_step_by_step({"method": "ml"})
 figure, panel = plt.subplots(figsize=(6, 3.4))
@@ -277,11 +278,11 @@ panel.legend(frameon=False)
 finish(figure, "3_department_sd")
 
 # %%
-# The last residuals
-# ------------------
+# Residuals on the test ratings
+# -----------------------------
 #
-# The ratings are whole numbers, so residuals lie on five stripes, one for each rating; it
-# is their mean at a given prediction that should be 0, and it is, within a few hundredths.
+# Ratings are whole numbers, so the residuals lie on five stripes, one per rating. At each
+# prediction their mean should be 0. It is, to within 0.1.
 
 prediction = model.predict(X_test)
 residual = (y_test - prediction).to_numpy()
@@ -305,11 +306,11 @@ panel.legend(frameon=False, loc="upper right")
 finish(figure, "4_residuals_by_prediction")
 
 # %%
-# Side by side with lme4
-# ----------------------
+# Comparison with lme4
+# --------------------
 #
-# lme4's effects come from all ratings and maximum likelihood, so we fit all ratings by
-# ``method="ml"`` as well. The classic model comes with a warning; we catch it to print it.
+# lme4's effects were estimated from all ratings by maximum likelihood, so we fit all ratings
+# with ``method="ml"`` as well. The classic model gives a warning, which we catch and print.
 
 X_all = X[model_columns]
 with warnings.catch_warnings(record=True) as caught:
@@ -321,7 +322,7 @@ full = MixedEffectsVIRegressor(method="ml").fit(X_all, y)
 
 
 def estimates(fitted):
-    """What a fitted model says, in the order of the table."""
+    """Return the estimates of a fitted model, in the order of the table."""
     variances = {group: cov.iloc[0, 0] for group, cov in fitted.random_effects_cov_.items()}
     return {
         "intercept": fitted.intercept_,
@@ -349,24 +350,24 @@ table = pd.DataFrame(
 print(table.to_string(float_format="{:.6f}".format))
 
 # %%
-# The column of the full posterior repeats lme4's: for normal data one Gaussian over all
-# effects *is* the posterior, and its ELBO is the log likelihood. (The two programs
-# stop at slightly different points, lme4 by its own rule; hence the last digits.)
+# The full posterior matches lme4: for normal data the exact posterior is one Gaussian over all
+# effects, and its ELBO is the log likelihood. The last digits differ because the two programs
+# stop at slightly different points.
 #
-# The classic column differs in the noise first, because it was told to: 1 instead of
-# 1.18. Believing the ratings to be more exact than they are, it shrinks less, so its
-# students differ more. And its departments do not differ at all.
+# The classic model differs in the noise first, because it was fixed at 1 instead of the
+# estimated 1.18. It takes the ratings for more precise than they are and shrinks less, so its
+# students differ more. Its departments do not differ at all.
 #
-# Now effect by effect. A department is judged by intercept plus effect, its mean rating
-# for a lecture of its own, since intercept and department effects can be
-# traded against each other.
+# The next figures compare the effects one by one. For departments we compare intercept plus
+# effect, the mean rating of a lecture for the department itself, because intercept and
+# department effects can be traded against each other.
 
 effects = pd.read_csv(find_beside_this_example("insteval_lme4_effects.csv.gz"))
 reference = {group: part.set_index("level")["effect"] for group, part in effects.groupby("group")}
 
 
 def plot_against_lme4(fitted, title, color):
-    """Three scatter plots of effects, lme4's across and ours up."""
+    """Plot effects, one panel per group (x axis: lme4; y axis: skmixed)."""
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.7))
     names = {"s": "students", "d": "instructors", "dept": "intercept + departments"}
     for panel, (group, name) in zip(panels, names.items(), strict=True):
@@ -395,7 +396,7 @@ figure = plot_against_lme4(full, "Full posterior: the effects are lme4's", BLUE)
 finish(figure, "5_effects_full")
 
 # %%
-# And the classic model, converged:
+# The same for the classic model, converged:
 
 figure = plot_against_lme4(
     classic, "Classic mean field, converged: departments are all alike", ORANGE
@@ -403,26 +404,25 @@ figure = plot_against_lme4(
 finish(figure, "6_effects_classic")
 
 # %%
-# Why the departments of the classic fit are wrong
-# ------------------------------------------------
+# Why the department effects of the classic model are wrong
+# ---------------------------------------------------------
 #
-# There are two reasons, one on top of the other.
+# There are two reasons.
 #
-# **The gradients had not arrived.** Raise the intercept by one and lower all 14
-# departments by one: no prediction changes. Only the distribution of the departments
-# objects, and little while its variance is large. Along this ridge stochastic gradient
-# steps crawl. The original program, run for its 2,000 iterations, stopped at an intercept
-# of 2.27 and a department variance of 1.04; lme4 has 3.28 and 0.006. The variance was
-# large because it had to cover an intercept that was off by one. Students and instructors
-# hardly notice, which is why their plots look right. An exact step knows no ridge: the
-# equations for the effects are solved, not descended.
+# **The stochastic gradients had not converged.** Raise the intercept by one and lower all 14
+# department effects by one: no prediction changes. Only the distribution of the department
+# effects penalises this, and only weakly while its variance is large. Stochastic gradient steps
+# are slow along such a ridge. The original program stopped after 2,000 iterations at an
+# intercept of 2.27 and a department variance of 1.04; lme4 has 3.28 and 0.006. The variance was
+# large because it had to cover an intercept that was off by one. Student and instructor effects
+# hardly change, so their plots look right. Exact steps have no such problem: they solve the
+# equations for the effects.
 #
-# **Where they were heading is not right either.** A department has thousands of ratings.
-# If everything else were known, its effect would be known from them almost exactly. But
-# its ratings are those of its instructors: whether a department is good or merely happens
-# to have good lecturers is hard to tell. A posterior of independent normals has no way to
-# say "this sum is certain, its parts are not", and so describes each department as if all
-# the rest were known:
+# **The optimum of the classic model is wrong as well.** A department has thousands of ratings.
+# If everything else were known, they would determine its effect almost exactly. But its ratings
+# are the ratings of its instructors, so it is hard to tell a good department from one that
+# happens to have good instructors. A posterior of independent normals cannot say "the sum is
+# certain, its parts are not". It describes each department as if everything else were known:
 
 department_rows = X["dept"].value_counts().sort_index()
 noise, between = full.noise_variance_, full.random_effects_cov_["dept"].iloc[0, 0]
@@ -433,9 +433,9 @@ print(f"  the rest taken as known (mean field): {alone.mean():.3f}")
 print(f"  the rest uncertain too (exact):       {exact.mean():.3f}")
 
 # %%
-# Such false precision has a price. The ELBO is charged for every effect by how much
-# narrower its posterior is than its distribution before the data, the logarithm of the
-# ratio of the two standard deviations. Is it worth paying?
+# This false precision has a cost. For each effect, the ELBO pays the log of the ratio of two
+# standard deviations: before the data, and in the posterior. Are the departments worth this
+# cost?
 
 without_departments = MixedEffectsVIRegressor(
     formula="1 + service + (1 | s) + (1 | d)", method="ml"
@@ -448,12 +448,11 @@ print(f"charge for them, with exact precision:     {fair_charge:5.1f}  (paid alr
 print(f"charge for them, with mean-field precision:{mean_field_charge:5.1f}")
 
 # %%
-# The gain on the first line is what remains after about the charge on the second. Had it
-# to pay the third instead, it would be a loss: the best that independent normals can do
-# is to give the departments up, variance 0. A longer run, a better optimiser or another
-# learning rate only leads there sooner, and estimating the noise does not help. The
-# remedy is a posterior that keeps the correlations. Then the departments, intercept
-# included, are lme4's:
+# The gain on the first line is what remains after roughly the charge on the second line. With
+# the charge on the third line instead, it would be a loss. So the best that independent normals
+# can do is to set the variance of departments to 0. A longer run, a better optimiser or another
+# learning rate would only get there sooner, and estimating the noise does not help either. The
+# remedy is a posterior with correlations. It gives lme4's departments, intercept included:
 
 ours = full.intercept_ + full.random_effects_["dept"]["Intercept"]
 departments = pd.DataFrame(
@@ -467,13 +466,13 @@ departments = pd.DataFrame(
 print(departments.to_string(float_format="{:.6f}".format))
 
 # %%
-# Predictions for known and unknown students
-# ------------------------------------------
+# Predictions for known and unseen students
+# -----------------------------------------
 #
-# Student 1 gives marks above the average. A student the model has never met is
-# predicted for the population: an effect of 0, and with ``return_std=True`` a standard
-# deviation that holds the whole spread between students. The same goes for instructors.
-# Most of it is noise in any case: single ratings are hard to predict.
+# Student 1 gives ratings above the average. A student that the model has never seen gets the
+# prediction of the population: an effect of 0. With ``return_std=True``, the standard deviation
+# then includes the whole variance between students. The same holds for instructors. Most of the
+# standard deviation is noise: single ratings are hard to predict.
 
 new = pd.DataFrame(
     {"service": 0, "s": [1, 99999, 99999], "d": [1002, 1002, 88888], "dept": 2},
@@ -493,10 +492,10 @@ print("department and service only:", full.predict(new, include=["dept"]).round(
 # A mixed model in a pipeline
 # ---------------------------
 #
-# Groups are columns of X like any other, so everything in scikit-learn works as usual.
-# Here the age of the student (in semesters) and of the lecture are standardised, and the
-# identifiers pass through. Transformers have to return data frames with the columns' own
-# names, since the model asks for its groups by name.
+# Groups are ordinary columns of X, so everything in scikit-learn works as usual. Here the age of
+# the student (in semesters) and of the lecture are standardised, and the ids are passed
+# through. Transformers must return data frames with the original column names, because the
+# model finds its groups by name.
 
 prepare = ColumnTransformer(
     [("scale", StandardScaler(), ["studage", "lectage"])],
@@ -509,15 +508,15 @@ print(dict(zip(pipeline[-1].coef_names_, pipeline[-1].coef_.round(4).tolist(), s
 print(f"R^2 on the test ratings: {pipeline.score(X.loc[X_test.index], y_test):.4f}")
 
 # %%
-# Which random effects? A grid search
-# -----------------------------------
+# Choose random effects by grid search
+# ------------------------------------
 #
-# ``random_effects`` is a parameter, so `GridSearchCV` can choose. Do departments
-# differ in how their service lectures are rated? Do instructors? Bar terms say so:
-# ``(1 + service | d)`` gives each instructor a level and a service effect, with a
-# correlation between them. To tell models apart, variances to a thousandth of a standard
-# error are plenty, so the search goes with a coarse ``tol``. :doc:`plot_grid_search` asks the
-# same for instructors who are new, and gets another answer.
+# ``random_effects`` is a parameter, so `GridSearchCV` can choose it. Does the effect of
+# ``service`` differ between departments? Or between instructors? Bar terms express this:
+# ``(1 + service | d)`` gives each instructor an intercept and a service effect, with a
+# correlation between them. To compare models, variances to a thousandth of a standard error are
+# precise enough, so the search uses a coarse ``tol``. :doc:`plot_grid_search` asks the same
+# question for new instructors, and gets another answer.
 
 candidates = [
     ["s", "d", "dept"],
@@ -536,7 +535,7 @@ print("best:", search.best_params_["random_effects"])
 print("test RMSE of the best:", round(-search.score(X_test, y_test), 5))
 
 # %%
-# The classic model is kept here for comparison. For work take the default, the full
+# The classic model is here for comparison only. In your own work use the default, the full
 # posterior.
 
 if not SHOWS_FIGURES:

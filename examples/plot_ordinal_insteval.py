@@ -1,31 +1,31 @@
 """
 =====================================================
-Ratings are categories in an order
+Ordinal regression: ratings as ordered categories
 =====================================================
 
-A rating of 4 is better than one of 3, but nobody says that it is as much better as 5 is
-than 4, and nothing lies between. A model for normal responses ignores both. The
-cumulative model of ordered categories does not: behind every rating it has a number on a
-continuous scale, and thresholds that cut the scale into the categories. Where the
-thresholds lie is estimated.
+In this example you fit an ordinal mixed model to ratings and compare it with a normal model, by the
+probabilities that they give to new ratings.
 
-Both models are fitted here to the same ratings of lectures (:doc:`plot_insteval` tells
-what they are), and compared by the probabilities that they give to ratings they have not
-seen.
+A rating of 4 is better than one of 3. But the step from 3 to 4 need not be as large as the step
+from 4 to 5, and there are no values in between. A normal model ignores both facts. The cumulative
+model for ordered categories assumes a number on a continuous scale behind every rating.
+Thresholds cut this scale into the categories, and the model estimates the thresholds.
+
+The data are ratings of lectures; :doc:`plot_insteval` describes them.
 """
 
 # %%
-# Two models
-# ----------
+# The ordinal and the normal model
+# --------------------------------
 #
-# With :math:`\eta` for fixed effects plus the effects of student, instructor and
-# department, the cumulative model says
+# Let :math:`\eta` be the fixed effects plus the effects of student, instructor and department.
+# The cumulative model is
 #
 # .. math:: P(y \le j) = F(t_j - \eta), \qquad j = 1, \dots, 4,
 #
-# with F the logistic distribution function. The four thresholds :math:`t_j` take the place
-# of the intercept. The normal model says :math:`y \sim N(\beta_0 + \eta, \sigma^2)`. A tenth
-# of the ratings is held out.
+# where F is the logistic distribution function. The four thresholds :math:`t_j` replace the
+# intercept. The normal model is :math:`y \sim N(\beta_0 + \eta, \sigma^2)`. One tenth of the
+# ratings is held out.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,9 +44,9 @@ ordered = MixedEffectsVIClassifier(family="ordinal").fit(X_train, y_train)
 normal = MixedEffectsVIRegressor().fit(X_train, y_train)
 
 # %%
-# The thresholds turn out to be almost equally far apart: to these students the step from
-# 1 to 2 is about as large as that from 4 to 5. So equal steps are not what is wrong with
-# the normal model here. ``service`` lowers the log odds of a rating above any given one.
+# The estimated thresholds are almost equally far apart: on the latent scale, the step from 1 to 2
+# is about as large as the step from 4 to 5. So equal steps are not what is wrong with the normal
+# model here. ``service`` lowers the log odds of a rating above any given one.
 
 print("thresholds:       ", ordered.thresholds_.round(3))
 print("distances:        ", np.diff(ordered.thresholds_).round(3))
@@ -54,26 +54,26 @@ print("service, log odds:", ordered.coef_.round(3))
 print(ordered.variance_components_[["group", "sd"]])
 
 # %%
-# Who is right about new ratings?
-# -------------------------------
+# Compare the models on new ratings
+# ---------------------------------
 #
-# The classifier has probabilities of the five ratings. The normal model has a mean and a
-# standard deviation for every row; its probability of a rating is that of rounding to it,
-# with everything below 1.5 counted as 1 and everything above 4.5 as 5. A model scores the
-# logarithm of the probability that it gave to the rating that was observed; a model that
-# ignores who rates whom gives all rows the shares of the five ratings.
+# The classifier predicts the probabilities of the five ratings. The normal model predicts a mean
+# and a standard deviation per row. Its probability of a rating is the probability of rounding to
+# it: everything below 1.5 counts as 1, everything above 4.5 as 5. The score of a model is the log
+# of the probability that it gave to the observed rating. As a baseline, a model that ignores
+# students and instructors gives all rows the overall shares of the five ratings.
 
 RATINGS = np.arange(1, 6)
 
 
 def rounded(mean, std):
-    """Probabilities that normal numbers round to each of the ratings."""
+    """Return the probabilities that normal numbers round to each of the ratings."""
     boundaries = np.concatenate([[-np.inf], RATINGS[:-1] + 0.5, [np.inf]])
     return np.diff(norm.cdf(boundaries, loc=mean[:, None], scale=std[:, None]), axis=1)
 
 
 def log_score(probabilities):
-    """Log probability of the observed rating of every held-out row."""
+    """Return the log probability of the observed rating of every held-out row."""
     return np.log(probabilities[np.arange(len(y_test)), y_test.to_numpy() - 1])
 
 
@@ -90,15 +90,14 @@ scores = pd.DataFrame(
 print(scores.mean().round(4))
 
 # %%
-# Means of thousands of rows are uncertain, but both models are scored on the same rows,
-# and the uncertainty of the difference is small:
+# Each mean score is uncertain. But both models are scored on the same rows, so the difference has a
+# small standard error:
 
 gain = scores["ordered categories"] - scores["normal, rounded"]
 print(f"gain {gain.mean():.4f}, standard error {gain.sem():.4f}")
 
 # %%
-# It is not that one of them knows better who rates whom how. Put in order by their
-# predictors, the rows are in nearly the same order:
+# Both models rank the rows almost identically:
 
 agreement = pd.Series(ordered.predict(X_test, type="link")).corr(
     pd.Series(normal.predict(X_test)), method="spearman"
@@ -109,26 +108,28 @@ print(f"rank correlation of the predictors: {agreement:.3f}")
 # Where the gain comes from
 # -------------------------
 #
-# The bars are frequencies of the five ratings among held-out rows, and points are the
-# probabilities of the two models, averaged over the same rows. Below are groups of students,
-# from the severest tenth to the most generous one. The normal model says 3 too often, and 1
-# and 5 too rarely: it has one symmetric curve and one spread for everybody, whereas ratings
-# pile up at the ends of the scale. Above are four instructors, from one with low marks to
-# one with high marks. Each has some thirty held-out ratings only, so that a frequency is off
-# by 0.08 or so by chance alone.
+# Bars are the frequencies of the five ratings in held-out rows. Points are the probabilities of
+# the two models, averaged over the same rows.
+#
+# The lower row shows groups of students, from the most severe tenth to the most generous. The
+# normal model predicts 3 too often, and 1 and 5 too rarely: it has one symmetric curve with one
+# spread for everybody, but ratings pile up at the ends of the scale.
+#
+# The upper row shows four instructors, from low to high ratings. Each has only about thirty
+# held-out ratings, so a frequency is off by about 0.08 by chance alone.
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#d9730d", "#c5ced6"
 
 
 def pick_instructors(number):
-    """Instructors of the most held-out ratings, spread evenly from low to high marks."""
+    """Pick instructors with many held-out ratings, spread evenly from low to high ratings."""
     often = X_test["d"].value_counts().head(40).index
     effects = ordered.random_effects_["d"]["Intercept"].loc[often].sort_values()
     return effects.index[np.linspace(1, len(effects) - 2, number).round().astype(int)]
 
 
 def student_tenths():
-    """For every held-out row, the tenth of the students that its student belongs to."""
+    """Return, for every held-out row, which tenth of the students its student belongs to."""
     effects = ordered.random_effects_["s"]["Intercept"]
     tenths = pd.qcut(effects.rank(method="first"), 10, labels=False)
     return X_test["s"].astype(int).map(tenths.set_axis(tenths.index.astype(int)))

@@ -3,18 +3,17 @@
 Ten million rows, half a million random effects
 =====================================================
 
-Ten million ratings that 400,000 users give to 80,000 films: how long does an exact model of
-them take, and are its standard deviations right? The data are simulated, so that every
-estimate can be held against the truth.
+In this example you fit a mixed model to ten million ratings by 400,000 users of 80,000 films. You
+measure how long it takes and check its standard deviations. The data are simulated, so every
+estimate can be compared with the truth.
 """
 
 # %%
-# The data
-# --------
+# Simulate the data
+# -----------------
 #
-# Users and films are crossed. How often they occur differs as it does in data of this kind:
-# most users rate little and a few rate a great deal, and some films are seen by everybody.
-# A numeric column, ``x0``, has a fixed effect.
+# Users and films are crossed. As in real data of this kind, most users rate little and a few rate
+# a lot, and some films are seen by almost everybody. The numeric column ``x0`` has a fixed effect.
 
 import time
 
@@ -47,12 +46,12 @@ ratings = {group: X[group].value_counts().sort_index() for group in true_effects
 pd.DataFrame(ratings).describe(percentiles=[0.1, 0.5, 0.9]).loc[["10%", "50%", "90%", "max"]]
 
 # %%
-# The fit
-# -------
+# Fit the model
+# -------------
 #
-# Nothing is different from a small fit. With so many levels in both factors the model is
-# solved by conjugate gradients, and traces are estimated with random vectors
-# (:doc:`../user_guide/large` says what is exact then and what is not).
+# The call is the same as for small data. With so many levels in both factors, the solver uses
+# conjugate gradients and estimates traces with random vectors (:doc:`../user_guide/large` says
+# which results are exact and which are estimated).
 
 start = time.perf_counter()
 model = MixedEffectsVIRegressor(random_effects=["user", "film"], verbose=1).fit(X, y)
@@ -62,19 +61,19 @@ print(f"fitted in {time.perf_counter() - start:.1f} s")
 print(model.summary())
 
 # %%
-# Rows are read once, into sums over pairs of levels; the iterations work on these. On two
-# cores of an ordinary server simulation and fit together took about 10 s, and the process
-# never had more than 1.4 GB.
+# Rows are read once, into sums over pairs of levels; the iterations work on these sums. On two
+# cores of an ordinary server, simulation and fit together took about 10 s, and the process never
+# used more than 1.4 GB.
 #
-# Against the truth
-# -----------------
+# Compare estimates with the truth
+# --------------------------------
 #
-# The estimates beside the numbers that the data were drawn with. The users that were drawn
-# have a standard deviation of their own, which is not exactly that of their distribution.
+# The table shows the estimates beside the numbers that the data were drawn with. The standard
+# deviation of the users that were drawn differs slightly from that of their distribution.
 
 
 def standard_deviation(group):
-    """Estimated standard deviation between the levels of a group."""
+    """Return the estimated standard deviation between the levels of a group."""
     return np.sqrt(model.random_effects_cov_[group].iloc[0, 0])
 
 
@@ -88,16 +87,16 @@ rows = {
 pd.DataFrame.from_dict(rows, orient="index", columns=["distribution", "drawn", "estimate"]).round(4)
 
 # %%
-# Half a million effects
-# ----------------------
+# Check the standard deviations of half a million effects
+# -------------------------------------------------------
 #
-# Every user and every film has a posterior mean and a standard deviation. The error of an
-# effect, estimate minus truth, divided by that standard deviation should look like a draw
-# from the standard normal distribution, whether the level has one rating or thousands.
+# Every user and every film has a posterior mean and a standard deviation. Divide the error of an
+# effect (estimate minus truth) by this standard deviation. The result should look like a draw
+# from the standard normal distribution, for levels with one rating as for levels with thousands.
 
 
 def compare(group):
-    """Estimated and true effects of a group, level by level."""
+    """Return estimated and true effects of a group, one row per level."""
     effects = pd.DataFrame(
         {
             "ratings": ratings[group],
@@ -110,7 +109,7 @@ def compare(group):
 
 
 def by_size(effects):
-    """Root mean squared error and posterior standard deviation, by number of ratings."""
+    """Return the root mean squared error and posterior SD, by number of ratings."""
     size = pd.cut(
         effects["ratings"], np.geomspace(1, effects["ratings"].max() + 1, 16), right=False
     )
@@ -133,14 +132,13 @@ for group, table in effects.items():
     print(f"{group}: {len(table):,} levels, {inside:.2%} of the truths within 95 % intervals")
 
 # %%
-# The picture
-# -----------
+# Plot the errors
+# ---------------
 #
-# On the left effects against the truth. Levels of which little is known are drawn towards 0,
-# so that the clouds are flatter than the diagonal. In the middle, levels are gathered by
-# number of ratings: points are the errors that were made, lines the standard deviations that
-# the model claimed. On the right the scaled errors of all levels, with the standard normal
-# density.
+# Left: estimated effects against the truth. Levels with few ratings are shrunk towards 0, so the
+# clouds are flatter than the diagonal. Middle: errors by number of ratings; points are the actual
+# errors ("made"), lines the posterior standard deviations ("claimed"). Right: the scaled errors of
+# all levels with the standard normal density.
 
 BLUE, ORANGE, GREY, INK = "#2b6cb0", "#d9730d", "#9aa5b1", "#222222"
 styles = {"user": (BLUE, "Blues", "o"), "film": (ORANGE, "Oranges", "s")}
@@ -182,10 +180,10 @@ for panel in axes.flat:
 plt.show()
 
 # %%
-# Predictions
-# -----------
+# Predict
+# -------
 #
-# A prediction is a sum of a few looked-up numbers for every row.
+# A prediction looks up a few numbers per row and adds them.
 
 start = time.perf_counter()
 mean = model.predict(X)

@@ -1,22 +1,26 @@
 """
 =====================================================
-Workers and firms: who pays, and who earns
+Panel data: wages of workers and firms
 =====================================================
 
-Do some firms pay everybody more, or do they employ those who would earn more anywhere? Workers
-who change firms tell the two apart (Abowd, Kramarz and Margolis 1999). Such data are weakly
-connected: most workers stay, and a firm is compared with others through a few movers. Least
-squares with an indicator for every worker and firm is noisy there. A mixed model shrinks what few
-movers tell, and its equations are sparse, so that they are solved exactly and fast.
+Do some firms pay everybody more, or do they employ workers who would earn more anywhere? Workers
+who change firms separate the two (Abowd, Kramarz and Margolis 1999). In this example you estimate
+the shares of variance of workers and firms and their correlation (sorting), and predict the wages
+of movers.
+
+Such panel data are weakly connected: most workers stay, and firms are compared through few movers.
+Least squares with a dummy variable per worker and firm is noisy here. A mixed model shrinks
+effects that depend on few movers. Its equations are sparse, so they are solved exactly and fast.
 """
 
 # %%
-# The data
-# --------
+# Simulate the data
+# -----------------
 #
-# Eight years of 20,000 workers in 3,500 firms, simulated. Three percent change firm in a year.
-# Workers with a high wage of their own move to firms that pay more: the correlation of both
-# over worker-years is what economists call *sorting*. We know the truth because we drew it.
+# The data are eight years of 20,000 workers in 3,500 firms. Three percent of the workers change
+# firm per year. Workers with a high worker effect tend to move to firms that pay more. The
+# correlation of the two effects over worker-years is what economists call *sorting*. We know the
+# truth because the data are simulated.
 
 import time
 
@@ -33,7 +37,7 @@ true_firm = np.sort(0.2 * rng.standard_normal(N_FIRMS))
 
 
 def employers_for(worker):
-    """Firms whose rank goes, loosely, with the worker's."""
+    """Draw firms whose rank is loosely related to the worker's rank."""
     rank = 0.35 * true_worker[worker] / 0.4 + rng.standard_normal(len(worker))
     place = pd.Series(rank).rank(pct=True).to_numpy()
     return np.minimum((place * N_FIRMS).astype(int), N_FIRMS - 1)
@@ -56,7 +60,7 @@ wages = pd.DataFrame(
 
 
 def log_wage(worker, firm, year):
-    """A wage of the model, noise included."""
+    """Draw log wages from the model, noise included."""
     noise = 0.15 * rng.standard_normal(len(year))
     return 3.0 + 0.02 * year + worker + firm + noise
 
@@ -67,11 +71,11 @@ train, test = wages[~last], wages[last]
 print(f"{len(train):,} rows, {len(train.groupby(['worker', 'firm'])):,} jobs")
 
 # %%
-# The model
-# ---------
+# Fit the model
+# -------------
 #
-# One call; ``solver="auto"`` finds that the graph of workers and firms hardly fills in when it
-# is eliminated, and uses a sparse factor. Nothing is estimated from random vectors then:
+# One call is enough. ``solver="auto"`` finds that eliminating the graph of workers and firms adds
+# few entries, and uses a sparse factor. Then nothing is estimated with random vectors, and
 # ``elbo_std_`` is 0.
 
 columns = ["worker", "firm", "year"]
@@ -84,8 +88,8 @@ print(f"{time.perf_counter() - began:.1f} s, solver {model.solver_}, elbo_std {m
 # Shares of the variance
 # ----------------------
 #
-# `icc` tells which part of the variance of a wage workers and firms stand for. The truth is
-# beside it, from the effects that the wages were made of.
+# `icc` gives the share of workers and of firms in the variance of a log wage. The true variances
+# are those of the effects that the wages were made of.
 
 shares = icc(model)
 truth = pd.Series(
@@ -99,15 +103,17 @@ print(shares)
 # Sorting
 # -------
 #
-# The covariance of both effects over worker-years is a function of all effects, so it has a
-# posterior. The posterior means alone are not enough: errors of a worker's effect and of the
-# firm's go against each other, since only their sum is seen by those who stay. A draw from the
-# joint posterior comes from a simulation: draw effects and wages from the model, fit them, and add
-# the error of that fit to the effects of ours (Papandreou and Yuille 2010).
+# The correlation of the two effects over worker-years is a function of all effects, so it has a
+# posterior. The posterior means alone are not enough: the errors of a worker's effect and of the
+# firm's effect are negatively correlated, because workers who stay show only the sum of the two.
+#
+# A draw from the joint posterior comes from a simulation: draw effects and wages from the model,
+# fit the model to them, and add the errors of that fit to our estimated effects (Papandreou and
+# Yuille 2010).
 
 
 def effects_of(fitted):
-    """Effects of all workers and firms, in the order of their numbers."""
+    """Return the effects of all workers and firms, in the order of their numbers."""
     return [
         fitted.random_effects_[group]["Intercept"].reindex(range(size), fill_value=0.0).to_numpy()
         for group, size in (("worker", N_WORKERS), ("firm", N_FIRMS))
@@ -115,7 +121,7 @@ def effects_of(fitted):
 
 
 def sorting(worker, firm):
-    """Correlation over worker-years."""
+    """Return the correlation of worker and firm effects over worker-years."""
     return np.corrcoef(worker[train["worker"]], firm[train["firm"]])[0, 1]
 
 
@@ -136,17 +142,21 @@ print(f"posterior         {np.mean(draws):.3f} +- {np.std(draws, ddof=1):.3f}")
 print(f"posterior means   {sorting(*estimated):.3f}")
 
 # %%
-# The model says that effects of workers and firms are independent before the data are seen. That
-# pulls the posterior towards no sorting, and gives firms some of the variance of the workers who
-# sort into them. The spread of the draws does not contain this error: it holds under the model.
-# With more movers both come nearer to the truth.
+# The model assumes that worker effects and firm effects are independent. This pulls the posterior
+# towards no sorting, and gives the firms a part of the variance of the workers who sort into them.
+# The spread of the draws does not include this error, because the draws assume the model. With
+# more movers, both the sorting and the variance of firms come closer to the truth.
 #
-# Movers
-# ------
+# The correlation of the posterior means is closer to the truth here, but only because two errors
+# partly cancel: leaving out the negative error covariance raises it, and the assumed independence
+# lowers it.
 #
-# The wage of the last year, of those who changed firm in it: the firm's effect is what predicts a
-# new job. Against it stands the mean of the worker's wages so far, which carries the old
-# firm's premium along.
+# Predict the wages of movers
+# ---------------------------
+#
+# We predict the last year's wage of workers who changed firm in that year. The model uses the
+# effect of the new firm. The alternative, the mean of the worker's earlier wages, still contains
+# the premium of the old firm.
 
 before = train[train["year"] == N_YEARS - 2].set_index("worker")["firm"]
 moved = test[test["firm"].to_numpy() != before.loc[test["worker"]].to_numpy()]
@@ -162,7 +172,8 @@ print(f"{len(moved)} movers; RMSE of the model {rmse(mean):.3f}, of the worker's
       f"{rmse(own_mean):.3f}, of the noise alone 0.150")  # fmt: skip
 
 # %%
-# Firms of few movers are shrunk more, and their standard deviations say so.
+# Effects of firms with few movers are shrunk more (left). Their standard deviations are larger, as
+# are those of firms with few workers (right).
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 firms = model.random_effects_["firm"]["Intercept"]
