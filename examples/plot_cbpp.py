@@ -3,21 +3,24 @@
 Sick cattle by herd: successes out of trials
 =========================================================
 
-In 15 herds of cattle in Ethiopia a lung disease had broken out, contagious bovine
-pleuropneumonia, and for a year the new cases of every quarter were counted (Lesnoff and
-others 2004). How fast does the risk fall, and how much do herds differ? A row of the data
-is a herd in a quarter, with the number of new cases and the number of animals: a number of
-successes out of a number of trials.
+This example fits a binomial response, successes out of trials, with a random intercept per herd. It
+checks the approximation, predicts probabilities for known and new herds, and uses a pipeline.
+
+A lung disease, contagious bovine pleuropneumonia, had broken out in 15 herds of cattle in
+Ethiopia. For a year the new cases of each quarter were counted (Lesnoff and others 2004). How
+fast does the risk fall, and how much do herds differ? Each row of the data is one herd in one
+quarter, with the number of new cases and the number of animals. So it is a number of successes out
+of a number of trials.
 """
 
 # %%
-# Two rows for a herd and a quarter
-# ---------------------------------
+# Two rows per herd and period
+# ----------------------------
 #
-# A classifier wants a class for every row, here ill or not. Nobody has to write out
-# 842 animals for it: case weights say how many animals a row stands for. So every row of
-# the data becomes two, one of the sick with weight ``incidence`` and one of the healthy
-# with weight ``size - incidence``. A weight of 0 counts as no row at all.
+# A classifier needs one class per row, here ill or not. Summed over the periods there are 842
+# animals, but we do not need 842 rows. Case weights say how many animals a row stands for. So
+# each row of the data becomes two rows: one for the sick, with weight ``incidence``, and one for
+# the healthy, with weight ``size - incidence``. A row of weight 0 does not count.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,16 +47,16 @@ animals[["herd", "period", "ill", "animals"]].sort_values(["herd", "period"]).he
 # The model
 # ---------
 #
-# The log odds of falling ill depend on the period, with a coefficient each, and on the
-# herd, whose effects are draws from a normal distribution:
+# The log odds of falling ill depend on the period and on the herd. Each period after the first has
+# a coefficient. The effects of the herds are draws from a normal distribution:
 #
 # .. math::
 #
 #    \mathrm{logit}\, P(\mathrm{ill}) = \beta_0 + \beta_{\mathrm{period}}
 #    + u_{\mathrm{herd}}, \qquad u \sim N(0, \sigma^2).
 #
-# `mixed` makes these rows by itself for a response that is written as in R,
-# ``cbind(incidence, size - incidence) ~ period + (1 | herd)``. Here the rows are needed later on,
+# `mixed` can make these rows by itself if you write the response as in R,
+# ``cbind(incidence, size - incidence) ~ period + (1 | herd)``. Here we need the rows later,
 # for an estimator in a pipeline.
 
 formula = "ill ~ period + (1 | herd)"
@@ -61,28 +64,28 @@ model = mixed(formula, animals, family="bernoulli", sample_weight=animals["anima
 print(model.summary())
 
 # %%
-# Coefficients are differences in log odds from the first period. That of the fourth,
-# about -1.6, divides the odds by five.
+# The coefficients are differences in log odds from the first period, the reference level. The
+# coefficient of the fourth period is about -1.6, an odds ratio of about one fifth.
 #
-# The fit maximises the likelihood, as is the default for classes. The exact maximum is known,
-# since one random intercept can be integrated out by quadrature: a standard deviation between
-# herds of 0.6475. The variational fit finds the normal distribution that is nearest to the
-# posterior. With a few dozen animals a herd that is near enough:
+# The method is maximum likelihood, the default for classes. The exact maximum is known here,
+# because one random intercept can be integrated out by quadrature: the standard deviation between
+# herds is 0.6475. The variational fit approximates the posterior by a normal distribution. With a
+# few dozen animals per herd, its standard deviation is close to the exact one:
 
 print(model.variance_components_[["group", "sd"]])
 
 # %%
-# How near it is can be measured without knowing the exact answer. `diagnose` wants the
-# data again, since a fitted model does not keep them.
+# `diagnose` measures how good the approximation is, without knowing the exact answer. It needs the
+# training data. `mixed` keeps them in the model, so we could leave them out here.
 
 print(model.diagnose(animals, animals["ill"], sample_weight=animals["animals"]))
 
 # %%
-# Herds
-# -----
+# Effects of the herds
+# --------------------
 #
-# Every herd has a posterior mean and a standard deviation. Herds of which little is known
-# are drawn towards 0, the population.
+# Each herd has a posterior mean and a standard deviation. Herds with less information, from few
+# animals or few cases, are shrunk more towards 0, the population.
 
 effects = pd.DataFrame(
     {
@@ -94,12 +97,12 @@ effects = pd.DataFrame(
 effects.round(2)
 
 # %%
-# Probabilities
-# -------------
+# Probabilities for a new herd
+# ----------------------------
 #
-# `predict_proba` averages over what is not known of the effects. For a herd that was not
-# in the survey that is the whole spread between herds, and the probabilities move towards
-# one half. With ``include="none"`` the herd is left out: the probabilities of a herd whose
+# `predict_proba` averages over the distribution of the effects. For a herd that was not
+# in the survey this is the whole distribution between herds, and the probabilities move towards
+# one half. ``include="none"`` leaves the herd out and gives the probabilities of a herd whose
 # effect is 0.
 
 BLUE, ORANGE, GREY, INK = "#2b6cb0", "#d9730d", "#9aa5b1", "#222222"
@@ -109,11 +112,11 @@ average_herd = model.predict_proba(periods, include="none")[:, 1]
 print(pd.DataFrame({"a new herd": new_herd, "the average herd": average_herd}).round(3))
 
 # %%
-# In a pipeline
-# -------------
+# Use a pipeline
+# --------------
 #
-# An estimator has no formula to code ``period`` with; there a transformer does it. Weights
-# reach the last step under its name.
+# Without a formula, a transformer can code ``period``. To pass weights to the last step of the
+# pipeline, put the name of the step before ``__sample_weight``.
 
 prepare = make_column_transformer(
     (OneHotEncoder(drop="first", sparse_output=False), ["period"]),
@@ -129,11 +132,11 @@ pipeline.fit(
 print(f"as from the formula: {np.allclose(pipeline[-1].coef_, model.coef_, atol=1e-6)}")
 
 # %%
-# The picture
-# -----------
+# Plot the effects and the probabilities
+# --------------------------------------
 #
-# On the left the effects of the herds with intervals of 95 %; on the right the share of
-# new cases in every herd, and the probabilities of the model.
+# Left: effects of the herds with 95 % intervals. Right: the share of new cases per herd and period
+# (grey), and the probabilities of the model.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 rows = np.arange(len(effects))

@@ -3,19 +3,22 @@
 Counts with exposure: Poisson or negative binomial?
 =====================================================
 
-Calls to the workshops of a company: some machines are watched for a month and some for
-years, workshops differ, and calls come in bursts. The data are simulated, so that the truth
-is known. The question is what a model that expects too little variance gets wrong.
+This example fits counts with an exposure (an offset), and shows what goes wrong if a Poisson model
+meets overdispersed counts: standard errors and prediction intervals are too short.
+
+The counts are calls to the workshops of a company. Some machines are watched for a
+month and some for years. Workshops differ, and calls come in bursts. The data are simulated, so we
+know the truth.
 """
 
 # %%
 # The data
 # --------
 #
-# A count is proportional to the time of observation, its *exposure*. Its expectation is
+# Counts grow with the time of observation, the *exposure*. The mean of a count is
 # :math:`\mu = \mathrm{years} \cdot \exp(\beta_0 + \beta_1\,\mathrm{load} + u_{\mathrm{shop}})`.
-# The counts are negative binomial: around :math:`\mu` they have the variance
-# :math:`\mu + 0.6 \mu^2`, where Poisson counts have :math:`\mu`.
+# The counts are negative binomial. Their variance is :math:`\mu + 0.6 \mu^2`. Poisson counts
+# would have the variance :math:`\mu`, so these counts are overdispersed.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,16 +40,16 @@ shop_effects = rng.normal(0.0, 0.5, size=N_SHOPS)
 mu = np.exp(0.8 + 0.3 * machines["load"] + machines["log_years"] + shop_effects[shop])
 calls = rng.negative_binomial(1 / DISPERSION, 1 / (1 + DISPERSION * mu))
 
-# A quarter of the machines is held out, and with them all machines of five workshops.
+# Hold out a quarter of the machines, and all machines of five workshops.
 held_out = (rng.random(N_MACHINES) < 0.25) | (shop < 5)
 
 # %%
-# The exposure enters as an *offset*: the logarithm of the years, with coefficient 1. A
-# column named as offset is not a fixed effect any more.
+# The exposure is an *offset*: the logarithm of the years, with coefficient 1. The column named by
+# ``offset`` is not a fixed effect.
 
 
 def fit(family):
-    """A fit to the machines that are not held out."""
+    """Fit a model to the machines that are not held out."""
     model = MixedEffectsVIRegressor(random_effects="shop", offset="log_years", family=family)
     return model.fit(machines[~held_out], calls[~held_out])
 
@@ -56,15 +59,15 @@ print(negative_binomial.summary())
 print(f"dispersion: {negative_binomial.dispersion_:.3f}, simulated {DISPERSION}")
 
 # %%
-# Two models, two pictures
-# ------------------------
+# Coefficients and standard errors
+# --------------------------------
 #
-# The coefficients are near each other. The standard errors are not: the Poisson model
-# takes bursts for evidence.
+# The coefficients of the two models are close to each other. The standard errors are not: the
+# Poisson model treats each call of a burst as independent evidence.
 
 
 def describe(model):
-    """Estimates in a column."""
+    """Return the estimates of a model by name."""
     return {
         "load": model.coef_[0],
         "its standard error": np.sqrt(model.coef_cov_[1, 1]),
@@ -84,17 +87,17 @@ table = pd.DataFrame(
 print(table.round(4))
 
 # %%
-# The ELBO is a lower bound of the log likelihood, near to it for counts like these. A
-# difference of more than a thousand has nothing to do with the bound: these are no Poisson
-# counts.
+# The ELBO is a lower bound of the log likelihood. For counts like these it is close to the log
+# likelihood. The two models differ by more than a thousand, which the bound cannot explain: these
+# are not Poisson counts.
 #
 # Prediction intervals
 # --------------------
 #
-# `predict` gives the expected count, averaged over what is not known of the workshop; for
-# a workshop that was not there, over all workshops. `predict_interval` has quantiles of the
-# predictive distribution. Nine tenths of the held-out machines should lie inside, or some
-# more: counts are whole numbers, and where they are small no interval has exactly 0.9.
+# `predict` returns the expected count. It is a mean over the posterior of the effect of the
+# workshop, or over all workshops if the workshop is unseen. `predict_interval` returns quantiles
+# of the predictive distribution. At least nine tenths of the held-out machines should lie inside.
+# It can be more: counts are whole numbers, and for small counts no interval has exactly 0.9.
 
 levels = {"known workshop": held_out & (shop >= 5), "new workshop": held_out & (shop < 5)}
 covered = {}
@@ -105,8 +108,8 @@ for name, model in {"Poisson": poisson, "negative binomial": negative_binomial}.
 print(pd.DataFrame(covered).round(3))
 
 # %%
-# The same in a picture, for sixty held-out machines of known workshops, in the order of
-# what the second model expects.
+# The plot shows sixty held-out machines of known workshops, in the order of the counts that the
+# negative binomial model expects.
 
 BLUE, ORANGE, INK = "#2b6cb0", "#d9730d", "#222222"
 rows = np.flatnonzero(levels["known workshop"])[:60]

@@ -1,22 +1,25 @@
 """
 =====================================================
-Random effects as features of gradient boosting
+Target encoding with random effects before boosting
 =====================================================
 
-Gradient boosting wants numbers. A column of 2,972 students has none to offer, so each label
-is replaced by something that the target says about it. A mean of few ratings is mostly
-noise; `MixedEffectsEncoder` replaces labels by random effects, which are shrunken by as much
-as the data call for. Here it feeds the same boosting as scikit-learn's
-:class:`~sklearn.preprocessing.TargetEncoder`.
+This example encodes columns with many labels by random effects, and compares the errors of
+gradient boosting after three encoders. It shows shrinkage, and why encoding in folds avoids
+leakage.
+
+Gradient boosting needs numbers, and a column of 2,972 students has only labels. So an encoder
+replaces each label by a number learnt from the target. The mean of a few ratings is mostly noise.
+`MixedEffectsEncoder` uses random effects instead, which are shrunk by as much as the data call for.
+scikit-learn's :class:`~sklearn.preprocessing.TargetEncoder` is the comparison.
 """
 
 # %%
 # The data
 # --------
 #
-# InstEval holds 73,421 ratings from 1 to 5 by students (``s``) of instructors (``d``) in
-# departments (``dept``). The age of the student, the age of the lecture and whether it was
-# held for another department stay as they are.
+# InstEval has 73,421 ratings from 1 to 5. Students (``s``) rate instructors (``d``) in
+# departments (``dept``). The other columns are not encoded: the age of the student, the age of the
+# lecture and whether it was held for another department.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,14 +39,14 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 groups = ["s", "d", "dept"]
 
 # %%
-# Three encoders before one model
-# -------------------------------
+# Compare three encoders before one model
+# ---------------------------------------
 #
-# `MixedEffectsEncoder` finds the categorical columns by itself and lets the others pass.
-# By default one model has the effects of all columns; with ``joint=False`` every column
-# has its own. Ratings are whole numbers, which look like classes, so the target's type is
-# named. In a pipeline ``fit`` encodes the training rows in five folds, each by a model that
-# has not seen it, and ``predict`` encodes new rows by the model of all of them.
+# `MixedEffectsEncoder` finds the categorical columns by itself. All others pass through. By
+# default one joint model has the effects of all columns. With ``joint=False`` each column has its
+# own model. Ratings are whole numbers, which look like classes, so we set ``target_type``. In a
+# pipeline ``fit`` encodes the training rows in five folds, each with a model that has not seen
+# the fold. ``predict`` encodes new rows with the model of all training rows.
 
 encoders = {
     "TargetEncoder": ColumnTransformer(
@@ -66,16 +69,16 @@ for name, pipeline in pipelines.items():
 print(pd.DataFrame(scores).T.round(4))
 
 # %%
-# All see the same rows and the same model follows; only the numbers in place of the labels
-# differ. A joint model knows that an instructor's low ratings may be due to students who
-# rate everybody low.
+# The rows and the model are the same; only the encodings of the labels differ. A joint model knows
+# that the low ratings of an instructor may come from students who rate everybody low.
 #
-# What shrinking does
-# -------------------
+# Shrinkage of rare labels
+# ------------------------
 #
-# For instructors, the effect in the joint model beside the plain mean of the ratings, by
-# the number of ratings. Means of a handful spread more than those of many, which is
-# noise. Effects of a handful spread less: little is known of them.
+# The plot shows one point per instructor. x: number of ratings; y: the mean rating on the left, the
+# effect in the joint model on the right. Means of few ratings spread more than means of many
+# ratings, because they contain more noise. Effects of few ratings spread less, because they are
+# shrunk more.
 
 instructors = y_train.groupby(X_train["d"], observed=True).agg(["mean", "size"])
 instructors["effect"] = pipelines["joint"][0].encodings_["d"]
@@ -97,7 +100,7 @@ panels[0].set_ylabel("rating points")
 plt.show()
 
 # %%
-# Instructors with few ratings are where the two disagree:
+# The two disagree most for instructors with few ratings. These are the standard deviations:
 
 few = instructors["size"] <= 10
 spread = pd.DataFrame(
@@ -107,17 +110,17 @@ spread = pd.DataFrame(
 print(spread.round(3))
 
 # %%
-# The variances of the model, and what it knows besides, are in ``models_``:
+# ``models_`` has the fitted models, for instance their variances:
 
 print(pipelines["joint"][0].models_["d"].variance_components_.round(4))
 
 # %%
-# Why rows have to be encoded by models that have not seen them
-# -------------------------------------------------------------
+# Avoid leakage: encode in folds
+# ------------------------------
 #
-# Labels drawn at random say nothing of the ratings. Encoded by a model of all rows, they
-# seem to, as every row's own rating is part of its label's effect. Encoded in folds, they
-# do not. `fit_transform` and pipelines use folds.
+# Random labels say nothing about the ratings. If a model of all rows encodes them, they seem to
+# predict the ratings, because the rating of each row is a part of the effect of its label. If they
+# are encoded in folds, they do not. `fit_transform` and pipelines use folds.
 
 rng = np.random.default_rng(2)
 noise = pd.DataFrame({"label": pd.Categorical(rng.integers(1000, size=4000))})

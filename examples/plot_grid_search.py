@@ -1,21 +1,20 @@
 """
 =====================================================
-Choosing a model for the rows to come: grid search
+Grid search: known groups or new groups
 =====================================================
 
-Random effects and the preparation of columns are both open to choice, and cross-validation
-can choose. But which rows will the model have to predict: further ratings of instructors it
-has seen, or the first ratings of new ones? The two questions have different answers here,
-and the splitter is what asks them.
+This example chooses random effects and the preparation of columns by cross-validation, in a
+pipeline. It shows that the best model depends on the rows to predict: further ratings of known
+instructors, or first ratings of new ones. The splitter decides between the two.
 """
 
 # %%
 # The data
 # --------
 #
-# Ratings of lectures by the students of a university, which :doc:`plot_insteval` describes:
-# ``s`` is the student, ``d`` the instructor, ``dept`` the department, and ``service`` is 1 for a
-# lecture held for another department. To keep this short we take every third student.
+# Students of a university rated lectures; :doc:`plot_insteval` describes the data. ``s`` is the
+# student, ``d`` the instructor, ``dept`` the department. ``service`` is 1 for a lecture held for
+# another department. We take every third student, to keep the run time short.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,20 +34,20 @@ X, y = X[every_third], y[every_third]
 print(f"{len(X):,} ratings of {X['d'].nunique():,} instructors by {X['s'].nunique():,} students")
 
 # %%
-# A pipeline with two things to choose
-# ------------------------------------
+# A pipeline with two choices
+# ---------------------------
 #
-# **How do ages enter?** ``studage`` is the semester the student has reached, ``lectage`` how
-# many semesters ago the lecture was. They can be left out, be two numbers with a straight
-# line each, or be categories with a coefficient for every value. That is a step of a
-# `ColumnTransformer`, and ``"drop"`` is one of its choices.
+# **How to use the ages.** ``studage`` is the semester of the student. ``lectage`` says how many
+# semesters ago the lecture was. We can drop them, use them as two numbers with one slope each, or
+# use them as categories with one coefficient per value. This is a step of a
+# `ColumnTransformer`, and ``"drop"`` is one of its values.
 #
-# **Who differs in what?** Students, instructors and departments get an intercept each. Beyond
-# that, departments may differ in how their *service* lectures are rated, or every single
-# instructor may. Bar terms say so.
+# **Which random effects to use.** Students, instructors and departments have an intercept each. In
+# addition, the effect of *service* lectures can differ between departments or between
+# instructors. Bar terms express this.
 #
-# Transformers have to return data frames with the columns' own names, since the model asks
-# for its groups by name.
+# Transformers have to return data frames with the original column names, because the model finds
+# its groups by name.
 
 prepare = ColumnTransformer(
     [("ages", "drop", ["studage", "lectage"])],
@@ -73,27 +72,27 @@ grid = {
 }
 
 # %%
-# A coarse ``tol`` finds the variances to a thousandth of a standard error, which is plenty for
-# telling models apart.
+# With a coarse ``tol`` the variances are exact to a thousandth of a standard error. That is enough
+# to compare models.
 #
-# The score is the logarithm of the density that the model gave to a rating it had not
-# seen. It wants means and standard deviations to be right: for a new instructor a model has to
-# know that it knows little.
+# The score is the log predictive density of ratings that the model has not seen. It is high only
+# if both means and standard deviations are right. For a new instructor, for instance, the
+# standard deviation has to be larger.
 
 
 def log_density(model, X, y):
-    """Mean log predictive density of the ratings y, in natural logarithms."""
+    """Return the mean log predictive density of the ratings y, in natural logarithms."""
     mean, std = model.predict(X, return_std=True)
     return norm.logpdf(y, mean, std).mean()
 
 
 # %%
-# Two splitters
-# -------------
+# Split by row or by instructor
+# -----------------------------
 #
-# `KFold` deals out single ratings, so that nearly every instructor of the held-out rows is in
-# the training rows as well. `GroupKFold` deals out instructors with all their ratings. Its
-# ``groups`` belong to the splitter alone; the model takes its groups from the columns of X.
+# `KFold` splits single ratings. Nearly every instructor of the held-out rows is then in
+# the training rows as well. `GroupKFold` splits instructors, each with all ratings. Its
+# ``groups`` are for the splitter only. The model finds its groups in the columns of X.
 
 splitters = {
     "further ratings": (KFold(3, shuffle=True, random_state=0), None),
@@ -105,16 +104,16 @@ for question, (splitter, groups) in splitters.items():
     searches[question] = search.fit(X, y, groups=groups)
 
 # %%
-# The results as tables of gains over the plainest model, in thousandths:
+# These tables show gains in log density over the simplest model, in thousandths:
 
 
 def name_of(choices, value):
-    """What a choice is called above."""
+    """Return the name of a choice in `structures` or `ages`."""
     return next(name for name, choice in choices.items() if str(choice) == str(value))
 
 
 def table_of_gains(search):
-    """Gain of every candidate in every fold over intercepts without ages, in thousandths."""
+    """Return gains per candidate and fold over intercepts without ages, in thousandths."""
     results = pd.DataFrame(search.cv_results_)
     folds = results.filter(regex=r"split\d+_test_score")
     gains = 1000 * (folds - folds.iloc[0])
@@ -135,16 +134,17 @@ for question, table in gains.items():
     print(table.mean(axis=1).unstack().loc[list(structures), list(ages)].round(1), "\n")
 
 # %%
-# Further ratings of known instructors are best predicted when every instructor has a service
-# effect of their own. For new instructors that gains nothing, as nobody's own effect is
-# known; what is known is how service lectures of a department are rated. The ages count in
-# both cases, and straight lines are enough: categories bring nothing on top.
+# For further ratings of known instructors, the best model has one service effect per instructor.
+# For new instructors this gains nothing, because their own effect is unknown. But the service
+# effect of their department is known. The ages help in both cases, and straight lines are
+# enough: categories do not improve on them.
 #
-# The picture
-# -----------
+# Plot the gains per fold
+# -----------------------
 #
-# Small points are the folds, large ones their means. Gains of all candidates are over the
-# same rows, so a difference that has the same sign in all folds is no accident of one of them.
+# Small points are folds, and large points are their means. All candidates are scored on the
+# same rows. So if a difference has the same sign in all folds, it does not come from one fold
+# alone.
 
 BLUE, ORANGE, GREY, INK = "#2b6cb0", "#d9730d", "#9aa5b1", "#222222"
 styles = {"left out": (GREY, "v"), "numbers": (BLUE, "o"), "categories": (ORANGE, "s")}
@@ -179,9 +179,9 @@ plt.show()
 # The chosen models
 # -----------------
 #
-# A search refits its best candidate on all rows and is then an estimator itself. For an
-# instructor whom nobody has rated yet it predicts the population, with a standard deviation
-# that contains the spread between instructors.
+# A search refits its best candidate on all rows. After that it is an estimator. An instructor
+# without ratings is predicted for the population, and the standard deviation contains the
+# variance between instructors.
 
 for question, search in searches.items():
     chosen = search.best_params_

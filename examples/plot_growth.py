@@ -1,20 +1,23 @@
 """
 =====================================================
-Growth: lines that differ from subject to subject
+Growth curves: one line per subject
 =====================================================
 
-Eighteen people are kept from sleeping, and every day their reaction times are measured. They
-become slower, some by much and some not at all, and they were not equally fast to begin
-with. So everybody gets a line of their own, with an intercept and a slope that are draws from
-a distribution of lines. That is a model of growth, and the most common use of random slopes.
+This example fits repeated measures over time with random intercepts and random slopes. It shows
+shrinkage, prediction intervals for known and new subjects, and tests of the slopes.
+
+Eighteen people sleep too little for several nights, and their reaction times are measured every
+day. They become slower, some of them by much and some not at all. They also differ in how fast
+they are at the start. So each person gets a line with its own intercept and slope. The lines
+are draws from a distribution. This is a growth model, the most common use of random slopes.
 """
 
 # %%
 # The data
 # --------
 #
-# A row is a subject on a day, with the mean reaction time in milliseconds (Belenky and others
-# 2003). After the third of the ten days nights had three hours.
+# Each row is one subject on one day, with the mean reaction time in milliseconds (Belenky and
+# others 2003). After the third of the ten days, the subjects had three hours in bed per night.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,25 +43,26 @@ study.head(3)
 #    y_{st} = (\beta_0 + u_s) + (\beta_1 + v_s)\,t + \varepsilon_{st}, \qquad
 #    \begin{pmatrix} u_s \\ v_s \end{pmatrix} \sim N(0, \Sigma).
 #
-# The lines differ in intercepts, with the variance :math:`\Sigma_{11}`, and in slopes, with the
-# variance :math:`\Sigma_{22}`; the two may be correlated. The bar term of the formula says just
-# that. For t-tests of the fixed effects `summary` wants the data again, since a fitted model
-# does not keep them.
+# Intercepts have the variance :math:`\Sigma_{11}`, and slopes have the variance
+# :math:`\Sigma_{22}`. The two can be correlated. The bar term ``(1 + Days | Subject)`` says the
+# same in the formula. With ``test="t"`` `summary` adds t-tests and p-values of the fixed
+# effects. These need the training data. `mixed` keeps them in the model, so we could leave them
+# out here.
 
 model = mixed("Reaction ~ Days + (1 + Days | Subject)", study)
 print(model.summary(study, study["Reaction"], test="t"))
 
 # %%
-# People slow down by 10.5 ms a day on average. The standard deviation of the slopes, 5.9,
-# is more than half of that: a few subjects hardly change.
+# People slow down by 10.5 ms per day on average. The standard deviation of the slopes is 5.9,
+# more than half of that. So a few subjects hardly change.
 #
-# Intercepts and slopes
-# ---------------------
+# Correlation of intercepts and slopes
+# ------------------------------------
 #
-# Their correlation is near 0: who is slow on day 0 does not suffer more or less from short
-# nights. Mind the day, though. A correlation of intercepts and slopes belongs to the day
-# where the intercepts are taken. On later days those are slower who have steeper slopes, and
-# so the same model has another correlation there, :math:`(1, t)\,\Sigma\,(0, 1)^\top` scaled.
+# The correlation is near 0: short nights do not affect people more or less if they were slow on
+# day 0. But this correlation belongs to day 0, where the intercepts are. On later days, people
+# with steeper slopes are slower. So the same model has another correlation there. It is
+# :math:`(1, t)\,\Sigma\,(0, 1)^\top`, divided by the two standard deviations.
 
 covariance = model.random_effects_cov_["Subject"].to_numpy()
 
@@ -73,12 +77,12 @@ def correlation_on(day):
 print(f"correlation with the slope: {correlation_on(0):.3f} on day 0, {correlation_on(9):.3f} on 9")
 
 # %%
-# A line for everybody
-# --------------------
+# Fitted lines
+# ------------
 #
-# Two lines for each subject: one fitted to the subject's own ten points by least squares, and
-# the line of the model, fixed effects plus random effects. Subjects are in the order of
-# their slopes.
+# Each subject has two lines: a least-squares line through the ten points of this subject, and the
+# line of the model, which is fixed effects plus random effects. The grey line is the population.
+# Subjects are in the order of their slopes.
 
 BLUE, ORANGE, GREY, INK = "#2b6cb0", "#d9730d", "#9aa5b1", "#222222"
 effects = model.random_effects_["Subject"]
@@ -114,12 +118,12 @@ plt.show()
 # Shrinkage
 # ---------
 #
-# The lines of the model lie between those of least squares and that of the population. Here
-# every line is a point, and arrows lead from least squares to the model. The ellipses are
-# the distribution of lines, :math:`\Sigma`: a half of all people should be in the inner one,
-# and nine tenths in the outer one. Points far outside move most. Slopes move less
-# than intercepts, as ten days say more about a slope than about the level on day 0, by
-# the measure of how much people differ.
+# The lines of the model lie between the least-squares lines and the line of the population. In
+# the next plot each line is a point. Arrows go from least squares to the model. The ellipses
+# show the distribution of lines, :math:`\Sigma`: half of all people should be in the inner one,
+# and nine tenths in the outer one. Points far outside move most. Slopes move less than
+# intercepts. Compared with the differences between people, ten days determine a slope better
+# than the level on day 0.
 
 figure, panel = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
 population = np.array([model.intercept_, model.coef_[0]])
@@ -143,14 +147,14 @@ panel.legend(frameon=False)
 plt.show()
 
 # %%
-# Somebody new
-# ------------
+# Predict a new subject
+# ---------------------
 #
-# What will subject 349 do? Before the study we know only the population: an effect of 0, and
-# intervals that hold the spread of intercepts and of slopes, so that they open up with time.
-# With four days we know something, with ten more. For each we fit the model to what is known
-# by then; the rows of the other subjects are always there. Intervals are for single
-# measurements, at a level of 90 %. Full points are known to the model, empty ones are not.
+# We predict subject 349 with zero, four and ten known days. For each number of days we fit the
+# model again, with all rows of the other subjects. Without known days the effect of the subject
+# is 0. The intervals then contain the variances of intercepts and slopes, so they become wider
+# with time. With more days they become narrower. These are 90 % prediction intervals for single
+# measurements. The model has seen the filled points and not the empty ones.
 
 SUBJECT = 349
 days = pd.DataFrame({"Days": np.arange(10), "Subject": SUBJECT})
@@ -177,8 +181,8 @@ panels[0].set_ylabel("reaction time, ms")
 plt.show()
 
 # %%
-# One subject shows little. So every subject in turn is taken out, as a splitter of
-# scikit-learn does it, and predicted from the others:
+# One subject is little evidence. So we leave out each subject in turn, with a splitter of
+# scikit-learn, and predict it from the others:
 
 splits = LeaveOneGroupOut().split(study, groups=study["Subject"])
 inside = []
@@ -190,16 +194,17 @@ print(f"{np.mean(inside):.0%} of all measurements are within their intervals")
 print(f"subject by subject: {' '.join(f'{share:.0%}' for share in sorted(inside))}")
 
 # %%
-# That is less than 90 %, by the misses of a few subjects. The ten points of a subject share an
-# intercept and a slope and are inside or outside together, so that this is the evidence of
-# 18 people and not of 180 measurements. But intervals are a little short in truth as well:
-# they take variances for known that come from 17 people, and lines for straight.
+# That is less than 90 %, because of a few subjects. The ten points of a subject share an
+# intercept and a slope, so they are inside or outside together. This is evidence from 18 people,
+# not from 180 measurements. But the intervals are indeed a little too short. They treat the
+# variances as known, although these come from 17 people, and they assume straight lines.
 #
-# Do slopes differ, and do we need the correlation?
-# -------------------------------------------------
+# Test the slopes and the correlation
+# -----------------------------------
 #
-# Three models: lines that are parallel, lines with unrelated intercepts and slopes (two bars),
-# and the one above. They are nested, and likelihood-ratio tests compare neighbours.
+# We compare three models: parallel lines, uncorrelated intercepts and slopes (two bars, ``||``),
+# and the model above. They are nested, and likelihood-ratio tests compare each with the previous
+# one.
 
 candidates = {
     "parallel": "Reaction ~ Days + (1 | Subject)",
@@ -210,5 +215,5 @@ fits = [mixed(formula, study, method="ml") for formula in candidates.values()]
 print(compare_models(*fits, names=list(candidates)))
 
 # %%
-# Slopes differ beyond doubt. The correlation is not needed: without it the model has one
-# parameter less and the same likelihood.
+# Slopes clearly differ between subjects. The correlation is not needed: without it the model has
+# one parameter less and almost the same likelihood.
