@@ -51,8 +51,8 @@ print(f"{len(X_train):,} ratings to learn from, {len(X_test):,} to test on")
 X_train.head()
 
 # %%
-# Two small helpers: one finds files, one saves figures. A documentation page or a notebook
-# shows figures itself; a script saves them.
+# Small helpers: they find files, save figures and print headings. A documentation page or a
+# notebook shows figures and headings itself.
 
 SHOWS_FIGURES = {"sphinx_gallery", "ipykernel"} & set(sys.modules)
 PLOTS = Path.cwd() / "insteval_plots"
@@ -78,6 +78,12 @@ def finish(figure, name):
     PLOTS.mkdir(exist_ok=True)
     figure.savefig(PLOTS / f"{name}.png", dpi=120)
     plt.close(figure)
+
+
+def heading(text):
+    """Print a heading, unless a page or a notebook shows one."""
+    if not SHOWS_FIGURES:
+        print(f"\n{text}\n{'=' * len(text)}")
 
 
 plt.rcParams.update(
@@ -119,6 +125,7 @@ INK, BLUE, ORANGE, GREY = "#222222", "#2b6cb0", "#d9730d", "#9aa5b1"
 # itself if the ids are categorical columns: each gets a random intercept, and all other
 # columns of X are fixed effects.
 
+heading("The fit; the first one on a machine compiles kernels, once, in some seconds")
 model = MixedEffectsVIRegressor(verbose=1).fit(X_train, y_train)
 print()
 print(model.summary())
@@ -132,6 +139,7 @@ print(model.summary())
 # How good are predictions of ratings that the model has not seen?
 
 baseline = np.full(len(y_test), y_train.mean())
+heading("Errors on the test ratings")
 print(f"test RMSE, everybody gets the mean rating: {root_mean_squared_error(y_test, baseline):.4f}")
 print(
     "test RMSE, fixed and random effects:       "
@@ -222,9 +230,9 @@ else:
 # Monitor a fit one iteration at a time
 # -------------------------------------
 #
-# You can also do without callbacks. With ``warm_start=True``, ``fit`` continues from the last
-# call; with ``max_iter=1`` it takes a single step. The `ConvergenceWarning` after each call is
-# correct, and expected here.
+# You can also do without callbacks: with ``max_iter=1`` a fit takes one step, with ``max_iter=2``
+# two, and so on until it converges. The `ConvergenceWarning` of each shorter fit is correct, and
+# expected here.
 #
 # We use this for the model of the classic tutorial. Each effect has its own independent normal
 # distribution (``posterior="mean_field"``), the noise has a fixed standard deviation of 1, and
@@ -235,9 +243,9 @@ classic_parameters = {"posterior": "mean_field", "noise_scale": 1.0, "method": "
 
 def fit_step_by_step(parameters, most=30):
     """Return residuals on the test rows, and the ELBO and department SD, per iteration."""
-    stepwise = MixedEffectsVIRegressor(warm_start=True, max_iter=1, **parameters)
     residuals, elbos, department_sds = {}, [], []
     for iteration in range(1, most + 1):
+        stepwise = MixedEffectsVIRegressor(max_iter=iteration, **parameters)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", category=ConvergenceWarning)
             warnings.simplefilter("ignore", category=UserWarning)  # shown further below
@@ -251,6 +259,7 @@ def fit_step_by_step(parameters, most=30):
     return residuals, steps.rename_axis("iteration")
 
 
+heading("The model of the classic tutorial, step by step")
 residuals, classic_steps = fit_step_by_step(classic_parameters)
 print(classic_steps.to_string(float_format="{:.4f}".format))
 chosen = sorted({0, 1, min(3, max(residuals)), max(residuals)})
@@ -259,10 +268,8 @@ finish(figure, "2_residuals_classic")
 
 # %%
 # The ELBO (evidence lower bound) is what variational inference maximises. After one iteration
-# the standard deviation of the departments is already close to 0. It does not reach 0 here, and
-# the ELBO does not settle: each call of ``fit`` moves a variance that is next to 0 back to a
-# larger starting value, and then takes one step. An uninterrupted fit takes it to exactly 0, as
-# the table with lme4 below shows. The full posterior, from the same start, finds departments
+# the standard deviation of the departments is already close to 0, and at convergence it is exactly
+# 0, as in the table with lme4 below. The full posterior, from the same start, finds departments
 # that do differ:
 
 _, full_steps = fit_step_by_step({"method": "ml"})
@@ -347,6 +354,7 @@ lme4 = {
 table = pd.DataFrame(
     {"lme4": lme4, "classic mean_field": estimates(classic), "full": estimates(full)}
 )
+heading("All ratings: against lme4")
 print(table.to_string(float_format="{:.6f}".format))
 
 # %%
@@ -428,6 +436,7 @@ department_rows = X["dept"].value_counts().sort_index()
 noise, between = full.noise_variance_, full.random_effects_cov_["dept"].iloc[0, 0]
 alone = 1 / np.sqrt(department_rows / noise + 1 / between)
 exact = full.random_effects_std_["dept"]["Intercept"]
+heading("Why the classic model loses the departments")
 print("posterior standard deviation of a department's effect, on average")
 print(f"  the rest taken as known (mean field): {alone.mean():.3f}")
 print(f"  the rest uncertain too (exact):       {exact.mean():.3f}")
@@ -463,6 +472,7 @@ departments = pd.DataFrame(
         "classic": classic.intercept_ + classic.random_effects_["dept"]["Intercept"].to_numpy(),
     }
 ).rename_axis("department")
+heading("Departments: intercept and effect")
 print(departments.to_string(float_format="{:.6f}".format))
 
 # %%
@@ -480,6 +490,7 @@ new = pd.DataFrame(
 )
 mean, std = full.predict(new, return_std=True)
 effects_only = np.sqrt(std**2 - full.noise_variance_)
+heading("Predictions for known and new students")
 print(
     pd.DataFrame(
         {"prediction": mean, "SD of a rating": std, "SD without noise": effects_only},
@@ -504,6 +515,7 @@ prepare = ColumnTransformer(
 ).set_output(transform="pandas")
 pipeline = make_pipeline(prepare, MixedEffectsVIRegressor(random_effects=["s", "d", "dept"]))
 pipeline.fit(X.loc[X_train.index], y_train)
+heading("A pipeline")
 print(dict(zip(pipeline[-1].coef_names_, pipeline[-1].coef_.round(4).tolist(), strict=True)))
 print(f"R^2 on the test ratings: {pipeline.score(X.loc[X_test.index], y_test):.4f}")
 
@@ -529,6 +541,7 @@ search = GridSearchCV(
     scoring="neg_root_mean_squared_error",
     cv=KFold(3, shuffle=True, random_state=0),
 ).fit(X_train, y_train)
+heading("Grid search over random effects")
 for candidate, score in zip(candidates, search.cv_results_["mean_test_score"], strict=True):
     print(f"{' + '.join(candidate):32}  RMSE {-score:.5f}")
 print("best:", search.best_params_["random_effects"])
