@@ -228,21 +228,39 @@ def _mean_response(
         frame[comparison.column] = pd.Categorical([value] * len(frame), dtype=kind)
     else:
         frame[comparison.column] = value
-    groups = model.encoder.factor_names if random_effects == "averaged" else ()
-    design = model.table_and_design(frame, groups, False)[1]
-    fixed = coefficients_of(model)
-    predictor = design.fixed @ fixed.estimates
-    if design.offset is not None:
-        predictor = predictor + design.offset
-    variance = np.zeros(len(predictor))
-    if random_effects == "averaged":
-        for factor, fit in zip(design.factors, model.result.factors, strict=True):
-            z = factor.loadings()
-            variance += np.einsum("ij,jk,ik->i", z, fit.covariance, z)
+    columns, offset, variance = population_rows(model, frame, random_effects)
+    predictor = columns @ coefficients_of(model).estimates + offset
     shares = weights / weights.sum()
     slope = response_mean(model, predictor + _PREDICTOR_STEP, variance)
     slope = (slope - response_mean(model, predictor - _PREDICTOR_STEP, variance)) / (
         2.0 * _PREDICTOR_STEP
     )
     value_at = float(shares @ response_mean(model, predictor, variance))
-    return value_at, (shares * slope) @ design.fixed
+    return value_at, (shares * slope) @ columns
+
+
+def population_rows(
+    model: FittedModel, X: Any, random_effects: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns of the fixed effects, offsets, and the variance that new groups add, by row.
+
+    Parameters
+    ----------
+    model : FittedModel
+    X : DataFrame
+        Rows (n). Of "zero" the grouping columns are not looked at, and the variance is 0.
+    random_effects : {"averaged", "zero"}
+
+    Returns
+    -------
+    columns, offset, variance : ndarray (n, p), (n,), (n,)
+    """
+    groups = model.encoder.factor_names if random_effects == "averaged" else ()
+    design = model.table_and_design(X, groups, False)[1]
+    offset = np.zeros(len(design.fixed)) if design.offset is None else design.offset
+    variance = np.zeros(len(design.fixed))
+    if random_effects == "averaged":
+        for factor, fit in zip(design.factors, model.result.factors, strict=True):
+            z = factor.loadings()
+            variance += np.einsum("ij,jk,ik->i", z, fit.covariance, z)
+    return design.fixed, offset, variance
