@@ -6,6 +6,8 @@ LESSONS = (
     "plot_growth",
     "plot_insteval",
     "plot_displays",
+    "plot_split_plot",
+    "plot_criticism",
     "plot_grid_search",
     "plot_cbpp",
     "plot_counts",

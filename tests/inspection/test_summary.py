@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
 from skmixed.datasets import load_sleepstudy, make_mixed_classification, make_mixed_regression
 from skmixed.inspection import ConvergenceDisplay
+from skmixed.inspection.rounding import rounded_to_errors
 from skmixed.interop import marginaleffects_model
 
 
@@ -234,3 +235,10 @@ def test_packages_that_are_not_there_are_named(package, monkeypatch):
     message = rf'needs {package}.*pip install "scikit-mixed\[interop\]"'
     with pytest.raises(ImportError, match=message):
         call()
+
+
+def test_unadjusted_p_values_are_rounded_as_others_are():
+    table = pd.DataFrame(
+        {"estimate": [1.0], "std_error": [0.5], "p_value": [0.0123456], "p_unadjusted": [1e-5 / 3]}
+    )
+    assert rounded_to_errors(table)["p_unadjusted"].tolist() == ["3.33e-06"]

@@ -197,5 +197,5 @@ class EffectCurvesDisplay:
             )  # fmt: skip
         self.ax_.set(xlabel=str(first), ylabel=self.label)
         self.ax_.margins(x=0.02)
-        add_legend(self.ax_, self.columns[1:])
+        add_legend(self.ax_, self.columns[1:], beside=ax is None)
         return self

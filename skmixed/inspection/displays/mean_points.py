@@ -145,7 +145,7 @@ class MarginalMeansDisplay:
         self.ax_.set_xticks(range(len(levels)), level_labels(levels))
         self.ax_.set_xlim(-0.6, len(levels) - 0.4)
         self.ax_.set(xlabel=str(first), ylabel=self.label)
-        add_legend(self.ax_, self.columns[1:])
+        add_legend(self.ax_, self.columns[1:], beside=ax is None)
         return self
 
 
@@ -163,8 +163,8 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def add_legend(ax: Any, columns: Sequence[Any]) -> None:
-    """Name the series by the columns that they differ in, beside the axes."""
+def add_legend(ax: Any, columns: Sequence[Any], *, beside: bool) -> None:
+    """Name the series by the columns that they differ in, beside the axes or inside."""
     if columns:
-        title = ", ".join(map(str, columns))
-        ax.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {}
+        ax.legend(title=", ".join(map(str, columns)), frameon=False, **place)
