@@ -18,28 +18,44 @@ terms, marginal means, contrasts, one figure and one paragraph for a report.
 # The yields are in quarter pounds per subplot.
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from skmixed import anova, check_residuals, contrasts, marginal_means, mixed
 
-AMOUNTS = [0.0, 0.2, 0.4, 0.6]
-YIELDS = {
-    "Golden Rain": ["117 114 161 141", "70 108 126 149", "60 102 89 96", "64 103 132 133",
-                    "80 82 94 126", "89 82 86 104"],
-    "Marvellous": ["105 140 118 156", "96 124 121 144", "89 129 132 124", "70 89 104 117",
-                   "63 70 109 99", "97 99 119 121"],
-    "Victory": ["111 130 157 174", "61 91 97 100", "68 64 112 86", "74 89 81 122",
-                "62 90 100 116", "53 74 118 113"],
-}  # fmt: skip
-
-oats = pd.DataFrame(
-    [
-        (block, variety, amount, int(value))
-        for variety, blocks in YIELDS.items()
-        for block, values in zip(["I", "II", "III", "IV", "V", "VI"], blocks, strict=True)
-        for amount, value in zip(AMOUNTS, values.split(), strict=True)
-    ],
-    columns=["block", "variety", "nitrogen", "grain"],
+YIELDS = {  # a block per row
+    "Golden Rain": """
+        117 114 161 141
+        70 108 126 149
+        60 102 89 96
+        64 103 132 133
+        80 82 94 126
+        89 82 86 104""",
+    "Marvellous": """
+        105 140 118 156
+        96 124 121 144
+        89 129 132 124
+        70 89 104 117
+        63 70 109 99
+        97 99 119 121""",
+    "Victory": """
+        111 130 157 174
+        61 91 97 100
+        68 64 112 86
+        74 89 81 122
+        62 90 100 116
+        53 74 118 113""",
+}
+oats = pd.concat(
+    pd.DataFrame(
+        {
+            "variety": variety,
+            "block": np.repeat(["I", "II", "III", "IV", "V", "VI"], 4),
+            "nitrogen": np.tile([0.0, 0.2, 0.4, 0.6], 6),
+            "grain": np.array(yields.split(), dtype=float),
+        }
+    )
+    for variety, yields in YIELDS.items()
 )
 print(oats.pivot_table(index="variety", columns="nitrogen", values="grain").round(1))
 
@@ -65,8 +81,8 @@ print(model.variance_components_[["group", "sd"]].round(1))
 print(anova(model, ddf="kenward-roger"))
 
 # %%
-# Nitrogen matters. Varieties may differ, but three plots per block do not show it, and nothing
-# says that the effect of nitrogen depends on the variety.
+# Nitrogen matters. Varieties may differ, but 18 plots do not show it, and nothing says that the
+# effect of nitrogen depends on the variety.
 #
 # Without the term for plots, subplots would count as independent evidence on varieties. The
 # denominator is then 55 instead of 10, and the p-value of the variety becomes far too small:
