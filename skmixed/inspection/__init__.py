@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skmixed.inspection.displays.fixed_effect_rows import FixedEffectsDisplay
     from skmixed.inspection.displays.influential_levels import InfluenceDisplay
     from skmixed.inspection.displays.mean_points import MarginalMeansDisplay
+    from skmixed.inspection.displays.overview import OverviewDisplay
     from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
     from skmixed.inspection.displays.residuals import ResidualsDisplay
     from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
@@ -41,6 +42,7 @@ __all__ = [
     "FixedEffectsDisplay",
     "InfluenceDisplay",
     "MarginalMeansDisplay",
+    "OverviewDisplay",
     "RandomEffectsDisplay",
     "ResidualsDisplay",
     "ShrinkageDisplay",
@@ -73,6 +75,7 @@ __getattr__, __dir__ = lazy_names(
         "FixedEffectsDisplay": "skmixed.inspection.displays.fixed_effect_rows",
         "InfluenceDisplay": "skmixed.inspection.displays.influential_levels",
         "MarginalMeansDisplay": "skmixed.inspection.displays.mean_points",
+        "OverviewDisplay": "skmixed.inspection.displays.overview",
         "RandomEffectsDisplay": "skmixed.inspection.displays.random_effects",
         "ResidualsDisplay": "skmixed.inspection.displays.residuals",
         "ShrinkageDisplay": "skmixed.inspection.displays.shrinkage",

@@ -6,8 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skmixed import (
+    MixedEffectsVIRegressor,
     contrasts,
     influence,
     marginal_effects,
@@ -22,6 +25,7 @@ from skmixed.inspection import (
     FixedEffectsDisplay,
     InfluenceDisplay,
     MarginalMeansDisplay,
+    OverviewDisplay,
 )
 
 
@@ -296,3 +300,46 @@ def test_the_odds_ratios_of_the_cattle_disease():
     model = mixed("cbind(incidence, healthy) ~ period + (1 | herd)", frame, family="binomial")
     table = FixedEffectsDisplay.from_estimator(model, transform="exp").panels[0].table
     np.testing.assert_allclose(table["estimate"], [0.371, 0.324, 0.206], atol=0.005)
+
+
+# Overview --------------------------------------------------------------------------------
+
+
+def test_four_pictures_in_one_figure(model):
+    display = model.plot()
+    kinds = {heading: type(part).__name__ for heading, part in display.displays_.items()}
+    assert kinds == {
+        "coefficients": "FixedEffectsDisplay",
+        "standard deviations": "VarianceComponentsDisplay",
+        "effects of g": "RandomEffectsDisplay",
+        "residuals": "ResidualsDisplay",
+    }
+    assert len(plt.get_fignums()) == 1
+    first = display.figure_
+    assert display.plot().figure_ is not first
+    display.figure_.canvas.draw()
+
+
+def test_pictures_that_a_model_does_not_have_are_left_out(frame):
+    X = frame[["age", "g"]]
+    without_data = MixedEffectsVIRegressor(["g"]).fit(X, frame["y"])
+    assert "residuals" not in without_data.plot().displays_
+    assert "residuals" in without_data.plot(X, frame["y"]).displays_
+    means = mixed("y ~ 1 + (1 | g)", frame)
+    assert "coefficients" not in means.plot().displays_
+    line = mixed("y ~ age", frame)
+    assert list(line.plot().displays_) == ["coefficients", "residuals"]
+    constant = MixedEffectsVIRegressor(formula="1").fit(X, frame["y"])
+    with pytest.raises(
+        ValueError, match=r"no coefficients and no random effects.*pass the X and y"
+    ):
+        constant.plot()
+
+
+def test_a_pipeline_has_an_overview(frame):
+    double = FunctionTransformer(lambda X: X.assign(age=2.0 * X["age"]))
+    X = frame[["age", "g"]]
+    pipeline = make_pipeline(double, MixedEffectsVIRegressor(["g"])).fit(X, frame["y"])
+    inside = OverviewDisplay.from_estimator(pipeline, X, frame["y"]).displays_["residuals"]
+    alone = pipeline[-1].plot(double.transform(X), frame["y"]).displays_["residuals"]
+    np.testing.assert_array_equal(inside.residuals, alone.residuals)
