@@ -4,6 +4,7 @@ from pathlib import Path
 
 LESSONS = (
     "plot_growth",
+    "plot_known_and_new",
     "plot_insteval",
     "plot_displays",
     "plot_split_plot",

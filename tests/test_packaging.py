@@ -69,3 +69,11 @@ def test_licences_have_their_text():
     citation = (ROOT / "CITATION.cff").read_text()
     assert all(f"  - {name}\n" in citation for name in named)
     assert f"version: {PROJECT['version']}\n" in citation
+
+
+def test_the_first_lines_of_the_readme_print_what_they_say(capsys):
+    code, output = re.search(
+        r"```python\n(.*?)```\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    ).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == output
