@@ -22,8 +22,13 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "mathml",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
+# Every link is checked. Words in single backticks are names, and links where there is a page.
+nitpicky = True
+nitpick_ignore_regex = [("py:obj", ".*"), ("py:.*", r"(sklearn|pandas|numpy|matplotlib)\..*")]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "py:obj"
@@ -53,12 +58,15 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
 }
 
+# Copies of code are without prompts and without output.
+copybutton_exclude = ".linenos, .gp, .go"
+
 toc_object_entries_show_parents = "hide"
 html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skmixed"
 html_theme_options = {
-    "show_prev_next": False,
+    "show_prev_next": True,
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],

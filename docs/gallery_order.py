@@ -3,10 +3,12 @@
 from pathlib import Path
 
 LESSONS = (
-    "plot_known_and_new_groups",
     "plot_growth",
+    "plot_known_and_new",
     "plot_insteval",
     "plot_displays",
+    "plot_split_plot",
+    "plot_criticism",
     "plot_grid_search",
     "plot_cbpp",
     "plot_counts",

@@ -18,6 +18,8 @@ PUBLIC_PARAMETERS = {
     "inspection/bootstrap.py: parametric_bootstrap",
     "inspection/displays/effect_comparison.py: EffectsComparisonDisplay.from_estimators",
     "inspection/displays/effect_comparison.py: EffectsComparisonDisplay.from_frames",
+    "inspection/displays/effect_curves.py: EffectCurvesDisplay.from_estimator",
+    "inspection/displays/fixed_effect_rows.py: FixedEffectsDisplay.from_estimator",
     "inspection/displays/random_effects.py: RandomEffectsDisplay.from_estimator",
     "inspection/displays/residuals.py: ResidualsDisplay.from_estimator",
     "inspection/mean_estimates.py: marginal_means",

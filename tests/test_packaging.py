@@ -1,6 +1,5 @@
 """What the package declares, and what is tested, agree."""
 
-import doctest
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -39,9 +39,41 @@ def test_five_dependencies():
     assert required == {"numpy", "scipy", "pandas", "scikit-learn", "numba"}
 
 
-def test_the_first_code_of_the_readme_prints_what_it_says():
-    text = (ROOT / "README.md").read_text()
-    block = re.search(r"^```pycon\n(.*?)^```", text, re.DOTALL | re.MULTILINE).group(1)
-    example = doctest.DocTestParser().get_doctest(block, {}, "README.md", None, 0)
-    assert len(example.examples) >= 6
-    assert doctest.DocTestRunner().run(example).failed == 0
+def jobs():
+    """Names of the jobs of .ci/run."""
+    return set(re.findall(r"^job_(\w+)\(\)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
+
+
+def test_workflows_call_every_job():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    called = set(re.findall(r"\.ci/run (\w+)", workflow))
+    called |= set(re.search(r"job: \[([\w, ]+)\]", workflow)[1].split(", "))
+    assert called == jobs()
+    assert jobs() == set(
+        re.findall(r"`(\w+)`", re.search(r"single jobs: (.*?), which", CONTRIBUTING, re.DOTALL)[1])
+    )
+
+
+def test_versions_of_python_are_tested_and_declared():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    tested = re.search(r'python: \["3\.11", .*\]', workflow)[0]
+    declared = [each.split(" :: ")[-1] for each in PROJECT["classifiers"] if ":: 3." in each]
+    assert re.findall(r'"([\d.]+)"', tested) == declared
+    assert PROJECT["requires-python"] == f">={declared[0]}"
+
+
+def test_licences_have_their_text():
+    named = set(PROJECT["license"].split(" AND "))
+    texts = {path.stem for path in (ROOT / "LICENSES").iterdir()}
+    assert named == {"BSD-3-Clause"} | texts
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert all(f"  - {name}\n" in citation for name in named)
+    assert f"version: {PROJECT['version']}\n" in citation
+
+
+def test_the_first_lines_of_the_readme_print_what_they_say(capsys):
+    code, output = re.search(
+        r"```python\n(.*?)```\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    ).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == output

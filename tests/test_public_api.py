@@ -23,6 +23,7 @@ PUBLIC_MODULES = (
     "skmixed.inspection",
     "skmixed.datasets",
     "skmixed.formula",
+    "skmixed.interop",
     "skmixed.exceptions",
 )
 API_PAGE = Path(__file__).parents[1] / "docs" / "api.rst"

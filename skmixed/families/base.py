@@ -129,6 +129,9 @@ class Likelihood(ABC):
     default_method: ClassVar[str] = "ml"
     """What the estimators' ``method="auto"`` is: "reml" or "ml"."""
 
+    ratio: str = "exp(coefficient)"
+    """What the exponential of a coefficient is."""
+
     raw_label: ClassVar[str | None] = None
     """What `raw_effects` are called on an axis; None if the family has none."""
 
@@ -264,6 +267,7 @@ class LogLinkLikelihood(ResponseLikelihood):
     """A family whose mean response is exp(eta)."""
 
     links: ClassVar[tuple[str, ...]] = ("log",)
+    ratio = "ratio of means"
 
     def dispersion(self, parameters: np.ndarray) -> float:
         """What multiplies the squared mean in the variance of a response; 0 without parameters."""
@@ -300,6 +304,11 @@ class ClassLikelihood(Likelihood):
 
     links: ClassVar[tuple[str, ...]] = tuple(LINKS)
     is_classifier: ClassVar[bool] = True
+
+    @property
+    def ratio(self) -> str:  # type: ignore[override]
+        """What the exponential of a coefficient is, by the link."""
+        return LINKS[self.link].ratio
 
     @abstractmethod
     def probabilities(

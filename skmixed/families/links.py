@@ -47,6 +47,9 @@ class Distribution(Protocol):
     pole: float
     """Distance from the real axis up to which F(x) can be continued and is of moderate size."""
 
+    ratio: str
+    """What the exponential of a coefficient is."""
+
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""
         ...
@@ -77,6 +80,7 @@ class Logistic:
 
     variance = math.pi**2 / 3.0
     pole = math.pi
+    ratio = "odds ratio"
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""
@@ -123,6 +127,7 @@ class Normal:
     variance = 1.0
     # the complex zeros of Phi are at a distance of 2.5 and more
     pole = 2.5
+    ratio = "exp(coefficient)"
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """F(x)."""

@@ -8,8 +8,15 @@ if TYPE_CHECKING:
     from skmixed.inspection.average_effects import marginal_effects
     from skmixed.inspection.bootstrap import parametric_bootstrap
     from skmixed.inspection.comparison import compare_models
+    from skmixed.inspection.displays.average_effect_rows import AverageEffectsDisplay
+    from skmixed.inspection.displays.contrast_rows import ContrastsDisplay
     from skmixed.inspection.displays.convergence import ConvergenceDisplay
     from skmixed.inspection.displays.effect_comparison import EffectsComparisonDisplay
+    from skmixed.inspection.displays.effect_curves import EffectCurvesDisplay
+    from skmixed.inspection.displays.fixed_effect_rows import FixedEffectsDisplay
+    from skmixed.inspection.displays.influential_levels import InfluenceDisplay
+    from skmixed.inspection.displays.mean_points import MarginalMeansDisplay
+    from skmixed.inspection.displays.overview import OverviewDisplay
     from skmixed.inspection.displays.random_effects import RandomEffectsDisplay
     from skmixed.inspection.displays.residuals import ResidualsDisplay
     from skmixed.inspection.displays.shrinkage import ShrinkageDisplay
@@ -27,8 +34,15 @@ if TYPE_CHECKING:
     from skmixed.inspection.variance_shares import icc, r2
 
 __all__ = [
+    "AverageEffectsDisplay",
+    "ContrastsDisplay",
     "ConvergenceDisplay",
+    "EffectCurvesDisplay",
     "EffectsComparisonDisplay",
+    "FixedEffectsDisplay",
+    "InfluenceDisplay",
+    "MarginalMeansDisplay",
+    "OverviewDisplay",
     "RandomEffectsDisplay",
     "ResidualsDisplay",
     "ShrinkageDisplay",
@@ -53,8 +67,15 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AverageEffectsDisplay": "skmixed.inspection.displays.average_effect_rows",
+        "ContrastsDisplay": "skmixed.inspection.displays.contrast_rows",
         "ConvergenceDisplay": "skmixed.inspection.displays.convergence",
+        "EffectCurvesDisplay": "skmixed.inspection.displays.effect_curves",
         "EffectsComparisonDisplay": "skmixed.inspection.displays.effect_comparison",
+        "FixedEffectsDisplay": "skmixed.inspection.displays.fixed_effect_rows",
+        "InfluenceDisplay": "skmixed.inspection.displays.influential_levels",
+        "MarginalMeansDisplay": "skmixed.inspection.displays.mean_points",
+        "OverviewDisplay": "skmixed.inspection.displays.overview",
         "RandomEffectsDisplay": "skmixed.inspection.displays.random_effects",
         "ResidualsDisplay": "skmixed.inspection.displays.residuals",
         "ShrinkageDisplay": "skmixed.inspection.displays.shrinkage",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,14 +41,6 @@ class Answer(Report):
         DataFrame
         """
         return self.table.copy()
-
-    def to_markdown(self, **options: Any) -> str:
-        """The rounded table in Markdown; options of `pandas.DataFrame.to_markdown`."""
-        return str(self._shown().to_markdown(**options))
-
-    def to_latex(self, **options: Any) -> str:
-        """The rounded table in LaTeX; options of `pandas.DataFrame.to_latex`."""
-        return str(self._shown().to_latex(**options))
 
     def _shown(self) -> pd.DataFrame:
         """The table in as many digits as are read."""

@@ -14,6 +14,7 @@ from skmixed.design.variables import CategoricalVariable
 from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
+from skmixed.inspection.displays.average_effect_rows import AverageEffectsDisplay
 from skmixed.inspection.fixed_effects import interval_and_test
 from skmixed.inspection.mean_estimates import as_columns, response_mean
 from skmixed.validation import check_choice, check_level
@@ -23,6 +24,28 @@ _STEP = 1e-3
 """Step of a numeric derivative, in standard deviations of the column."""
 
 _PREDICTOR_STEP = 1e-4
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AverageEffects(Answer):
+    """Average effects of columns on the expected response."""
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the effects with intervals, one axis per unit.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None: those of a new figure.
+        **options
+            Of `AverageEffectsDisplay.plot`.
+
+        Returns
+        -------
+        display : AverageEffectsDisplay
+            With `ax_` and `figure_`.
+        """
+        return AverageEffectsDisplay.from_effects(self, ax=ax, **options)
 
 
 @dataclass(frozen=True)
@@ -54,7 +77,7 @@ def marginal_effects(
     *,
     random_effects: str = "averaged",
     level: float = 0.95,
-) -> Answer:
+) -> AverageEffects:
     r"""Average the effect of a column on the expected response over all rows.
 
     Of a column of numbers it is the mean derivative, of one of 0 and 1 the mean difference
@@ -79,9 +102,9 @@ def marginal_effects(
 
     Returns
     -------
-    answer : Answer
-        Prints as text, shows as HTML, and has ``.to_frame()``: column, contrast, estimate,
-        std_error (delta method, the variances held), lower, upper, statistic and p_value.
+    answer : AverageEffects
+        Prints as text, shows as HTML, and has ``.plot()`` and ``.to_frame()``: column, contrast,
+        estimate, std_error (delta method, the variances held), lower, upper, statistic and p_value.
 
     Raises
     ------
@@ -122,7 +145,7 @@ def marginal_effects(
         "column": [c.column for c in comparisons], "contrast": [c.label for c in comparisons],
     }  # fmt: skip
     facts = {"Random effects": random_effects, "Interval": f"{level:.0%}"}
-    return Answer("Average effects on the response", pd.DataFrame(named | table), facts)
+    return AverageEffects("Average effects on the response", pd.DataFrame(named | table), facts)
 
 
 def _rows(model: FittedModel, X: Any, sample_weight: Any) -> tuple[pd.DataFrame, np.ndarray]:
@@ -205,21 +228,39 @@ def _mean_response(
         frame[comparison.column] = pd.Categorical([value] * len(frame), dtype=kind)
     else:
         frame[comparison.column] = value
-    groups = model.encoder.factor_names if random_effects == "averaged" else ()
-    design = model.table_and_design(frame, groups, False)[1]
-    fixed = coefficients_of(model)
-    predictor = design.fixed @ fixed.estimates
-    if design.offset is not None:
-        predictor = predictor + design.offset
-    variance = np.zeros(len(predictor))
-    if random_effects == "averaged":
-        for factor, fit in zip(design.factors, model.result.factors, strict=True):
-            z = factor.loadings()
-            variance += np.einsum("ij,jk,ik->i", z, fit.covariance, z)
+    columns, offset, variance = population_rows(model, frame, random_effects)
+    predictor = columns @ coefficients_of(model).estimates + offset
     shares = weights / weights.sum()
     slope = response_mean(model, predictor + _PREDICTOR_STEP, variance)
     slope = (slope - response_mean(model, predictor - _PREDICTOR_STEP, variance)) / (
         2.0 * _PREDICTOR_STEP
     )
     value_at = float(shares @ response_mean(model, predictor, variance))
-    return value_at, (shares * slope) @ design.fixed
+    return value_at, (shares * slope) @ columns
+
+
+def population_rows(
+    model: FittedModel, X: Any, random_effects: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns of the fixed effects, offsets, and the variance that new groups add, by row.
+
+    Parameters
+    ----------
+    model : FittedModel
+    X : DataFrame
+        Rows (n). Of "zero" the grouping columns are not looked at, and the variance is 0.
+    random_effects : {"averaged", "zero"}
+
+    Returns
+    -------
+    columns, offset, variance : ndarray (n, p), (n,), (n,)
+    """
+    groups = model.encoder.factor_names if random_effects == "averaged" else ()
+    design = model.table_and_design(X, groups, False)[1]
+    offset = np.zeros(len(design.fixed)) if design.offset is None else design.offset
+    variance = np.zeros(len(design.fixed))
+    if random_effects == "averaged":
+        for factor, fit in zip(design.factors, model.result.factors, strict=True):
+            z = factor.loadings()
+            variance += np.einsum("ij,jk,ik->i", z, fit.covariance, z)
+    return design.fixed, offset, variance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from skmixed.inspection.adjustments import ADJUSTMENTS, Family
 from skmixed.inspection.answer import Answer
+from skmixed.inspection.displays.contrast_rows import ContrastsDisplay
 from skmixed.inspection.mean_estimates import MarginalMeans, as_columns
 from skmixed.validation import check_choice
 
@@ -68,6 +70,42 @@ METHODS: dict[str, Callable[[list[str], list[Any]], Rows]] = {
 _DEFAULT = object()
 
 
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Contrasts(Answer):
+    """Contrasts of marginal means.
+
+    Attributes
+    ----------
+    by : tuple
+        Columns within whose values means are compared.
+    level : float
+        Probability of the intervals.
+    label : str
+        What an estimate is, for an axis.
+    """
+
+    by: tuple[Any, ...]
+    level: float
+    label: str
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the contrasts with intervals, p-values and a line at zero.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None: those of a new figure.
+        **options
+            Of `ContrastsDisplay.plot`.
+
+        Returns
+        -------
+        display : ContrastsDisplay
+            With `ax_` and `figure_`.
+        """
+        return ContrastsDisplay.from_contrasts(self, ax=ax, **options)
+
+
 def contrasts(
     means: MarginalMeans,
     method: Any = "pairwise",
@@ -75,7 +113,7 @@ def contrasts(
     by: Any = None,
     interaction: bool = False,
     adjust: Any = _DEFAULT,
-) -> Answer:
+) -> Contrasts:
     r"""Compare marginal means.
 
     Parameters
@@ -99,10 +137,10 @@ def contrasts(
 
     Returns
     -------
-    answer : Answer
-        Prints as text, shows as HTML, and has ``.to_frame()``: a row per contrast with estimate,
-        std_error, df, lower, upper, statistic, p_value and p_unadjusted, on the scale of the
-        linear predictor. Limits of "holm" are those of "bonferroni".
+    answer : Contrasts
+        Prints as text, shows as HTML, and has ``.plot()`` and ``.to_frame()``: a row per contrast
+        with estimate, std_error, df, lower, upper, statistic, p_value and p_unadjusted, on the
+        scale of the linear predictor. Limits of "holm" are those of "bonferroni".
 
     Raises
     ------
@@ -148,7 +186,10 @@ def contrasts(
     facts["Adjustment"] = "none" if adjust is None else str(adjust)
     if "Scale" in facts:
         facts["Scale"] = "linear predictor"
-    return Answer("Contrasts of marginal means", pd.concat(tables), facts, means.notes)
+    return Contrasts(
+        "Contrasts of marginal means", pd.concat(tables), facts, means.notes,
+        by=tuple(within), level=means.level, label=means.contrast_label,
+    )  # fmt: skip
 
 
 def _families(cells: pd.DataFrame, within: list[Any]) -> list[tuple[tuple[Any, ...], np.ndarray]]:

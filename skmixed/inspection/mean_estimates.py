@@ -12,7 +12,10 @@ import pandas as pd
 from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.coefficient_questions import DDF, CoefficientQuestions
+from skmixed.inspection.displays.effect_curves import EffectCurvesDisplay
+from skmixed.inspection.displays.mean_points import MarginalMeansDisplay
 from skmixed.inspection.reference_grid import ReferenceGrid
+from skmixed.inspection.structure import modelled_class
 from skmixed.validation import check_choice, check_level
 
 _WEIGHTS = ("equal", "proportional")
@@ -40,6 +43,10 @@ class MarginalMeans(Answer):
         Whether the data tell about a mean.
     constant : float
         What is added to every linear predictor: the mean offset.
+    label : str
+        What an estimate is, for an axis.
+    numeric : tuple
+        Those of `terms` and `by` that are columns of numbers.
     """
 
     questions: CoefficientQuestions
@@ -50,6 +57,34 @@ class MarginalMeans(Answer):
     level: float
     estimable: np.ndarray
     constant: float
+    label: str
+    numeric: tuple[Any, ...]
+
+    @property
+    def contrast_label(self) -> str:
+        """What a contrast is, for an axis; contrasts are on the scale of the linear predictor."""
+        return f"contrast, {'linear predictor' if 'Scale' in self.facts else self.label}"
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the means: with intervals at levels, as curves with bands along numbers.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None: those of a new figure.
+        **options
+            Of `MarginalMeansDisplay.plot`, or of `EffectCurvesDisplay.plot` where the first term
+            is a column of numbers at several values.
+
+        Returns
+        -------
+        display : MarginalMeansDisplay or EffectCurvesDisplay
+            With `ax_` and `figure_`.
+        """
+        first = self.terms[0]
+        if first in self.numeric and self.cells[first].nunique() > 1:
+            return EffectCurvesDisplay.from_means(self, ax=ax, **options)
+        return MarginalMeansDisplay.from_means(self, ax=ax, **options)
 
 
 def marginal_means(
@@ -177,8 +212,18 @@ def marginal_means(
     return MarginalMeans(
         title, pd.concat([cells, found], axis=1), facts, notes,
         questions=questions, L=L, cells=cells, terms=tuple(named), by=tuple(within), level=level,
-        estimable=estimable, constant=constant,
+        estimable=estimable, constant=constant, label=_label(fitted, slope_of, facts),
+        numeric=tuple(column for column in columns if not grid.is_categorical(column)),
     )  # fmt: skip
+
+
+def _label(model: FittedModel, slope_of: Any, facts: Mapping[str, str]) -> str:
+    """What a mean or a slope is."""
+    if slope_of is not None:
+        return f"slope of {slope_of}"
+    if facts.get("Scale") == "linear predictor":
+        return "linear predictor"
+    return modelled_class(model) or f"mean of {model.response.label}"
 
 
 def as_columns(columns: Any) -> list[Any]:

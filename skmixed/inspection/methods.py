@@ -118,6 +118,23 @@ class InspectionMixin(ABC):
         table = fixed_effects_table(model, level, test, tests, exponentiate)
         return summarise(model, table, level)
 
+    def plot(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> Any:
+        """Draw what one looks at first: coefficients, variances, effects and residuals.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like, default=None
+            The data of the fit, for the residuals where the model did not keep them.
+
+        Returns
+        -------
+        display : OverviewDisplay
+            With `figure_`, and the single displays in `displays_`.
+        """
+        from skmixed.inspection.displays.overview import OverviewDisplay  # loads all displays
+
+        return OverviewDisplay.from_estimator(self, X, y, sample_weight)
+
     @property
     def loglik_(self) -> float:
         """What the fit maximised: the log likelihood itself, or a bound (`approximation_`)."""

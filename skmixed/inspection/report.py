@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
+from typing import Any
 
 import pandas as pd
 
@@ -39,6 +41,70 @@ class Report(ABC):
     @abstractmethod
     def _account(self) -> Account:
         """The parts of the report."""
+
+    def to_markdown(self, **options: Any) -> str:
+        """The table as it is printed, in Markdown; of several the first.
+
+        Parameters
+        ----------
+        **options
+            Of `pandas.DataFrame.to_markdown`, which needs the package tabulate.
+
+        Returns
+        -------
+        str
+        """
+        return str(self._main_table().to_markdown(**({"disable_numparse": True} | options)))
+
+    def to_latex(self, **options: Any) -> str:
+        """The table as it is printed, in LaTeX; of several the first.
+
+        Parameters
+        ----------
+        **options
+            Of `pandas.DataFrame.to_latex`, which needs the package jinja2.
+
+        Returns
+        -------
+        str
+        """
+        return str(self._main_table().to_latex(**({"escape": True} | options)))
+
+    def to_great_table(self) -> Any:
+        """The table as it is printed, for the package great_tables; of several the first.
+
+        Returns
+        -------
+        great_tables.GT
+            With the title, and the notes below the table; its methods change it further.
+
+        Raises
+        ------
+        ImportError
+            When great_tables is not installed.
+        """
+        try:
+            great_tables = import_module("great_tables")
+        except ImportError as error:
+            raise ImportError(
+                "to_great_table() needs great_tables, which is not installed; install it with: "
+                'pip install "scikit-mixed[interop]"'
+            ) from error
+        account, table = self._account(), self._main_table()
+        names = [str(name) if name is not None else " " for name in table.index.names]
+        rows = table.rename_axis(names).reset_index()
+        shown = great_tables.GT(rows, rowname_col=names[0]).tab_header(account.title)
+        for note in account.notes:
+            shown = shown.tab_source_note(note)
+        return shown
+
+    def _main_table(self) -> pd.DataFrame:
+        """The first table, or the facts where there is none, as text."""
+        account = self._account()
+        if not account.tables:
+            return pd.DataFrame({"value": account.facts})
+        frame = account.tables[0][1]
+        return frame.map(lambda value: str(value).strip())
 
     def __str__(self) -> str:
         account = self._account()

@@ -39,7 +39,7 @@ def rounded_to_errors(frame: pd.DataFrame) -> pd.DataFrame:
         values = frame[column].tolist()
         if column in ("estimate", "std_error", "lower", "upper"):
             texts = [_fixed(value, d) for value, d in zip(values, decimals, strict=True)]
-        elif column == "p_value":
+        elif column in ("p_value", "p_unadjusted"):
             texts = ["" if p != p else "<1e-16" if p < 1e-16 else f"{p:.3g}" for p in values]
         elif column == "df":
             texts = [_fixed(value, 2) for value in values]
@@ -47,7 +47,7 @@ def rounded_to_errors(frame: pd.DataFrame) -> pd.DataFrame:
             texts = [_fixed(value, 3) for value in values]
         else:
             texts = [str(value) for value in values]
-        shown[column] = texts if column in ("p_value", "note") else _in_line(texts)
+        shown[column] = texts if column in ("p_value", "p_unadjusted", "note") else _in_line(texts)
     return pd.DataFrame(shown, index=frame.index)
 
 

@@ -78,38 +78,43 @@ class Summary(Report):
         """
         return self.fixed_effects.copy()
 
-    def to_latex(self, **options: Any) -> str:
-        """The fixed effects as they are printed, as a LaTeX table.
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients by name, the intercept first, as statsmodels calls them."""
+        return self._column("estimate")
 
-        Parameters
-        ----------
-        **options
-            Of `pandas.DataFrame.to_latex`, which needs the package jinja2.
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors by name, as statsmodels calls them."""
+        return self._column("std_error")
+
+    @property
+    def tvalues(self) -> pd.Series:
+        """Coefficients over their standard errors, where the summary has tests."""
+        return self._column("statistic")
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """P-values by name, where the summary has tests: ``summary(test="t")``."""
+        return self._column("p_value")
+
+    def conf_int(self) -> pd.DataFrame:
+        """Intervals of the coefficients by name.
 
         Returns
         -------
-        str
+        DataFrame
+            Columns lower and upper, with the probability `level`.
         """
-        return str(self._fixed_effects_shown().to_latex(**({"escape": True} | options)))
+        return self.fixed_effects[["lower", "upper"]].copy()
 
-    def to_markdown(self, **options: Any) -> str:
-        """The fixed effects as they are printed, as a Markdown table.
-
-        Parameters
-        ----------
-        **options
-            Of `pandas.DataFrame.to_markdown`, which needs the package tabulate.
-
-        Returns
-        -------
-        str
-        """
-        return str(
-            self._fixed_effects_shown().to_markdown(**({"disable_numparse": True} | options))
-        )
-
-    def _fixed_effects_shown(self) -> pd.DataFrame:
-        return rounded_to_errors(self.fixed_effects).map(str.strip)
+    def _column(self, name: str) -> pd.Series:
+        if name not in self.fixed_effects:
+            raise AttributeError(
+                f"This summary has no column {name!r}, because it was made without tests; ask for "
+                'summary(test="t") or summary(test="z").'
+            )
+        return self.fixed_effects[name].rename(None)
 
     def _account(self) -> Account:
         heading = f"Fixed effects ({100 * self.level:g} % intervals)"

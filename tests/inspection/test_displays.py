@@ -22,7 +22,9 @@ from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.datasets import make_mixed_classification, make_mixed_regression
 from skmixed.inspection import (
     ConvergenceDisplay,
+    EffectCurvesDisplay,
     EffectsComparisonDisplay,
+    FixedEffectsDisplay,
     RandomEffectsDisplay,
     ResidualsDisplay,
     ShrinkageDisplay,
@@ -74,6 +76,10 @@ DRAW = {
     "comparison": lambda m, X, y, **given: EffectsComparisonDisplay.from_estimators(
         m, m, "g0", **given
     ),
+    "coefficients": lambda m, X, y, **given: FixedEffectsDisplay.from_estimator(
+        m, X, y, ddf="satterthwaite", **given
+    ),
+    "curves": lambda m, X, y, **given: EffectCurvesDisplay.from_estimator(m, "x0", X, y, **given),
 }
 
 
@@ -133,9 +139,12 @@ def test_takes_pipelines(draw, model, data):
     double = FunctionTransformer(lambda X: X.assign(x0=2.0 * X["x0"]))
     pipeline = make_pipeline(double, MixedEffectsVIRegressor(["(1 + x0 | g0)", "g1"])).fit(X, y)
     in_pipeline, alone = draw(pipeline, X, y), draw(pipeline[-1], double.transform(X), y)
-    held = [name for name in ("effects", "levels", "components") if hasattr(alone, name)]
+    held = [name for name in ("effects", "levels", "components", "means") if hasattr(alone, name)]
     for name in held:
         pd.testing.assert_frame_equal(getattr(in_pipeline, name), getattr(alone, name))
+    for one, other in zip(*(getattr(d, "panels", []) for d in (in_pipeline, alone)), strict=True):
+        held.append(other.xlabel)
+        pd.testing.assert_frame_equal(one.table, other.table)
     for name in {"residuals", "distances"} & set(vars(alone)):
         held.append(name)
         np.testing.assert_array_equal(getattr(in_pipeline, name), getattr(alone, name))

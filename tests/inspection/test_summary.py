@@ -1,5 +1,7 @@
 """What `summary` says, in tables, text and HTML."""
 
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,9 +9,11 @@ import pytest
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
-from skmixed.datasets import make_mixed_classification, make_mixed_regression
+from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor, mixed
+from skmixed.datasets import load_sleepstudy, make_mixed_classification, make_mixed_regression
 from skmixed.inspection import ConvergenceDisplay
+from skmixed.inspection.rounding import rounded_to_errors
+from skmixed.interop import marginaleffects_model
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +200,45 @@ def test_a_separated_column_has_no_test(separated_rows, kind):
 
 def test_no_note_without_separation(model):
     assert "note" not in model.summary(test="z").to_frame()
+
+
+def test_statsmodels_names():
+    frame = load_sleepstudy().frame
+    model = mixed("Reaction ~ Days + (Days | Subject)", frame)
+    summary = model.summary(test="t", level=0.9)
+    table = summary.to_frame()
+    pd.testing.assert_series_equal(summary.params, table["estimate"], check_names=False)
+    pd.testing.assert_series_equal(summary.bse, table["std_error"], check_names=False)
+    pd.testing.assert_series_equal(summary.tvalues, table["statistic"], check_names=False)
+    pd.testing.assert_series_equal(summary.pvalues, table["p_value"], check_names=False)
+    pd.testing.assert_frame_equal(summary.conf_int(), table[["lower", "upper"]])
+    # Kuznetsova, Brockhoff and Christensen (2017): 17 degrees of freedom, t = 6.77
+    assert summary.pvalues["Days"] == pytest.approx(3.264e-06, rel=1e-3)
+
+
+def test_a_summary_without_tests_has_no_p_values():
+    model = mixed("Reaction ~ Days + (1 | Subject)", load_sleepstudy().frame)
+    assert not hasattr(model.summary(), "pvalues")
+    with pytest.raises(AttributeError, match=r'without tests.*summary\(test="t"\)'):
+        _ = model.summary().pvalues
+
+
+@pytest.mark.parametrize("package", ["great_tables", "marginaleffects"])
+def test_packages_that_are_not_there_are_named(package, monkeypatch):
+    model = mixed("Reaction ~ Days + (1 | Subject)", load_sleepstudy().frame)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.classes", None)
+    call = {
+        "great_tables": model.summary().to_great_table,
+        "marginaleffects": lambda: marginaleffects_model(model),
+    }[package]
+    message = rf'needs {package}.*pip install "scikit-mixed\[interop\]"'
+    with pytest.raises(ImportError, match=message):
+        call()
+
+
+def test_unadjusted_p_values_are_rounded_as_others_are():
+    table = pd.DataFrame(
+        {"estimate": [1.0], "std_error": [0.5], "p_value": [0.0123456], "p_unadjusted": [1e-5 / 3]}
+    )
+    assert rounded_to_errors(table)["p_unadjusted"].tolist() == ["3.33e-06"]

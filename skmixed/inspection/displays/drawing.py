@@ -11,6 +11,9 @@ import numpy as np
 MANY_POINTS = 2_000
 """Points from which single ones are no longer told apart."""
 
+_LABEL_INCHES = 0.6
+"""Room for the numbers and the label of an axis."""
+
 _ALIASES = {
     "c": "color",
     "lw": "linewidth",
@@ -46,6 +49,40 @@ def axes_and_figure(ax: Any, **figure: Any) -> tuple[Any, Any]:
         new, ax = pyplot.subplots(layout="constrained", **figure)
         return ax, new
     return ax, ax.figure
+
+
+def stacked_axes(ax: Any, sizes: list[int], *, labelled: bool = True) -> tuple[np.ndarray, Any]:
+    """Axes for so many rows each, one below the other, and their figure.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        Axes to draw on, or to place several in; None makes a figure.
+    sizes : list of int
+        Rows of every panel.
+    labelled : bool, default=True
+        Whether every panel has a label below it, and not the last alone.
+    """
+    pyplot = load_pyplot()
+    width, height = pyplot.rcParams["figure.figsize"]
+    size = (width, max(min(height, 1.5 + 0.5 * sum(sizes)), 0.35 * sum(sizes) + len(sizes)))
+    if len(sizes) == 1:
+        ax, figure = axes_and_figure(ax, figsize=size)
+        return np.array([ax]), figure
+    heights = np.array(sizes) + 0.2
+    if ax is None:
+        figure, axes = pyplot.subplots(
+            len(sizes), layout="constrained", height_ratios=heights, figsize=size
+        )
+        return np.asarray(axes), figure
+    ax.set_axis_off()
+    inches = ax.get_window_extent().height / ax.figure.dpi
+    gap = min((1.0 if labelled else 0.6) * _LABEL_INCHES / inches, 0.6 / (len(sizes) - 1))
+    heights *= (1.0 - gap * (len(sizes) - 1)) / heights.sum()
+    bottoms = 1.0 - np.cumsum(heights) - gap * np.arange(len(sizes))
+    places = zip(bottoms.tolist(), heights.tolist(), strict=True)
+    axes = [ax.inset_axes((0.0, bottom, 1.0, height)) for bottom, height in places]
+    return np.array(axes), ax.figure
 
 
 def styled(given: Mapping[str, Any] | None, **defaults: Any) -> dict[str, Any]:

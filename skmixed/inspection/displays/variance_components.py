@@ -10,13 +10,10 @@ import pandas as pd
 
 from skmixed.inspection.attributes import components as variance_components
 from skmixed.inspection.displays.common import split_pipeline
-from skmixed.inspection.displays.drawing import axes_and_figure, load_pyplot, styled
+from skmixed.inspection.displays.drawing import stacked_axes, styled
 from skmixed.validation import check_choice
 
 _KINDS = ("sd", "share")
-
-_LABEL_INCHES = 0.6
-"""Room for the numbers and the label of an axis."""
 
 
 class VarianceComponentsDisplay:
@@ -162,7 +159,7 @@ class VarianceComponentsDisplay:
             _refuse_slopes(self.components)
         panels = _by_unit(self.components)
         sizes = [len(rows) for rows in panels.values()]
-        axes, self.figure_ = _panels(ax, sizes)
+        axes, self.figure_ = stacked_axes(ax, sizes)
         self.ax_ = axes if len(axes) > 1 else axes[0]
         for panel, (unit, rows) in zip(axes, panels.items(), strict=True):
             self._draw(panel, rows, kind, bar_kwargs, text_kwargs)
@@ -210,30 +207,6 @@ def _by_unit(components: pd.DataFrame) -> dict[str, pd.DataFrame]:
     terms = components["term"]
     units = terms.where(terms.notna() & (terms != "Intercept"), "").astype(str)
     return {str(unit): rows for unit, rows in components.groupby(units, sort=True)}
-
-
-def _panels(ax: Any, sizes: list[int]) -> tuple[np.ndarray, Any]:
-    """Axes for so many bars each, one below the other, and their figure."""
-    pyplot = load_pyplot()
-    width, height = pyplot.rcParams["figure.figsize"]
-    size = (width, max(height, 0.35 * sum(sizes) + 1.0 * len(sizes)))
-    if len(sizes) == 1:
-        ax, figure = axes_and_figure(ax, figsize=size)
-        return np.array([ax]), figure
-    heights = np.array(sizes) + 0.2
-    if ax is None:
-        figure, axes = pyplot.subplots(
-            len(sizes), layout="constrained", height_ratios=heights, figsize=size
-        )
-        return np.asarray(axes), figure
-    ax.set_axis_off()
-    inches = ax.get_window_extent().height / ax.figure.dpi
-    gap = min(_LABEL_INCHES / inches, 0.6 / (len(sizes) - 1))
-    heights *= (1.0 - gap * (len(sizes) - 1)) / heights.sum()
-    bottoms = 1.0 - np.cumsum(heights) - gap * np.arange(len(sizes))
-    places = zip(bottoms.tolist(), heights.tolist(), strict=True)
-    axes = [ax.inset_axes((0.0, bottom, 1.0, height)) for bottom, height in places]
-    return np.array(axes), ax.figure
 
 
 def _names(components: pd.DataFrame) -> list[str]:

@@ -1,0 +1,201 @@
+"""Marginal means along a column of numbers, with bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from skmixed.inspection.displays.common import with_training_data
+from skmixed.inspection.displays.drawing import axes_and_figure, styled
+from skmixed.inspection.displays.mean_points import add_legend, split_series
+
+if TYPE_CHECKING:
+    from skmixed.inspection.mean_estimates import MarginalMeans
+
+
+class EffectCurvesDisplay:
+    """Marginal means along a column of numbers: curves with bands.
+
+    Use :meth:`from_estimator`, or ``marginal_means(model, "x", at={"x": values}).plot()``.
+
+    Parameters
+    ----------
+    means : DataFrame
+        Columns of `columns`, and estimate, lower and upper.
+    columns : sequence of column
+        The first holds the numbers; combinations of the others have a curve each.
+    label : str, default="marginal mean"
+        What an estimate is, for the axis.
+
+    Attributes
+    ----------
+    means, columns, label
+        As given.
+    ax_ : matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    See Also
+    --------
+    MarginalMeansDisplay : Means at levels.
+
+    Notes
+    -----
+    A band is a pointwise interval of the mean: it does not hold the whole curve with its
+    probability, and new observations vary further.
+
+    Examples
+    --------
+    >>> from skmixed import mixed
+    >>> from skmixed.datasets import load_sleepstudy
+    >>> from skmixed.inspection import EffectCurvesDisplay
+    >>> model = mixed("Reaction ~ Days + (Days | Subject)", load_sleepstudy().frame)
+    >>> display = EffectCurvesDisplay.from_estimator(model, "Days")
+    >>> display.means["Days"].agg(["min", "max"]).tolist()
+    [0.0, 9.0]
+    """
+
+    def __init__(
+        self, means: pd.DataFrame, columns: Sequence[Any], *, label: str = "marginal mean"
+    ) -> None:
+        self.means = means
+        self.columns = tuple(columns)
+        self.label = label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        column: Any,
+        X: Any = None,
+        y: Any = None,
+        *,
+        by: Any = None,
+        n_points: int = 50,
+        ax: Any = None,
+        line_kwargs: Mapping[str, Any] | None = None,
+        band_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Estimate means between the least and the largest value of a column, and plot them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted mixed model, or a pipeline that ends in one.
+        column : column
+            A column of numbers among the fixed effects.
+        X, y : array-like, default=None
+            The data of the fit, where the model did not keep them.
+        by : column or list of columns, default=None
+            Columns whose values have a curve each; numbers among them need ``at=``.
+        n_points : int, default=50
+            Points of a curve.
+        ax, line_kwargs, band_kwargs
+            As for :meth:`plot`.
+        **options
+            Of `skmixed.marginal_means`: ``at``, ``weights``, ``ddf``, ``level``, ``scale``,
+            ``random_effects``.
+
+        Returns
+        -------
+        display : EffectCurvesDisplay
+            With the plot.
+
+        Raises
+        ------
+        NotFittedError
+            When the estimator is not fitted.
+        ValueError
+            When the column is none of numbers among the fixed effects, or data are missing.
+        """
+        from skmixed.inspection.mean_estimates import marginal_means  # which plots with this
+
+        model, data, steps = with_training_data(estimator, X, y, None)
+        if steps is not None:
+            X = steps.transform(X)
+            data = model.training_data(X, y, None, "This display")
+        table = model.table_of_fit(data)[0]
+        known = [c for v in model.encoder.fixed.variables for c in v.variable.columns]
+        if column not in known:
+            shown = ", ".join(map(repr, dict.fromkeys(known))) or "none"
+            raise ValueError(f"{column!r} is no column of the fixed effects; they have {shown}.")
+        numbers = table.numeric(column)
+        grid = np.linspace(numbers.min(), numbers.max(), n_points)
+        at = {**(options.pop("at", None) or {}), column: grid}
+        means = marginal_means(model, column, X, y, by=by, at=at, **options)
+        return cls.from_means(means, ax=ax, line_kwargs=line_kwargs, band_kwargs=band_kwargs)
+
+    @classmethod
+    def from_means(
+        cls,
+        means: MarginalMeans,
+        *,
+        ax: Any = None,
+        line_kwargs: Mapping[str, Any] | None = None,
+        band_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Take marginal means whose first term is a column of numbers, and plot them.
+
+        Parameters
+        ----------
+        means : MarginalMeans
+            From `skmixed.marginal_means`.
+        ax, line_kwargs, band_kwargs
+            As for :meth:`plot`.
+
+        Returns
+        -------
+        display : EffectCurvesDisplay
+            With the plot.
+        """
+        display = cls(means.table, (*means.terms, *means.by), label=means.label)
+        return display.plot(ax, line_kwargs=line_kwargs, band_kwargs=band_kwargs)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        line_kwargs: Mapping[str, Any] | None = None,
+        band_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw a curve with a band for each series.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        line_kwargs : dict, default=None
+            Keywords of `Axes.plot` for the curves.
+        band_kwargs : dict, default=None
+            Keywords of `Axes.fill_between` for the bands.
+
+        Returns
+        -------
+        self : EffectCurvesDisplay
+            With `ax_` and `figure_`.
+
+        Raises
+        ------
+        ImportError
+            When matplotlib is not installed.
+        """
+        self.ax_, self.figure_ = axes_and_figure(ax)
+        first = self.columns[0]
+        for k, (name, rows) in enumerate(split_series(self.means, self.columns[1:])):
+            rows = rows.sort_values(first)
+            colour = f"C{k}"
+            band = styled(band_kwargs, color=colour, alpha=0.2, linewidth=0)
+            self.ax_.fill_between(rows[first], rows["lower"], rows["upper"], **band)
+            self.ax_.plot(
+                rows[first], rows["estimate"],
+                **styled(line_kwargs, color=colour, linewidth=2.0, label=name),
+            )  # fmt: skip
+        self.ax_.set(xlabel=str(first), ylabel=self.label)
+        self.ax_.margins(x=0.02)
+        add_legend(self.ax_, self.columns[1:], beside=ax is None)
+        return self
