@@ -92,5 +92,5 @@ __getattr__, __dir__ = lazy_names(
         "robust_covariance": "skmixed.inspection.robust",
         "variance_posterior": "skmixed.inspection.variance_posteriors",
     },
-    modules=("datasets", "exceptions", "formula", "inspection"),
+    modules=("datasets", "exceptions", "formula", "inspection", "interop"),
 )
