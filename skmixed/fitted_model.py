@@ -89,9 +89,6 @@ class FitSettings:
         report: Callable[..., bool] = _silent,
     ) -> FitOptions:
         """The options of the fit of encoded rows, with a start and a callback."""
-        seed = 0
-        if self.random_state is not None:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return FitOptions(
             posterior=POSTERIORS[self.posterior],
             integrate_fixed=self.method == "reml",
@@ -101,7 +98,7 @@ class FitSettings:
             n_threads=available_threads(self.n_jobs),
             solver=self.solver,
             n_probes=self.n_probes,
-            seed=seed,
+            seed=self.seed_of(self.random_state),
             structures=tuple(factor.block_structures for factor in encoder.factors),
             across=self._relation_roots(encoder),
             noise="constant" if encoder.strata is None else "strata",
@@ -109,6 +106,13 @@ class FitSettings:
             start=start,
             report=report,
         )
+
+    @staticmethod
+    def seed_of(random_state: Any) -> int:
+        """The seed of the random vectors of a solver; 0 for None."""
+        if random_state is None:
+            return 0
+        return int(check_random_state(random_state).randint(2**31 - 1))
 
     def _relation_roots(self, encoder: DesignEncoder) -> tuple[np.ndarray | None, ...]:
         """By factor, a root of how its levels are related, in their order; None for no relation."""

@@ -75,12 +75,28 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     # 2. Arrange the sums around the factor to eliminate.
     objective, absent = gaussian_objective(rows, options)
 
+    return maximise(objective, absent, rows, options)
+
+
+def maximise(
+    objective: GaussianObjective,
+    absent: frozenset[int],
+    rows: RowSums,
+    options: FitOptions,
+    theta: np.ndarray | None = None,
+) -> FitResult:
+    """Maximise an ELBO; arguments as `gaussian_objective` takes and returns them.
+
+    The parameters of the prior start at `theta` where it is given.
+    """
+    units = rows.units
     # 3. Start from moments, or from where an earlier fit stopped.
-    theta = moment_estimates(
-        objective.cross, objective.prior, objective.noise_variance, objective.n_observations
-    )
-    if options.start is not None:
-        theta = options.start.theta_to_leave(objective.prior, units, theta)
+    if theta is None:
+        theta = moment_estimates(
+            objective.cross, objective.prior, objective.noise_variance, objective.n_observations
+        )
+        if options.start is not None:
+            theta = options.start.theta_to_leave(objective.prior, units, theta)
     theta = np.concatenate([theta, objective.noise.start()])
 
     # 4. Iterate; means and noise follow exactly.

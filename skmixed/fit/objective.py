@@ -99,8 +99,7 @@ def derivatives_at(
         information = np.zeros((0, 0))
     elif information is None:
         directions = [
-            (factor, products[factor.position] @ tangent)
-            for factor, tangent in at.prior.tangents(at.theta)
+            (factor, products[factor.position] @ tangent) for factor, tangent in at.tangents
         ]
         information = at.system.projected_gram(directions) / noise_variance
     gradient = at.prior.gradient(at.theta, quadratic)

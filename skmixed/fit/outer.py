@@ -68,6 +68,10 @@ class Start:
             relative.append(_bounded(omega + np.diag(lift)))
         return prior.nearest(relative)
 
+    def is_away_from_zero(self, units: Units) -> bool:
+        """Whether `theta_to_leave` has no need of a cold start."""
+        return all((np.diagonal(omega) >= _SMALL_START).all() for omega in self._relative(units))
+
     def _relative(self, units: Units) -> list[np.ndarray]:
         """Covariances over the noise variance, in the units of the fit."""
         unit = units.weight_scale / self.noise_variance

@@ -187,8 +187,9 @@ def center_of(fixed: FixedTransform) -> np.ndarray:
 
 
 def _dropped(fixed: FixedTransform) -> np.ndarray:
-    everything = np.arange(len(fixed.center))
-    return np.setdiff1d(everything, fixed.kept) + int(fixed.has_intercept)
+    left_out = np.ones(len(fixed.center), bool)
+    left_out[fixed.kept] = False
+    return np.flatnonzero(left_out) + int(fixed.has_intercept)
 
 
 def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -194,5 +195,16 @@ class Solver(Protocol):
         """The equations at the scale of every factor, in design order.
 
         Other cross-products of the same cells may take the place of those it was prepared for.
+        """
+        ...
+
+    def keep(self, scales: list[Scale]) -> None:
+        """Prepare for systems of many responses at some scales, where that saves time."""
+        ...
+
+    def with_response(self, cross: CrossProducts, seed: Callable[[], int]) -> Solver:
+        """The solver of the same cells with another response.
+
+        Random vectors, where it has some, are drawn anew with the seed that `seed` returns.
         """
         ...

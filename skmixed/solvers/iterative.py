@@ -15,6 +15,8 @@ Communications in Statistics 19).
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 
@@ -97,10 +99,26 @@ class IterativeSolver:
         self.tail = SparseTail(cross, n_threads)
         self.pattern = ReducedPattern.of(self.tail)
         self.preconditioner: Preconditioner = choose(self.tail, self.pattern)
-        signs = np.random.default_rng(seed)
-        n_probes = 0 if self.preconditioner.is_exact else n_probes
+        self._n_probes = 0 if self.preconditioner.is_exact else n_probes
         self._settled = False
-        self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
+        self.probes = self._draw_probes(seed)
+
+    def _draw_probes(self, seed: int) -> np.ndarray:
+        signs = np.random.default_rng(seed)
+        return signs.choice([-1.0, 1.0], size=(self._n_probes, self.tail.n_large)).T.copy()
+
+    def keep(self, scales: list[Scale]) -> None:
+        """Nothing: solves are those of a response."""
+
+    def with_response(self, cross: CrossProducts, seed: Callable[[], int]) -> IterativeSolver:
+        """The solver of the same cells with another response, and other probes."""
+        other = copy.copy(self)
+        other.cross, other.tail = cross, SparseTail(cross, self._n_threads)
+        # what it has found out at some variances stays with this one
+        other.preconditioner = copy.copy(self.preconditioner)
+        other.preconditioner.use(other.tail)
+        other.probes = other._draw_probes(seed())
+        return other
 
     def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
         """The equations at the given scales, mean and probes solved."""
