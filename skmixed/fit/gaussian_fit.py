@@ -100,7 +100,7 @@ def maximise(
     theta = np.concatenate([theta, objective.noise.start()])
 
     # 4. Iterate; means and noise follow exactly.
-    result = iterate(objective, theta, units, options, absent, rows.dependent, _judge)
+    result = iterate(objective, theta, units, options, absent, rows.dependent, judge_held)
     spread = objective.noise.mean_variance(result.parameters)
     result = replace(result, residual_variance=result.residual_variance * spread)
     size = objective.cross.response_squares / units.n_observations
@@ -136,7 +136,7 @@ def _without_noise(
     held = replace(objective, noise_variance=noise)
     theta = moment_estimates(held.cross, held.prior, noise, held.n_observations)
     theta = np.concatenate([theta, held.noise.start()])
-    result = iterate(held, theta, rows.units, options, absent, rows.dependent, _judge)
+    result = iterate(held, theta, rows.units, options, absent, rows.dependent, judge_held)
     return replace(
         result,
         noise_variance=0.0,
@@ -148,7 +148,9 @@ def _without_noise(
     )
 
 
-def _judge(objective: GaussianObjective, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
+def judge_held(
+    objective: GaussianObjective, point: Point, posterior_fixed: np.ndarray
+) -> Uncertainty:
     """The uncertainty of the coefficients at the variances found."""
     return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
 

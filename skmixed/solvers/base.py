@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from skmixed.covariances import Scale
 from skmixed.solvers.eliminated_levels import EliminatedLevels, SingularSystemError
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import WorkingRows
+
+if TYPE_CHECKING:
+    from skmixed.solvers.row_covariances import RowCovariances
 
 __all__ = [
     "Covariance",
@@ -180,6 +184,10 @@ class ExactSystem(System, Protocol):
         """Upper triangle of U, with U'U the precision of whitened tail effects and coefficients."""
         ...
 
+    def row_covariances(self, rows: GroupedRows) -> RowCovariances | None:
+        """Covariances between rows of a group; None where they would not fit into memory."""
+        ...
+
     def to_effects(self, vectors: np.ndarray) -> np.ndarray:
         """Tail vectors (N, m) of effects from those of independent levels; see `Scale`."""
         ...
@@ -207,4 +215,8 @@ class Solver(Protocol):
 
         Random vectors, where it has some, are drawn anew with the seed that `seed` returns.
         """
+        ...
+
+    def with_sums(self, cross: CrossProducts) -> Solver:
+        """The solver of other sums over the same cells."""
         ...

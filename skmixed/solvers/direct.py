@@ -37,7 +37,9 @@ from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.solvers.row_covariances import MOST_LOADINGS, RowCovariances, n_loadings
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import Loadings, WorkingRows
 from skmixed.threads import even_bounds, run_parts, single_blas_thread
 
@@ -79,6 +81,10 @@ class DirectSolver:
         other = DirectSolver(cross, self.n_threads)
         other._kept = self._kept
         return other
+
+    def with_sums(self, cross: CrossProducts) -> DirectSolver:
+        """The solver of other sums over the same cells."""
+        return DirectSolver(cross, self.n_threads)
 
 
 def _same_scales(scales: list[Scale], others: list[Scale]) -> bool:
@@ -446,6 +452,10 @@ class DirectSystem:
         between = np.tensordot(moved, pairs, ([1, 2], [0, 2])) @ C
         across = between.reshape(-1, p * p) @ between.swapaxes(1, 2).reshape(-1, p * p).T
         return _traces(S - own, moved) - _traces(own, moved) + across
+
+    def row_covariances(self, rows: GroupedRows) -> RowCovariances | None:
+        """Covariances between rows of a group; None where they would not fit into memory."""
+        return RowCovariances(self, rows) if n_loadings(self, rows) <= MOST_LOADINGS else None
 
     def gather(self, vectors: np.ndarray) -> np.ndarray:
         """reduced_l times tail vectors (N, m) of effects for every eliminated level, (L, Q, m)."""

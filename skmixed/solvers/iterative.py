@@ -112,12 +112,17 @@ class IterativeSolver:
 
     def with_response(self, cross: CrossProducts, seed: Callable[[], int]) -> IterativeSolver:
         """The solver of the same cells with another response, and other probes."""
+        other = self.with_sums(cross)
+        other.probes = other._draw_probes(seed())
+        return other
+
+    def with_sums(self, cross: CrossProducts) -> IterativeSolver:
+        """The solver of other sums over the same cells, with the same probes."""
         other = copy.copy(self)
         other.cross, other.tail = cross, SparseTail(cross, self._n_threads)
         # what it has found out at some variances stays with this one
         other.preconditioner = copy.copy(self.preconditioner)
         other.preconditioner.use(other.tail)
-        other.probes = other._draw_probes(seed())
         return other
 
     def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:

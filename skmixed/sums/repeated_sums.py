@@ -64,9 +64,13 @@ class RepeatedRows:
         units = self.columns.standardise(zeros, lambda rest: np.zeros(self.fixed.shape[1]))
         return self.columns.row_sums(units, self.sums, self.strata)
 
+    def standardise(self, response: np.ndarray) -> StandardResponse:
+        """A response (n,) in standard units."""
+        return self.columns.standardise(response, self._take_off)
+
     def with_response(self, response: np.ndarray) -> RowSums:
         """The sums with a response (n,), as `sum_rows` makes them."""
-        standard = self.columns.standardise(response, self._take_off)
+        standard = self.standardise(response)
         if standard.values is None:
             return self.columns.row_sums(standard, None, Strata())
         weighted = self.columns.weights * standard.values
