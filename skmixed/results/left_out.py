@@ -231,7 +231,7 @@ def _rank(matrix: np.ndarray) -> int:
 
 
 def _half_solved(left: np.ndarray, right: np.ndarray) -> np.ndarray | None:
-    """L^-1 times columns (m, k), with L L' = left (m, m); None where that is as good as singular."""
+    """L^-1 times columns (m, k), with L L' = left (m, m); None where that is near singular."""
     try:
         root = np.linalg.cholesky(left)
     except np.linalg.LinAlgError:
