@@ -40,6 +40,7 @@ from skmixed.fit.gaussian_fit import fit_gaussian, fit_sums
 from skmixed.fit.generalized_fit import fit_generalized
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
+from skmixed.fit.variance_priors import VARIANCE_PRIORS
 from skmixed.fitted_model import FitSettings, FittedModel, TrainingData
 from skmixed.inspection.attributes import (
     components,
@@ -134,6 +135,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     link: str | None = None
     relations: Mapping[Any, Relation] | None = None
     dispersion: str | int | None = None
+    variance_prior: str | None = None
     _kept: TrainingData | None = None
     _sums: tuple[RowSums, dict[str, str]] | None = None
 
@@ -440,6 +442,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("approximation", self.approximation, APPROXIMATIONS)
         check_choice("solver", self.solver, SOLVERS)
         check_relations(self.relations)
+        if self.variance_prior is not None:
+            check_choice("variance_prior", self.variance_prior, tuple(VARIANCE_PRIORS))
         refuse_mean_field(self)
         if self.approximation == "corrected" and self.posterior == "mean_field":
             raise ValueError(

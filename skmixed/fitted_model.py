@@ -63,6 +63,7 @@ class FitSettings:
     class_weight : dict, "balanced" or None
     handle_unknown : {"population", "warn", "error"}
     solver, n_probes, max_iter, tol, n_jobs, random_state, relations, approximation
+    variance_prior
         As the estimators have them.
     """
 
@@ -81,6 +82,7 @@ class FitSettings:
     random_state: Any
     relations: Mapping[Any, Relation] | None = None
     approximation: str = "variational"
+    variance_prior: str | None = None
 
     def options(
         self,
@@ -103,6 +105,7 @@ class FitSettings:
             across=self._relation_roots(encoder),
             noise="constant" if encoder.strata is None else "strata",
             approximation=self.approximation,
+            variance_prior=self.variance_prior,
             start=start,
             report=report,
         )

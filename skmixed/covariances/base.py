@@ -76,6 +76,9 @@ class LevelCovariance(ABC):
     homogeneous: ClassVar[str | None] = None
     """Key of the same structure with one standard deviation for all effects, if there is one."""
 
+    has_sds: ClassVar[bool] = True
+    """Whether every effect has a standard deviation of its own."""
+
     basis_may: ClassVar[BasisChange] = "resize"
     """Changes of the columns that effects multiply under which the structure stays of its kind."""
 

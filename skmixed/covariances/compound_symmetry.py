@@ -150,6 +150,7 @@ class HomogeneousCompoundSymmetry(CompoundSymmetry):
     """The same with one standard deviation of all effects."""
 
     name: ClassVar[str] = "homogeneous_compound_symmetry"
+    has_sds: ClassVar[bool] = False
     formula_words: ClassVar[tuple[str, ...]] = ("homcs",)
     includes: ClassVar[tuple[str, ...]] = ("isotropic",)
     basis_may: ClassVar[BasisChange] = "resize"

@@ -182,4 +182,5 @@ def gaussian_objective(
     return GaussianObjective(
         solver, noise, prior, options.posterior,
         options.integrate_fixed, units.n_observations, held,
+        options.penalty(prior, units, rows.scales),
     ), absent  # fmt: skip

@@ -24,6 +24,8 @@ class Point:
     """Whether the deviance has six digits only."""
     rounding: float = 0.0
     """Error of the deviance beyond that of its own digits."""
+    penalty: float = 0.0
+    """-2 log prior of the variances in the deviance."""
 
     @property
     def system(self) -> System:

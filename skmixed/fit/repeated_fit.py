@@ -68,7 +68,8 @@ class RepeatedFit:
         return maximise(self._objective_of(sums, seed), self.absent, sums, self.options, self.theta)
 
     def _objective_of(self, rows: RowSums, seed: Callable[[], int]) -> GaussianObjective:
-        before, held = self.objective, self.options.noise_variance
+        before, options = self.objective, self.options
+        held = options.noise_variance
         assert rows.sums is not None
         cross = before.cross.with_response(rows.sums)
         return replace(
@@ -76,4 +77,5 @@ class RepeatedFit:
             solver=before.solver.with_response(cross, seed),
             noise=before.noise.with_response(cross, rows.strata.sums),
             noise_variance=None if held is None else held / rows.units.noise,
+            penalty=options.penalty(before.prior, rows.units, rows.scales),
         )

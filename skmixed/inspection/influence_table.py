@@ -171,7 +171,9 @@ def _without(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coefficients (L, p), covariances (L, p, p) and noise sds (L,) without each level."""
     found: list[WithoutGroup | None] = [None] * n_levels
-    if refit.likelihood.is_quadratic and refit.options.noise == "constant":
+    options = refit.options
+    plain = options.noise == "constant" and options.variance_prior is None
+    if refit.likelihood.is_quadratic and plain:
         arguments = (refit.design, refit.response, refit.weights, codes)
         with restrained_blas(refit.options.n_threads):
             deletions = RowDeletions.of(*arguments, model.result, refit.options)

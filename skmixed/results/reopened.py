@@ -73,7 +73,7 @@ class ReopenedFit:
         """
         refuse_other_rows(design, case_weights, result)
         fit = cls.at_variances(design, response, case_weights, result, options)
-        refuse_other_elbo(float(fit.units.elbo(fit.point.deviance)), result)
+        refuse_other_elbo(float(fit.units.elbo(fit.point.deviance - fit.point.penalty)), result)
         return fit
 
     @classmethod

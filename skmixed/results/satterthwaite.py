@@ -185,8 +185,5 @@ def _slope(objective: GaussianObjective, place: np.ndarray, n_theta: int) -> _Sl
         raise SingularSystemError("the model is singular next to its estimates")
     gradient = objective.gradient(point)
     if free:
-        by_log_noise = objective.degrees_of_freedom - (
-            point.system.penalised_rss / point.noise_variance
-        )
-        gradient = np.append(gradient, by_log_noise)
+        gradient = np.append(gradient, objective.by_log_noise(point))
     return _Slope(gradient, point.noise_variance * point.system.fixed_covariance())

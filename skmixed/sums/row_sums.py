@@ -77,6 +77,9 @@ class RowSums:
     extent : Extent
     strata : Strata
         The rows of each stratum apart.
+    scales : tuple of ndarray (q,)
+        By factor, standard deviation of the response over that of what multiplies each effect.
+        Empty where sums do not tell it.
     """
 
     sums: CellSums | None
@@ -85,6 +88,7 @@ class RowSums:
     rows_alone: tuple[bool, ...]
     extent: Extent
     strata: Strata = field(default_factory=Strata)
+    scales: tuple[np.ndarray, ...] = ()
 
     @property
     def n_bytes(self) -> int:
@@ -148,11 +152,14 @@ class StandardResponse:
         None when the fixed effects reproduce it.
     units : Units
     extent : Extent
+    sd : float
+        Standard deviation of the response, by case weights.
     """
 
     values: np.ndarray | None
     units: Units
     extent: Extent
+    sd: float
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,8 @@ class StandardColumns:
     noise_variance : float or None
         Where the noise is held.
     n_threads : int
+    loading_sds : tuple of ndarray (q,)
+        See `loading_sds`.
     """
 
     design: Design
@@ -186,6 +195,7 @@ class StandardColumns:
     integrate_fixed: bool
     noise_variance: float | None
     n_threads: int
+    loading_sds: tuple[np.ndarray, ...]
 
     @classmethod
     def of(
@@ -206,7 +216,7 @@ class StandardColumns:
         )
         return cls(
             design, case_weights, weights, weight_scale, log_weights, fixed, transforms,
-            integrate_fixed, noise_variance, n_threads,
+            integrate_fixed, noise_variance, n_threads, loading_sds(design),
         )  # fmt: skip
 
     def standardise(
@@ -243,7 +253,8 @@ class StandardColumns:
             n_observations - (fixed.rank if self.integrate_fixed else 0),
             self.integrate_fixed,
         )
-        return StandardResponse(rest / scale if modelled else None, units, extent)
+        values = rest / scale if modelled else None
+        return StandardResponse(values, units, extent, weighted_sd(response, self.case_weights))
 
     @property
     def _precisions(self) -> tuple[float, float]:
@@ -274,6 +285,7 @@ class StandardColumns:
             tuple(alike and f.basis is None and f.n_levels == n for f in factors),
             standard.extent,
             strata,
+            tuple((standard.sd or 1.0) / sds for sds in self.loading_sds),
         )
 
 
@@ -329,6 +341,22 @@ def combine_weights(design: Design, case_weights: np.ndarray) -> tuple[np.ndarra
     scale = float(np.average(precision, weights=case_weights))
     relative = precision / scale
     return case_weights * relative, scale, float(case_weights @ np.log(relative))
+
+
+def loading_sds(design: Design) -> tuple[np.ndarray, ...]:
+    """By factor, the standard deviation of what multiplies each effect, (q,); 1 of a constant."""
+    found = []
+    for factor in design.factors:
+        sds = np.zeros(1) if factor.basis is None else factor.basis.std(axis=0)
+        found.append(np.where(sds > 0.0, sds, 1.0))
+    return tuple(found)
+
+
+def weighted_sd(values: np.ndarray, weights: np.ndarray) -> float:
+    """Standard deviation of values (n,) with case weights."""
+    mean = float(weights @ values / weights.sum())
+    squares = float(weights @ (values - mean) ** 2)
+    return float(np.sqrt(squares / (weights.sum() - 1.0))) if weights.sum() > 1.0 else 0.0
 
 
 def largest(values: np.ndarray) -> float:
