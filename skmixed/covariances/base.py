@@ -120,6 +120,13 @@ class LevelCovariance(ABC):
         """
         return None
 
+    def natural(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First (m, q, q) and second (m, m, q, q) derivatives of Omega by what is reported.
+
+        That is by standard deviations and correlations, where these are not `theta` itself.
+        """
+        return self.tangents(theta), self.second(theta)
+
     def gradient(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """Derivative of a function by theta (m,), from its symmetric one by Omega (q, q)."""
         return np.einsum("mab,ab->m", self.tangents(theta), by_omega)

@@ -40,6 +40,8 @@ class VarianceUncertainty:
         of the noise where it is estimated; minus infinity for a variance of 0.
     log_sd_errors : ndarray (c,)
         Their standard errors, by the delta method; NaN for a variance of 0.
+    trace_error : float
+        0: no traces are estimated for it.
     """
 
     covariance: np.ndarray
@@ -47,6 +49,7 @@ class VarianceUncertainty:
     parameter_covariance: np.ndarray
     log_sds: np.ndarray
     log_sd_errors: np.ndarray
+    trace_error: float = 0.0
 
     def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
         """Satterthwaite's approximation for linear functions of the coefficients.

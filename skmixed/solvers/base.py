@@ -144,6 +144,20 @@ class System(Protocol):
         """Gram matrix f_j' P f_k of working vectors, (m, m)."""
         ...
 
+    def fixed_products(self) -> list[np.ndarray]:
+        """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
+        ...
+
+    def projected_products(
+        self, directions: list[Direction], integrate_fixed: bool
+    ) -> list[dict[int, np.ndarray]]:
+        """Z' P f of every factor for working vectors f, by number of the direction.
+
+        V^-1 takes the place of P without `integrate_fixed`. Of the eliminated factor there may
+        be none but for its own directions.
+        """
+        ...
+
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:
         """The posterior covariance; six digits suffice where `coarse`."""
         ...
@@ -163,16 +177,6 @@ class System(Protocol):
 
 class ExactSystem(System, Protocol):
     """A factorised system, which can be asked for more."""
-
-    def fixed_products(self) -> list[np.ndarray]:
-        """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
-        ...
-
-    def projected_products(
-        self, directions: list[Direction], integrate_fixed: bool
-    ) -> list[dict[int, np.ndarray]]:
-        """Z' P f of every factor for working vectors f, by number of the direction."""
-        ...
 
     def expected_information(
         self, tangents: list[Direction], integrate_fixed: bool
