@@ -21,11 +21,16 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from options import count
+from scipy.stats import norm
 from tables import show
 
 from skmixed import MixedEffectsVIRegressor, parametric_bootstrap, variance_posterior
+from skmixed.fitted_model import fitted_model
+from skmixed.inspection.attributes import coefficients_of
+from skmixed.inspection.coefficient_questions import CoefficientQuestions, reopened
+from skmixed.results.degrees_of_freedom import METHODS
 
-ROWS = 10
+ROWS, LEVEL = 10, 0.95
 TRUTH = {"x": 1.0, "z": 1.0, "sd of groups": 1.0, "sd of noise": 1.0}
 """Slope of the covariate of rows, and of that of groups, and standard deviations."""
 
@@ -61,7 +66,9 @@ def simulate(n_groups: int, balanced: bool, rng: np.random.Generator) -> pd.Data
 
 def estimates(model: Any) -> list[float]:
     """Slopes and standard deviations of a fit."""
-    return [*model.coef_, *model.variance_components_["sd"]]
+    result = model.fit_result_
+    variances = result.factors[0].covariance[0, 0], result.noise_variance
+    return [*model.coef_, *np.sqrt(variances)]
 
 
 def intervals(frame: pd.DataFrame, seed: int, resamples: int, points: int) -> dict[str, Any]:
@@ -71,14 +78,22 @@ def intervals(frame: pd.DataFrame, seed: int, resamples: int, points: int) -> di
     """
     model = MixedEffectsVIRegressor(formula="x + z + (1 | g)", n_jobs=1, keep_data=True)
     model.fit(frame[["x", "z", "g"]], frame["y"])
-    ends = ["lower", "upper"]
-    nothing = np.full((2, 2), np.nan)
-    of_sds = model.variance_intervals()[ends].to_numpy()
-    # the Wald interval of a variance of 0 does not exist, and so contains nothing
-    found = {"plug-in": np.vstack([model.summary().to_frame().loc[["x", "z"], ends], of_sds])}
-    for ddf in ("satterthwaite", "kenward-roger"):
-        table = model.summary(test="t", ddf=ddf).to_frame().loc[["x", "z"], ends]
-        found[ddf] = np.vstack([table, nothing])
+    # the fit is opened once for all methods; `summary` and `variance_intervals` do it each
+    fitted, ends = fitted_model(model), ["lower", "upper"]
+    fit, coefficients = reopened(fitted, fitted.data), coefficients_of(fitted)
+    found = {}
+    for name, method in METHODS.items():
+        tests = method(fit)
+        table = CoefficientQuestions(coefficients, tests, name).estimates(np.eye(3)[1:], LEVEL)
+        of_sds = np.full((2, 2), np.nan)
+        if name == "satterthwaite":
+            # Wald intervals of logarithms; there is none of a variance of 0
+            z = norm.isf(0.5 - 0.5 * LEVEL) * np.array([-1.0, 1.0])
+            of_sds = np.exp(tests.log_sds[:, None] + tests.log_sd_errors[:, None] * z)
+            errors = np.sqrt(np.diagonal(model.coef_cov_))[1:, None]
+            found["plug-in"] = np.vstack([model.coef_[:, None] + errors * z, of_sds])
+        slopes = np.column_stack([table[end] for end in ends])
+        found[name] = np.vstack([slopes, np.full((2, 2), np.nan)])
     if points:
         table = variance_posterior(model, n_points=points, random_state=seed).intervals()
         found["variance_posterior"] = table.to_frame().loc[["x", "z", *TERMS], ends]
@@ -99,7 +114,7 @@ def one(
     rows = []
     for method, ends in found.items():
         for (parameter, truth), (lower, upper) in zip(TRUTH.items(), ends, strict=True):
-            if parameter in ("x", "z") or method not in ("satterthwaite", "kenward-roger"):
+            if parameter in ("x", "z") or method not in METHODS:
                 inside = bool(lower <= truth <= upper)
                 rows.append({"method": method, "parameter": parameter, "inside": inside})
     return rows
