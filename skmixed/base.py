@@ -411,6 +411,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             response_moments=state.get("response_moments_"),
             offset_range=state.get("offset_range_"),
             data=self._kept,
+            sums=None if self._sums is None else self._sums[0],
         )
 
     def _keep_ranges(self, design: Design, response: np.ndarray, weights: np.ndarray) -> None:

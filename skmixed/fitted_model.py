@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +35,7 @@ from skmixed.fit.result import FitResult
 from skmixed.posteriors import POSTERIORS
 from skmixed.results.prediction import predict_mean, predict_variance
 from skmixed.spec import Variable
+from skmixed.sums.row_sums import RowSums
 from skmixed.threads import available_threads
 from skmixed.validation import check_case_weights, check_include, check_labels, check_response
 
@@ -141,11 +142,14 @@ class TrainingData:
     X : DataFrame or array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
     sample_weight : array-like of shape (n_samples,) or None
+    answers : dict
+        What was computed from them for a question, for further ones: by kind of answer.
     """
 
     X: Any
     y: Any
     sample_weight: Any = None
+    answers: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def used(self) -> np.ndarray:
@@ -258,6 +262,8 @@ class FittedModel:
         Least and largest offset of the fit.
     data : TrainingData or None
         The training data, if they were kept.
+    sums : RowSums or None
+        The sums over these of a normal response, if they are small.
     """
 
     encoder: DesignEncoder
@@ -270,6 +276,7 @@ class FittedModel:
     response_moments: np.ndarray | None = None
     offset_range: np.ndarray | None = None
     data: TrainingData | None = None
+    sums: RowSums | None = None
 
     @property
     def likelihood(self) -> Likelihood:

@@ -145,6 +145,20 @@ class GaussianObjective:
             hessian -= np.outer(across, across) / bend
         return replace(found, gradient=found.gradient + terms.gradient, hessian=hessian)
 
+    @property
+    def noise_enters_plainly(self) -> bool:
+        """Whether the objective is a function of rss / noise and n log(noise) but for theta."""
+        return self.penalty is None and not self.noise.n_parameters
+
+    def bends_by_log_noise(self, point: Point) -> np.ndarray:
+        """Second derivatives by theta and the logarithm of the noise, and by that twice, (m + 1,).
+
+        The noise is held, and enters plainly.
+        """
+        noise, products = point.noise_variance, point.system.residual_products
+        across = self.prior.gradient(point.solved.theta, [t.T @ t / noise for t in products])
+        return np.append(across, point.system.penalised_rss / noise)
+
     def by_log_noise(self, point: Point) -> float:
         """Derivative by the logarithm of a noise variance that is held."""
         slope = self.degrees_of_freedom - point.system.penalised_rss / point.noise_variance

@@ -108,7 +108,10 @@ def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
     place = np.append(theta, np.log(fit.noise)) if fit.noise_is_free else theta
     hessian = np.empty((len(place), len(place)))
     derivatives = []
+    exactly = fit.noise_is_free and objective.noise_enters_plainly
     for j, value in enumerate(place):
+        if exactly and j == len(theta):
+            break
         step = np.zeros(len(place))
         step[j] = max(_STEP * abs(value), _LEAST_STEP)
         above, below = (_slope(objective, place + sign * step, len(theta)) for sign in (1.0, -1.0))
@@ -116,6 +119,10 @@ def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
         hessian[j] = (above.gradient - below.gradient) / width
         change = (above.covariance - below.covariance) / width
         derivatives.append(fit.to_centred @ change @ fit.to_centred.T)
+    if exactly:
+        hessian[-1] = hessian[:, -1] = objective.bends_by_log_noise(fit.point)
+        plain = fit.noise * fit.point.system.fixed_covariance()
+        derivatives.append(fit.to_centred @ plain @ fit.to_centred.T)
     p = len(fit.to_centred)
     parameter_covariance = 2.0 * inverse_of_rising(0.5 * (hessian + hessian.T))
     sds, errors = _with_errors(lambda at: _log_sds(fit, at), place, parameter_covariance)
