@@ -269,9 +269,13 @@ def _refuse(fit: ReopenedFit) -> None:
 def _information(fit: ReopenedFit, parameters: list[_Parameter]) -> tuple[np.ndarray, float]:
     """tr(P V_i P V_j) of all directions, (M, M), and its relative Monte Carlo error."""
     system, cross = fit.point.system, fit.objective.cross
-    exact = system.exact
+    exact, size = system.exact, float(cross.size)
+    if exact is not None and 10.0 * size**3 <= _MOST_OPERATIONS:
+        found = exact.trace_products([(k.factor, k.matrix) for k in parameters])
+        if found is not None:
+            return found, 0.0
     n_effects = sum(factor.size for factor in cross.factors)
-    if exact is not None and 8.0 * n_effects * float(cross.size) ** 2 <= _MOST_OPERATIONS:
+    if exact is not None and 8.0 * n_effects * size**2 <= _MOST_OPERATIONS:
         return _expected_information(exact, parameters), 0.0
     return _probed_information(system, parameters)
 

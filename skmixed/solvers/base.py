@@ -188,6 +188,10 @@ class ExactSystem(System, Protocol):
         """Upper triangle of U, with U'U the precision of whitened tail effects and coefficients."""
         ...
 
+    def trace_products(self, directions: list[Direction]) -> np.ndarray | None:
+        """tr(P V_i P V_j) of matrices (q, q) of Omega, exactly, (m, m); None for related levels."""
+        ...
+
     def row_covariances(self, rows: GroupedRows) -> RowCovariances | None:
         """Covariances between rows of a group; None where they would not fit into memory."""
         ...

@@ -38,6 +38,7 @@ from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import EliminatedLevels
 from skmixed.solvers.row_covariances import MOST_LOADINGS, RowCovariances, n_loadings
+from skmixed.solvers.trace_products import trace_products
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import Loadings, WorkingRows
@@ -452,6 +453,10 @@ class DirectSystem:
         between = np.tensordot(moved, pairs, ([1, 2], [0, 2])) @ C
         across = between.reshape(-1, p * p) @ between.swapaxes(1, 2).reshape(-1, p * p).T
         return _traces(S - own, moved) - _traces(own, moved) + across
+
+    def trace_products(self, directions: list[Direction]) -> np.ndarray | None:
+        """tr(P V_i P V_j) of matrices of Omega, (m, m); None where levels are related."""
+        return None if self._related else trace_products(self, directions)
 
     def row_covariances(self, rows: GroupedRows) -> RowCovariances | None:
         """Covariances between rows of a group; None where they would not fit into memory."""

@@ -242,3 +242,13 @@ def test_slopes_of_one_structure_beside_a_linear_one(trial):
     table = model.summary(test="t", ddf="kenward-roger").to_frame()
     assert (table["std_error"] > 0).all()
     assert (table["df"] > 1).all()
+
+
+@pytest.mark.parametrize("formula", [*FORMULAS, "y ~ x + (x | d) + (1 | s)", "y ~ x + (x | s)"])
+def test_traces_from_the_inverse(students, formula):
+    fit = opened(mixed(formula, students, solver="direct"), "direct")
+    parameters = module._Parameters.of(fit).directions
+    expected = module._expected_information(fit.point.system, parameters)
+    found = fit.point.system.trace_products([(k.factor, k.matrix) for k in parameters])
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    np.testing.assert_allclose(found, found.T, rtol=1e-9)
