@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -247,24 +248,29 @@ class _Start:
             repeated = refit.repeated()
         return cls(estimator, model, refit, repeated, X)
 
-    def fit(self, response: Any, probes: int) -> Any:
-        """A copy of the estimator, fitted to a drawn response with a seed for its solver."""
+    def fit(
+        self, response: Any, numbers: np.ndarray, classes: np.ndarray | None, probes: int
+    ) -> Any:
+        """A copy of the estimator, fitted to a drawn response with a seed for its solver.
+
+        `numbers` has the response by the codes of `classes`.
+        """
         estimator = _copied(self.estimator)
         estimator.random_state = probes
         if self.refit is None:
             return estimator.fit(self.X, response)
         model = self.model
+        same = classes is not None and np.array_equal(classes, np.asarray(model.classes))
+        if model.classes is not None and not same:
+            n = len(self.refit.weights)
+            numbers = model.numbers(response, n, np.arange(n))
+        seed = partial(model.settings.seed_of, probes)
         if self.repeated is not None:
             with restrained_blas(self.refit.options.n_threads):
-                result = self.repeated.fit(response, lambda: model.settings.seed_of(probes))
-            estimator._take_result(replace(model, result=result))
-            return estimator
-        n = len(self.refit.weights)
-        if model.classes is not None:
-            response = model.numbers(response, n, np.arange(n))
-        settings = replace(model.settings, random_state=probes)
-        options = settings.options(model.encoder, self.refit.options.start)
-        result = replace(self.refit, response=response, options=options).fit()
+                result = self.repeated.fit(numbers, seed)
+        else:
+            options = replace(self.refit.options, seed=seed())
+            result = replace(self.refit, response=numbers, options=options).fit()
         estimator._take_result(replace(model, result=result))
         return estimator
 
@@ -299,8 +305,9 @@ def _refit(
         # counted, and told of once
         warnings.simplefilter("ignore")
         try:
-            response = simulator.draw(rng)
-            models = [start.fit(response, probes) for start in starts]
+            drawn = simulator.draw_numbers(rng)
+            response = simulator.labelled(drawn)
+            models = [start.fit(response, drawn, simulator.classes, probes) for start in starts]
         except _FAILURES as error:
             return _Outcome(None, False, str(error))
     converged = all(model.converged_ for model in models)
