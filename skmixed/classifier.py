@@ -122,17 +122,16 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
         relation get effects; a level of the data that it does not have is an error. Needs
         ``posterior="full"`` and the direct solver.
-    variance_prior : {"half-cauchy", "half-normal", "exponential", "gamma", "flat"} or None, \
-            default=None
-        Prior density of the standard deviation of every effect: its logarithm is added to what
-        is maximised, so that variances are at their posterior mode. "gamma" (shape 2, rate 0, as
-        in R's blme) keeps them from 0, with at least five levels hardly changing those that are
-        not small; "half-normal", "half-cauchy" and "exponential" (the penalised-complexity
-        prior) keep them from growing. Their scale is 1 on the linear predictor, for a
-        slope 1 over the standard deviation of its column. Correlations and
-        coefficients have flat priors. `elbo_` is at these variances, the prior left
-        out; likelihoods of such fits are not compared. See `skmixed.variance_posterior` for
-        intervals.
+    variance_prior : str or None, default=None
+        Prior density of the standard deviation of every effect, "gamma", "half-cauchy",
+        "half-normal", "exponential" or "flat": its logarithm is added to what is maximised, so that
+        variances are at their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) keeps them
+        from 0. "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) keep
+        them from growing. Their scale is 1 on the linear predictor, for a slope
+        that over the standard deviation of its column.
+        Correlations and coefficients have flat priors. `elbo_` is at these variances, the prior
+        left out; such likelihoods are not compared. A mode is a point: for intervals see
+        `skmixed.variance_posterior`.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept. Classes in an order need it: their
         thresholds take its place.
