@@ -147,6 +147,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
     link: str | None = None
     relations: Mapping[Any, Relation] | None = None
     dispersion: str | int | None = None
+    variance_prior: str | None = None
     _kept: TrainingData | None = None
     _sums: tuple[RowSums, dict[str, str]] | None = None
 
@@ -429,6 +430,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             response_moments=state.get("response_moments_"),
             offset_range=state.get("offset_range_"),
             data=self._kept,
+            sums=None if self._sums is None else self._sums[0],
         )
 
     def _keep_ranges(self, design: Design, response: np.ndarray, weights: np.ndarray) -> None:
@@ -463,6 +465,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_choice("approximation", self.approximation, APPROXIMATIONS)
         check_choice("solver", self.solver, SOLVERS)
         check_relations(self.relations)
+        if self.variance_prior is not None:
+            from skmixed.fit.variance_priors import VARIANCE_PRIORS
+
+            check_choice("variance_prior", self.variance_prior, tuple(VARIANCE_PRIORS))
         refuse_mean_field(self)
         if self.approximation == "corrected" and self.posterior == "mean_field":
             raise ValueError(

@@ -15,6 +15,7 @@ PosteriorName = Literal["full", "mean_field"]
 Method = Literal["auto", "reml", "ml"]
 Approximation = Literal["variational", "corrected"]
 SolverName = Literal["auto", "direct", "iterative"]
+VariancePriorName = Literal["half-cauchy", "half-normal", "exponential", "gamma", "flat"]
 HandleUnknown = Literal["population", "warn", "error"]
 
 FamilyOfClasses = Literal[

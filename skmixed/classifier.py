@@ -21,6 +21,7 @@ from skmixed.choices import (
     Method,
     PosteriorName,
     SolverName,
+    VariancePriorName,
 )
 from skmixed.class_scale import ClassScale, check_class_weight, codes_of, weights_of_classes
 from skmixed.covariances import Relation
@@ -131,6 +132,16 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
         relation get effects; a level of the data that it does not have is an error. Needs
         ``posterior="full"`` and the direct solver.
+    variance_prior : str or None, default=None
+        Prior density of the standard deviation of every effect, "gamma", "half-cauchy",
+        "half-normal", "exponential" or "flat": its logarithm is added to what is maximised, so that
+        variances are at their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) keeps them
+        from 0. "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) keep
+        them from growing. Their scale is 1 on the linear predictor, for a slope
+        that over the standard deviation of its column.
+        Correlations and coefficients have flat priors. `elbo_` is at these variances, the prior
+        left out; such likelihoods are not compared. A mode is a point: for intervals see
+        `skmixed.variance_posterior`.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept. Classes in an order need it: their
         thresholds take its place.
@@ -321,6 +332,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         approximation: Approximation = "variational",
         offset: str | int | None = None,
         relations: Mapping[Any, Relation] | None = None,
+        variance_prior: VariancePriorName | None = None,
         fit_intercept: bool = True,
         solver: SolverName = "auto",
         handle_unknown: HandleUnknown = "population",
@@ -347,6 +359,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         self.approximation = approximation
         self.offset = offset
         self.relations = relations
+        self.variance_prior = variance_prior
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.handle_unknown = handle_unknown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -37,6 +37,7 @@ from skmixed.validation import check_case_weights, check_include, check_labels, 
 
 if TYPE_CHECKING:
     from skmixed.fit.outer import FitOptions, Start
+    from skmixed.sums.row_sums import RowSums
 
 _FAR_OFFSET = float(np.log(1000.0))
 """Distance from the offsets of a fit that is more than a longer exposure: a factor of 1000."""
@@ -63,6 +64,7 @@ class FitSettings:
     class_weight : dict, "balanced" or None
     handle_unknown : {"population", "warn", "error"}
     solver, n_probes, max_iter, tol, n_jobs, random_state, relations, approximation
+    variance_prior
         As the estimators have them.
     """
 
@@ -81,6 +83,7 @@ class FitSettings:
     random_state: Any
     relations: Mapping[Any, Relation] | None = None
     approximation: str = "variational"
+    variance_prior: str | None = None
 
     def options(
         self,
@@ -92,9 +95,6 @@ class FitSettings:
         from skmixed.fit.outer import FitOptions
         from skmixed.posteriors import POSTERIORS
 
-        seed = 0
-        if self.random_state is not None:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return FitOptions(
             posterior=POSTERIORS[self.posterior],
             integrate_fixed=self.method == "reml",
@@ -104,14 +104,22 @@ class FitSettings:
             n_threads=available_threads(self.n_jobs),
             solver=self.solver,
             n_probes=self.n_probes,
-            seed=seed,
+            seed=self.seed_of(self.random_state),
             structures=tuple(factor.block_structures for factor in encoder.factors),
             across=self._relation_roots(encoder),
             noise="constant" if encoder.strata is None else "strata",
             approximation=self.approximation,
+            variance_prior=self.variance_prior,
             start=start,
             report=report,
         )
+
+    @staticmethod
+    def seed_of(random_state: Any) -> int:
+        """The seed of the random vectors of a solver; 0 for None."""
+        if random_state is None:
+            return 0
+        return int(check_random_state(random_state).randint(2**31 - 1))
 
     def _relation_roots(self, encoder: DesignEncoder) -> tuple[np.ndarray | None, ...]:
         """By factor, a root of how its levels are related, in their order; None for no relation."""
@@ -137,11 +145,14 @@ class TrainingData:
     X : DataFrame or array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
     sample_weight : array-like of shape (n_samples,) or None
+    answers : dict
+        What was computed from them for a question, for further ones: by kind of answer.
     """
 
     X: Any
     y: Any
     sample_weight: Any = None
+    answers: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def used(self) -> np.ndarray:
@@ -258,6 +269,8 @@ class FittedModel:
         Least and largest offset of the fit.
     data : TrainingData or None
         The training data, if they were kept.
+    sums : RowSums or None
+        The sums over these of a normal response, if they are small.
     """
 
     encoder: DesignEncoder
@@ -270,6 +283,7 @@ class FittedModel:
     response_moments: np.ndarray | None = None
     offset_range: np.ndarray | None = None
     data: TrainingData | None = None
+    sums: RowSums | None = None
 
     @property
     def likelihood(self) -> Likelihood:

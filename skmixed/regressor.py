@@ -20,6 +20,7 @@ from skmixed.choices import (
     NumberFamily,
     PosteriorName,
     SolverName,
+    VariancePriorName,
 )
 from skmixed.covariances import Relation
 from skmixed.design import Response
@@ -134,6 +135,16 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
         relation get effects; a level of the data that it does not have is an error. Needs
         ``posterior="full"`` and the direct solver.
+    variance_prior : str or None, default=None
+        Prior density of the standard deviation of every effect, "gamma", "half-cauchy",
+        "half-normal", "exponential" or "flat": its logarithm is added to what is maximised, so that
+        variances are at their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) keeps them
+        from 0. "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) keep
+        them from growing. Their scale is the standard deviation of y (of counts and
+        amounts 1), for a slope that over the standard deviation of its column.
+        Correlations and coefficients have flat priors. `elbo_` is at these variances, the prior
+        left out; such likelihoods are not compared. A mode is a point: for intervals see
+        `skmixed.variance_posterior`.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept.
     solver : {"auto", "direct", "iterative"}, default="auto"
@@ -305,6 +316,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         precision_weights: str | int | None = None,
         dispersion: str | int | None = None,
         relations: Mapping[Any, Relation] | None = None,
+        variance_prior: VariancePriorName | None = None,
         fit_intercept: bool = True,
         solver: SolverName = "auto",
         handle_unknown: HandleUnknown = "population",
@@ -330,6 +342,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         self.precision_weights = precision_weights
         self.dispersion = dispersion
         self.relations = relations
+        self.variance_prior = variance_prior
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.handle_unknown = handle_unknown

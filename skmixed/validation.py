@@ -18,6 +18,9 @@ from skmixed.design.checks import LARGEST
 _OF_DEPENDENT_ROWS = ("relations", "dispersion")
 """Parameters of models that need all rows at once and a posterior with all its correlations."""
 
+_OF_ALL_ROWS = (*_OF_DEPENDENT_ROWS, "variance_prior")
+"""Parameters of models that need all rows at once."""
+
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise unless `value` is one of the words in `choices`."""
@@ -301,7 +304,7 @@ def refuse_mean_field(model: Any) -> None:
 
 def refuse_in_parts(model: Any) -> None:
     """Raise where a parameter needs all rows at once, in `partial_fit` and distributed fits."""
-    for name in _OF_DEPENDENT_ROWS:
+    for name in _OF_ALL_ROWS:
         if getattr(model, name, None) is not None:
             raise ValueError(
                 f"{name}={getattr(model, name)!r} needs all rows at once; call fit on rows in "

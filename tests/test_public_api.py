@@ -15,6 +15,7 @@ import skmixed
 from skmixed import choices
 from skmixed.base import APPROXIMATIONS, METHODS
 from skmixed.families import FAMILIES, family_names
+from skmixed.fit.variance_priors import VARIANCE_PRIORS
 from skmixed.posteriors import POSTERIORS
 from skmixed.solvers.choice import SOLVERS
 
@@ -176,6 +177,7 @@ def test_types_of_parameters_are_the_words_of_the_registries():
     links = {link for family in FAMILIES.values() if family.is_classifier for link in family.links}
     assert set(get_args(choices.Link)) == links
     assert set(get_args(choices.PosteriorName)) == set(POSTERIORS)
+    assert set(get_args(choices.VariancePriorName)) == set(VARIANCE_PRIORS)
     assert set(get_args(choices.Method)) == set(METHODS)
     assert set(get_args(choices.Approximation)) == set(APPROXIMATIONS)
     assert set(get_args(choices.SolverName)) == set(SOLVERS)

@@ -76,6 +76,9 @@ class LevelCovariance(ABC):
     homogeneous: ClassVar[str | None] = None
     """Key of the same structure with one standard deviation for all effects, if there is one."""
 
+    has_sds: ClassVar[bool] = True
+    """Whether every effect has a standard deviation of its own."""
+
     basis_may: ClassVar[BasisChange] = "resize"
     """Changes of the columns that effects multiply under which the structure stays of its kind."""
 
@@ -116,6 +119,13 @@ class LevelCovariance(ABC):
         None where these are no linear space.
         """
         return None
+
+    def natural(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First (m, q, q) and second (m, m, q, q) derivatives of Omega by what is reported.
+
+        That is by standard deviations and correlations, where these are not `theta` itself.
+        """
+        return self.tangents(theta), self.second(theta)
 
     def gradient(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """Derivative of a function by theta (m,), from its symmetric one by Omega (q, q)."""

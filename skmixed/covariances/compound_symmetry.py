@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from skmixed.covariances.base import NEXT_TO_THE_END, BasisChange, LevelCovariance
+from skmixed.covariances.unstructured import Unstructured
 
 _RIGHT = 0.5 * np.pi
 
@@ -106,6 +107,30 @@ class CompoundSymmetry(LevelCovariance):
             out[k, k] = np.outer(sds, sds) * self._correlation(theta, 2)
         return out
 
+    def linear_basis(self) -> np.ndarray | None:
+        """Of two effects, where every covariance is of this structure; None of more."""
+        if self.n_effects > 2:
+            return None
+        basis: np.ndarray = Unstructured(self.n_effects).linear_basis()
+        return basis
+
+    def natural(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of Omega by the standard deviations and the correlation."""
+        m, k, q = self.n_parameters, self.n_sds, self.n_effects
+        sds, R = self._sds(theta), self._correlation(theta)
+        slopes = np.eye(q) if k > 1 else np.ones((1, q))
+        half = slopes[:, :, None] * R * sds
+        first = half + half.swapaxes(1, 2)
+        both = np.einsum("ia,jb,ab->ijab", slopes, slopes, R)
+        second = np.zeros((m, m, q, q))
+        second[:k, :k] = both + both.swapaxes(2, 3)
+        if q > 1:
+            apart = 1.0 - np.eye(q)
+            first = np.concatenate([first, (np.outer(sds, sds) * apart)[None]])
+            half = slopes[:, :, None] * apart * sds
+            second[:k, k] = second[k, :k] = half + half.swapaxes(1, 2)
+        return first, second
+
     def nearest(self, omega: np.ndarray) -> np.ndarray:
         """Standard deviations, and the angle of the mean correlation, (m,)."""
         q = self.n_effects
@@ -150,11 +175,17 @@ class HomogeneousCompoundSymmetry(CompoundSymmetry):
     """The same with one standard deviation of all effects."""
 
     name: ClassVar[str] = "homogeneous_compound_symmetry"
+    has_sds: ClassVar[bool] = False
     formula_words: ClassVar[tuple[str, ...]] = ("homcs",)
     includes: ClassVar[tuple[str, ...]] = ("isotropic",)
     basis_may: ClassVar[BasisChange] = "resize"
     homogeneous: ClassVar[str | None] = None
     is_public: ClassVar[bool] = False
+
+    def linear_basis(self) -> np.ndarray:
+        """One matrix for the variances, one for the covariances, (m, q, q)."""
+        eye = np.eye(self.n_effects)
+        return np.array([eye, 1.0 - eye][: self.n_parameters])
 
     @property
     def n_sds(self) -> int:

@@ -15,6 +15,7 @@ class Isotropic(LevelCovariance):
     """Omega = s^2 I; theta is s."""
 
     name: ClassVar[str] = "isotropic"
+    has_sds: ClassVar[bool] = False
     formula_words: ClassVar[tuple[str, ...]] = ("homdiag",)
 
     @property

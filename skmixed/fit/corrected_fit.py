@@ -52,7 +52,12 @@ def fit_corrected(before: VariationalFit, plan: QuadraturePlan, options: FitOpti
     """
     point, objective = before.state.point, before.objective
     marginal = MarginalLikelihood(
-        objective.responses, objective.likelihood, objective.prior, plan, options.n_threads
+        objective.responses,
+        objective.likelihood,
+        objective.prior,
+        plan,
+        options.n_threads,
+        objective.penalty,
     )
     corrected: CorrectedObjective
     start = np.concatenate([point.theta, point.system.fixed_effects])

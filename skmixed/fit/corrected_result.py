@@ -93,7 +93,8 @@ def publish_corrected(
     effects = _Effects(objective, point, before)
     factors, coupling, further, coupled = effects.published(found)
     k = len(theta) + len(own)
-    path = np.array([units.elbo(deviance) for deviance in state.deviances])
+    penalty = marginal.penalty_at(point.parameters)
+    path = np.array([units.elbo(deviance - penalty) for deviance in state.deviances])
     result = before.result
     return replace(
         result,

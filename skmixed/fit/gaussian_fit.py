@@ -75,16 +75,32 @@ def fit_sums(rows: RowSums, n_levels: tuple[int, ...], options: FitOptions) -> F
     # 2. Arrange the sums around the factor to eliminate.
     objective, absent = gaussian_objective(rows, options)
 
+    return maximise(objective, absent, rows, options)
+
+
+def maximise(
+    objective: GaussianObjective,
+    absent: frozenset[int],
+    rows: RowSums,
+    options: FitOptions,
+    theta: np.ndarray | None = None,
+) -> FitResult:
+    """Maximise an ELBO; arguments as `gaussian_objective` takes and returns them.
+
+    The parameters of the prior start at `theta` where it is given.
+    """
+    units = rows.units
     # 3. Start from moments, or from where an earlier fit stopped.
-    theta = moment_estimates(
-        objective.cross, objective.prior, objective.noise_variance, objective.n_observations
-    )
-    if options.start is not None:
-        theta = options.start.theta_to_leave(objective.prior, units, theta)
+    if theta is None:
+        theta = moment_estimates(
+            objective.cross, objective.prior, objective.noise_variance, objective.n_observations
+        )
+        if options.start is not None:
+            theta = options.start.theta_to_leave(objective.prior, units, theta)
     theta = np.concatenate([theta, objective.noise.start()])
 
     # 4. Iterate; means and noise follow exactly.
-    result = iterate(objective, theta, units, options, absent, rows.dependent, _judge)
+    result = iterate(objective, theta, units, options, absent, rows.dependent, judge_held)
     spread = objective.noise.mean_variance(result.parameters)
     result = replace(result, residual_variance=result.residual_variance * spread)
     size = objective.cross.response_squares / units.n_observations
@@ -120,7 +136,7 @@ def _without_noise(
     held = replace(objective, noise_variance=noise)
     theta = moment_estimates(held.cross, held.prior, noise, held.n_observations)
     theta = np.concatenate([theta, held.noise.start()])
-    result = iterate(held, theta, rows.units, options, absent, rows.dependent, _judge)
+    result = iterate(held, theta, rows.units, options, absent, rows.dependent, judge_held)
     return replace(
         result,
         noise_variance=0.0,
@@ -132,7 +148,9 @@ def _without_noise(
     )
 
 
-def _judge(objective: GaussianObjective, point: Point, posterior_fixed: np.ndarray) -> Uncertainty:
+def judge_held(
+    objective: GaussianObjective, point: Point, posterior_fixed: np.ndarray
+) -> Uncertainty:
     """The uncertainty of the coefficients at the variances found."""
     return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
 
@@ -164,4 +182,5 @@ def gaussian_objective(
     return GaussianObjective(
         solver, noise, prior, options.posterior,
         options.integrate_fixed, units.n_observations, held,
+        options.penalty(prior, units, rows.scales),
     ), absent  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from skmixed.families import Gaussian
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
 from skmixed.fit.steps import EstimatedSteps, ExactSteps
+from skmixed.fit.variance_penalty import VariancePenalty
 from skmixed.noise import Noise
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
@@ -40,6 +41,8 @@ class GaussianObjective:
         Sum of the case weights.
     noise_variance : float or None
         Held there when given.
+    penalty : VariancePenalty or None
+        -2 log prior of the standard deviations of effects, which is added.
     """
 
     solver: Solver
@@ -49,6 +52,7 @@ class GaussianObjective:
     integrate_fixed: bool
     n_observations: float
     noise_variance: float | None
+    penalty: VariancePenalty | None = None
 
     likelihood: ClassVar[Gaussian] = Gaussian()
 
@@ -86,16 +90,23 @@ class GaussianObjective:
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
-        noise = self.noise_variance
-        if noise is None:
-            noise = rss / df
-            if not noise > LEAST_NOISE * self.cross.response_squares / self.n_observations:
+        noise, penalty = self.noise_variance, 0.0
+        least = LEAST_NOISE * self.cross.response_squares / self.n_observations
+        if noise is None and not rss / df > least:
+            return None
+        if self.penalty is None:
+            noise = rss / df if noise is None else noise
+        else:
+            squares = self.penalty.squares(self.prior, variances)
+            noise = self.penalty.best_noise(squares, rss, df) if noise is None else noise
+            penalty = self.penalty.value(noise * squares)
+            if not np.isfinite(penalty):
                 return None
         solved = Solved(system, self.prior, variances, self.integrate_fixed)
         log_det = self.posterior.log_det(solved)
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         deviance -= self.noise.log_weights(psi)
-        return Point(theta, float(deviance), noise, solved)
+        return Point(theta, float(deviance + penalty), noise, solved, penalty=penalty)
 
     def derivatives(
         self, point: Point, coarse: bool = False, information: np.ndarray | None = None
@@ -118,10 +129,43 @@ class GaussianObjective:
 
     def _by_prior(self, point: Point, coarse: bool, information: np.ndarray | None) -> Derivatives:
         """Derivatives by the parameters of the prior."""
+        solved, noise = point.solved, point.noise_variance
         df = self.degrees_of_freedom if self.noise_variance is None else None
-        return derivatives_at(
-            point.solved, self.posterior, point.noise_variance, df, coarse, information
-        )
+        if self.penalty is None:
+            return derivatives_at(solved, self.posterior, noise, df, coarse, information)
+        found = derivatives_at(solved, self.posterior, noise, None, coarse, information)
+        terms = self.penalty.at(self.prior, solved.theta, noise)
+        hessian = found.hessian + terms.hessian
+        if df is not None:
+            # the noise follows theta
+            products = solved.system.residual_products
+            quadratic = self.prior.gradient(solved.theta, [t.T @ t for t in products]) / noise
+            across = quadratic + terms.across
+            bend = solved.system.penalised_rss / noise + terms.bend_by_noise
+            hessian -= np.outer(across, across) / bend
+        return replace(found, gradient=found.gradient + terms.gradient, hessian=hessian)
+
+    @property
+    def noise_enters_plainly(self) -> bool:
+        """Whether the objective is a function of rss / noise and n log(noise) but for theta."""
+        return self.penalty is None and not self.noise.n_parameters
+
+    def bends_by_log_noise(self, point: Point) -> np.ndarray:
+        """Second derivatives by theta and the logarithm of the noise, and by that twice, (m + 1,).
+
+        The noise is held, and enters plainly.
+        """
+        noise, products = point.noise_variance, point.system.residual_products
+        across = self.prior.gradient(point.solved.theta, [t.T @ t / noise for t in products])
+        return np.append(across, point.system.penalised_rss / noise)
+
+    def by_log_noise(self, point: Point) -> float:
+        """Derivative by the logarithm of a noise variance that is held."""
+        slope = self.degrees_of_freedom - point.system.penalised_rss / point.noise_variance
+        if self.penalty is not None:
+            theta = point.solved.theta
+            slope += self.penalty.at(self.prior, theta, point.noise_variance).by_noise
+        return slope
 
     def _with_noise(self, point: Point, found: Derivatives) -> np.ndarray:
         """Gradient by all parameters (m + k,), of which the prior's are found."""

@@ -23,7 +23,7 @@ from skmixed.fit.uncertainty import Uncertainty, of_held_variances
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.choice import make_solver
 from skmixed.sums.cross_products import CrossProducts
-from skmixed.sums.row_sums import factor_shapes, refuse_too_few
+from skmixed.sums.row_sums import factor_shapes, loading_sds, refuse_too_few
 from skmixed.sums.standard_units import (
     BasisTransform,
     FixedTransform,
@@ -72,6 +72,7 @@ def fit_generalized(
     objective = kind(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
         make_solver(cross, options.solver_options), options.n_threads,
+        options.penalty(prior, units, _predictor_scales(design)),
     )  # fmt: skip
     theta = moment_estimates(cross, prior, None, units.n_observations, _LEAST_START)
     if options.start is not None:
@@ -98,6 +99,11 @@ def fit_generalized(
     if likelihood.is_classifier:
         return result
     return replace(result, log_exposure=_log_exposure(result, design, case_weights))
+
+
+def _predictor_scales(design: Design) -> list[np.ndarray]:
+    """By factor, 1 over the standard deviation of what multiplies each effect, (q,)."""
+    return [1.0 / sds for sds in loading_sds(design)]
 
 
 def _at_held_variances(

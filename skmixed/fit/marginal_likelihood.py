@@ -28,6 +28,7 @@ from skmixed.fit.quadrature_plan import (
     root_derivatives,
 )
 from skmixed.fit.sites import Responses
+from skmixed.fit.variance_penalty import VariancePenalty
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.threads import even_bounds, run_parts
 
@@ -102,6 +103,8 @@ class MarginalLikelihood:
     prior : EffectsPrior
     plan : QuadraturePlan
     n_threads : int
+    penalty : VariancePenalty or None, default=None
+        -2 log prior of the standard deviations of effects, half of which is taken off.
     """
 
     def __init__(
@@ -111,7 +114,9 @@ class MarginalLikelihood:
         prior: EffectsPrior,
         plan: QuadraturePlan,
         n_threads: int,
+        penalty: VariancePenalty | None = None,
     ) -> None:
+        self.penalty = penalty
         self.likelihood, self.prior, self.plan = likelihood, prior, plan
         self.n_threads = n_threads
         order = plan.order
@@ -158,7 +163,28 @@ class MarginalLikelihood:
         gradient[natural] += density.gradient
         hessian[natural, natural] += density.hessian
         by_parameters = chain.T @ hessian @ chain + np.einsum("j,jkl->kl", gradient, bends)
-        return Evaluation(value + density.constant, chain.T @ gradient, by_parameters, n_nodes)
+        found = Evaluation(value + density.constant, chain.T @ gradient, by_parameters, n_nodes)
+        return found if self.penalty is None else self._penalised(found, parameters)
+
+    def _penalised(self, found: Evaluation, parameters: np.ndarray) -> Evaluation:
+        """The log likelihood plus the log prior of the variances."""
+        assert self.penalty is not None
+        m = self.prior.n_parameters
+        theta = parameters[:m]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = self.penalty.at(self.prior, theta, 1.0)
+        gradient, hessian = found.gradient.copy(), found.hessian.copy()
+        gradient[:m] -= 0.5 * terms.gradient
+        hessian[:m, :m] -= 0.5 * terms.hessian
+        value = found.value - 0.5 * self.penalty_at(parameters)
+        return Evaluation(value, gradient, hessian, found.n_nodes)
+
+    def penalty_at(self, parameters: np.ndarray) -> float:
+        """-2 log prior of the variances, which is in values; 0 without one."""
+        if self.penalty is None:
+            return 0.0
+        theta = parameters[: self.prior.n_parameters]
+        return self.penalty.value(self.penalty.squares(self.prior, theta))
 
     def _chain(
         self, density: RowDensity, roots: RootDerivatives, n: int

@@ -24,6 +24,8 @@ class Point:
     """Whether the deviance has six digits only."""
     rounding: float = 0.0
     """Error of the deviance beyond that of its own digits."""
+    penalty: float = 0.0
+    """-2 log prior of the variances in the deviance."""
 
     @property
     def system(self) -> System:
@@ -99,8 +101,7 @@ def derivatives_at(
         information = np.zeros((0, 0))
     elif information is None:
         directions = [
-            (factor, products[factor.position] @ tangent)
-            for factor, tangent in at.prior.tangents(at.theta)
+            (factor, products[factor.position] @ tangent) for factor, tangent in at.tangents
         ]
         information = at.system.projected_gram(directions) / noise_variance
     gradient = at.prior.gradient(at.theta, quadratic)

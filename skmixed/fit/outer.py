@@ -13,6 +13,7 @@ from skmixed.fit.identification import confounded, remove_unidentified, settle_b
 from skmixed.fit.newton import NewtonState, OuterObjective, minimise
 from skmixed.fit.publish import Judge, publish
 from skmixed.fit.result import Doubts, FitResult
+from skmixed.fit.variance_penalty import VariancePenalty
 from skmixed.posteriors import Posterior, basis_changes
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.choice import SolverOptions
@@ -68,6 +69,10 @@ class Start:
             relative.append(_bounded(omega + np.diag(lift)))
         return prior.nearest(relative)
 
+    def is_away_from_zero(self, units: Units) -> bool:
+        """Whether `theta_to_leave` has no need of a cold start."""
+        return all((np.diagonal(omega) >= _SMALL_START).all() for omega in self._relative(units))
+
     def _relative(self, units: Units) -> list[np.ndarray]:
         """Covariances over the noise variance, in the units of the fit."""
         unit = units.weight_scale / self.noise_variance
@@ -114,6 +119,8 @@ class FitOptions:
         How rows vary around their mean: a key of `skmixed.noise.NOISES`.
     approximation : {"variational", "corrected"}
         What is maximised where the response is not normal: the bound, or the likelihood itself.
+    variance_prior : str or None
+        Prior of the standard deviations of effects: a key of `VARIANCE_PRIORS`.
     start : Start or None
         Where to start; None is a start from moments.
     report : callable or None
@@ -133,6 +140,7 @@ class FitOptions:
     across: tuple[np.ndarray | None, ...] = ()
     noise: str = "constant"
     approximation: str = "variational"
+    variance_prior: str | None = None
     start: Start | None = None
     report: Callable[[int, float, float, Callable[[], FitResult], str], bool] | None = None
 
@@ -159,6 +167,14 @@ class FitOptions:
                 ranked[ranks[position]] = root
                 across[position] = ranked
         return EffectsPrior.of(cross.factors, self.structures, absent, tuple(across))
+
+    def penalty(
+        self, prior: EffectsPrior, units: Units, scales: Sequence[np.ndarray]
+    ) -> VariancePenalty | None:
+        """-2 log prior of the standard deviations of effects of these scales; None for none."""
+        if self.variance_prior is None:
+            return None
+        return VariancePenalty.of(self.variance_prior, prior, units, scales)
 
     @property
     def _direct_for(self) -> str:

@@ -86,11 +86,11 @@ def publish(
         coupling=_coupling(system, posterior, units, to_centred, unit),
         further=_further(system, uncertainty.further, units, to_centred, unit),
         coupled=tuple(f.position in posterior.joint_factors for f in objective.prior.factors),
-        elbo=units.elbo(point.deviance),
+        elbo=units.elbo(point.deviance - point.penalty),
         elbo_std=0.5 * objective.deviance_error(point),
         solver=system.name,
         n_products=system.n_products,
-        elbo_path=np.array([units.elbo(deviance) for deviance in state.deviances]),
+        elbo_path=np.array([units.elbo(d - point.penalty) for d in state.deviances]),
         gradient_path=np.array(state.gradients),
         n_iter=state.n_iter,
         converged=state.converged,
@@ -186,8 +186,9 @@ def center_of(fixed: FixedTransform) -> np.ndarray:
 
 
 def _dropped(fixed: FixedTransform) -> np.ndarray:
-    everything = np.arange(len(fixed.center))
-    return np.setdiff1d(everything, fixed.kept) + int(fixed.has_intercept)
+    left_out = np.ones(len(fixed.center), bool)
+    left_out[fixed.kept] = False
+    return np.flatnonzero(left_out) + int(fixed.has_intercept)
 
 
 def publish_interpolation(n_levels: tuple[int, ...], units: Units) -> FitResult:

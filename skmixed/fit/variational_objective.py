@@ -13,7 +13,7 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
 from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint, combined
 from skmixed.fit.steps import AlternatingSteps
+from skmixed.fit.variance_penalty import VariancePenalty
 from skmixed.posteriors import Posterior, PosteriorCovariance, Solved
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import SingularSystemError, Solver, System
@@ -67,6 +68,8 @@ class VariationalObjective:
     solver : Solver
         Of all working models.
     n_threads : int
+    penalty : VariancePenalty or None
+        -2 log prior of the standard deviations of effects, which is added.
     """
 
     responses: Responses
@@ -76,6 +79,7 @@ class VariationalObjective:
     integrate_fixed: bool
     solver: Solver
     n_threads: int
+    penalty: VariancePenalty | None = None
 
     @property
     def n_remembered(self) -> int:
@@ -280,12 +284,16 @@ class VariationalObjective:
         # the effective number of effects is tr(C A'WA), the sum of weight * variance
         moved, effective, size = np.sum(rows.by_chunks(finish), axis=0)
         deviance -= effective
+        penalty = 0.0
+        if self.penalty is not None:
+            penalty = self.penalty.value(self.penalty.squares(self.prior, variances))
+        deviance += penalty
         if not np.isfinite(deviance):
             return None
         distance = float(np.sqrt(moved / (1.0 + effective)))
         rounding = float(8.0 * np.finfo(float).eps * np.sqrt(size))
         return VariationalPoint(
-            theta, float(deviance), 1.0, at, distance, coarse and system.rounds, rounding,
+            theta, float(deviance), 1.0, at, distance, coarse and system.rounds, rounding, penalty,
             sites=sites, mean=mean, variance=variance, following=following,
         )  # fmt: skip
 
@@ -324,7 +332,15 @@ class VariationalObjective:
         self, point: Point, information: np.ndarray | None = None
     ) -> Derivatives:
         """By the entries of all T, for the working model held."""
-        return derivatives_at(point.solved, self.posterior, 1.0, None, point.is_coarse, information)
+        found = derivatives_at(
+            point.solved, self.posterior, 1.0, None, point.is_coarse, information
+        )
+        if self.penalty is None:
+            return found
+        terms = self.penalty.at(self.prior, point.solved.theta, 1.0)
+        return replace(
+            found, gradient=found.gradient + terms.gradient, hessian=found.hessian + terms.hessian
+        )
 
     def steps(self, point: Point) -> AlternatingSteps:
         """Steps on theta and sites in turn."""

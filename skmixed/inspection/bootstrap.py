@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -19,6 +19,7 @@ from sklearn.utils.validation import _num_samples
 
 from skmixed.design import take_rows
 from skmixed.exceptions import warn_user
+from skmixed.fit.repeated_fit import RepeatedFit
 from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.formula.errors import quoted
 from skmixed.inspection.bootstrap_result import BootstrapResult
@@ -26,6 +27,7 @@ from skmixed.inspection.progress import progress_bar
 from skmixed.inspection.refits import Refit
 from skmixed.inspection.simulation import ResponseSimulator
 from skmixed.results.same_data import refuse_other_fixed_part, refuse_other_rows
+from skmixed.threads import restrained_blas
 
 _FAILURES = (ValueError, np.linalg.LinAlgError, FloatingPointError)
 """What a fit raises that cannot be made."""
@@ -104,8 +106,10 @@ def parametric_bootstrap(
     Notes
     -----
     Refits start from the variances of the fit, which saves iterations and does not change
-    what they converge to. Values of fits that did not converge are kept; fits that could not
-    be made at all, such as of responses in which a class does not occur, are left out.
+    what they converge to. Of normal responses a resample changes y alone: columns, cells and
+    solver are prepared once, and so is the first factorisation. Values of fits that did not
+    converge are kept; fits that could not be made at all, such as of responses in which a class
+    does not occur, are left out.
 
     Variances at 0 and other estimates at a boundary are no obstacle to simulation, but the
     distribution of such an estimate is not that of its error. Where the posterior is an
@@ -211,18 +215,21 @@ class _Start:
     model : FittedModel
     refit : Refit or None
         The encoded rows; None where the fit has to see the rows themselves.
+    repeated : RepeatedFit or None
+        The fit of these rows, prepared for any response; None where it cannot be.
     X : object
     """
 
     estimator: Any
     model: FittedModel
     refit: Refit | None
+    repeated: RepeatedFit | None
     X: Any
 
     @classmethod
     def of(cls, fitted: Any, X: Any, one_thread: bool) -> _Start:
         """Encode the rows of a fitted model once."""
-        estimator = copy.copy(fitted)
+        estimator = _copied(fitted)
         for name in ("_seen", "_kept", "_sums", "_skl_callbacks"):
             estimator.__dict__.pop(name, None)
         is_transformed = estimator.response_.is_transformed
@@ -235,25 +242,44 @@ class _Start:
         if one_thread:
             estimator.n_jobs = 1
         model = fitted_model(estimator)
-        refit = None
+        refit = repeated = None
         if not is_transformed:
             refit = Refit.of_rows(model, model.encode(X).design)
-        return cls(estimator, model, refit, X)
+            repeated = refit.repeated()
+        return cls(estimator, model, refit, repeated, X)
 
-    def fit(self, response: Any, probes: int) -> Any:
-        """A copy of the estimator, fitted to a drawn response with a seed for its solver."""
-        estimator = copy.copy(self.estimator).set_params(random_state=probes)
+    def fit(
+        self, response: Any, numbers: np.ndarray, classes: np.ndarray | None, probes: int
+    ) -> Any:
+        """A copy of the estimator, fitted to a drawn response with a seed for its solver.
+
+        `numbers` has the response by the codes of `classes`.
+        """
+        estimator = _copied(self.estimator)
+        estimator.random_state = probes
         if self.refit is None:
             return estimator.fit(self.X, response)
         model = self.model
-        n = len(self.refit.weights)
-        if model.classes is not None:
-            response = model.numbers(response, n, np.arange(n))
-        settings = replace(model.settings, random_state=probes)
-        options = settings.options(model.encoder, self.refit.options.start)
-        result = replace(self.refit, response=response, options=options).fit()
+        same = classes is not None and np.array_equal(classes, np.asarray(model.classes))
+        if model.classes is not None and not same:
+            n = len(self.refit.weights)
+            numbers = model.numbers(response, n, np.arange(n))
+        seed = partial(model.settings.seed_of, probes)
+        if self.repeated is not None:
+            with restrained_blas(self.refit.options.n_threads):
+                result = self.repeated.fit(numbers, seed)
+        else:
+            options = replace(self.refit.options, seed=seed())
+            result = replace(self.refit, response=numbers, options=options).fit()
         estimator._take_result(replace(model, result=result))
         return estimator
+
+
+def _copied(estimator: Any) -> Any:
+    """A shallow copy, without the checks of a stored estimator that `copy.copy` makes."""
+    copied = object.__new__(type(estimator))
+    copied.__dict__.update(vars(estimator))
+    return copied
 
 
 def _refits(
@@ -279,8 +305,9 @@ def _refit(
         # counted, and told of once
         warnings.simplefilter("ignore")
         try:
-            response = simulator.draw(rng)
-            models = [start.fit(response, probes) for start in starts]
+            drawn = simulator.draw_numbers(rng)
+            response = simulator.labelled(drawn)
+            models = [start.fit(response, drawn, simulator.classes, probes) for start in starts]
         except _FAILURES as error:
             return _Outcome(None, False, str(error))
     converged = all(model.converged_ for model in models)

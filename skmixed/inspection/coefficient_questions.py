@@ -17,6 +17,9 @@ from skmixed.validation import check_choice
 
 ASYMPTOTIC = "asymptotic"
 
+_LARGEST_DENSE = 5000
+"""Effects of a tail up to which a dense factor is made for tests."""
+
 DDF = (*METHODS, ASYMPTOTIC)
 """Values of ``ddf``."""
 
@@ -24,13 +27,29 @@ DDF = (*METHODS, ASYMPTOTIC)
 def reopened(model: FittedModel, data: TrainingData, *, factorised: bool = False) -> ReopenedFit:
     """The normal fit made again at its estimates, from the training data.
 
-    `factorised` asks for the direct solver where the model leaves the choice.
+    `factorised` asks for the direct solver where the model leaves the choice and the tail is small.
     """
-    rows = model.observe(data)
-    options = model.settings.options(model.encoder)
-    if factorised and options.solver == "auto":
+    encoder = model.encoder
+    options = model.settings.options(encoder)
+    sizes = sorted(factor.levels.n_levels * len(factor.term_names) for factor in encoder.factors)
+    if factorised and options.solver == "auto" and sum(sizes[:-1]) <= _LARGEST_DENSE:
         options = replace(options, solver="direct")
+    if data is model.data and model.sums is not None:
+        return ReopenedFit.of_sums(model.sums, model.result, options)
+    rows = model.observe(data)
     return ReopenedFit.of(rows.design, rows.response, rows.weights, model.result, options)
+
+
+def _tests(model: FittedModel, data: TrainingData, ddf: str) -> CoefficientTests:
+    """The tests of a method, computed once for the data that a model kept."""
+    key = ddf, model.settings.solver, model.settings.n_probes, model.settings.random_state
+    result, tests = data.answers.get(key, (None, None))
+    if tests is None or result is not model.result:
+        tests = METHODS[ddf](reopened(model, data, factorised=ddf in NEED_FACTORS))
+        if data is model.data:
+            data.answers[key] = model.result, tests
+    found: CoefficientTests = tests
+    return found
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,8 @@ class CoefficientQuestions:
     ddf : str
         The method.
     note : str
-        Why it is another one than was asked for; empty if it is not.
+        Why it is another one than was asked for, or how exact it is; empty if there is no more
+        to say.
     """
 
     coefficients: Coefficients
@@ -82,8 +102,12 @@ class CoefficientQuestions:
             raise ValueError(reason)
         assert data is not None
         with restrained_blas(model.settings.options(model.encoder).n_threads):
-            fit = reopened(model, data, factorised=ddf in NEED_FACTORS)
-            return cls(coefficients, METHODS[ddf](fit), ddf)
+            tests = _tests(model, data, ddf)
+            if tests.trace_error:
+                note = (
+                    f"{ddf}, traces with a Monte Carlo error of {100.0 * tests.trace_error:.1g} %"
+                )
+            return cls(coefficients, tests, ddf, note)
 
     @property
     def covariance(self) -> np.ndarray:

@@ -257,6 +257,13 @@ def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
 
 
 def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
+    for each in candidates:
+        if each.model.settings.variance_prior is not None:
+            raise ValueError(
+                f"{each.name!r} was fitted with variance_prior="
+                f"{each.model.settings.variance_prior!r}: its variances do not maximise the "
+                "likelihood, which cannot be compared with another one. Refit without it."
+            )
     first = candidates[0]
     for other in candidates[1:]:
         methods = first.model.settings.method, other.model.settings.method

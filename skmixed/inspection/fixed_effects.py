@@ -136,6 +136,16 @@ def why_no_t_test(model: FittedModel, asks: str) -> str:
     return ""
 
 
+def refuse_variance_prior(model: FittedModel, asks: str) -> None:
+    """Refuse fits whose variances do not maximise the likelihood, in the words of a call."""
+    prior = model.settings.variance_prior
+    if prior is not None:
+        raise ValueError(
+            f"{asks} compares maxima of the likelihood, and variance_prior={prior!r} moves the "
+            "variances from there. Refit without it."
+        )
+
+
 def refuse_structures(model: FittedModel, asks: str, instead: str) -> None:
     """Refuse covariances with a structure, and several noise variances, in the words of a call."""
     for factor in model.encoder.factors:

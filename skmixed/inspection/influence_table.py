@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from skmixed.fit.result import FitResult
-from skmixed.fitted_model import FittedModel, fitted_model
+from skmixed.fitted_model import FittedModel, TrainingData, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
 from skmixed.inspection.displays.drawing import axes_and_figure
 from skmixed.inspection.refits import Refit
 from skmixed.inspection.robust import cluster_labels
+from skmixed.results.left_out import RowDeletions, WithoutGroup
 from skmixed.results.reopened import ReopenedFit
 from skmixed.threads import restrained_blas
 from skmixed.validation import check_choice
@@ -77,13 +78,15 @@ def influence(
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
         A fitted model.
     by : column or array-like of shape (n_samples,)
-        The column whose levels are left out, or labels of the rows.
+        The column whose levels are left out, whether or not the model groups by it; a
+        combination of columns that the model groups by, ``"Block:Variety"``; or labels of
+        the rows.
     X, y, sample_weight : array-like, default=None
         The data of the fit, where the model did not keep them.
     variances : {"estimated", "held"}, default="estimated"
         Whether variances are estimated again without each level, from the estimates of all
-        rows on, or held at these: the coefficients then follow from one solution. Held is for
-        normal responses.
+        rows on, or held at these: the coefficients of all levels then follow from one
+        factorisation, in less than a millisecond each. Held is for normal responses.
 
     Returns
     -------
@@ -98,6 +101,12 @@ def influence(
     ------
     ValueError
         When the column does not exist, has one level, or data are missing.
+
+    Notes
+    -----
+    With normal responses no row is encoded again: the sums over the rows of a level are taken
+    off those of all rows, and steps start at the variances of all rows. Levels that a coefficient
+    depends on, ``dispersion=`` and other families are fitted from the rows.
 
     References
     ----------
@@ -119,19 +128,33 @@ def influence(
         raise ValueError("variances='held' is for normal responses; use variances='estimated'.")
     data = fitted.training_data(X, y, sample_weight, "influence()")
     refit = Refit.of(fitted, data)
-    labels = cluster_labels(data, by, "by=")
-    codes, levels = pd.factorize(labels, sort=True)
-    without = _held if variances == "held" else _estimated
-    found = [_published(fitted, without(fitted, refit, codes == k)) for k in range(len(levels))]
+    codes, levels = pd.factorize(_labels(fitted, refit, data, by), sort=True)
+    coef, covariances, sigma = _without(fitted, refit, codes, len(levels), variances == "held")
     names = coefficients_of(fitted).names
     index = pd.Index(levels, name=by if isinstance(by, str) else None)
     whole = _published(fitted, fitted.result)
-    table = pd.DataFrame([_row(whole, part) for part in found], index=index)
-    coef = pd.DataFrame([part.coef for part in found], index=index, columns=names)
-    moves = [(whole.coef - part.coef) / np.sqrt(np.diagonal(part.covariance)) for part in found]
-    dfbetas = pd.DataFrame(moves, index=index, columns=names)
+    table = pd.DataFrame(_distances(whole, coef, covariances), index=index)
+    table["sigma"] = sigma
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moves = (whole.coef - coef) / np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
     facts = {"Left out": str(by) if isinstance(by, str) else "level", "Variances": variances}
-    return Influence("Influence of levels", table, facts, coef=coef, dfbetas=dfbetas)
+    return Influence(
+        "Influence of levels", table, facts,
+        coef=pd.DataFrame(coef, index=index, columns=names),
+        dfbetas=pd.DataFrame(moves, index=index, columns=names),
+    )  # fmt: skip
+
+
+def _labels(model: FittedModel, refit: Refit, data: TrainingData, by: Any) -> np.ndarray:
+    """Labels of the rows: of a column, of a combination that the model groups by, or as given."""
+    names = model.encoder.factor_names
+    if isinstance(by, str) and by in names and by not in getattr(data.X, "columns", ()):
+        position = names.index(by)
+        known = model.encoder.factors[position].levels.labels
+        labels = np.array([":".join(map(str, label)) for label in known], dtype=object)
+        found: np.ndarray = labels[refit.design.factors[position].codes]
+        return found
+    return cluster_labels(data, by, "by=")
 
 
 @dataclass(frozen=True)
@@ -141,6 +164,64 @@ class _Estimates:
     coef: np.ndarray
     covariance: np.ndarray
     sigma: float
+
+
+def _without(
+    model: FittedModel, refit: Refit, codes: np.ndarray, n_levels: int, held: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coefficients (L, p), covariances (L, p, p) and noise sds (L,) without each level."""
+    found: list[WithoutGroup | None] = [None] * n_levels
+    options = refit.options
+    plain = options.noise == "constant" and options.variance_prior is None
+    if refit.likelihood.is_quadratic and plain:
+        arguments = (refit.design, refit.response, refit.weights, codes)
+        with restrained_blas(refit.options.n_threads):
+            deletions = RowDeletions.of(*arguments, model.result, refit.options)
+            found = deletions.held() if held else deletions.estimated()
+            base = _Published.of(model, deletions.fit)
+    again = _held if held else _estimated
+    parts = [
+        _published(model, again(model, refit, codes == k)) if part is None else base.of_part(part)
+        for k, part in enumerate(found)
+    ]
+    return (
+        np.array([part.coef for part in parts]),
+        np.array([part.covariance for part in parts]),
+        np.array([part.sigma for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class _Published:
+    """The way from coefficients in standard units to published ones.
+
+    Attributes
+    ----------
+    coef : ndarray (p,)
+        Published coefficients where those in standard units are 0.
+    matrix : ndarray (p, r)
+    unit : float
+        Of the noise variance.
+    """
+
+    coef: np.ndarray
+    matrix: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, model: FittedModel, fit: ReopenedFit) -> _Published:
+        here = fit.with_coefficients()
+        fixed = coefficients_of(replace(model, result=here))
+        matrix = fixed.from_centred @ fit.to_centred
+        coef = fixed.estimates - matrix @ fit.point.system.fixed_effects
+        return cls(coef, matrix, fit.units.noise)
+
+    def of_part(self, part: WithoutGroup) -> _Estimates:
+        return _Estimates(
+            self.coef + self.matrix @ part.coefficients,
+            part.noise * (self.matrix @ part.covariance @ self.matrix.T),
+            float(np.sqrt(part.noise * self.unit)),
+        )
 
 
 def _estimated(model: FittedModel, refit: Refit, left_out: np.ndarray) -> FitResult:
@@ -163,19 +244,31 @@ def _published(model: FittedModel, result: FitResult) -> _Estimates:
     return _Estimates(fixed.estimates, fixed.covariance, float(np.sqrt(result.noise_variance)))
 
 
-def _row(whole: _Estimates, part: _Estimates) -> dict[str, float]:
-    move = whole.coef - part.coef
-    known = np.diagonal(whole.covariance) > 0.0
-    move, inner = move[known], whole.covariance[np.ix_(known, known)]
-    other = part.covariance[np.ix_(known, known)]
-    p = len(move)
+def _distances(
+    whole: _Estimates, coef: np.ndarray, covariances: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The columns of the table, (L,) each, from coefficients (L, p) and covariances (L, p, p)."""
+    known = np.flatnonzero(np.diagonal(whole.covariance) > 0.0)
+    moves = (whole.coef - coef)[:, known, None]
+    inner = whole.covariance[np.ix_(known, known)]
+    others = covariances[:, known[:, None], known]
+    p = len(known)
+    with np.errstate(divide="ignore"):
+        ratio = np.linalg.slogdet(others)[1] - np.linalg.slogdet(inner)[1]
     return {
-        "cooks_distance": float(move @ np.linalg.solve(inner, move)) / p,
-        "mdffits": float(move @ np.linalg.solve(other, move)) / p,
-        "covariance_ratio": float(np.exp(_log_det(other) - _log_det(inner))),
-        "sigma": part.sigma,
+        "cooks_distance": (moves * np.linalg.solve(inner, moves)).sum(axis=(1, 2)) / p,
+        "mdffits": (moves * _solved(others, moves)).sum(axis=(1, 2)) / p,
+        "covariance_ratio": np.exp(ratio),
     }
 
 
-def _log_det(matrix: np.ndarray) -> float:
-    return float(np.linalg.slogdet(matrix)[1])
+def _solved(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Solutions (L, p, 1) of many systems; NaN for a singular one."""
+    try:
+        return np.linalg.solve(matrices, columns)
+    except np.linalg.LinAlgError:
+        out = np.full(columns.shape, np.nan)
+        for k, (matrix, column) in enumerate(zip(matrices, columns, strict=True)):
+            if np.linalg.matrix_rank(matrix, hermitian=True) == len(matrix):
+                out[k] = np.linalg.solve(matrix, column)
+        return out

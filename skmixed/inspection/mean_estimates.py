@@ -190,7 +190,7 @@ def marginal_means(
     cells = pd.DataFrame(grid.cells(columns), columns=columns, index=range(len(L)))
     questions = CoefficientQuestions.of(fitted, data, ddf, "marginal_means()")
     constant = 0.0
-    if slope_of is None:
+    if slope_of is None and fitted.encoder.offset_label is not None:
         offset = fitted.observe(data).design.offset
         constant = 0.0 if offset is None else float(np.average(offset, weights=case_weights))
     found = pd.DataFrame(questions.estimates(L, level))

@@ -14,7 +14,7 @@ from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
 from skmixed.inspection.displays.drawing import load_pyplot, reference_style
-from skmixed.inspection.fixed_effects import refuse_structures, why_no_t_test
+from skmixed.inspection.fixed_effects import refuse_structures, refuse_variance_prior, why_no_t_test
 from skmixed.inspection.refits import Refit
 from skmixed.results.profiling import Held, HeldCoefficient, HeldVariance, find_end
 from skmixed.results.reopened import ReopenedFit
@@ -158,6 +158,7 @@ def profile(
     if reason := why_no_t_test(fitted, "profile()"):
         raise ValueError(reason)
     refuse_structures(fitted, "profile()", "variance_intervals() or parametric_bootstrap")
+    refuse_variance_prior(fitted, "profile()")
     data = fitted.training_data(X, y, sample_weight, "profile()")
     refit = Refit.of(fitted, data).by_maximum_likelihood()
     result = fitted.result if fitted.settings.method == "ml" else refit.fit()

@@ -18,6 +18,10 @@ from skmixed.design.basis import Basis
 from skmixed.design.table import Table
 from skmixed.design.variables import CategoricalVariable
 
+_INDEPENDENT = 1e-8
+"""Eigenvalue of cross-products, over the largest, that columns have which are independent: those
+of dependent ones are lost in rounding, and take a look at the columns themselves."""
+
 _MOST_CELLS = 200_000
 _STEP = 1e-3
 """Step of a numeric derivative, in standard deviations of the column."""
@@ -167,13 +171,13 @@ class ReferenceGrid:
                 "the rows."
             )
         rest, shares = self._rest(others, weights)
-        out = []
-        for cell in cells:
-            frame = rest.copy()
-            for column, value in zip(columns, cell, strict=True):
-                frame[column] = [value] * len(frame)
-            out.append(shares @ rows(frame[list(self.values)]))
-        return np.reshape(out, (len(cells), -1))
+        n = len(rest)
+        frame = pd.concat([rest] * len(cells), ignore_index=True)
+        for k, column in enumerate(columns):
+            frame[column] = [cell[k] for cell in cells for _ in range(n)]
+        every = rows(frame[list(self.values)])
+        averages: np.ndarray = shares @ every.reshape(len(cells), n, every.shape[1])
+        return averages
 
     def _rest(self, others: list[Any], weights: str) -> tuple[pd.DataFrame, np.ndarray]:
         """All combinations of the other columns, and the share of each."""
@@ -209,7 +213,11 @@ def _dependence(X: np.ndarray) -> np.ndarray:
     """An orthonormal basis (p, k) of the combinations of columns that are zero."""
     size = np.sqrt((X**2).sum(axis=0))
     size[size == 0.0] = 1.0
-    _, values, directions = np.linalg.svd(np.linalg.qr(X / size, mode="r"))
+    scaled = X / size
+    squares = np.linalg.eigvalsh(scaled.T @ scaled)
+    if len(squares) and squares[0] > _INDEPENDENT * squares[-1]:
+        return np.zeros((X.shape[1], 0))
+    _, values, directions = np.linalg.svd(np.linalg.qr(scaled, mode="r"))
     lost = directions[np.count_nonzero(values > 1e-10 * values.max(initial=0.0)) :].T
     if not lost.size:
         return np.zeros((X.shape[1], 0))

@@ -12,6 +12,7 @@ from skmixed.design.factors import Factor
 from skmixed.fit.gaussian_fit import fit_gaussian
 from skmixed.fit.generalized_fit import fit_generalized
 from skmixed.fit.outer import FitOptions, Start
+from skmixed.fit.repeated_fit import RepeatedFit
 from skmixed.fit.result import FitResult
 from skmixed.fitted_model import FittedModel, TrainingData
 from skmixed.threads import restrained_blas
@@ -60,6 +61,13 @@ class Refit:
             return fit_generalized(
                 self.design, self.response, self.weights, self.likelihood, self.options
             )
+
+    def repeated(self) -> RepeatedFit | None:
+        """The fit prepared for many responses; None where it has to see the rows each time."""
+        if not self.likelihood.is_quadratic:
+            return None
+        with restrained_blas(self.options.n_threads):
+            return RepeatedFit.of(self.design, self.weights, self.options)
 
     def by_maximum_likelihood(self) -> Refit:
         """The same with coefficients that are not integrated out."""

@@ -41,7 +41,7 @@ class ResponseSimulator:
         ]
         self._parameters = rows.parameters
         self._likelihood = model.likelihood
-        self._classes = model.classes
+        self.classes = model.classes
 
     def draw(self, rng: np.random.Generator) -> Any:
         """Draw one response a row.
@@ -61,8 +61,7 @@ class ResponseSimulator:
         ValueError
             When a class does not occur in the draw, so that no model of it can be fitted.
         """
-        response = self.draw_numbers(rng)
-        return response if self._classes is None else self._labels(response.astype(np.int64))
+        return self.labelled(self.draw_numbers(rng))
 
     def draw_numbers(self, rng: np.random.Generator) -> np.ndarray:
         """As `draw`, with classes by their codes, (n_rows,)."""
@@ -76,14 +75,16 @@ class ResponseSimulator:
         drawn: np.ndarray = self._likelihood.sample(predictor, self._parameters, rng)
         return drawn
 
-    def _labels(self, codes: np.ndarray) -> Any:
-        """Classes by their numbers."""
-        assert self._classes is not None
-        absent = np.flatnonzero(np.bincount(codes, minlength=len(self._classes)) == 0)
+    def labelled(self, response: np.ndarray) -> Any:
+        """What `fit` takes, from numbers as `draw_numbers` returns them; raises as `draw`."""
+        if self.classes is None:
+            return response
+        codes = response.astype(np.int64)
+        absent = np.flatnonzero(np.bincount(codes, minlength=len(self.classes)) == 0)
         if len(absent):
-            label = self._classes[absent[:1]].tolist()[0]
+            label = self.classes[absent[:1]].tolist()[0]
             raise ValueError(
                 f"class {label!r} does not occur among {len(codes)} simulated responses"
             )
-        categories, ordered = pd.Index(self._classes), self._likelihood.is_ordered
+        categories, ordered = pd.Index(self.classes), self._likelihood.is_ordered
         return pd.Series(pd.Categorical.from_codes(codes, categories, ordered=ordered))

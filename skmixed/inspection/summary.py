@@ -172,9 +172,11 @@ def _facts(model: FittedModel) -> dict[str, str]:
         facts |= _family_facts(model)
     error = float(model.result.elbo_std)
     aside = f" (standard error {error:.2g})" if error else ""
+    prior = model.settings.variance_prior
+    prior = "" if prior is None else f", variance prior {prior} (not in the values below)"
     bound = " (of the bound)" if criteria.is_bound else ""
     return facts | {
-        "Method": f"{model.settings.method}, posterior {model.settings.posterior}",
+        "Method": f"{model.settings.method}, posterior {model.settings.posterior}{prior}",
         _name_of_value(model): f"{model.elbo:.4f}{aside}{_what_the_value_is(model, criteria)}",
         "AIC": f"{criteria.aic:.4f}{bound}, {criteria.n_parameters} parameters",
         "BIC": f"{criteria.bic:.4f}{bound}",

@@ -12,6 +12,7 @@ from skmixed.covariances import STRUCTURES
 from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.criteria import elbo_is_bound, information_criteria
+from skmixed.inspection.fixed_effects import refuse_variance_prior
 from skmixed.inspection.hypotheses import contained_terms, term_columns, term_labels
 from skmixed.inspection.refits import Refit
 from skmixed.validation import check_choice
@@ -73,6 +74,7 @@ def drop_terms(
     """
     check_choice("kind", kind, KINDS)
     fitted = fitted_model(model)
+    refuse_variance_prior(fitted, "drop_terms()")
     data = fitted.training_data(X, y, sample_weight, "drop_terms()")
     refit = Refit.of(fitted, data)
     smaller = _without_fixed(fitted, refit) if kind == "fixed" else _without_random(fitted, refit)

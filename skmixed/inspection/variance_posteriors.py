@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from skmixed.fit.result import FitResult
 from skmixed.fit.uncertainty import root_of
+from skmixed.fit.variance_priors import VARIANCE_PRIORS
 from skmixed.fitted_model import EncodedRows, FittedModel, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
@@ -20,7 +21,7 @@ from skmixed.inspection.fixed_effects import refuse_structures, why_no_t_test
 from skmixed.inspection.refits import Refit
 from skmixed.results.reopened import ReopenedFit
 from skmixed.results.variance_points import Coordinates, WeightedFits, posterior_points
-from skmixed.results.variance_priors import VARIANCE_PRIORS
+from skmixed.sums.row_sums import loading_sds, weighted_sd
 from skmixed.threads import restrained_blas
 from skmixed.validation import check_choice, check_level
 
@@ -308,7 +309,7 @@ def variance_posterior(
     refuse_structures(fitted, "variance_posterior()", "parametric_bootstrap")
     data = fitted.training_data(X, y, sample_weight, "variance_posterior()")
     refit = Refit.of(fitted, data)
-    options = replace(refit.options, integrate_fixed=True)
+    options = replace(refit.options, integrate_fixed=True, variance_prior=None)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     with np.errstate(all="ignore"), restrained_blas(options.n_threads):
         fit = ReopenedFit.at_variances(
@@ -332,12 +333,8 @@ def variance_posterior(
 
 def _scales(refit: Refit) -> list[np.ndarray]:
     """Standard deviation of the response over that of what each effect multiplies, (q,)."""
-    spread = float(np.sqrt(np.cov(refit.response, aweights=refit.weights)))
-    out = []
-    for factor in refit.design.factors:
-        sds = factor.loadings().std(axis=0)
-        out.append(spread / np.where(sds > 0.0, sds, 1.0))
-    return out
+    spread = weighted_sd(refit.response, refit.weights)
+    return [spread / sds for sds in loading_sds(refit.design)]
 
 
 def normal_mixture_quantiles(

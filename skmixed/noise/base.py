@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skmixed.sums.cell_sums import CellSums
 from skmixed.sums.cross_products import CrossProducts
 
 
@@ -22,6 +23,10 @@ class Noise(Protocol):
         cls, cross: CrossProducts, strata: tuple[CrossProducts, ...], n_rows: np.ndarray
     ) -> Noise:
         """From the cross-products of all rows and of each stratum's, and the rows of each (s,)."""
+        ...
+
+    def with_response(self, cross: CrossProducts, strata: tuple[CellSums, ...]) -> Noise:
+        """The noise of another response: cross-products of all rows, and sums of each stratum."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from skmixed.sums.cell_sums import CellSums
 from skmixed.sums.cross_products import CrossProducts
 
 
@@ -30,6 +31,10 @@ class ConstantNoise:
     ) -> ConstantNoise:
         """The noise of all rows, of which there are no strata."""
         return cls(cross)
+
+    def with_response(self, cross: CrossProducts, strata: tuple[CellSums, ...]) -> ConstantNoise:
+        """The noise of another response."""
+        return ConstantNoise(cross)
 
     @property
     def parts(self) -> tuple[CrossProducts, ...]:

@@ -41,6 +41,11 @@ class NoiseByStratum:
         """The noise of rows in strata."""
         return cls(cross, strata, n_rows)
 
+    def with_response(self, cross: CrossProducts, strata: tuple[CellSums, ...]) -> NoiseByStratum:
+        """The noise of another response."""
+        parts = [old.with_response(new) for old, new in zip(self.strata, strata, strict=True)]
+        return NoiseByStratum(cross, tuple(parts), self.n_rows)
+
     @property
     def n_parameters(self) -> int:
         """One less than there are strata."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from skmixed.covariances import STRUCTURES, BasisChange, narrower
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.solvers.base import Covariance, System
+from skmixed.sums.cross_products import FactorLayout
 from skmixed.sums.working_rows import WorkingRows
 
 
@@ -34,6 +36,11 @@ class Solved:
     theta: np.ndarray
     integrate_fixed: bool
     _made: dict[bool, Covariance] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def tangents(self) -> list[tuple[FactorLayout, np.ndarray]]:
+        """Derivative of Omega (q, q) by each parameter, with the factor it belongs to."""
+        return self.prior.tangents(self.theta)
 
     def covariance(self, coarse: bool = False) -> Covariance:
         """The posterior covariance of the system, made once; exact where `coarse` would do."""

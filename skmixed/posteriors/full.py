@@ -43,7 +43,7 @@ class FullPosterior:
         system = at.system.exact
         if system is None:
             return np.zeros_like(average_information)
-        expected = system.expected_information(at.prior.tangents(at.theta), at.integrate_fixed)
+        expected = system.expected_information(at.tangents, at.integrate_fixed)
         if expected is None:
             expected = _expected_information(at, system)
         return average_information - expected
@@ -95,7 +95,7 @@ def _expected_information(at: Solved, system: ExactSystem) -> np.ndarray:
     w_a = Z_k' P Z_g (signs x e_a) (Hutchinson 1990, Communications in
     Statistics 19). Small factors take a unit vector a level instead.
     """
-    tangents = at.prior.tangents(at.theta)
+    tangents = at.tangents
     signs = np.random.default_rng(20)
     total = np.zeros((len(tangents), len(tangents)))
     precision = np.zeros_like(total)

@@ -45,6 +45,11 @@ class CoefficientTests(Protocol):
         """Of the coefficients of centred columns, (p, p)."""
         ...
 
+    @property
+    def trace_error(self) -> float:
+        """Relative Monte Carlo error of what degrees of freedom are made of; 0 where exact."""
+        ...
+
     def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
         """Of the t statistics of linear functions (k, p), (k,); infinite: normal."""
         ...
@@ -61,9 +66,12 @@ class Asymptotic:
     Attributes
     ----------
     covariance : ndarray (p, p)
+    trace_error : float
+        0: there are no traces.
     """
 
     covariance: np.ndarray
+    trace_error: float = 0.0
 
     def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
         """Infinite, (k,)."""

@@ -16,4 +16,4 @@ METHODS: dict[str, Callable[[ReopenedFit], CoefficientTests]] = {
 """By the value of ``ddf``."""
 
 NEED_FACTORS = ("kenward-roger",)
-"""Methods that need a factorised system."""
+"""Methods that are exact with a factorised system."""

@@ -1,17 +1,21 @@
 """Kenward and Roger's covariance of the coefficients, and its degrees of freedom.
 
 Kenward and Roger (1997), Biometrics 53, 983-997, as in Halekoh and Hojsgaard (2014), Journal of
-Statistical Software 59(9). With V = sum_i s_i V_i linear in the variance parameters s, Phi the
-covariance of the coefficients and P the projector of restricted likelihood,
+Statistical Software 59(9). With V_i the derivative of V by the variance parameter s_i, V_ij the
+second one, Phi the covariance of the coefficients and P the projector of restricted likelihood,
 
     P_i = -X'V^-1 V_i V^-1 X,                   Q_ij = X'V^-1 V_i V^-1 V_j V^-1 X,
     Q_ij - P_i Phi P_j = (V_i V^-1 X)' P (V_j V^-1 X),
-    W = 2 (tr(P V_i P V_j))^-1,
-    adjusted = Phi + 2 Phi sum_ij W_ij (Q_ij - P_i Phi P_j) Phi.
+    R_ij = X'V^-1 V_ij V^-1 X,                  W = 2 (tr(P V_i P V_j))^-1,
+    adjusted = Phi + 2 Phi sum_ij W_ij (Q_ij - P_i Phi P_j - R_ij / 4) Phi.
 
-All is computed relative to the noise variance, from Z'V^-1 X, Gram matrices of working vectors
-and products Z'PZ: nothing has the size of the rows. For the noise, V_n = V - sum_j s_j V_j
-gives its part from those of the effects, because P V P = P and P X = 0.
+Where V is linear in its parameters R is 0; of other structures the parameters are standard
+deviations and correlations. All is computed relative to the noise variance, from Z'V^-1 X, Gram
+matrices of working vectors and products Z'PZ: nothing has the size of the rows. For the noise,
+V_n = V - sum Z Omega Z' gives its part from those of the effects, because P V P = P and P X = 0.
+
+The traces are exact where a dense tail allows; elsewhere they are averages over random signs
+(Hutchinson 1990, Communications in Statistics 19), and the rest is exact.
 """
 
 from __future__ import annotations
@@ -20,16 +24,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmixed.posteriors.prior import Block
 from skmixed.results.coefficient_tests import JointTest, independent_parts
 from skmixed.results.reopened import ReopenedFit
-from skmixed.solvers.base import Direction, ExactSystem
+from skmixed.solvers.base import Direction, ExactSystem, System
 from skmixed.sums.cross_products import FactorLayout
 
 _AT_ONCE = 256
 """Levels whose products are made at a time."""
 
-_MOST_OPERATIONS = 1e13
-"""Operations of all traces that are too many: some five minutes."""
+_MOST_OPERATIONS = 3e11
+"""Operations of exact traces beyond which these are estimated: some ten seconds."""
+
+_PROBED_EFFECTS = 100_000
+"""Signs that all probes of a factor together should have: errors fall with their square root."""
+
+_LEAST_PROBES, _MOST_PROBES = 8, 64
+_PROBES_AT_ONCE = 4
 
 _ZERO = 1e-10
 """Size below which a part of the approximation is rounding, as in pbkrtest."""
@@ -49,12 +60,16 @@ class KenwardRoger:
         Phi P_i Phi of every variance parameter.
     parameter_covariance : ndarray (m, m)
         W.
+    trace_error : float
+        Monte Carlo standard error of the traces that W is made of, relative to these; 0 where
+        they are exact.
     """
 
     covariance: np.ndarray
     plain: np.ndarray
     shapes: np.ndarray
     parameter_covariance: np.ndarray
+    trace_error: float = 0.0
 
     def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
         """Of the t statistics of linear functions (k, p), (k,); NaN for one without variance."""
@@ -108,10 +123,71 @@ class KenwardRoger:
 
 @dataclass(frozen=True)
 class _Parameter:
-    """A covariance parameter: the matrix (q, q) that it multiplies in a factor's Omega."""
+    """A direction of V: the matrix (q, q) in a factor's Omega."""
 
     factor: FactorLayout
     matrix: np.ndarray
+
+    @classmethod
+    def in_block(cls, block: Block, part: np.ndarray) -> _Parameter:
+        """A matrix of the effects of a block, as one of all effects of its factor."""
+        matrix = np.zeros((block.factor.n_effects, block.factor.n_effects))
+        matrix[block.effects, block.effects] = part
+        return cls(block.factor, matrix)
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """The parameters of all covariances, as directions of V.
+
+    Attributes
+    ----------
+    directions : list of _Parameter
+        Derivatives by the m parameters first, then what else Omega is made of.
+    n : int
+        m.
+    amounts : ndarray (M,)
+        Multiples of all directions that add up to all Omega.
+    bends : list of (int, int, _Parameter)
+        Second derivatives by two parameters; both orders are listed.
+    """
+
+    directions: list[_Parameter]
+    n: int
+    amounts: np.ndarray
+    bends: list[tuple[int, int, _Parameter]]
+
+    @classmethod
+    def of(cls, fit: ReopenedFit) -> _Parameters:
+        """The parameters at the estimates of a fit."""
+        prior = fit.objective.prior
+        theta = fit.theta[: prior.n_parameters]
+        scales = prior.scales(theta)
+        found: list[_Parameter] = []
+        amounts: list[float] = []
+        others: list[_Parameter] = []
+        bends: list[tuple[int, int, _Parameter]] = []
+        for block in prior.blocks:
+            basis = block.covariance.linear_basis()
+            omega = scales[block.factor.position].omega[block.effects, block.effects]
+            if basis is not None:
+                columns = basis.reshape(len(basis), -1).T
+                amounts += np.linalg.lstsq(columns, omega.ravel(), rcond=None)[0].tolist()
+                found += [_Parameter.in_block(block, part) for part in basis]
+                continue
+            tangents, second = block.covariance.natural(theta[block.parameters])
+            # one at the end of its range is no estimate
+            inside = np.flatnonzero(block.covariance.moves(theta[block.parameters]))
+            tangents, second = tangents[inside], second[np.ix_(inside, inside)]
+            first = len(found)
+            found += [_Parameter.in_block(block, part) for part in tangents]
+            amounts += [0.0] * len(tangents)
+            others.append(_Parameter.in_block(block, omega))
+            for i, j in np.argwhere(second.any(axis=(2, 3))):
+                bend = _Parameter.in_block(block, second[i, j])
+                bends.append((first + int(i), first + int(j), bend))
+        total = np.array(amounts + [1.0] * len(others))
+        return cls(found + others, len(found), total, bends)
 
 
 def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
@@ -120,30 +196,39 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     Raises
     ------
     ValueError
-        When the fit is by maximum likelihood, its solver estimates, its noise has
-        parameters, or a covariance is not linear in its parameters.
+        When the fit is by maximum likelihood, or its noise has parameters.
     """
-    system = _exact_system(fit)
-    parameters, amounts = _linear_parameters(fit)
+    _refuse(fit)
+    system = fit.point.system
+    parameters = _Parameters.of(fit)
+    n, amounts = parameters.n, parameters.amounts
     by_effects = system.fixed_products()
     plain = system.fixed_covariance()
     p = len(plain)
-    slopes = [_slope(by_effects[k.factor.position], k.matrix) for k in parameters]
+    slopes = [_slope(by_effects[k.factor.position], k.matrix) for k in parameters.directions]
     directions: list[Direction] = [
         (k.factor, by_effects[k.factor.position][:, :, a] @ k.matrix)
-        for k in parameters
+        for k in parameters.directions
         for a in range(p)
     ]
-    m = len(parameters)
+    m = len(parameters.directions)
     gram = system.projected_gram(directions).reshape(m, p, m, p).transpose(0, 2, 1, 3)
-    information = _expected_information(system, parameters)
+    expected, error = _information(fit, parameters.directions)
+    mixing = np.eye(m)[:n]
     if fit.noise_is_free:
         of_effects = sum((s * slope for s, slope in zip(amounts, slopes, strict=True)), 0.0)
-        slopes.append(-np.linalg.inv(plain) - of_effects)
-        mixing = np.vstack([np.eye(m), -amounts])
-        gram = np.einsum("ik,jl,klab->ijab", mixing, mixing, gram)
-        information = _with_noise(fit, system, parameters, amounts, information)
-    W = 2.0 * np.linalg.pinv(information, rcond=1e-13, hermitian=True)
+        of_noise = -np.linalg.inv(plain) - of_effects
+        expected = _with_noise(fit, parameters, expected)
+        mixing = np.vstack([mixing, -amounts])
+        slopes = [*slopes[:n], of_noise]
+    else:
+        expected = expected[:n, :n]
+    gram = np.einsum("ik,jl,klab->ijab", mixing, mixing, gram)
+    slopes = slopes[: len(mixing)]
+    W = 2.0 * np.linalg.pinv(expected, rcond=1e-13, hermitian=True)
+    for i, j, bend in parameters.bends:
+        # R_ij is a slope with the other sign
+        gram[i, j] += 0.25 * _slope(by_effects[bend.factor.position], bend.matrix)
     adjustment = plain @ np.einsum("ij,ijab->ab", W, gram) @ plain
     to_centred = fit.to_centred
     shapes = to_centred @ (plain @ np.reshape(slopes, (-1, p, p)) @ plain) @ to_centred.T
@@ -154,6 +239,7 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
         centred,
         unit * shapes,
         W,
+        error,
     )
 
 
@@ -165,8 +251,8 @@ def _slope(by_effects: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return slope
 
 
-def _exact_system(fit: ReopenedFit) -> ExactSystem:
-    """The factorised system of a fit by restricted likelihood with one noise variance."""
+def _refuse(fit: ReopenedFit) -> None:
+    """Refuse what the approximation is not for."""
     objective = fit.objective
     if not objective.integrate_fixed:
         raise ValueError(
@@ -178,44 +264,64 @@ def _exact_system(fit: ReopenedFit) -> ExactSystem:
             "ddf='kenward-roger' takes the noise for one variance, and dispersion= gives it "
             "several. Use ddf='satterthwaite'."
         )
-    system = fit.point.system.exact
-    n_tail = fit.objective.cross.size
-    n_effects = sum(factor.size for factor in fit.objective.cross.factors)
-    if system is not None and 8.0 * n_effects * float(n_tail) ** 2 > _MOST_OPERATIONS:
-        raise ValueError(
-            f"ddf='kenward-roger' solves the equations of {n_tail:,} effects for each of "
-            f"{n_effects:,} levels, which would take too long. Use ddf='satterthwaite': with so "
-            "many levels both are alike."
-        )
-    if system is None:
-        raise ValueError(
-            "ddf='kenward-roger' needs the dense factor of solver='direct', and this fit has "
-            "solver='iterative'. Fit with solver='direct', or use ddf='satterthwaite'."
-        )
-    return system
 
 
-def _linear_parameters(fit: ReopenedFit) -> tuple[list[_Parameter], np.ndarray]:
-    """Matrices whose multiples add up to all Omega, and these multiples (m,)."""
-    prior = fit.objective.prior
-    scales = prior.scales(fit.theta[: prior.n_parameters])
-    parameters: list[_Parameter] = []
-    amounts: list[float] = []
-    for block in prior.blocks:
-        basis = block.covariance.linear_basis()
-        if basis is None:
-            raise ValueError(
-                f"ddf='kenward-roger' needs covariances that are linear in their parameters, and "
-                f"{block.covariance.name!r} is not. Use ddf='satterthwaite'."
-            )
-        omega = scales[block.factor.position].omega[block.effects, block.effects]
-        columns = basis.reshape(len(basis), -1).T
-        amounts += np.linalg.lstsq(columns, omega.ravel(), rcond=None)[0].tolist()
-        for part in basis:
-            matrix = np.zeros((block.factor.n_effects, block.factor.n_effects))
-            matrix[block.effects, block.effects] = part
-            parameters.append(_Parameter(block.factor, matrix))
-    return parameters, np.array(amounts)
+def _information(fit: ReopenedFit, parameters: list[_Parameter]) -> tuple[np.ndarray, float]:
+    """tr(P V_i P V_j) of all directions, (M, M), and its relative Monte Carlo error."""
+    system, cross = fit.point.system, fit.objective.cross
+    exact, size = system.exact, float(cross.size)
+    if exact is not None and 10.0 * size**3 <= _MOST_OPERATIONS:
+        found = exact.trace_products([(k.factor, k.matrix) for k in parameters])
+        if found is not None:
+            return found, 0.0
+    n_effects = sum(factor.size for factor in cross.factors)
+    if exact is not None and 8.0 * n_effects * size**2 <= _MOST_OPERATIONS:
+        return _expected_information(exact, parameters), 0.0
+    return _probed_information(system, parameters)
+
+
+def _probed_information(system: System, parameters: list[_Parameter]) -> tuple[np.ndarray, float]:
+    """The same, averaged over random signs, and the largest relative error on its diagonal.
+
+    With N = Z_g'P Z_k, and w_a = Z_k'P Z_g (signs x e_a), the sum over a, b of
+    B_i[a, b] w_b' B_j w_a has the trace of (I x B_i) N (I x B_j) N' as its expectation.
+    """
+    rng, m = np.random.default_rng(20), len(parameters)
+    totals = np.zeros((m, m))
+    precisions = np.zeros((m, m))
+    errors = np.zeros(m)
+    for factor in {k.factor.position: k.factor for k in parameters}.values():
+        mine = [i for i, k in enumerate(parameters) if k.factor is factor]
+        q = factor.n_effects
+        n_probes = int(np.clip(-(-_PROBED_EFFECTS // factor.n_levels), _LEAST_PROBES, _MOST_PROBES))
+        samples = np.zeros((n_probes, len(mine), m))
+        known = np.zeros(m, bool)
+        for begin in range(0, n_probes, _PROBES_AT_ONCE):
+            batch = range(begin, min(begin + _PROBES_AT_ONCE, n_probes))
+            signs = rng.choice([-1.0, 1.0], size=(len(batch), factor.n_levels, 1))
+            directions: list[Direction] = [(factor, z * unit) for z in signs for unit in np.eye(q)]
+            products = system.projected_products(directions, True)
+            for j, other in enumerate(parameters):
+                found = products[other.factor.position]
+                if len(found) < len(directions):
+                    # of the eliminated factor there may be none
+                    continue
+                w = np.stack([found[k] for k in range(len(directions))])
+                w = w.reshape(len(batch), q, *w.shape[1:])
+                inner = np.einsum("palr,pblr->pab", w @ other.matrix, w)
+                for row, i in enumerate(mine):
+                    products_of = (parameters[i].matrix * inner).sum(axis=(1, 2))
+                    samples[batch.start : batch.stop, row, j] = products_of
+                known[j] = True
+        mean, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1) / n_probes**0.5
+        # the factor of a pair with more levels tells it better
+        weight = float(factor.n_levels * n_probes)
+        for row, i in enumerate(mine):
+            totals[i, known] += weight * mean[row, known]
+            precisions[i, known] += weight
+            errors[i] = spread[row, i] / mean[row, i] if mean[row, i] else 0.0
+    information = (totals + totals.T) / np.maximum(precisions + precisions.T, 1e-300)
+    return information, float(errors.max(initial=0.0))
 
 
 def _expected_information(system: ExactSystem, parameters: list[_Parameter]) -> np.ndarray:
@@ -253,22 +359,17 @@ def _expected_information(system: ExactSystem, parameters: list[_Parameter]) -> 
     return np.where(known, total, total.T)
 
 
-def _with_noise(
-    fit: ReopenedFit,
-    system: ExactSystem,
-    parameters: list[_Parameter],
-    amounts: np.ndarray,
-    information: np.ndarray,
-) -> np.ndarray:
-    """The expected information with the noise variance as its last parameter."""
-    covariance = system.covariance(True)
+def _with_noise(fit: ReopenedFit, parameters: _Parameters, information: np.ndarray) -> np.ndarray:
+    """The expected information of the m parameters and the noise variance, (m + 1, m + 1)."""
+    covariance = fit.point.solved.covariance()
+    n, amounts = parameters.n, parameters.amounts
     traces = np.array(
-        [float((covariance.information(k.factor) * k.matrix).sum()) for k in parameters]
+        [float((covariance.information(k.factor) * k.matrix).sum()) for k in parameters.directions]
     )
-    m = len(parameters)
-    out = np.zeros((m + 1, m + 1))
-    out[:m, :m] = information
-    out[m, :m] = out[:m, m] = traces - information @ amounts
+    out = np.zeros((n + 1, n + 1))
+    out[:n, :n] = information[:n, :n]
+    across = traces - information @ amounts
+    out[n, :n] = out[:n, n] = across[:n]
     of_noise = fit.objective.degrees_of_freedom - traces @ amounts
-    out[m, m] = of_noise - out[m, :m] @ amounts
+    out[n, n] = of_noise - across @ amounts
     return out

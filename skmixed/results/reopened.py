@@ -15,6 +15,7 @@ from skmixed.fit.publish import center_of, fixed_effects_in_units
 from skmixed.fit.result import FitResult
 from skmixed.results.same_data import refuse_other_elbo, refuse_other_rows
 from skmixed.solvers.base import SingularSystemError
+from skmixed.sums.row_sums import RowSums
 from skmixed.sums.standard_units import Units
 
 
@@ -72,7 +73,7 @@ class ReopenedFit:
         """
         refuse_other_rows(design, case_weights, result)
         fit = cls.at_variances(design, response, case_weights, result, options)
-        refuse_other_elbo(float(fit.units.elbo(fit.point.deviance)), result)
+        refuse_other_elbo(float(fit.units.elbo(fit.point.deviance - fit.point.penalty)), result)
         return fit
 
     @classmethod
@@ -85,7 +86,11 @@ class ReopenedFit:
         options: FitOptions,
     ) -> ReopenedFit:
         """The equations of any rows at the variances of a fit; arguments as for `of`."""
-        rows = sums_of(design, response, case_weights, options)
+        return cls.of_sums(sums_of(design, response, case_weights, options), result, options)
+
+    @classmethod
+    def of_sums(cls, rows: RowSums, result: FitResult, options: FitOptions) -> ReopenedFit:
+        """The equations of summed rows at the variances of a fit."""
         objective, _ = gaussian_objective(rows, options)
         units = rows.units
         start = Start([factor.covariance for factor in result.factors], result.noise_variance)

@@ -40,6 +40,8 @@ class VarianceUncertainty:
         of the noise where it is estimated; minus infinity for a variance of 0.
     log_sd_errors : ndarray (c,)
         Their standard errors, by the delta method; NaN for a variance of 0.
+    trace_error : float
+        0: no traces are estimated for it.
     """
 
     covariance: np.ndarray
@@ -47,6 +49,7 @@ class VarianceUncertainty:
     parameter_covariance: np.ndarray
     log_sds: np.ndarray
     log_sd_errors: np.ndarray
+    trace_error: float = 0.0
 
     def degrees_of_freedom(self, contrasts: np.ndarray) -> np.ndarray:
         """Satterthwaite's approximation for linear functions of the coefficients.
@@ -105,7 +108,10 @@ def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
     place = np.append(theta, np.log(fit.noise)) if fit.noise_is_free else theta
     hessian = np.empty((len(place), len(place)))
     derivatives = []
+    exactly = fit.noise_is_free and objective.noise_enters_plainly
     for j, value in enumerate(place):
+        if exactly and j == len(theta):
+            break
         step = np.zeros(len(place))
         step[j] = max(_STEP * abs(value), _LEAST_STEP)
         above, below = (_slope(objective, place + sign * step, len(theta)) for sign in (1.0, -1.0))
@@ -113,6 +119,10 @@ def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
         hessian[j] = (above.gradient - below.gradient) / width
         change = (above.covariance - below.covariance) / width
         derivatives.append(fit.to_centred @ change @ fit.to_centred.T)
+    if exactly:
+        hessian[-1] = hessian[:, -1] = objective.bends_by_log_noise(fit.point)
+        plain = fit.noise * fit.point.system.fixed_covariance()
+        derivatives.append(fit.to_centred @ plain @ fit.to_centred.T)
     p = len(fit.to_centred)
     parameter_covariance = 2.0 * inverse_of_rising(0.5 * (hessian + hessian.T))
     sds, errors = _with_errors(lambda at: _log_sds(fit, at), place, parameter_covariance)
@@ -185,8 +195,5 @@ def _slope(objective: GaussianObjective, place: np.ndarray, n_theta: int) -> _Sl
         raise SingularSystemError("the model is singular next to its estimates")
     gradient = objective.gradient(point)
     if free:
-        by_log_noise = objective.degrees_of_freedom - (
-            point.system.penalised_rss / point.noise_variance
-        )
-        gradient = np.append(gradient, by_log_noise)
+        gradient = np.append(gradient, objective.by_log_noise(point))
     return _Slope(gradient, point.noise_variance * point.system.fixed_covariance())

@@ -23,7 +23,7 @@ from scipy.stats import t as student
 
 from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.newton import NewtonState
-from skmixed.fit.objective import Point
+from skmixed.fit.objective import Derivatives, Point
 from skmixed.fit.outer import Start
 from skmixed.fit.publish import publish
 from skmixed.fit.result import FitResult
@@ -265,8 +265,9 @@ def _fit_at(coordinates: Coordinates, psi: np.ndarray) -> FitResult:
     point = objective.at(theta)
     if point is None:
         raise SingularSystemError("the model is singular at a point of its posterior")
-    derivatives = objective.derivatives(point)
-    state = NewtonState(point, derivatives, 0.0, 0, (point.deviance,), (0.0,), True)
+    # no step is taken from here
+    nothing = Derivatives(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)))
+    state = NewtonState(point, nothing, 0.0, 0, (point.deviance,), (0.0,), True)
     return publish(objective, state, coordinates.fit.units, _judge)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from skmixed.covariances import Scale
 from skmixed.solvers.eliminated_levels import EliminatedLevels, SingularSystemError
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import WorkingRows
+
+if TYPE_CHECKING:
+    from skmixed.solvers.row_covariances import RowCovariances
 
 __all__ = [
     "Covariance",
@@ -139,6 +144,20 @@ class System(Protocol):
         """Gram matrix f_j' P f_k of working vectors, (m, m)."""
         ...
 
+    def fixed_products(self) -> list[np.ndarray]:
+        """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
+        ...
+
+    def projected_products(
+        self, directions: list[Direction], integrate_fixed: bool
+    ) -> list[dict[int, np.ndarray]]:
+        """Z' P f of every factor for working vectors f, by number of the direction.
+
+        V^-1 takes the place of P without `integrate_fixed`. Of the eliminated factor there may
+        be none but for its own directions.
+        """
+        ...
+
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> Covariance:
         """The posterior covariance; six digits suffice where `coarse`."""
         ...
@@ -159,16 +178,6 @@ class System(Protocol):
 class ExactSystem(System, Protocol):
     """A factorised system, which can be asked for more."""
 
-    def fixed_products(self) -> list[np.ndarray]:
-        """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
-        ...
-
-    def projected_products(
-        self, directions: list[Direction], integrate_fixed: bool
-    ) -> list[dict[int, np.ndarray]]:
-        """Z' P f of every factor for working vectors f, by number of the direction."""
-        ...
-
     def expected_information(
         self, tangents: list[Direction], integrate_fixed: bool
     ) -> np.ndarray | None:
@@ -177,6 +186,14 @@ class ExactSystem(System, Protocol):
 
     def precision_root(self, n_fixed: int) -> np.ndarray:
         """Upper triangle of U, with U'U the precision of whitened tail effects and coefficients."""
+        ...
+
+    def trace_products(self, directions: list[Direction]) -> np.ndarray | None:
+        """tr(P V_i P V_j) of matrices (q, q) of Omega, exactly, (m, m); None for related levels."""
+        ...
+
+    def row_covariances(self, rows: GroupedRows) -> RowCovariances | None:
+        """Covariances between rows of a group; None where they would not fit into memory."""
         ...
 
     def to_effects(self, vectors: np.ndarray) -> np.ndarray:
@@ -195,4 +212,19 @@ class Solver(Protocol):
 
         Other cross-products of the same cells may take the place of those it was prepared for.
         """
+        ...
+
+    def keep(self, scales: list[Scale]) -> None:
+        """Prepare for systems of many responses at some scales, where that saves time."""
+        ...
+
+    def with_response(self, cross: CrossProducts, seed: Callable[[], int]) -> Solver:
+        """The solver of the same cells with another response.
+
+        Random vectors, where it has some, are drawn anew with the seed that `seed` returns.
+        """
+        ...
+
+    def with_sums(self, cross: CrossProducts) -> Solver:
+        """The solver of other sums over the same cells."""
         ...

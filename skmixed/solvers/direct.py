@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas
+from scipy.linalg import blas, lapack
 
 from skmixed._kernels.arguments import LevelCells, LevelInverses
 from skmixed._kernels.dense_tail import mix_tail
@@ -37,7 +37,10 @@ from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.solvers.row_covariances import MOST_LOADINGS, RowCovariances, n_loadings
+from skmixed.solvers.trace_products import trace_products
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import Loadings, WorkingRows
 from skmixed.threads import even_bounds, run_parts, single_blas_thread
 
@@ -59,10 +62,34 @@ class DirectSolver:
     def __init__(self, cross: CrossProducts, n_threads: int = 1) -> None:
         self.cross = cross
         self.n_threads = n_threads
+        self._kept: DirectSystem | None = None
 
     def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> DirectSystem:
         """The equations at the given scales, factorised."""
-        return DirectSystem(cross or self.cross, scales, self.n_threads)
+        kept, cross = self._kept, cross or self.cross
+        if kept is not None and cross is self.cross and _same_scales(kept.scales, scales):
+            return kept.with_response(cross)
+        return DirectSystem(cross, scales, self.n_threads)
+
+    def keep(self, scales: list[Scale]) -> None:
+        """Factorise at some scales, for all responses."""
+        system = DirectSystem(self.cross, scales, self.n_threads)
+        if not system.is_related:
+            self._kept = system
+
+    def with_response(self, cross: CrossProducts, seed: Callable[[], int]) -> DirectSolver:
+        """The solver of the same cells with another response."""
+        other = DirectSolver(cross, self.n_threads)
+        other._kept = self._kept
+        return other
+
+    def with_sums(self, cross: CrossProducts) -> DirectSolver:
+        """The solver of other sums over the same cells."""
+        return DirectSolver(cross, self.n_threads)
+
+
+def _same_scales(scales: list[Scale], others: list[Scale]) -> bool:
+    return all(np.array_equal(a.matrix, b.matrix) for a, b in zip(scales, others, strict=True))
 
 
 class DirectSystem:
@@ -104,8 +131,31 @@ class DirectSystem:
         self.scales = scales
         self._related = [f for f in cross.tail_factors if not scales[f.position].by_level]
         self._n = cross.size
+        self._covariances: dict[tuple[bool, bool], TailCovariance] = {}
+        self._like: DirectSystem | None = None
         self._reduce()
         self._factorise()
+        self._explain_response()
+
+    def with_response(self, cross: CrossProducts) -> DirectSystem:
+        """The equations of another response at the same scales; levels are independent.
+
+        They share their factor and their covariances with these.
+        """
+        other = type(self).__new__(type(self))
+        shared = vars(self).copy()
+        for name in ("residual_maker", "fixed_effects", "residual_products", "random_effects"):
+            shared.pop(name, None)
+        vars(other).update(shared)
+        other.cross, other._like, last = cross, self, self._n - 1
+        other.reduced = self.reduced.copy()
+        other.reduced[last] = np.concatenate(
+            [*(cross.dense_products(f)[-1] for f in cross.tail_factors), cross.sums.dense[-1]]
+        )
+        if cross.eliminated is not None:
+            other._eliminate_from(other.reduced, [last, self._n])
+        other._explain_response()
+        return other
 
     def _reduce(self) -> None:
         cross = self.cross
@@ -116,7 +166,7 @@ class DirectSystem:
         self.levels = EliminatedLevels.of(cross.own, scale)
         self.log_det_random = self.levels.log_det
         if cross.eliminated is not None:
-            self._eliminate()
+            self._eliminate_from(self.reduced, cross.row_bounds(self.n_parts))
         if self._related:
             full = _symmetric(self.reduced)
             for _ in range(2):
@@ -124,16 +174,17 @@ class DirectSystem:
                 full = self._by_factor(full, Scale.to_independent).T
             self.reduced = np.ascontiguousarray(full)
 
-    def _eliminate(self) -> None:
+    def _eliminate_from(self, tail: np.ndarray, bounds: list[int]) -> None:
+        """Take what the eliminated levels explain off rows of the tail."""
         cross, levels = self.cross, self.levels
 
         def subtract(first: int, last: int) -> None:
             subtract_eliminated(
                 cross.start, cross.columns, cross.values, cross.with_dense,
-                levels.omega_shrunk, first, last, self.reduced,
+                levels.omega_shrunk, first, last, tail,
             )  # fmt: skip
 
-        run_parts(subtract, cross.row_bounds(self.n_parts))
+        run_parts(subtract, bounds)
 
     def _factorise(self) -> None:
         n_tail, size = self.cross.n_tail, self._n - 1
@@ -148,6 +199,10 @@ class DirectSystem:
         pivots = self.upper.diagonal()
         self.log_det_random += 2.0 * np.log(pivots[:n_tail]).sum()
         self.log_det_fixed = 2.0 * np.log(pivots[n_tail:]).sum()
+
+    def _explain_response(self) -> None:
+        """Solve for the response as far as the sum of squares needs."""
+        size = self._n - 1
         right = self.apply_scale_transposed(self.reduced[size])[:size]
         self._response_half = self.forward_solve(right)
         explained = float(self._response_half @ self._response_half)
@@ -399,6 +454,14 @@ class DirectSystem:
         across = between.reshape(-1, p * p) @ between.swapaxes(1, 2).reshape(-1, p * p).T
         return _traces(S - own, moved) - _traces(own, moved) + across
 
+    def trace_products(self, directions: list[Direction]) -> np.ndarray | None:
+        """tr(P V_i P V_j) of matrices of Omega, (m, m); None where levels are related."""
+        return None if self._related else trace_products(self, directions)
+
+    def row_covariances(self, rows: GroupedRows) -> RowCovariances | None:
+        """Covariances between rows of a group; None where they would not fit into memory."""
+        return RowCovariances(self, rows) if n_loadings(self, rows) <= MOST_LOADINGS else None
+
     def gather(self, vectors: np.ndarray) -> np.ndarray:
         """reduced_l times tail vectors (N, m) of effects for every eliminated level, (L, Q, m)."""
         cross = self.cross
@@ -443,13 +506,20 @@ class DirectSystem:
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
         """The posterior covariance; six digits suffice where `coarse`."""
-        return TailCovariance(self, integrate_fixed, coarse)
+        if self._like is None:
+            return TailCovariance(self, integrate_fixed, coarse)
+        made = self._like._covariances
+        if (integrate_fixed, coarse) not in made:
+            made[integrate_fixed, coarse] = TailCovariance(self._like, integrate_fixed, coarse)
+        return made[integrate_fixed, coarse]
 
     def fixed_covariance(self) -> np.ndarray:
         """(X' V^-1 X)^-1, relative, (p, p)."""
         n_tail, p = self.cross.n_tail, self.cross.n_fixed
+        if not p:
+            return np.zeros((0, 0))
         half = np.triu(self.upper[n_tail : n_tail + p, n_tail : n_tail + p])
-        inverse = np.linalg.solve(half, np.eye(p)) if p else np.zeros((0, 0))
+        inverse, _ = lapack.dtrtri(half)
         return inverse @ inverse.T
 
     def fixed_with_effects(self) -> np.ndarray:

@@ -15,6 +15,8 @@ Communications in Statistics 19).
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 
@@ -59,6 +61,9 @@ _SLOW = 40
 _MOST_TRIED = 200
 """Products of the first solve after which another strategy takes over."""
 
+_PROJECTION_TOLERANCE = 1e-8
+"""For products with projected vectors, which tests are made of."""
+
 _COVARIANCE_TOLERANCE = 1e-6
 """For covariances that are solved for."""
 
@@ -97,10 +102,31 @@ class IterativeSolver:
         self.tail = SparseTail(cross, n_threads)
         self.pattern = ReducedPattern.of(self.tail)
         self.preconditioner: Preconditioner = choose(self.tail, self.pattern)
-        signs = np.random.default_rng(seed)
-        n_probes = 0 if self.preconditioner.is_exact else n_probes
+        self._n_probes = 0 if self.preconditioner.is_exact else n_probes
         self._settled = False
-        self.probes = signs.choice([-1.0, 1.0], size=(n_probes, self.tail.n_large)).T.copy()
+        self.probes = self._draw_probes(seed)
+
+    def _draw_probes(self, seed: int) -> np.ndarray:
+        signs = np.random.default_rng(seed)
+        return signs.choice([-1.0, 1.0], size=(self._n_probes, self.tail.n_large)).T.copy()
+
+    def keep(self, scales: list[Scale]) -> None:
+        """Nothing: solves are those of a response."""
+
+    def with_response(self, cross: CrossProducts, seed: Callable[[], int]) -> IterativeSolver:
+        """The solver of the same cells with another response, and other probes."""
+        other = self.with_sums(cross)
+        other.probes = other._draw_probes(seed())
+        return other
+
+    def with_sums(self, cross: CrossProducts) -> IterativeSolver:
+        """The solver of other sums over the same cells, with the same probes."""
+        other = copy.copy(self)
+        other.cross, other.tail = cross, SparseTail(cross, self._n_threads)
+        # what it has found out at some variances stays with this one
+        other.preconditioner = copy.copy(self.preconditioner)
+        other.preconditioner.use(other.tail)
+        return other
 
     def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
         """The equations at the given scales, mean and probes solved."""
@@ -463,6 +489,74 @@ class IterativeSystem:
         solution = self.solve(right, _INFORMATION_TOLERANCE, True)
         explained = solution.x.T @ (right + solution.residual)
         return gram - half.T @ half - 0.5 * (explained + explained.T)
+
+    def fixed_products(self) -> list[np.ndarray]:
+        """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
+        p = self.cross.n_fixed
+        dense = np.zeros((self.n_dense, p))
+        dense[self.tail.n_small :] = np.eye(p)
+        large, own = np.zeros((self.tail.n_large, p)), np.zeros((*self.cross.own.shape[:2], p))
+        return self._products(large, dense, own, False)
+
+    def projected_products(
+        self, directions: list[Direction], integrate_fixed: bool
+    ) -> list[dict[int, np.ndarray]]:
+        """Z' P f of every factor for f as in `projected_gram`, by number of the direction."""
+        m = len(directions)
+        large, dense = np.zeros((self.tail.n_large, m)), np.zeros((self.n_dense, m))
+        own = np.zeros((*self.cross.own.shape[:2], m))
+        for j, (factor, effects) in enumerate(directions):
+            if factor is self.cross.eliminated:
+                own[:, :, j] = effects
+            elif factor in self.tail.large:
+                large[factor.columns, j] = effects.ravel()
+            else:
+                dense[self.tail.dense_columns(factor), j] = effects.ravel()
+        products = self._products(large, dense, own, integrate_fixed)
+        return [{j: found[:, :, j] for j in range(m)} for found in products]
+
+    def _products(
+        self, large: np.ndarray, dense: np.ndarray, own: np.ndarray, integrate_fixed: bool
+    ) -> list[np.ndarray]:
+        """Z' P f of every factor, (levels, effects, m), for f of effects and fixed effects.
+
+        Parameters
+        ----------
+        large : ndarray (N, m)
+        dense : ndarray (P, m)
+        own : ndarray (L, Q, m)
+            Of the eliminated factor.
+        integrate_fixed : bool
+            False: V^-1 takes the place of P.
+        """
+        used = self.n_dense if integrate_fixed else self.tail.n_small
+        root, half = self.part.root[:, :used], self.part.half[:, :used]
+        reduced, with_dense = self.dense[:-1, :-1], self.with_dense[:, :-1]
+        known, known_dense = self.tail.scatter(
+            np.matmul(np.swapaxes(self.levels.shrink, 1, 2), own)
+        )
+        known_dense = known_dense[:-1]
+        right = self.multiply_reduced(large) + with_dense @ dense + known
+        explained = root.T @ (with_dense.T @ large + reduced @ dense + known_dense)
+        scaled = self.coordinates.from_products(right - half @ explained)
+        solution = self.solve(scaled, _PROJECTION_TOLERANCE, integrate_fixed)
+        effects = self.coordinates.to_effects(solution.x)
+        large = large - effects
+        dense = dense - root @ (explained - half.T @ effects)
+        tail = self.multiply_reduced(large) + with_dense @ dense + known
+        small = with_dense.T @ large + reduced @ dense + known_dense
+        products = []
+        for factor in self.cross.factors:
+            shape = (factor.n_levels, factor.n_effects, large.shape[1])
+            if factor is self.cross.eliminated:
+                products.append(
+                    self.gather(large, dense) + np.matmul(self.levels.precision_shrunk, own)
+                )
+            elif factor in self.tail.large:
+                products.append(tail[factor.columns].reshape(shape))
+            else:
+                products.append(small[self.tail.dense_columns(factor)].reshape(shape))
+        return products
 
     def projected(self, factor: FactorLayout, signs: np.ndarray) -> np.ndarray:
         """Z' P Z times effects (levels * q, m) of a tail factor, the factor's own part."""

@@ -177,6 +177,25 @@ class CellSums:
             pairs=pairs,
         )
 
+    def with_response(self, dense: np.ndarray, levels: Sequence[np.ndarray]) -> CellSums:
+        """These sums with another response, the last of the dense columns.
+
+        Parameters
+        ----------
+        dense : ndarray (P,)
+            Its sums with the dense columns, itself the last.
+        levels : sequence of ndarray (L, Q)
+            By factor, its sums with the effects of every level of the data.
+        """
+        total = self.dense.copy()
+        total[-1] = total[:, -1] = dense
+        with_dense = []
+        for f, column in enumerate(levels):
+            products = self.with_dense[f].copy()
+            products[slice(None) if self.ranks is None else self.ranks[f], :, -1] = column
+            with_dense.append(products)
+        return replace(self, dense=total, with_dense=tuple(with_dense))
+
     def transformed(self, dense: np.ndarray, bases: tuple[np.ndarray, ...]) -> CellSums:
         """The sums of new columns: dense @ `dense`, basis of factor f @ ``bases[f]``."""
         own = tuple(

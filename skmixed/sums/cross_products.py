@@ -12,6 +12,9 @@ from skmixed.memory import available_memory
 from skmixed.sums.cell_sums import CellSums, PairCells
 from skmixed.threads import even_bounds
 
+_OF_CELLS = ("factors", "n_tail", "_cells", "_row_work")
+"""Properties of `CrossProducts` that do not depend on the response, computed once."""
+
 
 @dataclass(frozen=True)
 class FactorLayout:
@@ -134,6 +137,16 @@ class CrossProducts:
             eliminated_pairs=tuple(oriented(pair) for pair in self.eliminated_pairs),
             tail_pairs=tuple(oriented(pair) for pair in self.tail_pairs),
         )  # fmt: skip
+
+    def with_response(self, sums: CellSums) -> CrossProducts:
+        """This arrangement of the same sums with another response, which cells do not hold."""
+        with_dense = self.with_dense
+        if self.eliminated is not None:
+            with_dense = sums.with_dense[self.eliminated.position]
+        other = replace(self, sums=sums, with_dense=with_dense)
+        made = vars(self)
+        vars(other).update({name: made[name] for name in _OF_CELLS if name in made})
+        return other
 
     @cached_property
     def factors(self) -> tuple[FactorLayout, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from skmixed.covariances import BasisChange
 from skmixed.design import Design
 from skmixed.sums.cell_sums import CellSums, FactorShape, LevelMaps, accumulate, sum_chunks
 from skmixed.sums.standard_units import (
+    BasisTransform,
     FixedTransform,
     Units,
     learn_fixed_transform,
@@ -75,6 +77,9 @@ class RowSums:
     extent : Extent
     strata : Strata
         The rows of each stratum apart.
+    scales : tuple of ndarray (q,)
+        By factor, standard deviation of the response over that of what multiplies each effect.
+        Empty where sums do not tell it.
     """
 
     sums: CellSums | None
@@ -83,6 +88,7 @@ class RowSums:
     rows_alone: tuple[bool, ...]
     extent: Extent
     strata: Strata = field(default_factory=Strata)
+    scales: tuple[np.ndarray, ...] = ()
 
     @property
     def n_bytes(self) -> int:
@@ -119,63 +125,172 @@ def sum_rows(
         Where the noise is held.
     n_threads : int
     """
-    weights, weight_scale, log_weights = combine_weights(design, case_weights)
-    n_observations = float(case_weights.sum())
-    fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
-    rest = response if design.offset is None else response - design.offset
-    center = float(weights @ rest / weights.sum()) if design.has_intercept else 0.0
-    rest = rest - center
-    spread, size = largest(rest), largest(response)
-    refuse_range(spread)
-    least_squares = _take_off_least_squares(fixed, design.fixed, rest, weights, n_threads)
-    scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
-    refuse_too_few(n_observations, fixed.rank, len(response))
-    df = n_observations - (fixed.rank if integrate_fixed else 0)
-    precision = design.precision_weights
-    precisions = (1.0, 1.0)
-    if precision is not None:
-        precisions = float(precision.min()) / weight_scale, float(precision.max()) / weight_scale
-    extent = Extent(len(rest), spread, size, precisions)
-    scale, modelled = scale_of_response(scale, extent, n_observations - fixed.rank, noise_variance)
-    transforms = [
-        transform_basis(factor.basis, factor.blocks, weights, may)
-        for factor, may in zip(design.factors, basis_may, strict=True)
-    ]
-    units = Units(
-        fixed,
-        tuple(transform.matrix for transform in transforms),
-        tuple(transform.moments for transform in transforms),
-        least_squares,
-        center,
-        scale if modelled else 1.0,
-        weight_scale,
-        log_weights,
-        n_observations,
-        df,
-        integrate_fixed,
+    columns = StandardColumns.of(
+        design, case_weights, integrate_fixed, basis_may, noise_variance, n_threads
     )
+    fixed, weights = columns.fixed, columns.weights
+
+    def take_off(rest: np.ndarray) -> np.ndarray:
+        return _take_off_least_squares(fixed, design.fixed, rest, weights, n_threads)
+
+    standard = columns.standardise(response, take_off)
     sums, strata = None, Strata()
-    if modelled:
-        rest /= scale
-        bases = tuple(transform.basis for transform in transforms)
-        rows = _Rows(design, fixed, bases, rest, n_threads)
+    if standard.values is not None:
+        rows = columns.rows(standard.values)
         sums = rows.sums(weights)
         strata = rows.strata(weights, case_weights, sums)
-    alike = precisions[0] == precisions[1]
-    # a row of another case weight than 1 is several, or a part of one
-    alike = alike and bool((case_weights == 1.0).all())
-    return RowSums(
-        sums,
-        units,
-        tuple(transform.dependent for transform in transforms),
-        tuple(alike and f.basis is None and f.n_levels == len(rest) for f in design.factors),
-        extent,
-        strata,
-    )
+    return columns.row_sums(standard, sums, strata)
 
 
 @dataclass(frozen=True)
-class _Rows:
+class StandardResponse:
+    """A response in standard units.
+
+    Attributes
+    ----------
+    values : ndarray (n,) or None
+        None when the fixed effects reproduce it.
+    units : Units
+    extent : Extent
+    sd : float
+        Standard deviation of the response, by case weights.
+    """
+
+    values: np.ndarray | None
+    units: Units
+    extent: Extent
+    sd: float
+
+
+@dataclass(frozen=True)
+class StandardColumns:
+    """The weights of rows and their columns in standard units, whatever the response.
+
+    Attributes
+    ----------
+    design : Design
+    case_weights, weights : ndarray (n,)
+        The latter with the precision weights, in their unit.
+    weight_scale, log_weights : float
+        That unit, and the sum of the logarithms of the precision weights in it.
+    fixed : FixedTransform
+    transforms : tuple of BasisTransform
+        By factor.
+    integrate_fixed : bool
+        True for REML.
+    noise_variance : float or None
+        Where the noise is held.
+    n_threads : int
+    loading_sds : tuple of ndarray (q,)
+        See `loading_sds`.
+    """
+
+    design: Design
+    case_weights: np.ndarray
+    weights: np.ndarray
+    weight_scale: float
+    log_weights: float
+    fixed: FixedTransform
+    transforms: tuple[BasisTransform, ...]
+    integrate_fixed: bool
+    noise_variance: float | None
+    n_threads: int
+    loading_sds: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls,
+        design: Design,
+        case_weights: np.ndarray,
+        integrate_fixed: bool,
+        basis_may: tuple[tuple[BasisChange, ...], ...],
+        noise_variance: float | None,
+        n_threads: int,
+    ) -> StandardColumns:
+        """Learn the transforms of the columns of a design; arguments as `sum_rows`."""
+        weights, weight_scale, log_weights = combine_weights(design, case_weights)
+        fixed = learn_fixed_transform(design.fixed, design.has_intercept, weights)
+        transforms = tuple(
+            transform_basis(factor.basis, factor.blocks, weights, may)
+            for factor, may in zip(design.factors, basis_may, strict=True)
+        )
+        return cls(
+            design, case_weights, weights, weight_scale, log_weights, fixed, transforms,
+            integrate_fixed, noise_variance, n_threads, loading_sds(design),
+        )  # fmt: skip
+
+    def standardise(
+        self, response: np.ndarray, take_off: Callable[[np.ndarray], np.ndarray]
+    ) -> StandardResponse:
+        """The response (n,) less its least-squares fit, over its standard deviation.
+
+        `take_off` subtracts that fit in place, and returns its coefficients.
+        """
+        design, weights, fixed = self.design, self.weights, self.fixed
+        n_observations = float(self.case_weights.sum())
+        rest = response if design.offset is None else response - design.offset
+        center = float(weights @ rest / weights.sum()) if design.has_intercept else 0.0
+        rest = rest - center
+        spread, size = largest(rest), largest(response)
+        refuse_range(spread)
+        least_squares = take_off(rest)
+        scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
+        refuse_too_few(n_observations, fixed.rank, len(response))
+        extent = Extent(len(rest), spread, size, self._precisions)
+        scale, modelled = scale_of_response(
+            scale, extent, n_observations - fixed.rank, self.noise_variance
+        )
+        units = Units(
+            fixed,
+            tuple(transform.matrix for transform in self.transforms),
+            tuple(transform.moments for transform in self.transforms),
+            least_squares,
+            center,
+            scale if modelled else 1.0,
+            self.weight_scale,
+            self.log_weights,
+            n_observations,
+            n_observations - (fixed.rank if self.integrate_fixed else 0),
+            self.integrate_fixed,
+        )
+        values = rest / scale if modelled else None
+        return StandardResponse(values, units, extent, weighted_sd(response, self.case_weights))
+
+    @property
+    def _precisions(self) -> tuple[float, float]:
+        precision = self.design.precision_weights
+        if precision is None:
+            return 1.0, 1.0
+        unit = self.weight_scale
+        return float(precision.min()) / unit, float(precision.max()) / unit
+
+    def rows(self, response: np.ndarray) -> SummedRows:
+        """The rows with a response in standard units."""
+        bases = tuple(transform.basis for transform in self.transforms)
+        return SummedRows(self.design, self.fixed, bases, response, self.n_threads)
+
+    def row_sums(
+        self, standard: StandardResponse, sums: CellSums | None, strata: Strata
+    ) -> RowSums:
+        """All that a fit needs, given the sums."""
+        precisions = standard.extent.precisions
+        alike = precisions[0] == precisions[1]
+        # a row of another case weight than 1 is several, or a part of one
+        alike = alike and bool((self.case_weights == 1.0).all())
+        n, factors = len(self.weights), self.design.factors
+        return RowSums(
+            sums,
+            standard.units,
+            tuple(transform.dependent for transform in self.transforms),
+            tuple(alike and f.basis is None and f.n_levels == n for f in factors),
+            standard.extent,
+            strata,
+            tuple((standard.sd or 1.0) / sds for sds in self.loading_sds),
+        )
+
+
+@dataclass(frozen=True)
+class SummedRows:
     """Rows in standard units, to be summed."""
 
     design: Design
@@ -226,6 +341,22 @@ def combine_weights(design: Design, case_weights: np.ndarray) -> tuple[np.ndarra
     scale = float(np.average(precision, weights=case_weights))
     relative = precision / scale
     return case_weights * relative, scale, float(case_weights @ np.log(relative))
+
+
+def loading_sds(design: Design) -> tuple[np.ndarray, ...]:
+    """By factor, the standard deviation of what multiplies each effect, (q,); 1 of a constant."""
+    found = []
+    for factor in design.factors:
+        sds = np.zeros(1) if factor.basis is None else factor.basis.std(axis=0)
+        found.append(np.where(sds > 0.0, sds, 1.0))
+    return tuple(found)
+
+
+def weighted_sd(values: np.ndarray, weights: np.ndarray) -> float:
+    """Standard deviation of values (n,) with case weights."""
+    mean = float(weights @ values / weights.sum())
+    squares = float(weights @ (values - mean) ** 2)
+    return float(np.sqrt(squares / (weights.sum() - 1.0))) if weights.sum() > 1.0 else 0.0
 
 
 def largest(values: np.ndarray) -> float:

@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import norm
 
 from skmixed import MixedEffectsVIClassifier, mixed, variance_posterior
+from skmixed.fit.variance_priors import VARIANCE_PRIORS
 from skmixed.inspection.variance_posteriors import normal_mixture_quantiles
 from skmixed.results.variance_points import _from_partial, _partial
-from skmixed.results.variance_priors import VARIANCE_PRIORS
 
 
 @pytest.fixture(scope="module")
