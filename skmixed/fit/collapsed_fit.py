@@ -28,10 +28,10 @@ from skmixed.fit.tail_draws import CIRCLE, TailDraws, WorkingTail, circles
 LARGEST_TAIL = 10_000
 """Effects of all factors but the eliminated one, whose covariance is factorised."""
 
-_CIRCLES, _FINAL_CIRCLES = 2, 4
-"""Of draws that steps follow, and of those that are added at a time to the last ones."""
+_CIRCLES, _FIRST_CIRCLES, _MORE_CIRCLES = 2, 8, 4
+"""Of draws that steps follow; of those that tell the log likelihood, at first and more each time."""
 
-_ERROR = 0.03
+_ERROR = 0.04
 """Monte Carlo error of the log likelihood at which draws suffice."""
 
 _MOST_ROWS, _MOST_DRAWS = 10_000_000, 512
@@ -139,7 +139,11 @@ class _Rounds:
         return np.concatenate([point.theta, held])
 
     def _first_hessian(self, parameters: np.ndarray) -> np.ndarray:
-        """Second derivatives of -2 ELBO by all parameters."""
+        """Second derivatives of -2 ELBO by all parameters.
+
+        Those by standard deviations of 0 are also those of the likelihood, as the bound is exact
+        without effects and short of the likelihood by a higher power of their size.
+        """
         fixed = self.point.system.fixed_covariance()
         estimates = uncertainty_at(self.objective, self.point, fixed).estimates
         n = len(parameters)
@@ -195,23 +199,19 @@ class _Rounds:
 
     def _weighed(self, parameters: np.ndarray) -> tuple[TailDraws, WeighedTail]:
         """Draws at the estimates, as many as the log likelihood needs."""
-        parts: list[WeighedTail] = []
-        working = WorkingTail(self.objective, self.point, self.normals)
         most = min(_MOST_DRAWS, _MOST_ROWS // self.model.responses.rows.n_rows)
-        draws = None
+        seed, n_tail = self.options.seed, self.model.n_tail
+        normals = circles(_FIRST_CIRCLES, n_tail, seed + 1)
+        working = WorkingTail(self.objective, self.point, normals)
+        draws = working.draws(parameters, self.integrate_fixed, order=0)
+        parts = [WeighedTail.of(draws, weigh(self.model, draws, parameters))]
         while True:
-            seed = self.options.seed + len(parts) + 1
-            normals = circles(_FINAL_CIRCLES, self.model.n_tail, seed)
-            if draws is None:
-                working = WorkingTail(self.objective, self.point, normals)
-                draws = working.draws(parameters, self.integrate_fixed, order=0)
-            else:
-                draws = draws.anew(normals)
-            parts.append(WeighedTail.of(draws, weigh(self.model, draws, parameters)))
             found = WeighedTail.joined(parts)
-            more = (len(parts) + 1) * _FINAL_CIRCLES * CIRCLE <= most
-            if found.log_likelihood()[1] < _ERROR or not more:
+            n_draws = len(found.log_weights) + _MORE_CIRCLES * CIRCLE
+            if found.log_likelihood()[1] < _ERROR or n_draws > most:
                 return draws, found
+            draws = draws.anew(circles(_MORE_CIRCLES, n_tail, seed + 1 + len(parts)))
+            parts.append(WeighedTail.of(draws, weigh(self.model, draws, parameters)))
 
 
 def _joined(states: list[NewtonState]) -> NewtonState:

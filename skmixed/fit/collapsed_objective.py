@@ -39,8 +39,17 @@ from skmixed.fit.tail_draws import TailDraws, WorkingTail
 from skmixed.posteriors import Solved
 from skmixed.posteriors.prior import EffectsPrior
 
-_STEP = 0.1
+_STEP = 0.03
 """Of differences of the gradient, in standard errors."""
+
+_ROUNDING = 1e-7
+"""Error of a quadrature, per level."""
+
+_LARGEST_SPREAD = 4.0
+"""Variance of the log weights, over one more than that before a step, of draws too far off."""
+
+_REMADE = 2e-3
+"""Difference between values at the same parameters of draws that were made at two bases."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +124,12 @@ class CollapsedPoint(Point):
     Attributes
     ----------
     weighing : Weighing
+    draws : TailDraws
+        Those that were weighed.
     """
 
     weighing: Weighing = field(kw_only=True)
+    draws: TailDraws = field(kw_only=True)
 
     @property
     def is_estimated(self) -> bool:
@@ -125,8 +137,9 @@ class CollapsedPoint(Point):
         return False
 
     def doubt(self, other: Point) -> float:
-        """See `is_estimated`."""
-        return 0.0
+        """By how much a difference of values may be off: nothing, of the same draws."""
+        assert isinstance(other, CollapsedPoint)
+        return 0.0 if other.draws is self.draws else _REMADE
 
 
 @dataclass(frozen=True)
@@ -185,13 +198,24 @@ class CollapsedObjective:
         found = weigh(self.model, draws, parameters)
         if not np.isfinite(found.value):
             return None
-        return CollapsedPoint(parameters, -2.0 * found.value, 1.0, self.solved, weighing=found)
+        if isinstance(near, CollapsedPoint):
+            spread = near.weighing.log_weights.var()
+            if found.log_weights.var() > _LARGEST_SPREAD * (1.0 + spread):
+                return None
+        return CollapsedPoint(
+            parameters, -2.0 * found.value, 1.0, self.solved,
+            rounding=_ROUNDING * self.model.eliminated.n_levels, weighing=found, draws=draws,
+        )  # fmt: skip
 
     def derivatives(
         self, point: CollapsedPoint, coarse: bool = False, information: np.ndarray | None = None
     ) -> Derivatives:
         """Gradient, and the Hessian that is held."""
-        return Derivatives(-2.0 * point.weighing.gradient, self.hessian, self.hessian)
+        gradient = -2.0 * point.weighing.gradient
+        # the likelihood is symmetric about the end of a parameter's range, its draws are not quite
+        moving = self.prior.moves(self.split(point.theta)[0])
+        gradient[: len(moving)][~moving] = 0.0
+        return Derivatives(gradient, self.hessian, self.hessian)
 
     def steps(self, point: Point) -> Steps:
         """Steps judged by the value."""
