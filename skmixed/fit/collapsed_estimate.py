@@ -115,7 +115,9 @@ def _further_cumulants(weights: np.ndarray, blocks: np.ndarray) -> tuple[float, 
     products = np.concatenate([same + turned, same - turned], axis=1)
     products -= products.mean()
     deviations = weights - weights.mean()
-    return float(2.0 * (deviations * products).mean()), float(3.0 * (deviations**2 * products).mean())
+    return float(2.0 * (deviations * products).mean()), float(
+        3.0 * (deviations**2 * products).mean()
+    )
 
 
 def _variance(blocks: np.ndarray) -> float:
@@ -182,9 +184,7 @@ def _changes(
     return across - shift[:, :, None] * shift[:, None, :]
 
 
-def level_moments(
-    model: CollapsedLikelihood, found: WeighedTail, solved: Solved
-) -> EffectMoments:
+def level_moments(model: CollapsedLikelihood, found: WeighedTail, solved: Solved) -> EffectMoments:
     """The posterior of the eliminated levels.
 
     Their means given the tail are linear in it but for a rest. Means and covariances of the

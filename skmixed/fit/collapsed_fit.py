@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from skmixed.fit.collapsed_estimate import WeighedTail
 from skmixed.fit.collapsed_likelihood import CollapsedLikelihood
 from skmixed.fit.collapsed_objective import (
     CollapsedObjective,
-    CollapsedPoint,
     curvature_at,
     weigh,
 )
@@ -34,7 +32,7 @@ _CIRCLES, _FIRST_CIRCLES, _MORE_CIRCLES = 2, 8, 4
 _ERROR = 0.04
 """Monte Carlo error of the log likelihood at which draws suffice."""
 
-_MOST_ROWS, _MOST_DRAWS = 10_000_000, 512
+_MOST_ROWS, _MOST_DRAWS = 15_000_000, 512
 """Rows times draws, and draws, beyond which none are added."""
 
 _TOLERANCE = 1e-3
@@ -94,9 +92,7 @@ class _Rounds:
         for _ in range(_MOST_ROUNDS):
             working = WorkingTail(self.objective, self.point, self.normals)
             draws = working.draws(parameters, self.integrate_fixed)
-            collapsed = CollapsedObjective(
-                self.model, working, draws, self.point.solved, hessian
-            )
+            collapsed = CollapsedObjective(self.model, working, draws, self.point.solved, hessian)
             states.append(self._minimise(collapsed, parameters))
             state = states[-1]
             moved = state.point.theta - parameters
@@ -185,9 +181,7 @@ class _Rounds:
         curvature = curvature_at(self.model, moves, here, self._errors(state))
         draws, found = self._weighed(parameters)
         theta = parameters[: len(self.point.theta)]
-        point = replace(
-            self.point, theta=theta, solved=collapsed.working.solved(parameters)
-        )
+        point = replace(self.point, theta=theta, solved=collapsed.working.solved(parameters))
         fit = CollapsedFit(self.model, state, doubts, draws, found, curvature, moves, point)
         return publish_collapsed(fit, self.before)
 

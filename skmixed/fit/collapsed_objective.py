@@ -91,9 +91,7 @@ class Weighing:
         return self.shares @ self.gradients
 
 
-def weigh(
-    model: CollapsedLikelihood, draws: TailDraws, parameters: np.ndarray
-) -> Weighing:
+def weigh(model: CollapsedLikelihood, draws: TailDraws, parameters: np.ndarray) -> Weighing:
     """Log weights of draws at parameters, with derivatives.
 
     Parameters

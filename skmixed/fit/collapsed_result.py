@@ -133,9 +133,7 @@ class _Published:
             )
             for factor in cross.tail_factors
         }
-        self.moments[model.eliminated.position] = level_moments(
-            model, fit.found, fit.point.solved
-        )
+        self.moments[model.eliminated.position] = level_moments(model, fit.found, fit.point.solved)
         self.fixed_change = np.zeros((n_fixed, n_fixed))
         self.beta = fit.parameters[fit.n_theta_own :]
         if model.integrate_fixed and n_fixed:

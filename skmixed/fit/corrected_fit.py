@@ -25,7 +25,6 @@ from skmixed.fit.restricted_objective import RestrictedObjective
 from skmixed.fit.result import FitResult
 from skmixed.sums.working_rows import WorkingRows
 
-
 CorrectedFit = Callable[[VariationalFit, FitOptions], FitResult]
 """Goes on from a variational fit to the maximum of the likelihood."""
 
@@ -79,9 +78,7 @@ def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) ->
     return ""
 
 
-def fit_corrected(
-    before: VariationalFit, options: FitOptions, plan: QuadraturePlan
-) -> FitResult:
+def fit_corrected(before: VariationalFit, options: FitOptions, plan: QuadraturePlan) -> FitResult:
     """Maximise the likelihood from a variational optimum.
 
     With REML it is the likelihood integrated over the coefficients, by Laplace's method: these

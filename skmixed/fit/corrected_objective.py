@@ -165,9 +165,7 @@ def is_runaway(prior: EffectsPrior, parameters: np.ndarray) -> bool:
     return largest_root(prior, parameters) > _RUNAWAY
 
 
-def bounded_parameters(
-    prior: EffectsPrior, parameters: np.ndarray, n_fixed: int
-) -> np.ndarray:
+def bounded_parameters(prior: EffectsPrior, parameters: np.ndarray, n_fixed: int) -> np.ndarray:
     """(theta, own, beta) with nonnegative diagonals, own parameters inside what numbers can hold.
 
     Parameters

@@ -210,9 +210,7 @@ class WorkingTail:
         by_beta = -blas.dtrsm(1.0, root, np.asfortranarray(system.upper[:n, n:]), lower=0)
         return _Normal(solution[:n] + by_beta @ (beta - solution[n:]), root, by_beta)
 
-    def draws(
-        self, parameters: np.ndarray, integrate_fixed: bool, order: int = 1
-    ) -> TailDraws:
+    def draws(self, parameters: np.ndarray, integrate_fixed: bool, order: int = 1) -> TailDraws:
         """Draws about parameters (theta, own), and beta where it is not integrated out.
 
         Parameters
