@@ -115,9 +115,8 @@ def _further_cumulants(weights: np.ndarray, blocks: np.ndarray) -> tuple[float, 
     products = np.concatenate([same + turned, same - turned], axis=1)
     products -= products.mean()
     deviations = weights - weights.mean()
-    return float(2.0 * (deviations * products).mean()), float(
-        3.0 * (deviations**2 * products).mean()
-    )
+    third = 2.0 * (deviations * products).mean()
+    return float(third), float(3.0 * (deviations**2 * products).mean())
 
 
 def _variance(blocks: np.ndarray) -> float:

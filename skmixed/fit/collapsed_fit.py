@@ -27,7 +27,7 @@ LARGEST_TAIL = 10_000
 """Effects of all factors but the eliminated one, whose covariance is factorised."""
 
 _CIRCLES, _FIRST_CIRCLES, _MORE_CIRCLES = 2, 8, 4
-"""Of draws that steps follow; of those that tell the log likelihood, at first and more each time."""
+"""Of draws that steps follow; of those that tell the log likelihood, first and more each time."""
 
 _ERROR = 0.04
 """Monte Carlo error of the log likelihood at which draws suffice."""
@@ -40,6 +40,9 @@ _TOLERANCE = 1e-3
 
 _SETTLED, _MOST_ROUNDS = 0.1, 6
 """Standard errors within which draws need not be made anew, and most times that they are."""
+
+_FURTHEST = 0.3
+"""Standard errors from the base of draws within which the curvature is that at the base."""
 
 _UNKNOWN_ERROR = 0.2
 """In place of a standard error that is not known: differences take a tenth of it."""
@@ -80,7 +83,8 @@ class _Rounds:
             objective.responses, objective.likelihood, objective.prior, self.integrate_fixed,
             options.n_threads,
         )  # fmt: skip
-        self.point = before.state.point
+        assert isinstance(before.state.point, VariationalPoint)
+        self.point: VariationalPoint = before.state.point
         self.normals = circles(_CIRCLES, self.model.n_tail, options.seed)
         self.n_iter = before.state.n_iter
 
@@ -176,12 +180,14 @@ class _Rounds:
         everything = tuple(sorted({*self.before.doubts.unidentified, *unidentified}))
         doubts = replace(self.before.doubts, unidentified=everything)
         parameters = state.point.theta
-        moves = collapsed.working.draws(parameters, self.integrate_fixed, order=2)
-        here = weigh(self.model, moves, parameters)
-        curvature = curvature_at(self.model, moves, here, self._errors(state))
-        draws, found = self._weighed(parameters)
+        moves, errors = collapsed.draws, self._errors(state)
+        if np.abs((parameters - moves.base) / errors).max(initial=0.0) > _FURTHEST:
+            moves = collapsed.working.draws(parameters, self.integrate_fixed)
+        moves = collapsed.working.bent(moves, self.integrate_fixed)
+        curvature = curvature_at(self.model, moves, errors)
+        working, draws, found = self._weighed(parameters)
         theta = parameters[: len(self.point.theta)]
-        point = replace(self.point, theta=theta, solved=collapsed.working.solved(parameters))
+        point = replace(self.point, theta=theta, solved=working.solved(parameters))
         fit = CollapsedFit(self.model, state, doubts, draws, found, curvature, moves, point)
         return publish_collapsed(fit, self.before)
 
@@ -191,8 +197,8 @@ class _Rounds:
         errors = np.sqrt(2.0 / np.where(curvature > 0.0, curvature, np.inf))
         return np.where(errors > 0.0, np.minimum(errors, 1.0), _UNKNOWN_ERROR)
 
-    def _weighed(self, parameters: np.ndarray) -> tuple[TailDraws, WeighedTail]:
-        """Draws at the estimates, as many as the log likelihood needs."""
+    def _weighed(self, parameters: np.ndarray) -> tuple[WorkingTail, TailDraws, WeighedTail]:
+        """Draws at the estimates, as many as the log likelihood needs, and what makes them."""
         most = min(_MOST_DRAWS, _MOST_ROWS // self.model.responses.rows.n_rows)
         seed, n_tail = self.options.seed, self.model.n_tail
         normals = circles(_FIRST_CIRCLES, n_tail, seed + 1)
@@ -203,7 +209,7 @@ class _Rounds:
             found = WeighedTail.joined(parts)
             n_draws = len(found.log_weights) + _MORE_CIRCLES * CIRCLE
             if found.log_likelihood()[1] < _ERROR or n_draws > most:
-                return draws, found
+                return working, draws, found
             draws = draws.anew(circles(_MORE_CIRCLES, n_tail, seed + 1 + len(parts)))
             parts.append(WeighedTail.of(draws, weigh(self.model, draws, parameters)))
 

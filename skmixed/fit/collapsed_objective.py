@@ -263,21 +263,18 @@ class Curvature:
     level_moves: np.ndarray
 
 
-def curvature_at(
-    model: CollapsedLikelihood, draws: TailDraws, here: Weighing, errors: np.ndarray
-) -> Curvature:
+def curvature_at(model: CollapsedLikelihood, draws: TailDraws, errors: np.ndarray) -> Curvature:
     """Differences of the gradient about the base of the draws.
 
     Parameters
     ----------
     model : CollapsedLikelihood
     draws : TailDraws
-    here : Weighing
-        At the base.
     errors : ndarray (P,)
         Standard errors of the parameters, roughly.
     """
     hessian, moves = np.zeros((len(errors), len(errors))), []
+    here = weigh(model, draws, draws.base)
     means = here.given.means.mean(axis=0)
     for j, step in enumerate(_STEP * errors):
         ahead = draws.base.copy()

@@ -193,7 +193,7 @@ class _Published:
         return np.concatenate(parts)
 
     def factors(self, working: FitResult) -> tuple[tuple[FactorResult, ...], np.ndarray]:
-        """Factors of the posterior, and ratios of its standard deviations to the working model's."""
+        """Factors of the posterior, and its standard deviations over the working model's."""
         template = self.before.objective.responses.rows.template
         ranks = template.ranks
         scales = self.prior.scales(self.fit.theta)

@@ -23,6 +23,8 @@ from skmixed.fit.quadrature_plan import (
 )
 from skmixed.fit.restricted_objective import RestrictedObjective
 from skmixed.fit.result import FitResult
+from skmixed.memory import available_memory
+from skmixed.sums.cross_products import dense_tail_bytes
 from skmixed.sums.working_rows import WorkingRows
 
 CorrectedFit = Callable[[VariationalFit, FitOptions], FitResult]
@@ -73,6 +75,12 @@ def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) ->
         )
     if cross.n_tail > LARGEST_TAIL:
         return f"the other factors have {cross.n_tail:,} effects, more than {LARGEST_TAIL:,}"
+    needed, available = dense_tail_bytes(cross.n_tail + cross.n_fixed + 1), available_memory()
+    if available is not None and needed > 0.8 * available:
+        return (
+            f"the covariance of the other factors' {cross.n_tail:,} effects needs {needed:,} "
+            f"bytes, and this process can have {available:,}"
+        )
     if options.solver == "iterative":
         return "solver='iterative' makes no draws of the other factors, as solver='auto' does"
     return ""

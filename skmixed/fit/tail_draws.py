@@ -179,6 +179,7 @@ class WorkingTail:
         self, objective: VariationalObjective, point: VariationalPoint, normals: np.ndarray
     ) -> None:
         self.objective, self.point, self.normals = objective, point, normals
+        self._last: tuple[np.ndarray, DirectSystem] | None = None
 
     @cached_property
     def _solver(self) -> DirectSolver:
@@ -186,21 +187,26 @@ class WorkingTail:
         return DirectSolver(rows.arrangement, self.objective.n_threads)
 
     def _system(self, theta: np.ndarray, own: np.ndarray) -> DirectSystem:
-        """The working model's equations."""
+        """The working model's equations; those of the last call are kept."""
+        asked = np.concatenate([theta, own])
+        if self._last is not None and np.array_equal(self._last[0], asked):
+            return self._last[1]
         objective, point = self.objective, self.point
         sites = point.following
         if not np.array_equal(own, objective.split(point.theta)[1]):
             terms = objective.row_terms(point.mean, point.variance, own)
             sites = Sites(terms.precision, terms.gradient + terms.precision * point.mean)
         cross = objective.responses.rows.cross_products(*objective.working_model(sites))
-        return self._solver.system(objective.prior.scales(theta), cross)
+        self._last = None
+        self._last = asked, self._solver.system(objective.prior.scales(theta), cross)
+        return self._last[1]
 
     def solved(self, parameters: np.ndarray) -> Solved:
         """The working model at (theta, own), solved."""
         theta, own = self.objective.split(parameters[: len(self.point.theta)])
         return self.objective.solved(self._system(theta, own), np.concatenate([theta, own]))
 
-    def _normal(self, theta: np.ndarray, own: np.ndarray, beta: np.ndarray | None) -> _Normal:
+    def normal(self, theta: np.ndarray, own: np.ndarray, beta: np.ndarray | None) -> _Normal:
         """The working model's posterior, of which coefficients may be held."""
         system = self._system(theta, own)
         n, solution = system.cross.n_tail, system.solution
@@ -220,47 +226,73 @@ class WorkingTail:
         order : {0, 1, 2}
             Of the development; second derivatives are those by theta.
         """
-        m = self.objective.prior.n_parameters
-        k = len(self.point.theta)
-        beta = None if integrate_fixed else parameters[k:]
-
-        def normal(*moved: int) -> _Normal:
-            ahead = parameters[:k].copy()
-            for j in moved:
-                ahead[j] += steps[j]
-            return self._normal(ahead[:m], ahead[m:], beta)
-
-        steps = _STEP * np.maximum(np.abs(parameters[:k]), _LEAST_SCALE)
-        here = normal()
-        values, diagonal = self._of(here)
-        shape = (len(parameters), *values.shape)
-        n_bends = m if order > 1 else 0
-        draws = Development(values, np.zeros(shape), np.zeros((n_bends, n_bends, *values.shape)))
-        scales = Development(
-            diagonal, np.zeros((shape[0], shape[2])), np.zeros((n_bends, n_bends, shape[2]))
+        around = _Around(self, parameters, integrate_fixed)
+        here = around.normal()
+        values, diagonal = self.of(here)
+        n = len(parameters)
+        draws, scales = (
+            Development(value, np.zeros((n, *value.shape)), np.zeros((0, 0, *value.shape)))
+            for value in (values, diagonal)
         )
-        centre_moves = np.zeros((shape[0], shape[2]))
+        centre_moves = np.zeros((n, values.shape[1]))
+        k = len(self.point.theta)
         for j in range(k if order > 0 else 0):
-            there = normal(j)
-            centre_moves[j] = (there.centre - here.centre) / steps[j]
-            for found, development in zip(self._of(there), (draws, scales), strict=True):
-                development.moves[j] = (found - development.value) / steps[j]
-        for i in range(n_bends):
-            for j in range(i + 1):
-                for found, development in zip(self._of(normal(i, j)), (draws, scales), strict=True):
-                    rest = found - development.value - steps[i] * development.moves[i]
-                    rest = (rest - steps[j] * development.moves[j]) / (steps[i] * steps[j])
-                    development.bends[i, j] = development.bends[j, i] = rest
-        for i in range(n_bends):
-            # what was a forward difference becomes a derivative
-            for development in (draws, scales):
-                development.moves[i] -= 0.5 * steps[i] * development.bends[i, i]
+            there = around.normal(j)
+            centre_moves[j] = (there.centre - here.centre) / around.steps[j]
+            for ahead, development in zip(self.of(there), (draws, scales), strict=True):
+                development.moves[j] = (ahead - development.value) / around.steps[j]
         centre_moves[k:] = here.by_beta.T
         draws.moves[k:] = here.by_beta.T[:, None]
-        return TailDraws(
+        found = TailDraws(
             parameters, draws, scales, here.centre, centre_moves, here.root, self.normals
         )
+        return self.bent(found, integrate_fixed) if order > 1 else found
 
-    def _of(self, normal: _Normal) -> tuple[np.ndarray, np.ndarray]:
+    def bent(self, draws: TailDraws, integrate_fixed: bool) -> TailDraws:
+        """Draws to first order, to second order."""
+        around = _Around(self, draws.base, integrate_fixed)
+        m, steps = self.objective.prior.n_parameters, around.steps
+        before = draws.draws, draws.diagonal
+        after = [
+            replace(part, moves=part.moves.copy(), bends=np.zeros((m, m, *part.value.shape)))
+            for part in before
+        ]
+        for i in range(m):
+            for j in range(i + 1):
+                found = self.of(around.normal(i, j))
+                for ahead, part, new in zip(found, before, after, strict=True):
+                    rest = ahead - part.value - steps[i] * part.moves[i] - steps[j] * part.moves[j]
+                    new.bends[i, j] = new.bends[j, i] = rest / (steps[i] * steps[j])
+        for new in after:
+            for i in range(m):
+                # what was a forward difference becomes a derivative
+                new.moves[i] -= 0.5 * steps[i] * new.bends[i, i]
+        return replace(draws, draws=after[0], diagonal=after[1])
+
+    def of(self, normal: _Normal) -> tuple[np.ndarray, np.ndarray]:
         """Draws (S, N), and the diagonal (N,) of L."""
         return normal.centre + normal.draws(self.normals), 1.0 / np.diagonal(normal.root)
+
+
+class _Around:
+    """Posteriors of a working model at parameters, and a step or two from them.
+
+    Parameters
+    ----------
+    working : WorkingTail
+    parameters : ndarray (P,)
+    integrate_fixed : bool
+    """
+
+    def __init__(self, working: WorkingTail, parameters: np.ndarray, integrate_fixed: bool) -> None:
+        self.working, k = working, len(working.point.theta)
+        self.base = parameters[:k]
+        self.beta = None if integrate_fixed else parameters[k:]
+        self.steps = _STEP * np.maximum(np.abs(self.base), _LEAST_SCALE)
+
+    def normal(self, *moved: int) -> _Normal:
+        """The posterior, each of some parameters a step ahead."""
+        ahead = self.base.copy()
+        for j in moved:
+            ahead[j] += self.steps[j]
+        return self.working.normal(*self.working.objective.split(ahead), self.beta)

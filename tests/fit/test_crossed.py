@@ -293,7 +293,7 @@ def test_gradient_of_the_objective(variational, order, integrate_fixed):
 def test_draws_have_the_density_that_they_are_said_to_have(variational):
     """Means and covariances of draws far from the base, from many circles."""
     frame, y = crossed(n_levels=(12, 4), n_rows=80)
-    model, draws, parameters = collapsed(variational(frame, y), n_circles=4000, order=2)
+    _, draws, parameters = collapsed(variational(frame, y), n_circles=4000, order=2)
     ahead = parameters + 0.1
     assert draws.reaches(ahead)
     values = draws.at(ahead)
@@ -344,7 +344,7 @@ def test_curvature_is_that_of_the_objective(variational):
     frame, y = crossed(n_levels=(12, 4), n_rows=120)
     model, draws, parameters = collapsed(variational(frame, y), order=2)
     here = weigh(model, draws, parameters)
-    found = curvature_at(model, draws, here, np.full(len(parameters), 0.1))
+    found = curvature_at(model, draws, np.full(len(parameters), 0.1))
     step = 1e-2
     for j in range(len(parameters)):
         move = step * np.eye(len(parameters))[j]
