@@ -35,6 +35,9 @@ _STEP, _LEAST_SCALE = 1e-2, 0.05
 """Step of differences, times the size of a parameter or this. Any would do, as the density of the
 draws is that of what the differences give."""
 
+_FEW_EFFECTS, _SMALL_TAIL = 500, 2500
+"""Effects of a factor, and of a tail, up to which draws are developed to second order."""
+
 _LARGEST_LOG = 0.25
 """Change of a draw's scale, a logarithm, up to which draws are linear in the parameters."""
 
@@ -249,16 +252,23 @@ class WorkingTail:
         return self.bent(found, integrate_fixed) if order > 1 else found
 
     def bent(self, draws: TailDraws, integrate_fixed: bool) -> TailDraws:
-        """Draws to first order, to second order."""
+        """Draws to first order, to second order.
+
+        Of a tail that takes long to factorise, by standard deviations of few levels alone: those
+        are known least, so that a standard error is a long way.
+        """
         around = _Around(self, draws.base, integrate_fixed)
-        m, steps = self.objective.prior.n_parameters, around.steps
+        prior, steps = self.objective.prior, around.steps
+        m = prior.n_parameters
+        sizes = np.array([prior.factors[f].size for f in prior.factor_of], int)
+        worth = (sizes < _FEW_EFFECTS) | (draws.normals.shape[1] <= _SMALL_TAIL)
         before = draws.draws, draws.diagonal
         after = [
             replace(part, moves=part.moves.copy(), bends=np.zeros((m, m, *part.value.shape)))
             for part in before
         ]
-        for i in range(m):
-            for j in range(i + 1):
+        for i in np.flatnonzero(worth):
+            for j in np.flatnonzero(worth[: i + 1]):
                 found = self.of(around.normal(i, j))
                 for ahead, part, new in zip(found, before, after, strict=True):
                     rest = ahead - part.value - steps[i] * part.moves[i] - steps[j] * part.moves[j]
