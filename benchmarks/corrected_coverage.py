@@ -57,11 +57,20 @@ def nested(rng):
     return frame, (rng.random(3000) < expit(eta)).astype(int), [1.0, 1.0, 2.0]
 
 
+def crossed(rng):
+    a, b = (part.ravel() for part in np.indices((60, 40)))
+    x, z = rng.normal(size=2400), rng.integers(0, 2, 60)[a]
+    eta = -0.5 + x + z + 2.0 * rng.normal(size=60)[a] + rng.normal(size=40)[b]
+    frame = pd.DataFrame({"x": x, "z": z, "g": a, "h": b})
+    return frame, (rng.random(2400) < expit(eta)).astype(int), [-0.5, 1.0, 1.0]
+
+
 DESIGNS = {
     "logit": (logit, ["g"], {}),
     "probit": (probit, ["g"], {"link": "probit"}),
     "ordinal": (ordinal, ["g"], {"family": "ordinal"}),
     "nested": (nested, ["g", "h"], {}),
+    "crossed": (crossed, ["g", "h"], {}),
 }
 
 

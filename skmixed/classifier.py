@@ -121,10 +121,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     approximation : {"variational", "corrected"}, default="variational"
         What is maximised. "variational": a lower bound of
         the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
-        adaptive quadrature within the levels, exact to six digits and more; for one grouping
-        factor, two of which one is nested in the other, or two of which one has three levels at
-        most, with up to three effects per level. With ``method="reml"`` the coefficients are
-        integrated out of it by Laplace's method.
+        adaptive quadrature within the levels of the largest grouping factor, of up to three
+        effects each. It is exact to six digits and more with one factor, two of which one is
+        nested in the other, or two of which one has three levels at most. Effects of other
+        crossed factors, up to 10,000, are drawn, with a Monte Carlo error that `loglik_std_`
+        tells. With ``method="reml"`` the coefficients are integrated out as well.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
     relations : mapping or None, default=None
@@ -229,7 +230,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         what was maximised; `approximation_` says what that is.
     elbo_std_ : float
         Its Monte Carlo standard error, for random vectors of other seeds; 0 where
-        nothing is estimated: with the direct solver, and with sparse factors.
+        nothing is estimated: with the direct solver, and with sparse factors, unless
+        ``approximation="corrected"`` draws effects of crossed factors.
     elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path_ : ndarray of shape (n_steps + 1,)

@@ -299,8 +299,8 @@ class FittedModel:
     def approximation(self) -> str:
         """What was maximised: the "exact" log likelihood of normal responses, or of a model
 
-        without random effects; the "corrected" one, integrated by quadrature; or a bound of
-        it, "variational".
+        without random effects; the "corrected" one, integrated by quadrature and draws; or a
+        bound of it, "variational".
         """
         if self.result.approximation == "corrected":
             return "corrected"

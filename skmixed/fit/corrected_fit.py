@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from skmixed.fit.collapsed_fit import LARGEST_TAIL, fit_collapsed
 from skmixed.fit.corrected_objective import CorrectedObjective
 from skmixed.fit.corrected_result import VariationalFit, publish_corrected
 from skmixed.fit.identification import remove_unidentified, settle_boundary
 from skmixed.fit.marginal_likelihood import MarginalLikelihood
 from skmixed.fit.newton import NewtonState, minimise
 from skmixed.fit.outer import FitOptions
-from skmixed.fit.quadrature_plan import NotIntegrableError, QuadraturePlan, plan_of
+from skmixed.fit.quadrature_plan import (
+    MOST_EFFECTS,
+    NotIntegrableError,
+    QuadraturePlan,
+    plan_of,
+)
 from skmixed.fit.restricted_objective import RestrictedObjective
 from skmixed.fit.result import FitResult
+from skmixed.memory import available_memory
+from skmixed.sums.cross_products import dense_tail_bytes
 from skmixed.sums.working_rows import WorkingRows
 
+CorrectedFit = Callable[[VariationalFit, FitOptions], FitResult]
+"""Goes on from a variational fit to the maximum of the likelihood."""
 
-def integrable_plan(rows: WorkingRows, names: tuple[str, ...]) -> QuadraturePlan:
-    """The integrals of a model; ValueError with advice where there are none.
+
+def corrected_way(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) -> CorrectedFit:
+    """How the likelihood of a model is maximised: by quadrature alone, or with draws of the tail.
 
     Parameters
     ----------
     rows : WorkingRows
     names : tuple of str
         Of the grouping factors.
+    options : FitOptions
+
+    Raises
+    ------
+    ValueError
+        When there is no way, with advice.
     """
     try:
-        return plan_of(rows, names)
+        plan = plan_of(rows, names)
     except NotIntegrableError as reason:
+        refusal = _no_draws(rows, names, options)
+        if not refusal:
+            return fit_collapsed
         raise ValueError(
-            "approximation='corrected' integrates over the effects of the levels of one grouping "
-            "factor, of two of which one is nested in the other, or of two of which one has three "
-            f"levels at most; of this model {reason}. Use approximation='variational', and "
-            "diagnose(X, y) to see how close it is."
+            "approximation='corrected' integrates over the effects of the levels of the largest "
+            f"grouping factor, and draws those of others; of this model {refusal or reason}. Use "
+            "approximation='variational', and diagnose(X, y) to see how close it is."
         ) from None
+    return partial(fit_corrected, plan=plan)
 
 
-def fit_corrected(before: VariationalFit, plan: QuadraturePlan, options: FitOptions) -> FitResult:
+def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) -> str:
+    """Why effects of the tail cannot be drawn, or those of the largest factor not be integrated."""
+    if rows.related:
+        related = ", ".join(repr(names[position]) for position in sorted(rows.related))
+        return f"the levels of {related} are related by a known covariance"
+    cross = rows.arrangement
+    assert cross.eliminated is not None
+    largest = cross.eliminated
+    if largest.n_effects > MOST_EFFECTS:
+        return (
+            f"{names[largest.position]!r} has {largest.n_effects} effects per level, more than "
+            f"{MOST_EFFECTS}"
+        )
+    if cross.n_tail > LARGEST_TAIL:
+        return f"the other factors have {cross.n_tail:,} effects, more than {LARGEST_TAIL:,}"
+    needed, available = dense_tail_bytes(cross.n_tail + cross.n_fixed + 1), available_memory()
+    if available is not None and needed > 0.8 * available:
+        return (
+            f"the covariance of the other factors' {cross.n_tail:,} effects needs {needed:,} "
+            f"bytes, and this process can have {available:,}"
+        )
+    if options.solver == "iterative":
+        return "solver='iterative' makes no draws of the other factors, as solver='auto' does"
+    return ""
+
+
+def fit_corrected(before: VariationalFit, options: FitOptions, plan: QuadraturePlan) -> FitResult:
     """Maximise the likelihood from a variational optimum.
 
     With REML it is the likelihood integrated over the coefficients, by Laplace's method: these
@@ -47,8 +95,8 @@ def fit_corrected(before: VariationalFit, plan: QuadraturePlan, options: FitOpti
     Parameters
     ----------
     before : VariationalFit
-    plan : QuadraturePlan
     options : FitOptions
+    plan : QuadraturePlan
     """
     point, objective = before.state.point, before.objective
     marginal = MarginalLikelihood(

@@ -88,9 +88,7 @@ class CorrectedObjective:
 
     def canonical(self, parameters: np.ndarray) -> np.ndarray:
         """The equivalent parameters with nonnegative diagonals, inside what numbers can hold."""
-        theta, own, beta = self.marginal.split(parameters)
-        own = np.clip(own, -_LARGEST_OWN, _LARGEST_OWN)
-        return np.concatenate([self.prior.canonical(theta), own, beta])
+        return bounded_parameters(self.prior, parameters, self.marginal.fixed.shape[1])
 
     def split(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entries of all T, and all others."""
@@ -153,13 +151,33 @@ class _CorrectedSteps(Steps):
 
     def is_hopeless(self, point: Point) -> bool:
         """Whether effects grow without bound: levels of one class each have no finite variance."""
-        return largest_root(self._objective.prior, point.theta) > _RUNAWAY
+        return is_runaway(self._objective.prior, point.theta)
 
 
 def largest_root(prior: EffectsPrior, parameters: np.ndarray) -> float:
     """Largest entry of the roots of all covariances, a standard deviation of predictors or so."""
     scales = prior.scales(parameters[: prior.n_parameters])
     return max((float(np.abs(scale.matrix).max()) for scale in scales), default=0.0)
+
+
+def is_runaway(prior: EffectsPrior, parameters: np.ndarray) -> bool:
+    """Whether a covariance is so large that the iterations are to end."""
+    return largest_root(prior, parameters) > _RUNAWAY
+
+
+def bounded_parameters(prior: EffectsPrior, parameters: np.ndarray, n_fixed: int) -> np.ndarray:
+    """(theta, own, beta) with nonnegative diagonals, own parameters inside what numbers can hold.
+
+    Parameters
+    ----------
+    prior : EffectsPrior
+    parameters : ndarray (P,)
+    n_fixed : int
+        Length of beta.
+    """
+    m, end = prior.n_parameters, len(parameters) - n_fixed
+    own = np.clip(parameters[m:end], -_LARGEST_OWN, _LARGEST_OWN)
+    return np.concatenate([prior.canonical(parameters[:m]), own, parameters[end:]])
 
 
 def coefficient_moves(evaluation: Evaluation, k: int) -> np.ndarray:

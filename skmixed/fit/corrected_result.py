@@ -9,7 +9,6 @@ import numpy as np
 from skmixed.fit.corrected_objective import (
     CorrectedObjective,
     CorrectedPoint,
-    coefficient_moves,
 )
 from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.marginal_likelihood import PartMoments
@@ -46,7 +45,7 @@ class VariationalFit:
 
 
 @dataclass(frozen=True)
-class _Covariances:
+class Covariances:
     """Covariance of all estimates in standard units, in two parts.
 
     Attributes
@@ -119,19 +118,43 @@ def publish_corrected(
     )
 
 
-def _covariances(objective: CorrectedObjective, point: CorrectedPoint) -> _Covariances:
+def _covariances(objective: CorrectedObjective, point: CorrectedPoint) -> Covariances:
     """From the curvature in all parameters; `skmixed.fit.implicit` says why in these parts."""
     theta, own, _ = objective.marginal.split(point.parameters)
-    k = len(theta) + len(own)
-    curvature = -point.evaluation.hessian
-    of_parameters = 0.5 * objective.profile_hessian(point)
-    known = np.concatenate([objective.prior.moves(theta), np.ones(len(own), bool)])
-    known[len(theta) :] = np.diagonal(curvature)[len(theta) : k] > _LEAST_INFORMATION
+    return covariances_of(
+        -point.evaluation.hessian, len(theta) + len(own), objective.prior.moves(theta),
+        0.5 * objective.profile_hessian(point),
+    )  # fmt: skip
+
+
+def covariances_of(
+    curvature: np.ndarray, k: int, moving: np.ndarray, profile: np.ndarray | None = None
+) -> Covariances:
+    """Covariance of the estimates from minus the second derivatives of the log likelihood.
+
+    Parameters
+    ----------
+    curvature : ndarray (k + p, k + p)
+        By (theta, own, beta).
+    k : int
+        Parameters that are no coefficients.
+    moving : ndarray (m,)
+        Which of theta are inside their range.
+    profile : ndarray (k, k), optional
+        Minus the second derivatives by (theta, own), coefficients maximised or integrated out;
+        by default the former, from `curvature`.
+    """
+    across = curvature[k:, :k]
+    moves = -np.linalg.lstsq(curvature[k:, k:], across, rcond=None)[0]
+    if profile is None:
+        profile = curvature[:k, :k] + across.T @ moves
+    known = np.concatenate([moving, np.ones(k - len(moving), bool)])
+    of_own = np.diagonal(curvature)[len(moving) : k]
+    known[len(moving) :] = of_own > _LEAST_INFORMATION
     parameters = np.zeros((k, k))
     inside = np.ix_(known, known)
-    parameters[inside] = inverse_of_rising(of_parameters[inside])
-    given = inverse_of_rising(curvature[k:, k:])
-    return _Covariances(given, parameters, coefficient_moves(point.evaluation, k))
+    parameters[inside] = inverse_of_rising(profile[inside])
+    return Covariances(inverse_of_rising(curvature[k:, k:]), parameters, moves)
 
 
 class _Effects:
@@ -163,7 +186,7 @@ class _Effects:
         return singular_blocks(self.objective.prior.factors, self.scales)
 
     def published(
-        self, found: _Covariances
+        self, found: Covariances
     ) -> tuple[tuple[FactorResult, ...], np.ndarray, np.ndarray, tuple[bool, ...]]:
         """Factors, `coupling`, `further` and `coupled` of `FitResult`."""
         k = found.moves.shape[1]

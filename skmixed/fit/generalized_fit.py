@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
-from skmixed.fit.corrected_fit import fit_corrected, integrable_plan
+from skmixed.fit.corrected_fit import corrected_way
 from skmixed.fit.corrected_result import VariationalFit
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
 from skmixed.fit.implicit import uncertainty_at
@@ -58,9 +58,10 @@ def fit_generalized(
     # 1. Merge equal rows, bring columns to unit scale, put rows in order.
     model = arrange(design, response, case_weights, options)
     responses, units = model.responses, model.units
-    plan = None
+    go_on = None
     if options.approximation == "corrected" and design.factors:
-        plan = integrable_plan(responses.rows, tuple(factor.name for factor in design.factors))
+        names = tuple(factor.name for factor in design.factors)
+        go_on = corrected_way(responses.rows, names, options)
 
     # 2. Start from moments of the working model, or from where an earlier fit stopped.
     own = likelihood.start_parameters(responses.as_family_rows())
@@ -83,7 +84,7 @@ def fit_generalized(
     theta = np.concatenate([theta, own])
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
-        if plan is None:
+        if go_on is None:
             result = iterate(
                 objective, theta, units, options, absent, model.dependent, uncertainty_at
             )
@@ -93,7 +94,7 @@ def fit_generalized(
             )
             result = publish(objective, state, units, _at_held_variances, doubts)
             before = VariationalFit(objective, state, doubts, result, units)
-            result = fit_corrected(before, plan, options)
+            result = go_on(before, options)
 
     # 4. The mean response, which rows tell and a result does not.
     if likelihood.is_classifier:

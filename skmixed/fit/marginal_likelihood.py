@@ -270,19 +270,24 @@ class MarginalLikelihood:
     def lattices(self, pole: float, digits: float) -> Iterator[tuple[Lattice, ...]]:
         """Lattices of all parts, which no other thread has."""
         if self._lattices.empty():
-            memory = tuple(_memory(d) for d in self._directions)
+            memory = tuple(lattice_memory(d) for d in self._directions)
         else:
             memory = self._lattices.get()
-        accuracy = _ACCURACY * digits
-        widest = _WIDEST / np.sqrt(digits)
         yield tuple(
-            Lattice(pole, accuracy, widest, _DROP * digits, _HALF[d], *arrays)
+            lattice_of(d, pole, digits, arrays)
             for d, arrays in zip(self._directions, memory, strict=True)
         )
         self._lattices.put(memory)
 
 
-def _memory(d: int) -> tuple[np.ndarray, ...]:
+def lattice_of(d: int, pole: float, digits: float, memory: tuple[np.ndarray, ...]) -> Lattice:
+    """Nodes in d directions; `digits` is a factor of the digits of the rule."""
+    return Lattice(
+        pole, _ACCURACY * digits, _WIDEST / np.sqrt(digits), _DROP * digits, _HALF[d], *memory
+    )
+
+
+def lattice_memory(d: int) -> tuple[np.ndarray, ...]:
     """Arrays of a `Lattice`."""
     size = (2 * _HALF[d] + 1) ** d
     n = min(size, _MOST_NODES)

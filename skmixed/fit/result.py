@@ -103,7 +103,7 @@ class FitResult:
         Factors whose whole covariance is in `coupling`.
     elbo : float
     elbo_std : float
-        Its Monte Carlo standard error; 0 with the direct solver.
+        Its Monte Carlo standard error; 0 with the direct solver unless effects were drawn.
     solver : {"direct", "iterative"}
     n_products : int
         Products with the system that the last iterative solve took; 0 with the direct solver.
@@ -123,7 +123,7 @@ class FitResult:
         fits of earlier versions.
     approximation : {"variational", "corrected"}
         What `elbo` is where the response is not normal: the variational bound, or the log
-        likelihood itself, integrated by quadrature.
+        likelihood itself, integrated by quadrature and, of crossed factors, draws.
     estimate_covariance : ndarray (s + k + p, s + k + p) or None
         Of the logarithms of the standard deviations of all effects (those of every factor, in
         design order), `parameters` and `coefficients`; 0 for those at the end of their range.

@@ -134,10 +134,13 @@ def diagnosis_of(found: Examination, model: FittedModel) -> Diagnosis:
     gap = found.log_likelihood - found.elbo
     share = share_of_levels_off(found)
     if found.is_exact and model.approximation == "corrected":
+        within = ""
+        if found.log_likelihood_std > 0.0:
+            within = f" within a Monte Carlo error of {found.log_likelihood_std:.2g}"
         advice = (
-            "Exact: the fit maximised the likelihood itself, and means and standard deviations of "
-            "effects are those of the exact posterior at the estimates. There is nothing to "
-            "correct; posteriors of single effects may be skewed."
+            f"Exact{within}: the fit maximised the likelihood itself, and means and standard "
+            "deviations of effects are those of the exact posterior at the estimates. There is "
+            "nothing to correct; posteriors of single effects may be skewed."
         )
     elif found.is_exact:
         advice = "Exact: the posterior of a normal response is normal. There is nothing to correct."
@@ -218,16 +221,10 @@ def _remedy(model: FittedModel) -> str:
             "Fit with posterior='full', which keeps the correlations of the effects, and diagnose "
             "again."
         )
-    if not model.likelihood.is_quadratic and len(model.encoder.factors) == 1:
-        return (
-            "Fit with approximation='corrected', which maximises the likelihood itself by "
-            "adaptive quadrature; with more than three effects per level compare with a method "
-            "that samples (MCMC). The bias is largest with few rows of two classes per level."
-        )
     return (
-        "Fit with approximation='corrected' where one group is nested in another; else compare "
-        "variances and intervals with a method that samples (MCMC), on a subset if need be, or "
-        "use fewer random effects. The bias is largest with few rows of two classes per level."
+        "Fit with approximation='corrected', which maximises the likelihood itself; with more than "
+        "three effects per level of the largest group compare with a method that samples (MCMC). "
+        "The bias is largest with few rows of two classes per level."
     )
 
 

@@ -220,9 +220,8 @@ def _loose_bound(result: FitResult, encoder: DesignEncoder) -> str:
         f"Levels differ much and have few rows with one class each: {', '.join(found)}. The "
         "variational bound is loose here: variances are likely too small (standard deviations by "
         "4 to 20 % in published examples, by more where groups are nested), and coefficients too "
-        "close to 0. Fit with approximation='corrected', which maximises the likelihood itself "
-        "where there is one grouping factor or one within another; or call diagnose(X, y), which "
-        "estimates how far the bound is from the log likelihood."
+        "close to 0. Fit with approximation='corrected', which maximises the likelihood itself; "
+        "or call diagnose(X, y), which estimates how far the bound is from the log likelihood."
     )
 
 

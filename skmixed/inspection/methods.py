@@ -151,7 +151,8 @@ class InspectionMixin(ABC):
 
         "exact": the log likelihood, of a normal response or of a model without random effects.
         "corrected": the log likelihood, random effects integrated out by quadrature to six
-        digits and more. "variational": a lower bound of it.
+        digits and more, or, of crossed factors, by quadrature and draws within `loglik_std_`.
+        "variational": a lower bound of it.
         """
         return self._fitted_model.approximation
 

@@ -231,6 +231,8 @@ def _name_of_value(model: FittedModel) -> str:
 def _what_the_value_is(model: FittedModel, criteria: Any) -> str:
     name = "restricted log likelihood" if criteria.restricted else "log likelihood"
     if model.approximation == "corrected":
+        if model.result.elbo_std > 0.0:
+            return f" (the {name} itself, by quadrature and draws)"
         integrals = ", fixed effects by Laplace's method" if criteria.restricted else ""
         return f" (the {name} itself, by quadrature{integrals})"
     return f" (a lower bound of the {name})" if criteria.is_bound else f" (the {name})"

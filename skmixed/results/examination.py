@@ -187,7 +187,8 @@ def _objective(
 def _exact(result: FitResult) -> Examination:
     """The likelihood itself was maximised: of normal responses, or by quadrature."""
     nothing, elbo = np.empty(0), float(result.elbo)
-    return Examination(elbo, elbo, 0.0, 0.0, 1.0, nothing, nothing, None, True)
+    std = float(result.elbo_std)
+    return Examination(elbo, elbo, std, 0.0, 1.0, nothing, nothing, None, True)
 
 
 def _gaussian_model(

@@ -304,13 +304,15 @@ class DirectSystem:
     # The solution -------------------------------------------------------------
 
     @cached_property
+    def solution(self) -> np.ndarray:
+        """Posterior means of the whitened tail effects, and the fixed effects, (n_tail + p,)."""
+        scaled = self._response_half
+        return blas.dtrsv(self.upper, scaled, lower=0, trans=0) if len(scaled) else scaled
+
+    @cached_property
     def residual_maker(self) -> np.ndarray:
         """Tail effects and fixed effects, and -1 for the response, negated: the residual maker."""
-        scaled = self._response_half
-        if len(scaled):
-            scaled = blas.dtrsv(self.upper, scaled, lower=0, trans=0)
-        effects = self.apply_scale(np.append(scaled, -1.0))
-        return -effects
+        return -self.apply_scale(np.append(self.solution, -1.0))
 
     @cached_property
     def fixed_effects(self) -> np.ndarray:
