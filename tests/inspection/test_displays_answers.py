@@ -252,10 +252,8 @@ def test_slopes_have_axes_of_their_own(logistic):
         ["sex: m - f", "diet: b - a", "diet: c - a"], ["age"],
     ]  # fmt: skip
     assert display.ax_[1].get_xlabel() == "slope of the mean response, per unit of age"
-    table = effects.to_frame().set_index("contrast")
-    np.testing.assert_allclose(
-        drawn_intervals(display.ax_[1], 0)[0], table.loc["derivative", ["lower", "upper"]]
-    )
+    ends = effects.to_frame().set_index("contrast")[["lower", "upper"]]
+    np.testing.assert_allclose(drawn_intervals(display.ax_[1], 0)[0], ends.loc["derivative"])
 
 
 # Influence -------------------------------------------------------------------------------

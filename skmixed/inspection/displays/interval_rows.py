@@ -104,6 +104,9 @@ class IntervalRowsDisplay:
             if self.log_scale:
                 panel_ax.set_xscale("log")
                 _plain_ticks(panel_ax)
+            else:
+                inches = panel_ax.get_window_extent().width / self.figure_.dpi
+                panel_ax.locator_params(axis="x", nbins=int(np.clip(1.4 * inches, 3, 9)))
             limits = ends or self._limits([panel])
             if limits is not None:
                 panel_ax.set_xlim(*limits)
