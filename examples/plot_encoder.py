@@ -17,9 +17,9 @@ scikit-learn's :class:`~sklearn.preprocessing.TargetEncoder` is the comparison.
 # The data
 # --------
 #
-# InstEval has 73,421 ratings from 1 to 5. Students (``s``) rate instructors (``d``) in
-# departments (``dept``). The other columns are not encoded: the age of the student, the age of the
-# lecture and whether it was held for another department.
+# InstEval has 73,421 ratings from 1 to 5. Students rate lecturers in departments. The other
+# columns are not encoded: the age of the student, the age of the lecture and whether it was held
+# for another department.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,9 +34,9 @@ from sklearn.preprocessing import TargetEncoder
 from skmixed import MixedEffectsEncoder
 from skmixed.datasets import load_insteval
 
-X, y = load_insteval(return_X_y=True)
+X, y = load_insteval(return_X_y=True, names="plain")
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random_state=0)
-groups = ["s", "d", "dept"]
+groups = ["student", "lecturer", "department"]
 
 # %%
 # Compare three encoders before one model
@@ -70,39 +70,39 @@ print(pd.DataFrame(scores).T.round(4))
 
 # %%
 # The rows and the model are the same; only the encodings of the labels differ. A joint model knows
-# that the low ratings of an instructor may come from students who rate everybody low.
+# that the low ratings of a lecturer may come from students who rate everybody low.
 #
 # Shrinkage of rare labels
 # ------------------------
 #
-# The plot shows one point per instructor. x: number of ratings; y: the mean rating on the left, the
+# The plot shows one point per lecturer. x: number of ratings; y: the mean rating on the left, the
 # effect in the joint model on the right. Means of few ratings spread more than means of many
 # ratings, because they contain more noise. Effects of few ratings spread less, because they are
 # shrunk more.
 
-instructors = y_train.groupby(X_train["d"], observed=True).agg(["mean", "size"])
-instructors["effect"] = pipelines["joint"][0].encodings_["d"]
+lecturers = y_train.groupby(X_train["lecturer"], observed=True).agg(["mean", "size"])
+lecturers["effect"] = pipelines["joint"][0].encodings_["lecturer"]
 
 BLUE, ORANGE, INK = "#2b6cb0", "#d9730d", "#222222"
 figure, panels = plt.subplots(
     1, 2, figsize=(9, 3.8), sharex=True, sharey=True, layout="constrained"
 )
 shown = {
-    "mean rating - overall mean": (instructors["mean"] - y_train.mean(), ORANGE),
-    "random effect, joint": (instructors["effect"], BLUE),
+    "mean rating - overall mean": (lecturers["mean"] - y_train.mean(), ORANGE),
+    "random effect, joint": (lecturers["effect"], BLUE),
 }
 for panel, (title, (values, color)) in zip(panels, shown.items(), strict=True):
-    panel.scatter(instructors["size"], values, s=8, alpha=0.5, color=color, linewidths=0)
+    panel.scatter(lecturers["size"], values, s=8, alpha=0.5, color=color, linewidths=0)
     panel.axhline(0, color=INK, linewidth=0.8)
-    panel.set(xscale="log", xlabel="ratings of the instructor", title=title)
+    panel.set(xscale="log", xlabel="ratings of the lecturer", title=title)
     panel.spines[["top", "right"]].set_visible(False)
 panels[0].set_ylabel("rating points")
 plt.show()
 
 # %%
-# The two disagree most for instructors with few ratings. These are the standard deviations:
+# The two disagree most for lecturers with few ratings. These are the standard deviations:
 
-few = instructors["size"] <= 10
+few = lecturers["size"] <= 10
 spread = pd.DataFrame(
     {title: [values[few].std(), values[~few].std()] for title, (values, _) in shown.items()},
     index=["up to 10 ratings", "more"],
@@ -112,7 +112,7 @@ print(spread.round(3))
 # %%
 # ``models_`` has the fitted models, for instance their variances:
 
-print(pipelines["joint"][0].models_["d"].variance_components_.round(4))
+print(pipelines["joint"][0].models_["lecturer"].variance_components_.round(4))
 
 # %%
 # Avoid leakage: encode in folds

@@ -5,16 +5,16 @@ Grid search: known groups or new groups
 
 This example chooses random effects and the preparation of columns by cross-validation, in a
 pipeline. It shows that the best model depends on the rows to predict: further ratings of known
-instructors, or first ratings of new ones. The splitter decides between the two.
+lecturers, or first ratings of new ones. The splitter decides between the two.
 """
 
 # %%
 # The data
 # --------
 #
-# Students of a university rated lectures; :doc:`plot_insteval` describes the data. ``s`` is the
-# student, ``d`` the instructor, ``dept`` the department. ``service`` is 1 for a lecture held for
-# another department. We take every third student, to keep the run time short.
+# Students of a university rated lectures; :doc:`plot_insteval` describes the data. ``service`` is 1
+# for a lecture held for another department. We take every third student, to keep the run time
+# short.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,10 +28,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skmixed import MixedEffectsVIRegressor
 from skmixed.datasets import load_insteval
 
-X, y = load_insteval(return_X_y=True)
-every_third = X["s"].astype(int) % 3 == 0
+X, y = load_insteval(return_X_y=True, names="plain")
+every_third = X["student"].astype(int) % 3 == 0
 X, y = X[every_third], y[every_third]
-print(f"{len(X):,} ratings of {X['d'].nunique():,} instructors by {X['s'].nunique():,} students")
+print(
+    f"{len(X):,} ratings of {X['lecturer'].nunique():,} lecturers by {X['student'].nunique():,} students"
+)
 
 # %%
 # A pipeline with two choices
@@ -42,15 +44,15 @@ print(f"{len(X):,} ratings of {X['d'].nunique():,} instructors by {X['s'].nuniqu
 # use them as categories with one coefficient per value. This is a step of a
 # `ColumnTransformer`, and ``"drop"`` is one of its values.
 #
-# **Which random effects to use.** Students, instructors and departments have an intercept each. In
+# **Which random effects to use.** Students, lecturers and departments have an intercept each. In
 # addition, the effect of *service* lectures can differ between departments or between
-# instructors. Bar terms express this.
+# lecturers. Bar terms express this.
 #
 # Transformers have to return data frames with the original column names, because the model finds
 # its groups by name.
 
 prepare = ColumnTransformer(
-    [("ages", "drop", ["studage", "lectage"])],
+    [("ages", "drop", ["student_age", "lecture_age"])],
     remainder="passthrough",
     verbose_feature_names_out=False,
 ).set_output(transform="pandas")
@@ -62,9 +64,9 @@ ages = {
     "categories": OneHotEncoder(drop="first", sparse_output=False),
 }
 structures = {
-    "intercepts": ["s", "d", "dept"],
-    "service by department": ["s", "d", "dept", "(1 | dept:service)"],
-    "service by instructor": ["s", "(1 + service | d)", "dept"],
+    "intercepts": ["student", "lecturer", "department"],
+    "service by department": ["student", "lecturer", "department", "(1 | department:service)"],
+    "service by lecturer": ["student", "(1 + service | lecturer)", "department"],
 }
 grid = {
     "model__random_effects": list(structures.values()),
@@ -76,7 +78,7 @@ grid = {
 # to compare models.
 #
 # The score is the log predictive density of ratings that the model has not seen. It is high only
-# if both means and standard deviations are right. For a new instructor, for instance, the
+# if both means and standard deviations are right. For a new lecturer, for instance, the
 # standard deviation has to be larger.
 
 
@@ -87,16 +89,16 @@ def log_density(model, X, y):
 
 
 # %%
-# Split by row or by instructor
+# Split by row or by lecturer
 # -----------------------------
 #
-# `KFold` splits single ratings. Nearly every instructor of the held-out rows is then in
-# the training rows as well. `GroupKFold` splits instructors, each with all ratings. Its
+# `KFold` splits single ratings. Nearly every lecturer of the held-out rows is then in
+# the training rows as well. `GroupKFold` splits lecturers, each with all ratings. Its
 # ``groups`` are for the splitter only. The model finds its groups in the columns of X.
 
 splitters = {
     "further ratings": (KFold(3, shuffle=True, random_state=0), None),
-    "new instructors": (GroupKFold(3), X["d"]),
+    "new lecturers": (GroupKFold(3), X["lecturer"]),
 }
 searches = {}
 for question, (splitter, groups) in splitters.items():
@@ -134,8 +136,8 @@ for question, table in gains.items():
     print(table.mean(axis=1).unstack().loc[list(structures), list(ages)].round(1), "\n")
 
 # %%
-# For further ratings of known instructors, the best model has one service effect per instructor.
-# For new instructors this gains nothing, because their own effect is unknown. But the service
+# For further ratings of known lecturers, the best model has one service effect per lecturer.
+# For new lecturers this gains nothing, because their own effect is unknown. But the service
 # effect of their department is known. The ages help in both cases, and straight lines are
 # enough: categories do not improve on them.
 #
@@ -179,9 +181,9 @@ plt.show()
 # The chosen models
 # -----------------
 #
-# A search refits its best candidate on all rows. After that it is an estimator. An instructor
+# A search refits its best candidate on all rows. After that it is an estimator. A lecturer
 # without ratings is predicted for the population, and the standard deviation contains the
-# variance between instructors.
+# variance between lecturers.
 
 for question, search in searches.items():
     chosen = search.best_params_
@@ -190,7 +192,7 @@ for question, search in searches.items():
         f"ages as {name_of(ages, chosen['prepare__ages'])}"
     )
 
-best = searches["new instructors"].best_estimator_
-lectures = X.iloc[[0, 0]].assign(d=[X["d"].iloc[0], "somebody new"], service=1)
+best = searches["new lecturers"].best_estimator_
+lectures = X.iloc[[0, 0]].assign(lecturer=[X["lecturer"].iloc[0], "somebody new"], service=1)
 mean, std = best.predict(lectures, return_std=True)
-pd.DataFrame({"instructor": lectures["d"], "mean": mean, "std": std}).round(3)
+pd.DataFrame({"lecturer": lectures["lecturer"], "mean": mean, "std": std}).round(3)

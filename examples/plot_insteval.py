@@ -3,14 +3,14 @@
 Students rate lecturers: a tutorial in mixed effects
 =====================================================
 
-Which students give high ratings, and which instructors get them? ETH Zurich asked its
+Which students give high ratings, and which lecturers get them? ETH Zurich asked its
 students to rate their lectures, from 1 (poor) to 5 (very good). The data are 73,421 ratings
-by 2,972 students of 1,128 instructors in 14 departments. In this tutorial you fit a mixed
+by 2,972 students of 1,128 lecturers in 14 departments. In this tutorial you fit a mixed
 model to them, monitor the fit, and compare the estimates with those of lme4, the reference
 software for such models.
 
 A well-known tutorial of probabilistic programming fits the same data by stochastic
-variational inference. Its student and instructor effects are good, but its department
+variational inference. Its student and lecturer effects are good, but its department
 effects are not. We fit that model too, without the stochastic part, and explain why.
 
 Run as a script, ``python examples/plot_insteval.py`` prints everything below and writes
@@ -21,9 +21,9 @@ the pictures into ``insteval_plots/`` in the current directory.
 # The data
 # --------
 #
-# `load_insteval` loads the ratings, which come with the package. Column ``s`` is the student,
-# ``d`` the instructor (*Dozent*) and ``dept`` the department. ``service`` is 1 for a lecture
-# that was held for another department than the instructor's own.
+# `load_insteval` loads the ratings, which come with the package. lme4 calls the columns ``s``,
+# ``d`` and ``dept``; here they are ``student``, ``lecturer`` and ``department``. ``service`` is 1
+# for a lecture that was held for another department than the lecturer's own.
 
 import sys
 import warnings
@@ -42,8 +42,8 @@ from sklearn.preprocessing import StandardScaler
 from skmixed import MixedEffectsVIRegressor
 from skmixed.datasets import load_insteval
 
-X, y = load_insteval(return_X_y=True)
-model_columns = ["service", "s", "d", "dept"]
+X, y = load_insteval(return_X_y=True, names="plain")
+model_columns = ["service", "student", "lecturer", "department"]
 X_train, X_test, y_train, y_test = train_test_split(
     X[model_columns], y, test_size=0.2, random_state=0
 )
@@ -110,20 +110,21 @@ INK, BLUE, ORANGE, GREY = "#222222", "#2b6cb0", "#d9730d", "#9aa5b1"
 # together with everything else. This variance says how much students differ, and therefore how
 # far the average of a single student can be trusted. Effects of students with few ratings are
 # shrunk more towards 0, the population mean; effects of students with many ratings hardly at
-# all. Instructors and departments are treated in the same way. With :math:`i` for the rating,
+# all. Lecturers and departments are treated in the same way. With :math:`i` for the rating,
 #
 # .. math::
 #
 #    y_i = \beta_0 + \beta_1\,\mathrm{service}_i
-#          + u_{s(i)} + v_{d(i)} + w_{\mathrm{dept}(i)} + \varepsilon_i,
-#    \qquad u \sim N(0, \sigma_s^2),\; v \sim N(0, \sigma_d^2),\; w \sim N(0, \sigma_w^2).
+#          + u_{\mathrm{student}(i)} + v_{\mathrm{lecturer}(i)} + w_{\mathrm{department}(i)}
+#          + \varepsilon_i,
+#    \qquad u \sim N(0, \sigma_u^2),\; v \sim N(0, \sigma_v^2),\; w \sim N(0, \sigma_w^2).
 #
-# Students and instructors are *crossed*: a student rates many instructors, and an instructor
-# is rated by many students. Instructors are *nested* in departments: each belongs to one. You
+# Students and lecturers are *crossed*: a student rates many lecturers, and a lecturer
+# is rated by many students. Lecturers are *nested* in departments: each belongs to one. You
 # do not declare this; every grouping column is one more term. In lme4's notation the model is
-# ``y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)``. The estimator finds the groups by
-# itself if the ids are categorical columns: each gets a random intercept, and all other
-# columns of X are fixed effects.
+# ``rating ~ 1 + service + (1 | student) + (1 | lecturer) + (1 | department)``. The estimator finds
+# the groups by itself if the ids are categorical columns: each gets a random intercept, and all
+# other columns of X are fixed effects.
 
 heading("The fit; the first one on a machine compiles kernels, once, in some seconds")
 model = MixedEffectsVIRegressor(verbose=1).fit(X_train, y_train)
@@ -252,7 +253,7 @@ def fit_step_by_step(parameters, most=30):
             stepwise.fit(X_train, y_train)
         residuals[iteration] = (y_test - stepwise.predict(X_test)).to_numpy()
         elbos.append(stepwise.elbo_)
-        department_sds.append(np.sqrt(stepwise.random_effects_cov_["dept"].iloc[0, 0]))
+        department_sds.append(np.sqrt(stepwise.random_effects_cov_["department"].iloc[0, 0]))
         if stepwise.converged_:
             break
     steps = pd.DataFrame({"ELBO": elbos, "department SD": department_sds}, index=[*residuals])
@@ -334,9 +335,9 @@ def estimates(fitted):
     return {
         "intercept": fitted.intercept_,
         "service": fitted.coef_[0],
-        "SD students": np.sqrt(variances["s"]),
-        "SD instructors": np.sqrt(variances["d"]),
-        "SD departments": np.sqrt(variances["dept"]),
+        "SD students": np.sqrt(variances["student"]),
+        "SD lecturers": np.sqrt(variances["lecturer"]),
+        "SD departments": np.sqrt(variances["department"]),
         "SD noise": np.sqrt(fitted.noise_variance_),
         "logLik or ELBO": fitted.elbo_,
     }
@@ -346,7 +347,7 @@ lme4 = {
     "intercept": 3.28258118257538,
     "service": -0.0925886140738633,
     "SD students": 0.325534439005631,
-    "SD instructors": 0.514980087557783,
+    "SD lecturers": 0.514980087557783,
     "SD departments": 0.0785359216653563,
     "SD noise": 1.1774924978008,
     "logLik or ELBO": -118860.884387247,
@@ -371,25 +372,30 @@ print(table.to_string(float_format="{:.6f}".format))
 # department effects can be traded against each other.
 
 effects = pd.read_csv(find_beside_this_example("insteval_lme4_effects.csv.gz"))
+effects["group"] = effects["group"].map({"s": "student", "d": "lecturer", "dept": "department"})
 reference = {group: part.set_index("level")["effect"] for group, part in effects.groupby("group")}
 
 
 def plot_against_lme4(fitted, title, color):
     """Plot effects, one panel per group (x axis: lme4; y axis: skmixed)."""
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.7))
-    names = {"s": "students", "d": "instructors", "dept": "intercept + departments"}
+    names = {
+        "student": "students",
+        "lecturer": "lecturers",
+        "department": "intercept + departments",
+    }
     for panel, (group, name) in zip(panels, names.items(), strict=True):
         theirs = reference[group]
         ours = fitted.random_effects_[group]["Intercept"]
         ours = ours.set_axis(ours.index.astype(int)).reindex(theirs.index)
-        if group == "dept":
+        if group == "department":
             theirs, ours = theirs + lme4["intercept"], ours + fitted.intercept_
         low, high = min(theirs.min(), ours.min()), max(theirs.max(), ours.max())
         margin = 0.05 * (high - low)
         ends = [low - margin, high + margin]
         panel.plot(ends, ends, color=GREY, linewidth=1, zorder=0)
         panel.scatter(
-            theirs, ours, s=30 if group == "dept" else 5, color=color, alpha=0.6, linewidths=0
+            theirs, ours, s=30 if group == "department" else 5, color=color, alpha=0.6, linewidths=0
         )
         panel.set(xlim=ends, ylim=ends, aspect="equal", xlabel="lme4", ylabel="skmixed")
         panel.locator_params(nbins=5)
@@ -422,20 +428,20 @@ finish(figure, "6_effects_classic")
 # effects penalises this, and only weakly while its variance is large. Stochastic gradient steps
 # are slow along such a ridge. The original program stopped after 2,000 iterations at an
 # intercept of 2.27 and a department variance of 1.04; lme4 has 3.28 and 0.006. The variance was
-# large because it had to cover an intercept that was off by one. Student and instructor effects
+# large because it had to cover an intercept that was off by one. Student and lecturer effects
 # hardly change, so their plots look right. Exact steps have no such problem: they solve the
 # equations for the effects.
 #
 # **The optimum of the classic model is wrong as well.** A department has thousands of ratings.
 # If everything else were known, they would determine its effect almost exactly. But its ratings
-# are the ratings of its instructors, so it is hard to tell a good department from one that
-# happens to have good instructors. A posterior of independent normals cannot say "the sum is
+# are the ratings of its lecturers, so it is hard to tell a good department from one that
+# happens to have good lecturers. A posterior of independent normals cannot say "the sum is
 # certain, its parts are not". It describes each department as if everything else were known:
 
-department_rows = X["dept"].value_counts().sort_index()
-noise, between = full.noise_variance_, full.random_effects_cov_["dept"].iloc[0, 0]
+department_rows = X["department"].value_counts().sort_index()
+noise, between = full.noise_variance_, full.random_effects_cov_["department"].iloc[0, 0]
 alone = 1 / np.sqrt(department_rows / noise + 1 / between)
-exact = full.random_effects_std_["dept"]["Intercept"]
+exact = full.random_effects_std_["department"]["Intercept"]
 heading("Why the classic model loses the departments")
 print("posterior standard deviation of a department's effect, on average")
 print(f"  the rest taken as known (mean field): {alone.mean():.3f}")
@@ -447,7 +453,7 @@ print(f"  the rest uncertain too (exact):       {exact.mean():.3f}")
 # cost?
 
 without_departments = MixedEffectsVIRegressor(
-    formula="1 + service + (1 | s) + (1 | d)", method="ml"
+    formula="1 + service + (1 | student) + (1 | lecturer)", method="ml"
 ).fit(X_all, y)
 mean_field_charge = np.log(np.sqrt(between) / alone).sum()
 fair_charge = np.log(np.sqrt(between) / exact).sum()
@@ -463,13 +469,14 @@ print(f"charge for them, with mean-field precision:{mean_field_charge:5.1f}")
 # learning rate would only get there sooner, and estimating the noise does not help either. The
 # remedy is a posterior with correlations. It gives lme4's departments, intercept included:
 
-ours = full.intercept_ + full.random_effects_["dept"]["Intercept"]
+ours = full.intercept_ + full.random_effects_["department"]["Intercept"]
 departments = pd.DataFrame(
     {
         "ratings": department_rows.rename(index=int),
-        "lme4": lme4["intercept"] + reference["dept"],
+        "lme4": lme4["intercept"] + reference["department"],
         "full": ours.set_axis(ours.index.astype(int)),
-        "classic": classic.intercept_ + classic.random_effects_["dept"]["Intercept"].to_numpy(),
+        "classic": classic.intercept_
+        + classic.random_effects_["department"]["Intercept"].to_numpy(),
     }
 ).rename_axis("department")
 heading("Departments: intercept and effect")
@@ -481,12 +488,12 @@ print(departments.to_string(float_format="{:.6f}".format))
 #
 # Student 1 gives ratings above the average. A student that the model has never seen gets the
 # prediction of the population: an effect of 0. With ``return_std=True``, the standard deviation
-# then includes the whole variance between students. The same holds for instructors. Most of the
+# then includes the whole variance between students. The same holds for lecturers. Most of the
 # standard deviation is noise: single ratings are hard to predict.
 
 new = pd.DataFrame(
-    {"service": 0, "s": [1, 99999, 99999], "d": [1002, 1002, 88888], "dept": 2},
-    index=["student 1, instructor 1002", "new student, instructor 1002", "both new"],
+    {"service": 0, "student": [1, 99999, 99999], "lecturer": [1002, 1002, 88888], "department": 2},
+    index=["student 1, lecturer 1002", "new student, lecturer 1002", "both new"],
 )
 mean, std = full.predict(new, return_std=True)
 effects_only = np.sqrt(std**2 - full.noise_variance_)
@@ -497,7 +504,7 @@ print(
         index=new.index,
     ).round(3)
 )
-print("department and service only:", full.predict(new, include=["dept"]).round(3))
+print("department and service only:", full.predict(new, include=["department"]).round(3))
 
 # %%
 # A mixed model in a pipeline
@@ -509,11 +516,13 @@ print("department and service only:", full.predict(new, include=["dept"]).round(
 # model finds its groups by name.
 
 prepare = ColumnTransformer(
-    [("scale", StandardScaler(), ["studage", "lectage"])],
+    [("scale", StandardScaler(), ["student_age", "lecture_age"])],
     remainder="passthrough",
     verbose_feature_names_out=False,
 ).set_output(transform="pandas")
-pipeline = make_pipeline(prepare, MixedEffectsVIRegressor(random_effects=["s", "d", "dept"]))
+pipeline = make_pipeline(
+    prepare, MixedEffectsVIRegressor(random_effects=["student", "lecturer", "department"])
+)
 pipeline.fit(X.loc[X_train.index], y_train)
 heading("A pipeline")
 print(dict(zip(pipeline[-1].coef_names_, pipeline[-1].coef_.round(4).tolist(), strict=True)))
@@ -524,16 +533,16 @@ print(f"R^2 on the test ratings: {pipeline.score(X.loc[X_test.index], y_test):.4
 # ------------------------------------
 #
 # ``random_effects`` is a parameter, so `GridSearchCV` can choose it. Does the effect of
-# ``service`` differ between departments? Or between instructors? Bar terms express this:
-# ``(1 + service | d)`` gives each instructor an intercept and a service effect, with a
+# ``service`` differ between departments? Or between lecturers? Bar terms express this:
+# ``(1 + service | lecturer)`` gives each lecturer an intercept and a service effect, with a
 # correlation between them. To compare models, variances to a thousandth of a standard error are
 # precise enough, so the search uses a coarse ``tol``. :doc:`plot_grid_search` asks the same
-# question for new instructors, and gets another answer.
+# question for new lecturers, and gets another answer.
 
 candidates = [
-    ["s", "d", "dept"],
-    ["s", "d", "(1 + service | dept)"],
-    ["s", "(1 + service | d)", "dept"],
+    ["student", "lecturer", "department"],
+    ["student", "lecturer", "(1 + service | department)"],
+    ["student", "(1 + service | lecturer)", "department"],
 ]
 search = GridSearchCV(
     MixedEffectsVIRegressor(tol=1e-3),

@@ -18,7 +18,7 @@ The data are ratings of lectures; :doc:`plot_insteval` describes them.
 # The ordinal and the normal model
 # --------------------------------
 #
-# Let :math:`\eta` be the fixed effects plus the effects of student, instructor and department.
+# Let :math:`\eta` be the fixed effects plus the effects of student, lecturer and department.
 # The cumulative model is
 #
 # .. math:: P(y \le j) = F(t_j - \eta), \qquad j = 1, \dots, 4,
@@ -36,8 +36,8 @@ from sklearn.model_selection import train_test_split
 from skmixed import MixedEffectsVIClassifier, MixedEffectsVIRegressor
 from skmixed.datasets import load_insteval
 
-X, y = load_insteval(return_X_y=True)
-X = X[["service", "s", "d", "dept"]]
+X, y = load_insteval(return_X_y=True, names="plain")
+X = X[["service", "student", "lecturer", "department"]]
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.1, random_state=0)
 
 ordered = MixedEffectsVIClassifier(family="ordinal").fit(X_train, y_train)
@@ -61,7 +61,7 @@ print(ordered.variance_components_[["group", "sd"]])
 # and a standard deviation per row. Its probability of a rating is the probability of rounding to
 # it: everything below 1.5 counts as 1, everything above 4.5 as 5. The score of a model is the log
 # of the probability that it gave to the observed rating. As a baseline, a model that ignores
-# students and instructors gives all rows the overall shares of the five ratings.
+# students and lecturers gives all rows the overall shares of the five ratings.
 
 RATINGS = np.arange(1, 6)
 
@@ -115,29 +115,29 @@ print(f"rank correlation of the predictors: {agreement:.3f}")
 # normal model predicts 3 too often, and 1 and 5 too rarely: it has one symmetric curve with one
 # spread for everybody, but ratings pile up at the ends of the scale.
 #
-# The upper row shows four instructors, from low to high ratings. Each has only about thirty
+# The upper row shows four lecturers, from low to high ratings. Each has only about thirty
 # held-out ratings, so a frequency is off by about 0.08 by chance alone.
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#d9730d", "#c5ced6"
 
 
-def pick_instructors(number):
-    """Pick instructors with many held-out ratings, spread evenly from low to high ratings."""
-    often = X_test["d"].value_counts().head(40).index
-    effects = ordered.random_effects_["d"]["Intercept"].loc[often].sort_values()
+def pick_lecturers(number):
+    """Pick lecturers with many held-out ratings, spread evenly from low to high ratings."""
+    often = X_test["lecturer"].value_counts().head(40).index
+    effects = ordered.random_effects_["lecturer"]["Intercept"].loc[often].sort_values()
     return effects.index[np.linspace(1, len(effects) - 2, number).round().astype(int)]
 
 
 def student_tenths():
     """Return, for every held-out row, which tenth of the students its student belongs to."""
-    effects = ordered.random_effects_["s"]["Intercept"]
+    effects = ordered.random_effects_["student"]["Intercept"]
     tenths = pd.qcut(effects.rank(method="first"), 10, labels=False)
-    return X_test["s"].astype(int).map(tenths.set_axis(tenths.index.astype(int)))
+    return X_test["student"].astype(int).map(tenths.set_axis(tenths.index.astype(int)))
 
 
 panels = {}
-for name in pick_instructors(4):
-    panels[f"instructor {name}"] = (X_test["d"] == name).to_numpy()
+for name in pick_lecturers(4):
+    panels[f"lecturer {name}"] = (X_test["lecturer"] == name).to_numpy()
 tenths = student_tenths()
 names = {0: "severest tenth", 3: "fourth tenth", 6: "seventh tenth", 9: "most generous tenth"}
 for tenth, name in names.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,11 @@ from sklearn.utils import Bunch
 INSTEVAL_FEATURES = ("s", "d", "studage", "lectage", "service", "dept")
 INSTEVAL_GROUPS = frozenset(("s", "d", "dept"))
 INSTEVAL_TARGET = "y"
+INSTEVAL_PLAIN_NAMES = {
+    "s": "student", "d": "lecturer", "studage": "student_age", "lectage": "lecture_age",
+    "service": "service", "dept": "department", "y": "rating",
+}  # fmt: skip
+"""Names that say what a column is, by those of lme4."""
 
 CBPP_FEATURES = ("herd", "period", "size")
 CBPP_CATEGORIES = ("herd", "period")
@@ -24,7 +29,9 @@ SLEEPSTUDY_CATEGORIES = ("Subject",)
 SLEEPSTUDY_TARGET = "Reaction"
 
 
-def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
+def load_insteval(
+    *, as_frame: bool = True, return_X_y: bool = False, names: Literal["lme4", "plain"] = "lme4"
+) -> Any:
     """Load the InstEval lecture ratings (regression, crossed groups).
 
     73,421 ratings from 1 to 5 that 2,972 students (`s`) of ETH Zurich gave to
@@ -40,6 +47,9 @@ def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
         departments. If False: arrays of integers.
     return_X_y : bool, default=False
         Give ``(data, target)`` instead of a Bunch.
+    names : {"lme4", "plain"}, default="lme4"
+        Names of the columns: those of lme4, or `student`, `lecturer`, `student_age`,
+        `lecture_age`, `service`, `department` and `rating`.
 
     Returns
     -------
@@ -76,31 +86,42 @@ def load_insteval(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
     (2972, 1128, 14)
     >>> int(y.min()), int(y.max())
     (1, 5)
+    >>> load_insteval(names="plain").feature_names[:2]
+    ['student', 'lecturer']
     """
+    if names not in ("lme4", "plain"):
+        raise ValueError(f"names={names!r} is not known; choose 'lme4' or 'plain'.")
     folder = resources.files(__package__) / "data"
     with resources.as_file(folder / "insteval.npz") as path, np.load(path) as stored:
         columns: dict[str, NDArray[np.integer]] = {name: stored[name] for name in stored.files}
 
+    features, target_name = list(INSTEVAL_FEATURES), INSTEVAL_TARGET
+    shown = dict(zip(columns, columns, strict=True))
+    if names == "plain":
+        shown = INSTEVAL_PLAIN_NAMES
+        features, target_name = [shown[name] for name in features], shown[target_name]
     data: Any
     target: Any
     frame: pd.DataFrame | None = None
     if as_frame:
         frame = pd.DataFrame(
             {
-                name: _as_category(values) if name in INSTEVAL_GROUPS else values.astype(np.int64)
+                shown[name]: _as_category(values)
+                if name in INSTEVAL_GROUPS
+                else values.astype(np.int64)
                 for name, values in columns.items()
             }
         )
         # A copy: pandas 2 warns when columns are added to a selection.
-        data = frame[list(INSTEVAL_FEATURES)].copy()
-        target = frame[INSTEVAL_TARGET]
+        data = frame[features].copy()
+        target = frame[target_name]
     else:
         data = np.column_stack([columns[name] for name in INSTEVAL_FEATURES]).astype(np.int64)
         target = columns[INSTEVAL_TARGET].astype(np.int64)
 
     if return_X_y:
         return data, target
-    return _bunch(data, target, frame, INSTEVAL_FEATURES, INSTEVAL_TARGET, folder / "README.md")
+    return _bunch(data, target, frame, tuple(features), target_name, folder / "README.md")
 
 
 def load_cbpp(*, as_frame: bool = True, return_X_y: bool = False) -> Any:

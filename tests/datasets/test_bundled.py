@@ -189,3 +189,14 @@ def test_sleepstudy_model_is_that_of_lme4(sleepstudy):
     assert covariance[0, 1] / sd.prod() == pytest.approx(0.066, abs=5e-4)
     assert np.sqrt(model.noise_variance_) == pytest.approx(25.592, abs=5e-4)
     assert -2.0 * model.elbo_ == pytest.approx(1743.628, abs=5e-4)
+
+
+def test_insteval_with_plain_names(insteval):
+    plain = load_insteval(names="plain")
+    assert plain.feature_names == [
+        "student", "lecturer", "student_age", "lecture_age", "service", "department"
+    ]  # fmt: skip
+    assert plain.target.name == "rating" and plain.target_names == ["rating"]
+    np.testing.assert_array_equal(plain.frame.to_numpy(), insteval.frame.to_numpy())
+    with pytest.raises(ValueError, match="'lme4' or 'plain'"):
+        load_insteval(names="German")
