@@ -196,7 +196,8 @@ def test_insteval_with_plain_names(insteval):
     assert plain.feature_names == [
         "student", "lecturer", "student_age", "lecture_age", "service", "department"
     ]  # fmt: skip
-    assert plain.target.name == "rating" and plain.target_names == ["rating"]
+    assert plain.target.name == "rating"
+    assert plain.target_names == ["rating"]
     np.testing.assert_array_equal(plain.frame.to_numpy(), insteval.frame.to_numpy())
     with pytest.raises(ValueError, match="'lme4' or 'plain'"):
         load_insteval(names="German")
