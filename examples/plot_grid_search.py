@@ -31,9 +31,8 @@ from skmixed.datasets import load_insteval
 X, y = load_insteval(return_X_y=True, names="plain")
 every_third = X["student"].astype(int) % 3 == 0
 X, y = X[every_third], y[every_third]
-print(
-    f"{len(X):,} ratings of {X['lecturer'].nunique():,} lecturers by {X['student'].nunique():,} students"
-)
+n_lecturers, n_students = X["lecturer"].nunique(), X["student"].nunique()
+print(f"{len(X):,} ratings of {n_lecturers:,} lecturers by {n_students:,} students")
 
 # %%
 # A pipeline with two choices
