@@ -14,6 +14,7 @@ from skmixed.fit.identification import spanned_by_fixed
 from skmixed.fit.outer import FitOptions, Start, optimise
 from skmixed.fit.result import FitResult
 from skmixed.fit.starting import moment_estimates
+from skmixed.results.deletion_surface import Grid, minima
 from skmixed.results.reopened import ReopenedFit
 from skmixed.solvers.base import SingularSystemError, System
 from skmixed.solvers.direct import DirectSolver
@@ -30,6 +31,28 @@ _LARGEST_TAIL = 3000
 
 _DEPENDENT = 1e-8
 """Part of a row, or of a column, that others leave, below which it is left to a fit of the rows."""
+
+
+_SMALL_TAIL = 200
+"""Effects of a tail up to which a fit without each group takes milliseconds."""
+
+_GROUPS_PER_NODE = 4
+"""Groups, by nodes of a grid, from which on polynomials are worth their while."""
+
+_COARSE, _FINE = 4, 8
+"""Degrees of the polynomials of what groups change, and of what they share."""
+
+_MOST_PARAMETERS = 3
+"""Parameters up to which grids are small."""
+
+_REACH = 6.0
+"""Reach of the grid in standard errors, times the root of the number of groups."""
+
+_CHECKED = 3
+"""Groups that are fitted as well, to check the polynomials: those that move estimates most."""
+
+_SAME = 5e-7
+"""Distance in standard errors, and relative one of the noise variance, that counts as none."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,120 @@ class WithoutGroup:
     coefficients: np.ndarray
     covariance: np.ndarray
     noise: float
+
+    def is_near(self, other: WithoutGroup) -> bool:
+        """Whether two estimates agree to what counts as the same."""
+        errors = np.sqrt(other.noise * np.diagonal(other.covariance))
+        moves = np.abs(self.coefficients - other.coefficients) / errors
+        unit = np.sqrt(np.diagonal(other.covariance))
+        bends = np.abs(self.covariance - other.covariance) / np.outer(unit, unit)
+        same = bool((bends < 2.0 * _SAME).all())
+        return same and bool((moves < _SAME).all()) and abs(self.noise / other.noise - 1.0) < _SAME
+
+
+@dataclass(frozen=True)
+class _Deletions:
+    """Estimates without each of G groups, at one theta.
+
+    Attributes
+    ----------
+    coefficients, covariances : ndarray (G, r), (G, r, r)
+        The latter relative to the noise.
+    log_dets : ndarray (G,)
+        What the determinant of restricted likelihood gains.
+    explained : ndarray (G,)
+        What the penalised sum of squares loses.
+    is_known, is_large : ndarray (G,) of bool
+        Groups whose rows no coefficient depends on, and those of too many rows.
+    """
+
+    coefficients: np.ndarray
+    covariances: np.ndarray
+    log_dets: np.ndarray
+    explained: np.ndarray
+    is_known: np.ndarray
+    is_large: np.ndarray
+
+    def beyond(
+        self, system: System, df: np.ndarray, fit: ReopenedFit, integrate_fixed: bool
+    ) -> np.ndarray:
+        """What groups change in what all rows tell, (G, 2 + r + r^2); see `_Surface`."""
+        plain, log_dets = system.fixed_covariance(), self.log_dets
+        if not integrate_fixed:
+            gain = np.linalg.slogdet(self.covariances)[1] - np.linalg.slogdet(plain)[1]
+            log_dets = log_dets + gain
+        of_rss = -self.explained / fit.noise
+        if fit.noise_is_free:
+            of_rss = np.log1p(-np.minimum(self.explained / system.penalised_rss, 1.0 - 1e-15))
+        moves = self.coefficients - system.fixed_effects
+        bends = (self.covariances - plain).reshape(len(df), -1)
+        return np.column_stack([log_dets, of_rss, moves, bends])
+
+    @classmethod
+    def empty(cls, n_groups: int, r: int) -> _Deletions:
+        """Of groups that nothing is known of."""
+        return cls(
+            np.zeros((n_groups, r)), np.tile(np.eye(r), (n_groups, 1, 1)), np.zeros(n_groups),
+            np.zeros(n_groups), np.zeros(n_groups, bool), np.zeros(n_groups, bool),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """Polynomials of what is known without each of G groups.
+
+    Attributes
+    ----------
+    coarse, fine : Grid
+    deviances : ndarray (k, G)
+        Coefficients of the deviance without each group, on the fine grid.
+    shared, own : ndarray (k, 2 + r + r^2), (k', G, 2 + r + r^2)
+        Coefficients of the log determinant, the logarithm of the sum of squares (or the sum over
+        the noise), coefficients and covariance of all rows; and of what groups change in them.
+    df : ndarray (G,)
+    is_known : ndarray (G,) of bool
+    noise : float or None
+        Where it is held.
+    """
+
+    coarse: Grid
+    fine: Grid
+    deviances: np.ndarray
+    shared: np.ndarray
+    own: np.ndarray
+    df: np.ndarray
+    is_known: np.ndarray
+    noise: float | None
+
+    @classmethod
+    def of(
+        cls,
+        coarse: Grid,
+        fine: Grid,
+        shared: np.ndarray,
+        own: np.ndarray,
+        df: np.ndarray,
+        is_known: np.ndarray,
+        noise: float | None,
+    ) -> _Surface:
+        """The polynomials through values at the nodes, of the shapes of their coefficients."""
+        shared, own = fine.coefficients(shared), coarse.coefficients(own)
+        weights = df if noise is None else np.ones(len(df))
+        deviances = shared[:, :1] + weights * shared[:, 1:2]
+        deviances[coarse.places_in(fine)] += own[:, :, 0] + weights * own[:, :, 1]
+        return cls(coarse, fine, deviances, shared, own, df, is_known, noise)
+
+    def at(self, places: np.ndarray, used: np.ndarray) -> list[WithoutGroup | None]:
+        """Estimates at a place (m,) of each group; None for those that are not `used`."""
+        values = self.fine.monomials(places) @ self.shared
+        values += np.einsum("gk,kgv->gv", self.coarse.monomials(places), self.own)
+        r = round((values.shape[1] - 1.75) ** 0.5 - 0.5)
+        out: list[WithoutGroup | None] = [None] * len(used)
+        for g in np.flatnonzero(used).tolist():
+            noise = float(np.exp(values[g, 1])) / self.df[g] if self.noise is None else self.noise
+            covariance = values[g, 2 + r :].reshape(r, r)
+            out[g] = WithoutGroup(values[g, 2 : 2 + r], covariance, float(noise))
+        return out
 
 
 @dataclass(frozen=True)
@@ -118,31 +255,51 @@ class RowDeletions:
         coefficients by -C X'V^-1 E times that (Cook and Weisberg 1982, "Residuals and Influence
         in Regression", section 2.2).
         """
-        system = self.fit.point.system
+        found = self._at(self.fit.point.system)
+        if found is None:
+            return [self._held_by_sums(group) for group in range(self.rows.n_groups)]
+        parts: list[WithoutGroup | None] = []
+        for group in range(self.rows.n_groups):
+            if found.is_large[group]:
+                parts.append(self._held_by_sums(group))
+            elif found.is_known[group]:
+                coefficients, covariance = found.coefficients[group], found.covariances[group]
+                parts.append(WithoutGroup(coefficients, covariance, self.fit.noise))
+            else:
+                parts.append(None)
+        return parts
+
+    def _at(self, system: System) -> _Deletions | None:
+        """What a factorisation tells of all groups; None where there is no dense one."""
         exact = system.exact
         if exact is None and self.rows.cross.size <= _LARGEST_TAIL:
             # one dense factor saves a solution per group
             exact = DirectSolver(self.rows.cross, self.options.n_threads).system(system.scales)
         by_rows = None if exact is None else exact.row_covariances(self.rows)
-        if by_rows is None:
-            return [self._held_by_sums(group) for group in range(self.rows.n_groups)]
-        beta, plain, found = system.fixed_effects, system.fixed_covariance(), []
-        rest, roots = self._residuals(system), np.sqrt(self.rows.weights)
+        if exact is None or by_rows is None:
+            return None
+        beta, plain = exact.fixed_effects, exact.fixed_covariance()
+        rest, roots = self._residuals(exact), np.sqrt(self.rows.weights)
+        found = _Deletions.empty(self.rows.n_groups, len(beta))
         for group in range(self.rows.n_groups):
             here = self.rows.rows_of(group)
             if here.stop - here.start > _MOST_ROWS:
-                found.append(self._held_by_sums(group))
+                found.is_large[group] = True
                 continue
             among, with_fixed = by_rows.of(group)
             root = roots[here]
             left = np.eye(len(root)) - root[:, None] * among * root
-            half = _half_solved(left, root[:, None] * np.column_stack([with_fixed, rest[here]]))
-            if half is None:
-                found.append(None)
+            right = root[:, None] * np.column_stack([with_fixed, rest[here]])
+            solved = _half_solved(left, right)
+            if solved is None:
                 continue
+            half, log_det = solved
             of_fixed, of_rest = half[:, :-1], half[:, -1]
-            covariance = plain + of_fixed.T @ of_fixed
-            found.append(WithoutGroup(beta - of_fixed.T @ of_rest, covariance, self.fit.noise))
+            found.is_known[group] = True
+            found.coefficients[group] = beta - of_fixed.T @ of_rest
+            found.covariances[group] = plain + of_fixed.T @ of_fixed
+            found.log_dets[group] = log_det
+            found.explained[group] = of_rest @ of_rest
         return found
 
     def _residuals(self, system: System) -> np.ndarray:
@@ -165,8 +322,77 @@ class RowDeletions:
         return WithoutGroup(system.fixed_effects, system.fixed_covariance(), self.fit.noise)
 
     def estimated(self) -> list[WithoutGroup | None]:
-        """Estimates with variances of their own; None where only a fit of the rows can tell."""
-        return [self._estimated(group) for group in range(self.rows.n_groups)]
+        """Estimates with variances of their own; None where only a fit of the rows can tell.
+
+        Where groups are many and a factorisation is large, the deviance without each group is
+        interpolated (`skmixed.results.deletion_surface`), and the groups that move the variances
+        most are fitted as well: where they differ, all are.
+        """
+        found = self._interpolated()
+        if found is None:
+            return [self._estimated(group) for group in range(self.rows.n_groups)]
+        return [
+            self._estimated(group) if part is None else part for group, part in enumerate(found)
+        ]
+
+    def _interpolated(self) -> list[WithoutGroup | None] | None:
+        """Estimates from polynomials; None for those that these do not tell, or for all."""
+        fit, m = self.fit, len(self.fit.theta)
+        coarse, objective = Grid.of(m, _COARSE), fit.objective
+        many = self.rows.n_groups >= _GROUPS_PER_NODE * coarse.size
+        worth = 0 < m <= _MOST_PARAMETERS and many and self.rows.cross.size >= _SMALL_TAIL
+        inside = objective.prior.moves(fit.theta).all()
+        if not (worth and inside and objective.posterior.needs_determinant):
+            return None
+        free = replace(objective, noise_variance=None) if fit.noise_is_free else objective
+        point = free.at(fit.theta)
+        if point is None:
+            return None
+        values, vectors = np.linalg.eigh(free.derivatives(point).hessian)
+        if not values[0] > 0.0:
+            return None
+        # a group moves estimates by some standard errors over the root of how many there are
+        reach = _REACH / np.sqrt(self.rows.n_groups)
+        surface = self._surface(coarse, reach * vectors * np.sqrt(2.0 / values))
+        if surface is None:
+            return None
+        at, is_found = minima(surface.fine, surface.deviances)
+        is_found &= surface.is_known
+        parts = surface.at(at, is_found)
+        far = np.argsort(-np.where(is_found, (at**2).sum(axis=1), -1.0))[:_CHECKED]
+        for group in far.tolist():
+            part, whole = parts[group], self._estimated(group)
+            if part is not None and (whole is None or not part.is_near(whole)):
+                return None
+        return parts
+
+    def _surface(self, coarse: Grid, axes: np.ndarray) -> _Surface | None:
+        """The deviance without every group, and its coefficients, along axes (m, m) from theta."""
+        fit, objective = self.fit, self.fit.objective
+        fine = Grid.of(len(fit.theta), _FINE)
+        n_rows = np.array([self.rows.n_observations(g) for g in range(self.rows.n_groups)])
+        df = objective.degrees_of_freedom - n_rows
+        with_groups = set(coarse.places_in(fine).tolist())
+        shared, parts, known = [], {}, np.ones(len(df), bool)
+        for node, theta in enumerate(fit.theta + fine.nodes @ axes.T):
+            point = objective.at(theta)
+            if point is None:
+                return None
+            system = point.system
+            plain, rss = system.fixed_covariance(), system.penalised_rss
+            log_det = system.log_det(objective.integrate_fixed)
+            of_rss = np.log(rss) if fit.noise_is_free else rss / fit.noise
+            shared.append(np.concatenate([[log_det, of_rss], system.fixed_effects, plain.ravel()]))
+            if node not in with_groups:
+                continue
+            here = self._at(system)
+            if here is None:
+                return None
+            known &= here.is_known
+            parts[node] = here.beyond(system, df, fit, objective.integrate_fixed)
+        own = np.array([parts[node] for node in coarse.places_in(fine).tolist()])
+        noise = None if fit.noise_is_free else fit.noise
+        return _Surface.of(coarse, fine, np.array(shared), own, df, known, noise)
 
     def _estimated(self, group: int) -> WithoutGroup | None:
         cross, options = self.rows.without(group), self.options
@@ -230,8 +456,11 @@ def _rank(matrix: np.ndarray) -> int:
     return int((values > _DEPENDENT * max(values[-1], 0.0)).sum())
 
 
-def _half_solved(left: np.ndarray, right: np.ndarray) -> np.ndarray | None:
-    """L^-1 times columns (m, k), with L L' = left (m, m); None where that is near singular."""
+def _half_solved(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """L^-1 times columns (m, k), with L L' = left (m, m), and its log determinant.
+
+    None where it is near singular.
+    """
     try:
         root = np.linalg.cholesky(left)
     except np.linalg.LinAlgError:
@@ -239,4 +468,4 @@ def _half_solved(left: np.ndarray, right: np.ndarray) -> np.ndarray | None:
     if (np.diagonal(root) ** 2).min() < _DEPENDENT:
         return None
     found: np.ndarray = solve_triangular(root, right, lower=True, check_finite=False)
-    return found
+    return found, 2.0 * float(np.log(np.diagonal(root)).sum())

@@ -10,6 +10,8 @@ from skmixed import MixedEffectsVIRegressor, Relationship, influence, mixed
 from skmixed.datasets import load_insteval, load_sleepstudy
 from skmixed.exceptions import SingularFitWarning
 from skmixed.fitted_model import fitted_model
+from skmixed.results.deletion_surface import Grid, minima
+from skmixed.results.left_out import RowDeletions
 from tests.reference.cases import DATA
 
 BOOK = json.loads((DATA / "inference" / "cases.json").read_text())["models"]
@@ -220,3 +222,62 @@ def test_a_variance_at_zero():
         assert found.coef.loc[level].tolist() == pytest.approx(
             [again.intercept_, *again.coef_], rel=1e-6
         )
+
+
+def rings(n=2000):
+    """Rows of 250 groups crossed with 40 others."""
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame({"g": np.arange(n) % 250, "h": rng.integers(0, 40, n)})
+    frame["x"] = rng.normal(size=n)
+    frame["y"] = frame["x"] + rng.normal(size=250)[frame["g"]] + rng.normal(size=40)[frame["h"]]
+    return frame.assign(y=frame["y"] + rng.normal(size=n))
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "ml"}, {"noise_scale": 1.0}])
+def test_many_groups_by_polynomials(options, monkeypatch):
+    model = mixed("y ~ x + (1 | g) + (1 | h)", rings(), tol=1e-9, **options)
+    one_by_one = influence(model, "g")
+    monkeypatch.setattr("skmixed.results.left_out._SMALL_TAIL", 0)
+    calls = []
+    fit = RowDeletions._estimated
+    monkeypatch.setattr(
+        RowDeletions, "_estimated", lambda self, group: calls.append(group) or fit(self, group)
+    )
+    found = influence(model, "g")
+    # a few are fitted to check the polynomials
+    assert 0 < len(calls) < 15
+    errors = np.sqrt(np.diagonal(model.coef_cov_))
+    assert np.abs((found.coef - one_by_one.coef) / errors).to_numpy().max() < 1e-6
+    np.testing.assert_allclose(found.table, one_by_one.table, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(found.table["sigma"], one_by_one.table["sigma"], rtol=1e-7)
+
+
+def test_polynomials_that_fail_their_check_are_not_used(monkeypatch):
+    model = mixed("y ~ x + (1 | g) + (1 | h)", rings(), tol=1e-9)
+    one_by_one = influence(model, "g")
+    monkeypatch.setattr("skmixed.results.left_out._SMALL_TAIL", 0)
+    monkeypatch.setattr("skmixed.results.left_out._REACH", 40.0)
+    monkeypatch.setattr("skmixed.results.left_out._SAME", 1e-15)
+    found = influence(model, "g")
+    np.testing.assert_array_equal(found.coef, one_by_one.coef)
+
+
+@pytest.mark.parametrize("degree", [4, 8])
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_grid_of_nodes(m, degree):
+    grid, rng = Grid.of(m, degree), np.random.default_rng(m)
+    weights = rng.standard_normal((grid.size, 2))
+    values = grid.monomials(grid.nodes) @ weights
+    np.testing.assert_allclose(grid.coefficients(values), weights, atol=1e-7)
+    at = rng.uniform(-1, 1, (5, m))
+    for i, step in enumerate(1e-5 * np.eye(m)):
+        slope = (grid.monomials(at + step) - grid.monomials(at - step)) / 2e-5
+        np.testing.assert_allclose(grid.derivative(at, (i,)), slope, atol=1e-8)
+        for j in range(m):
+            bend = grid.derivative(at + step, (j,)) - grid.derivative(at - step, (j,))
+            np.testing.assert_allclose(grid.derivative(at, (i, j)), bend / 2e-5, atol=1e-7)
+    # a bowl with its bottom at 0.3, seen by its values alone
+    bowls = ((grid.nodes - 0.3) ** 2).sum(axis=1)[:, None]
+    places, found = minima(grid, grid.coefficients(bowls))
+    assert found.all()
+    np.testing.assert_allclose(places, 0.3, atol=1e-9)
