@@ -53,7 +53,7 @@ def slopes_of(rows, row_start, digits=1.0):
     n, q = rows.basis.shape
     n_levels = len(row_start) - 1
     lattice = lattice_of(q - 1, POLES.get(rows.kind, np.pi / 2), digits, lattice_memory(q - 1))
-    scratch = SlopeScratch(np.zeros((2, n)), np.zeros((2, n)), np.zeros(n), np.zeros(n))
+    scratch = SlopeScratch(np.zeros((2, n)), np.zeros((3, n)), np.zeros(n), np.zeros(n))
     found = LevelSlopes(
         np.zeros((n_levels, q)), np.zeros((n_levels, q, q)), np.zeros((q, q)),
         np.zeros(rows.n_natural),
