@@ -108,7 +108,8 @@ def _curvature(rows, bounds, v, gradient, curvature):
         for a in range(q):
             eta += rows.loads[i, a] * v[a]
         if rows.kind == LOGIT:
-            below = 1.0 / (1.0 + math.exp(eta))
+            small = math.exp(-abs(eta))
+            below = 1.0 / (1.0 + small) if eta < 0.0 else small / (1.0 + small)
             slope, bend = rows.y[i] - 1.0 + below, below * (1.0 - below)
         else:
             _, slope, bend = density_terms(rows.kind, rows.y[i], eta, rows.low[i], rows.high[i])
@@ -180,9 +181,10 @@ def _start_line(rows, bounds, v, direction, k, scratch):
             first = start + k * slope
             span = min(span, (_FAR - abs(first)) / max(abs(slope), 1e-9))
             # rows of a level often share their slope
-            if slope != before:
+            if slope != before and abs(slope) < _FAR:
                 before, growth = slope, math.exp(slope)
-            powers[2, i], powers[1, i] = math.exp(first), growth
+            powers[1, i] = growth
+            powers[2, i] = math.exp(first) if abs(first) < _FAR else 1.0
             powers[0, i] = powers[2, i]
             plain = plain and rows.weights[i] == 1.0
     return at_zero, along, span if rows.kind == LOGIT else -1.0, plain
