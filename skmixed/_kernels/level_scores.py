@@ -53,9 +53,9 @@ class SlopeScratch(NamedTuple):
     ----------
     line : (2, n)
         eta along a line of nodes: where it starts, and its slope per node.
-    powers : (2, n)
-        exp(eta) at a node, and by how much it grows to the next one: nodes of a line are evenly
-        apart, so that their exponentials are a geometric sequence.
+    powers : (3, n)
+        exp(eta) at a node, by how much it grows to the next one, and its value at the first node
+        of a line: nodes are evenly apart, so that their exponentials are a geometric sequence.
     slope : (n,)
         Weighted derivative of the log density by eta at one node.
     mean : (n,)
@@ -108,7 +108,8 @@ def _curvature(rows, bounds, v, gradient, curvature):
         for a in range(q):
             eta += rows.loads[i, a] * v[a]
         if rows.kind == LOGIT:
-            below = 1.0 / (1.0 + math.exp(eta))
+            small = math.exp(-abs(eta))
+            below = 1.0 / (1.0 + small) if eta < 0.0 else small / (1.0 + small)
             slope, bend = rows.y[i] - 1.0 + below, below * (1.0 - below)
         else:
             _, slope, bend = density_terms(rows.kind, rows.y[i], eta, rows.low[i], rows.high[i])
@@ -180,23 +181,22 @@ def _start_line(rows, bounds, v, direction, k, scratch):
             first = start + k * slope
             span = min(span, (_FAR - abs(first)) / max(abs(slope), 1e-9))
             # rows of a level often share their slope
-            if slope != before:
+            if slope != before and abs(slope) < _FAR:
                 before, growth = slope, math.exp(slope)
-            powers[0, i], powers[1, i] = math.exp(first), growth
+            powers[1, i] = growth
+            powers[2, i] = math.exp(first) if abs(first) < _FAR else 1.0
+            powers[0, i] = powers[2, i]
             plain = plain and rows.weights[i] == 1.0
     return at_zero, along, span if rows.kind == LOGIT else -1.0, plain
 
 
 @kernel
-def _turn_line(bounds, k, scratch):
-    """Powers of the node before k, and how they shrink to the one before that."""
-    line, powers = scratch.line, scratch.powers
-    before, growth = 0.0, 1.0
+def _turn_line(bounds, scratch):
+    """Powers of the node before the first one of a line, and how they shrink from there."""
+    power, growth, first = scratch.powers[0], scratch.powers[1], scratch.powers[2]
     for i in range(bounds[0], bounds[1]):
-        slope = line[1, i]
-        if slope != before:
-            before, growth = slope, math.exp(-slope)
-        powers[0, i], powers[1, i] = math.exp(line[0, i] + k * slope), growth
+        growth[i] = 1.0 / growth[i]
+        power[i] = first[i] * growth[i]
 
 
 @kernel
@@ -326,7 +326,7 @@ def _walk_logistic(rows, bounds, ray, lattice, scratch, sums, state):
             if side < 0:
                 return largest, where
             side, value, k = -1, at_first, first_k
-            _turn_line(bounds, first_k - 1, scratch)
+            _turn_line(bounds, scratch)
         previous = value
         k += side
 

@@ -14,6 +14,7 @@ from skmixed.fit.collapsed_objective import (
     weigh,
 )
 from skmixed.fit.collapsed_result import CollapsedFit, publish_collapsed
+from skmixed.fit.corrected_objective import is_runaway
 from skmixed.fit.corrected_result import VariationalFit
 from skmixed.fit.identification import remove_unidentified, settle_boundary
 from skmixed.fit.implicit import uncertainty_at
@@ -38,8 +39,9 @@ _MOST_ROWS, _MOST_DRAWS = 15_000_000, 512
 _TOLERANCE = 1e-3
 """Scaled gradient that is small enough: Monte Carlo errors of estimates are larger."""
 
-_SETTLED, _MOST_ROUNDS = 0.1, 6
-"""Standard errors within which draws need not be made anew, and most times that they are."""
+_SETTLED, _MOST_ROUNDS, _ROUND_STEPS = 0.1, 20, 4
+"""Standard errors within which draws need not be made anew, most times that they are, and steps
+after which they are in any case."""
 
 _FURTHEST = 0.3
 """Standard errors from the base of draws within which the curvature is that at the base."""
@@ -87,6 +89,7 @@ class _Rounds:
         self.point: VariationalPoint = before.state.point
         self.normals = circles(_CIRCLES, self.model.n_tail, options.seed)
         self.n_iter = before.state.n_iter
+        self.stopped = False
 
     def run(self) -> FitResult:
         """The fit."""
@@ -103,7 +106,7 @@ class _Rounds:
             parameters = state.point.theta
             # a step beyond the reach of the draws has made draws of its own
             near = float(0.5 * moved @ hessian @ moved) < _SETTLED**2
-            if (near and draws.reaches(parameters)) or not state.converged:
+            if (state.converged and near and draws.reaches(parameters)) or self._ends(parameters):
                 break
             self.point = self._settled(parameters)
             hessian = state.derivatives.hessian
@@ -118,20 +121,26 @@ class _Rounds:
             # the start was reported, and callbacks expect `max_iter` steps in all
             if report is None or state.n_iter == 0 or n_iter >= self.options.max_iter:
                 return False
-            return report(
+            self.stopped = report(
                 n_iter,
                 self.before.units.elbo(state.deviances[-1]),
                 state.scaled_gradient,
                 lambda: self._finished(collapsed, [state]),
                 "draws",
             )
+            return self.stopped
 
         state = minimise(
             collapsed, parameters, tol=max(self.options.tol, _TOLERANCE),
-            max_iter=self.options.max_iter, report=tell,
+            max_iter=_ROUND_STEPS, report=tell,
         )  # fmt: skip
         self.n_iter += state.n_iter
         return state
+
+    def _ends(self, parameters: np.ndarray) -> bool:
+        """Whether rounds end without an optimum."""
+        exhausted = self.stopped or self.n_iter >= self.options.max_iter
+        return exhausted or is_runaway(self.objective.prior, parameters)
 
     def _parameters_of(self, point: VariationalPoint) -> np.ndarray:
         """(theta, own), and beta where it is not integrated out."""

@@ -138,7 +138,7 @@ class CollapsedLikelihood:
         """Nodes, and numbers of rows, which no other thread has."""
         n, q = self.responses.rows.n_rows, self.eliminated.n_effects
         if self._free.empty():
-            scratch = SlopeScratch(np.zeros((2, n)), np.zeros((2, n)), np.zeros(n), np.zeros(n))
+            scratch = SlopeScratch(np.zeros((2, n)), np.zeros((3, n)), np.zeros(n), np.zeros(n))
             kept = lattice_memory(q - 1), scratch
         else:
             kept = self._free.get()

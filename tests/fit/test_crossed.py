@@ -112,9 +112,9 @@ def test_a_factor_of_two_levels_is_as_its_quadrature(draws_only, family, link):
 
 
 def test_vector_effects_weights_and_offsets(draws_only):
-    frame, y = crossed("poisson", n_levels=(12, 2), n_rows=120)
-    frame["exposure"] = np.random.default_rng(1).normal(size=120)
-    weights = 1.0 + np.arange(120) % 3
+    frame, y = crossed("poisson", n_levels=(8, 2), n_rows=80)
+    frame["exposure"] = np.random.default_rng(1).normal(size=80)
+    weights = 1.0 + np.arange(80) % 3
 
     def fit():
         model = MixedEffectsVIRegressor(
@@ -139,10 +139,11 @@ def test_vector_effects_weights_and_offsets(draws_only):
 
 def test_restricted_likelihood_draws_the_coefficients(draws_only):
     """Quadrature takes Laplace's method for them, which is off by some thousandths."""
-    frame, y = crossed(n_levels=(12, 2), n_rows=100)
+    frame, y = crossed(n_levels=(9, 2), n_rows=80)
     exact, drawn = both_ways(draws_only, "bernoulli", "logit", frame, y, method="reml")
     assert drawn.loglik_ == pytest.approx(exact.loglik_, abs=0.02)
-    np.testing.assert_allclose(sds(drawn), sds(exact), rtol=0.03)
+    log_errors = exact.variance_components_["log_sd_std_error"].to_numpy()
+    np.testing.assert_allclose(np.log(sds(drawn) / sds(exact)) / log_errors, 0.0, atol=0.1)
     np.testing.assert_allclose((drawn.params - exact.params) / exact.bse, 0.0, atol=0.05)
     # the curvature at the maximum is not quite the inverse of the posterior covariance
     np.testing.assert_allclose(drawn.bse, exact.bse, rtol=0.04)
@@ -187,16 +188,16 @@ def test_three_crossed_factors_beside_plain_importance_sampling():
     y = (rng.random(400) < expit(eta)).astype(int)
     model = fitted("bernoulli", "logit", frame, y, effects=("a", "b", "c"))
     groups = dict(zip(("a", "b", "c"), sds(model), strict=True))
-    expected, error = plain_likelihood(model, frame, y, groups, 40_000)
+    expected, error = plain_likelihood(model, frame, y, groups, 25_000)
     assert error < 0.01
     error = 4.0 * np.hypot(error, model.loglik_std_)
     assert model.loglik_ == pytest.approx(expected, abs=error)
-    near, _ = plain_likelihood(model, frame, y, groups, 15_000)
+    near, _ = plain_likelihood(model, frame, y, groups, 6_000)
     # no parameter can be changed for a better likelihood, by as much as the draws can tell
     for scale in (0.85, 1.15):
         for group in groups:
             moved = {**groups, group: scale * groups[group]}
-            assert plain_likelihood(model, frame, y, moved, 15_000)[0] < near + 0.005
+            assert plain_likelihood(model, frame, y, moved, 6_000)[0] < near + 0.005
 
 
 # The parts -----------------------------------------------------------------------------------
