@@ -12,7 +12,7 @@ from skmixed.fit.result import FitResult
 from skmixed.fitted_model import FittedModel, TrainingData, fitted_model
 from skmixed.inspection.answer import Answer
 from skmixed.inspection.attributes import coefficients_of
-from skmixed.inspection.displays.drawing import axes_and_figure
+from skmixed.inspection.displays.influential_levels import InfluenceDisplay
 from skmixed.inspection.refits import Refit
 from skmixed.inspection.robust import cluster_labels
 from skmixed.results.left_out import RowDeletions, WithoutGroup
@@ -52,14 +52,7 @@ class Influence(Answer):
         -------
         ax : matplotlib Axes
         """
-        ax, _ = axes_and_figure(ax)
-        shown = self.table["cooks_distance"].sort_values().tail(n_largest)
-        places = np.arange(len(shown))
-        ax.hlines(places, 0.0, shown, color="C0", linewidth=1.0)
-        ax.plot(shown, places, "o", color="C0")
-        ax.set_yticks(places, [str(level) for level in shown.index])
-        ax.set(xlabel="Cook's distance", ylabel=self.facts["Left out"], xlim=(0.0, None))
-        return ax
+        return InfluenceDisplay.from_influence(self, n_levels=n_largest, ax=ax).ax_
 
 
 def influence(
