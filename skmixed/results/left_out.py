@@ -39,7 +39,7 @@ _SMALL_TAIL = 200
 _GROUPS_PER_NODE = 4
 """Groups, by nodes of a grid, from which on polynomials are worth their while."""
 
-_COARSE, _FINE = 4, 8
+_COARSE, _FINE = 3, 8
 """Degrees of the polynomials of what groups change, and of what they share."""
 
 _MOST_PARAMETERS = 3
