@@ -267,8 +267,8 @@ class WorkingTail:
             replace(part, moves=part.moves.copy(), bends=np.zeros((m, m, *part.value.shape)))
             for part in before
         ]
-        for i in np.flatnonzero(worth):
-            for j in np.flatnonzero(worth[: i + 1]):
+        for i in np.flatnonzero(worth).tolist():
+            for j in np.flatnonzero(worth[: i + 1]).tolist():
                 found = self.of(around.normal(i, j))
                 for ahead, part, new in zip(found, before, after, strict=True):
                     rest = ahead - part.value - steps[i] * part.moves[i] - steps[j] * part.moves[j]
