@@ -30,7 +30,7 @@ LARGEST_TAIL = 10_000
 _CIRCLES, _FIRST_CIRCLES, _MORE_CIRCLES = 2, 8, 4
 """Of draws that steps follow; of those that tell the log likelihood, first and more each time."""
 
-_ERROR = 0.04
+_ERROR = 0.045
 """Monte Carlo error of the log likelihood at which draws suffice."""
 
 _MOST_ROWS, _MOST_DRAWS = 15_000_000, 512
@@ -189,11 +189,12 @@ class _Rounds:
         everything = tuple(sorted({*self.before.doubts.unidentified, *unidentified}))
         doubts = replace(self.before.doubts, unidentified=everything)
         parameters = state.point.theta
-        moves, errors = collapsed.draws, self._errors(state)
-        if np.abs((parameters - moves.base) / errors).max(initial=0.0) > _FURTHEST:
-            moves = collapsed.working.draws(parameters, self.integrate_fixed)
-        moves = collapsed.working.bent(moves, self.integrate_fixed)
-        curvature = curvature_at(self.model, moves, errors)
+        errors = self._errors(state)
+        if np.abs((parameters - collapsed.draws.base) / errors).max(initial=0.0) > _FURTHEST:
+            draws = collapsed.working.draws(parameters, self.integrate_fixed)
+            collapsed = replace(collapsed, draws=draws)
+        moves = collapsed.working.bent(collapsed.draws, self.integrate_fixed)
+        curvature = curvature_at(self.model, moves, collapsed.at_base, errors)
         working, draws, found = self._weighed(parameters)
         theta = parameters[: len(self.point.theta)]
         point = replace(self.point, theta=theta, solved=working.solved(parameters))

@@ -104,15 +104,21 @@ def weigh(model: CollapsedLikelihood, draws: TailDraws, parameters: np.ndarray) 
     tails = draws.at(parameters)
     given = model.at(parameters, tails)
     n = model.cross.n_tail
-    density, by_parameters = draws.log_densities(parameters)
+    density, _ = draws.log_densities(parameters)
     effects = tails[:, :n]
     log_weights = given.values - 0.5 * (effects**2).sum(axis=1) + density
     log_weights += 0.5 * (tails.shape[1] - n) * np.log(2.0 * np.pi)
     tail = given.tail.copy()
     tail[:, :n] -= effects
-    gradients = given.parameters + by_parameters
-    gradients += np.einsum("sn,jsn->sj", tail, draws.slopes(parameters))
-    return Weighing(log_weights, gradients, tails, tail, given)
+    found = Weighing(log_weights, given.parameters, tails, tail, given)
+    return replace(found, gradients=gradients_of(draws, found, parameters))
+
+
+def gradients_of(draws: TailDraws, found: Weighing, parameters: np.ndarray) -> np.ndarray:
+    """Derivatives (S, P) of the log weights by the parameters, draws moving along."""
+    _, by_parameters = draws.log_densities(parameters)
+    moved = np.einsum("sn,jsn->sj", found.tail, draws.slopes(parameters))
+    return found.given.parameters + moved + by_parameters
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,11 @@ class CollapsedObjective:
         """The response distribution."""
         return self.model.likelihood
 
+    @cached_property
+    def at_base(self) -> Weighing:
+        """The draws weighed where they are developed."""
+        return weigh(self.model, self.draws, self.draws.base)
+
     def canonical(self, parameters: np.ndarray) -> np.ndarray:
         """The equivalent parameters with nonnegative diagonals, inside what numbers can hold."""
         n_held = 0 if self.model.integrate_fixed else self.model.n_fixed
@@ -193,7 +204,10 @@ class CollapsedObjective:
         draws = self.draws
         if not draws.reaches(parameters):
             draws = self.working.draws(parameters, self.model.integrate_fixed)
-        found = weigh(self.model, draws, parameters)
+        if np.array_equal(parameters, self.draws.base):
+            found = self.at_base
+        else:
+            found = weigh(self.model, draws, parameters)
         if not np.isfinite(found.value):
             return None
         if isinstance(near, CollapsedPoint):
@@ -263,23 +277,28 @@ class Curvature:
     level_moves: np.ndarray
 
 
-def curvature_at(model: CollapsedLikelihood, draws: TailDraws, errors: np.ndarray) -> Curvature:
+def curvature_at(
+    model: CollapsedLikelihood, draws: TailDraws, here: Weighing, errors: np.ndarray
+) -> Curvature:
     """Differences of the gradient about the base of the draws.
 
     Parameters
     ----------
     model : CollapsedLikelihood
     draws : TailDraws
+    here : Weighing
+        At the base.
     errors : ndarray (P,)
         Standard errors of the parameters, roughly.
     """
     hessian, moves = np.zeros((len(errors), len(errors))), []
-    here = weigh(model, draws, draws.base)
+    # draws of second order have other slopes at the base than those of first
+    gradient = here.shares @ gradients_of(draws, here, draws.base)
     means = here.given.means.mean(axis=0)
     for j, step in enumerate(_STEP * errors):
         ahead = draws.base.copy()
         ahead[j] += step
         there = weigh(model, draws, ahead)
-        hessian[j] = -2.0 * (there.gradient - here.gradient) / step
+        hessian[j] = -2.0 * (there.gradient - gradient) / step
         moves.append((there.given.means.mean(axis=0) - means) / step)
     return Curvature(0.5 * (hessian + hessian.T), np.array(moves))

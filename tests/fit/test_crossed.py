@@ -345,7 +345,7 @@ def test_curvature_is_that_of_the_objective(variational):
     frame, y = crossed(n_levels=(12, 4), n_rows=120)
     model, draws, parameters = collapsed(variational(frame, y), order=2)
     here = weigh(model, draws, parameters)
-    found = curvature_at(model, draws, np.full(len(parameters), 0.1))
+    found = curvature_at(model, draws, here, np.full(len(parameters), 0.1))
     step = 1e-2
     for j in range(len(parameters)):
         move = step * np.eye(len(parameters))[j]
