@@ -65,6 +65,8 @@ def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) ->
     if rows.related:
         related = ", ".join(repr(names[position]) for position in sorted(rows.related))
         return f"the levels of {related} are related by a known covariance"
+    if options.variance_prior is not None:
+        return "no draws are made with variance_prior="
     cross = rows.arrangement
     assert cross.eliminated is not None
     largest = cross.eliminated

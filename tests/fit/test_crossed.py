@@ -411,3 +411,10 @@ def test_iterations_are_reported(model, capsys):
     frame, y, _ = model
     fitted("bernoulli", "logit", frame, y, verbose=1)
     assert "draws" in capsys.readouterr().out
+
+
+def test_priors_of_variances_are_refused():
+    # the draws would leave the prior out
+    frame, y = crossed(n_levels=(24, 8))
+    with pytest.raises(ValueError, match="no draws are made with variance_prior="):
+        fitted("bernoulli", "logit", frame, y, variance_prior="gamma")
