@@ -30,6 +30,9 @@ LARGEST_TAIL = 10_000
 _CIRCLES, _FIRST_CIRCLES, _MORE_CIRCLES = 2, 8, 4
 """Of draws that steps follow; of those that tell the log likelihood, first and more each time."""
 
+_MOST_CIRCLES = 16
+"""Of draws that steps follow, where these did not converge."""
+
 _ERROR = 0.045
 """Monte Carlo error of the log likelihood at which draws suffice."""
 
@@ -38,6 +41,9 @@ _MOST_ROWS, _MOST_DRAWS = 15_000_000, 512
 
 _TOLERANCE = 1e-3
 """Scaled gradient that is small enough: Monte Carlo errors of estimates are larger."""
+
+_STILL = 0.02
+"""Scaled gradient at which no step is left that Monte Carlo errors would not hide."""
 
 _SETTLED, _MOST_ROUNDS, _ROUND_STEPS = 0.1, 20, 4
 """Standard errors within which draws need not be made anew, most times that they are, and steps
@@ -49,7 +55,7 @@ _FURTHEST = 0.3
 _UNKNOWN_ERROR = 0.2
 """In place of a standard error that is not known: differences take a tenth of it."""
 
-_MOST_STEPS, _NEAR = 20, 1e-3
+_MOST_STEPS, _NEAR = 8, 1e-2
 """Steps on a posterior at given parameters, and distance from the best one that is near enough."""
 
 
@@ -94,7 +100,7 @@ class _Rounds:
     def run(self) -> FitResult:
         """The fit."""
         parameters = self._parameters_of(self.point)
-        hessian = self._first_hessian(parameters)
+        hessian = first = self._first_hessian(parameters)
         states: list[NewtonState] = []
         for _ in range(_MOST_ROUNDS):
             working = WorkingTail(self.objective, self.point, self.normals)
@@ -106,10 +112,17 @@ class _Rounds:
             parameters = state.point.theta
             # a step beyond the reach of the draws has made draws of its own
             near = float(0.5 * moved @ hessian @ moved) < _SETTLED**2
-            if (state.converged and near and draws.reaches(parameters)) or self._ends(parameters):
+            if near and state.scaled_gradient < _STILL:
+                states[-1] = replace(state, converged=True)
+                break
+            if self._ends(parameters):
                 break
             self.point = self._settled(parameters)
-            hessian = state.derivatives.hessian
+            hessian = state.derivatives.hessian if state.converged else first
+            if not state.converged:
+                # more draws where few lead astray
+                n_circles = min(2 * len(self.normals) // CIRCLE, _MOST_CIRCLES)
+                self.normals = circles(n_circles, self.model.n_tail, self.options.seed)
         return self._finished(collapsed, states)
 
     def _minimise(self, collapsed: CollapsedObjective, parameters: np.ndarray) -> NewtonState:
