@@ -18,6 +18,18 @@ from skmixed.solvers.low_rank import LowRankChange
 from skmixed.sums.cross_products import FactorLayout
 
 
+def multiply_by_factor(
+    factors: Sequence[FactorLayout], matrices: Sequence[np.ndarray], vectors: np.ndarray
+) -> np.ndarray:
+    """Effects (N, m) of large factors, those of every level times the matrix of its factor."""
+    out = np.empty(vectors.shape)
+    for factor, matrix in zip(factors, matrices, strict=True):
+        part = vectors[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
+        moved = matrix[0, 0] * part if len(matrix) == 1 else np.matmul(matrix, part)
+        out[factor.columns] = moved.reshape(factor.size, -1)
+    return out
+
+
 class Root(Protocol):
     """A root S_0 of the inverse of a sparse matrix, S_0 S_0' = M^-1."""
 
@@ -101,19 +113,12 @@ class FactoredCoordinates:
 
     def scale(self, vectors: np.ndarray) -> np.ndarray:
         """T h."""
-        return self._by_factor(self._matrices, vectors)
+        return multiply_by_factor(self._factors, self._matrices, vectors)
 
     def scale_transposed(self, vectors: np.ndarray) -> np.ndarray:
         """T' r."""
-        return self._by_factor([matrix.T for matrix in self._matrices], vectors)
-
-    def _by_factor(self, matrices: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
-        out = np.empty(vectors.shape)
-        for factor, matrix in zip(self._factors, matrices, strict=True):
-            part = vectors[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
-            moved = matrix[0, 0] * part if len(matrix) == 1 else np.matmul(matrix, part)
-            out[factor.columns] = moved.reshape(factor.size, -1)
-        return out
+        transposed = [matrix.T for matrix in self._matrices]
+        return multiply_by_factor(self._factors, transposed, vectors)
 
     def to_scaled(self, vectors: np.ndarray) -> np.ndarray:
         """S v."""

@@ -19,7 +19,7 @@ from skmixed.solvers.controlled_covariance import ControlledCovariance
 from skmixed.solvers.controls import Control, LinearControl, NoControl, PolynomialControl
 from skmixed.solvers.exact_factor import EliminationOrder, ExactFactor
 from skmixed.solvers.factored_covariance import FactoredCovariance
-from skmixed.solvers.factored_space import FactoredCoordinates
+from skmixed.solvers.factored_space import FactoredCoordinates, multiply_by_factor
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.solvers.reduced_matrix import ReducedPattern
 from skmixed.solvers.sampled_covariance import SampledCovariance
@@ -75,11 +75,8 @@ class ReducedSystem:
         matrices = [self.scales[factor.position].matrix for factor in self.tail.large]
         entries = pattern.mixed(self.entries, matrices, matrices)
         entries[pattern.diagonal] += 1.0
-        half = np.empty(self.half.shape)
-        for factor, matrix in zip(self.tail.large, matrices, strict=True):
-            part = self.half[factor.columns].reshape(factor.n_levels, factor.n_effects, -1)
-            half[factor.columns] = np.matmul(matrix.T, part).reshape(factor.size, -1)
-        return entries, half
+        transposed = [matrix.T for matrix in matrices]
+        return entries, multiply_by_factor(self.tail.large, transposed, self.half)
 
 
 class Preconditioner(Protocol):
@@ -185,7 +182,7 @@ class ExactCholesky:
 
     def product_cost(self, coordinates: FactoredCoordinates) -> float:
         """That of two solves with the factor."""
-        return 1.0 + 2.0 * coordinates.factor.n_entries / len(self._pattern.columns)
+        return _cost_of_two_solves(coordinates, self._pattern)
 
 
 class ApproximateCholesky:
@@ -235,7 +232,12 @@ class ApproximateCholesky:
 
     def product_cost(self, coordinates: FactoredCoordinates) -> float:
         """That of two solves with the factor."""
-        return 1.0 + 2.0 * coordinates.factor.n_entries / len(self._pattern.columns)
+        return _cost_of_two_solves(coordinates, self._pattern)
+
+
+def _cost_of_two_solves(coordinates: FactoredCoordinates, pattern: ReducedPattern) -> float:
+    """Cost of a product between two solves with a factor, over that of the product alone."""
+    return 1.0 + 2.0 * coordinates.factor.n_entries / len(pattern.columns)
 
 
 def _are_close(first: np.ndarray, second: np.ndarray) -> bool:
