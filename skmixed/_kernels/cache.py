@@ -53,9 +53,21 @@ class KernelCache(FunctionCache):
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the code for these types, unless the disk is full or protected by now."""
-        with suppress(OSError):
-            super().save_overload(sig, data)
+        """Keep the code for these types, unless the disk is full or protected by now.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If one arrived while LLVM handed the code over: Python drops it there, and what is to be
+            kept is missing.
+        """
+        try:
+            with suppress(OSError):
+                super().save_overload(sig, data)
+        except RuntimeError as error:
+            if "no compiled object" not in str(error):
+                raise
+            raise KeyboardInterrupt from error
 
 
 class KernelFiles:

@@ -164,3 +164,21 @@ def test_kernels_are_compiled_beside_loaded_ones(tmp_path):
     out, hits = json.loads(run_python(COMPILE_AFTER_LOADING, NUMBA_CACHE_DIR=str(tmp_path)))
     assert out == [4.5, 7.5, 12.0] * 2
     assert hits > 0
+
+
+def test_an_interrupt_that_was_dropped_is_raised(tmp_path, monkeypatch):
+    # LLVM hands compiled code over in a callback, in which Python drops interrupts
+    def nothing_handed_over(self, sig, data):
+        raise RuntimeError("no compiled object yet for <Library>")
+
+    monkeypatch.setattr(cache.FunctionCache, "save_overload", nothing_handed_over)
+    kernel_cache = KernelCache.__new__(KernelCache)
+    with pytest.raises(KeyboardInterrupt):
+        kernel_cache.save_overload(None, None)
+
+    def broken(self, sig, data):
+        raise RuntimeError("another one")
+
+    monkeypatch.setattr(cache.FunctionCache, "save_overload", broken)
+    with pytest.raises(RuntimeError, match="another one"):
+        kernel_cache.save_overload(None, None)
