@@ -11,27 +11,26 @@ from threadpoolctl import threadpool_limits
 
 matplotlib.use("Agg")
 
-SLOW = frozenset(
-    """
-    bootstrap borders callbacks cases class_weight classifier_inputs classifier_usage comparison
-    contracts_classes contracts_input contracts_interruption contracts_kernel_files
-    contracts_memory contracts_process corrected coverage_of_intervals crossed design_merge
-    diagnose displays displays_answers displays_rows encoder estimator_checks expectations
-    formula_hostile from_r fuzz_short glmm_cases glmm_optima house inference influence
-    invariants iterative kenward_roger lmertest persistence properties_bounds
-    properties_invariance properties_kernels_rows properties_predictions properties_solvers
-    properties_weights quantiles questions regressor_counts regressor_dask regressor_degenerate
-    regressor_graphs regressor_iterative regressor_partial_fit row_variances silent_errors
-    structures variance_posterior variance_prior variance_shares variational variational_fits
-    """.split()
-)
+SLOW_FILES = """
+bootstrap borders callbacks cases class_weight classifier_inputs classifier_usage comparison
+contracts_classes contracts_input contracts_interruption contracts_kernel_files
+contracts_memory contracts_process corrected coverage_of_intervals crossed design_merge
+diagnose displays displays_answers displays_rows encoder estimator_checks expectations
+formula_hostile from_r fuzz_short glmm_cases glmm_optima house inference influence
+invariants iterative kenward_roger lmertest persistence properties_bounds
+properties_invariance properties_kernels_rows properties_predictions properties_solvers
+properties_weights quantiles questions regressor_counts regressor_dask regressor_degenerate
+regressor_graphs regressor_iterative regressor_partial_fit row_variances silent_errors
+structures variance_posterior variance_prior variance_shares variational variational_fits
+"""
 """Files, without ``test_``, that take several seconds each: all others together take a minute."""
 
 
 def pytest_collection_modifyitems(items):
     """Mark the tests of slow files, which ``-m "not slow"`` leaves out."""
+    slow = set(SLOW_FILES.split())
     for item in items:
-        if item.path.stem.removeprefix("test_") in SLOW:
+        if item.path.stem.removeprefix("test_") in slow:
             item.add_marker(pytest.mark.slow)
 
 
