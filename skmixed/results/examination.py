@@ -13,18 +13,29 @@ from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
+from skmixed.results.parameter_moves import (
+    LikelihoodStep,
+    Reopened,
+    Tell,
+    is_by_draws,
+    likelihood_step,
+    say_nothing,
+)
 from skmixed.results.same_data import (
     refuse_other_coefficients,
     refuse_other_elbo,
     refuse_other_rows,
 )
-from skmixed.results.sampling import sample_likelihood
+from skmixed.results.sampling import SampledLikelihood, judge_levels, sample_likelihood
 from skmixed.solvers.choice import make_solver
 
 _SETTLED = 1e-6
 """Distance from the best posterior, in standard deviations, that is near enough."""
 
 _MOST_STEPS = 300
+
+_MOST_WORK = 4e7
+"""Rows times draws beyond which draws that have slopes, and far fewer, take their place."""
 
 _LARGEST_TAIL = 8000
 """Effects and coefficients whose joint covariance is factorised."""
@@ -52,6 +63,11 @@ class Examination:
         Position of that factor.
     is_exact : bool
         Whether theory says so, and nothing was sampled.
+    step : LikelihoodStep or None
+        Where the likelihood has its maximum, nearly; None where that is not known.
+    n_draws : int
+        Draws that the log likelihood is from. Where they are fewer than were asked for, `shape`
+        is NaN.
     """
 
     elbo: float
@@ -63,6 +79,8 @@ class Examination:
     sd_ratios: np.ndarray
     largest: int | None
     is_exact: bool = False
+    step: LikelihoodStep | None = None
+    n_draws: int = 0
 
 
 def examine(
@@ -73,6 +91,7 @@ def examine(
     options: FitOptions,
     n_draws: int,
     rng: np.random.Generator,
+    tell: Tell = say_nothing,
 ) -> Examination:
     """Sample the posterior of a fit and weigh the draws.
 
@@ -86,6 +105,8 @@ def examine(
         Those of the fit.
     n_draws : int
     rng : numpy.random.Generator
+    tell : callable, optional
+        Called with what is done next, in words.
 
     Raises
     ------
@@ -107,37 +128,52 @@ def examine(
         model = _gaussian_model(design, response, case_weights, options, noise)
     if not independent:
         _refuse_size(model)
-    objective = _objective(model, likelihood, options, independent)
+    at_size = not independent and _takes_long(model, design, options, n_draws)
+    objective = _objective(model, likelihood, options, independent or at_size)
     units = model.units
     covariances = [factor.covariance for factor in result.factors]
     theta = Start(covariances, noise, own).theta(objective.prior, units)
     theta = np.concatenate([theta, own])
-    point = settled(objective, theta)
+    point = settled(objective, theta, tell)
     elbo = float(units.elbo(point.deviance))
     refuse_other_elbo(elbo, result)
     coefficients = units.fixed.to_centred() @ point.system.fixed_effects
     refuse_other_coefficients(units.response_scale * coefficients, result)
-    found = sample_likelihood(objective, point, independent, n_draws, rng)
+    if at_size:
+        levels, sampled = judge_levels(objective, point, independent, rng), None
+    else:
+        sampled = sample_likelihood(objective, point, independent, n_draws, rng)
+    step = None
+    if design.factors and not independent:
+        fit = Reopened(objective, point, units, design, result, options)
+        step = likelihood_step(fit, int(rng.integers(2**31)), tell)
+    if sampled is None:
+        sampled, n_draws = _by_few_draws(levels, step)
     eliminated = point.system.cross.eliminated
     return Examination(
         elbo,
-        float(units.elbo(-2.0 * found.log_likelihood)),
-        found.std,
-        found.shape,
-        found.effective_share,
-        found.mean_shifts,
-        found.sd_ratios,
+        float(units.elbo(-2.0 * sampled.log_likelihood)),
+        sampled.std,
+        sampled.shape,
+        sampled.effective_share,
+        sampled.mean_shifts,
+        sampled.sd_ratios,
         None if eliminated is None else eliminated.position,
+        step=step,
+        n_draws=n_draws,
     )
 
 
-def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPoint:
+def settled(
+    objective: VariationalObjective, theta: np.ndarray, tell: Tell = say_nothing
+) -> VariationalPoint:
     """The best posterior at given variances and own parameters.
 
     Parameters
     ----------
     objective : VariationalObjective
     theta : ndarray
+    tell : callable, optional
 
     Raises
     ------
@@ -150,7 +186,8 @@ def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPo
             "The ELBO of these data at the fitted parameters is not finite; pass the rows that "
             "the model was fitted on."
         )
-    for _ in range(_MOST_STEPS):
+    for number in range(_MOST_STEPS):
+        tell(f"posterior, step {number + 1}: {point.distance:.1e} standard deviations to go")
         following = objective.at(theta, point)
         if following is None:
             break
@@ -160,6 +197,26 @@ def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPo
         if not improves or (point.distance < _SETTLED and not point.is_coarse):
             break
     return point
+
+
+def _takes_long(model: Arranged, design: Design, options: FitOptions, n_draws: int) -> bool:
+    """Whether fewer draws, with slopes, are to take the place of `n_draws`."""
+    rows = model.responses.rows
+    names = tuple(factor.name for factor in design.factors)
+    return rows.n_rows * n_draws > _MOST_WORK and is_by_draws(rows, names, options)
+
+
+def _by_few_draws(
+    levels: tuple[np.ndarray, np.ndarray], step: LikelihoodStep | None
+) -> tuple[SampledLikelihood, int]:
+    """The log likelihood by the draws that told a step, and their number."""
+    if step is None or step.tail is None:
+        return SampledLikelihood(np.nan, np.inf, np.nan, np.nan, *levels), 0
+    value, std = step.tail.log_likelihood()
+    logs = step.tail.log_weights
+    # of weights whose logarithms are normal, as sums of many small terms are
+    share = float(np.exp(-logs.var(ddof=1)))
+    return SampledLikelihood(value, std, np.nan, share, *levels), len(logs)
 
 
 def _objective(
