@@ -49,7 +49,7 @@ def corrected_way(rows: WorkingRows, names: tuple[str, ...], options: FitOptions
     try:
         plan = plan_of(rows, names)
     except NotIntegrableError as reason:
-        refusal = why_no_draws(rows, names, options)
+        refusal = _no_draws(rows, names, options)
         if not refusal:
             return fit_collapsed
         raise ValueError(
@@ -60,7 +60,7 @@ def corrected_way(rows: WorkingRows, names: tuple[str, ...], options: FitOptions
     return partial(fit_corrected, plan=plan)
 
 
-def why_no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) -> str:
+def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) -> str:
     """Why effects of the tail cannot be drawn, or those of the largest factor not be integrated."""
     if rows.related:
         related = ", ".join(repr(names[position]) for position in sorted(rows.related))

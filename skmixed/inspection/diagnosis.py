@@ -67,9 +67,9 @@ class Diagnosis(Report):
         but the ones of the largest group, whose levels are integrated out; where there is no
         other group, those of all effects together. 0 where the posterior is exact.
     effective_share : float
-        Effective draws over draws, between 0 and 1. Where it is above 0.9 the weights are
-        nearly equal, the posterior is close to the exact one, and `pareto_k` says little:
-        the tail of nearly equal weights can have any shape.
+        Effective draws over draws, between 0 and 1; NaN where nothing was drawn. Where it is
+        above 0.9 the weights are nearly equal, the posterior is close to the exact one, and
+        `pareto_k` says little: the tail of nearly equal weights can have any shape.
     log_likelihood : float
         (Restricted) log likelihood at the fitted parameters, by importance sampling.
     log_likelihood_std : float
@@ -94,7 +94,8 @@ class Diagnosis(Report):
         The furthest come first. Empty where the step is not known.
     n_draws : int
         Draws that the log likelihood is from; fewer than were asked for where these would take
-        long, and `pareto_k` is NaN then. 0 where nothing was drawn.
+        long, and `pareto_k` is NaN then. 0 where nothing was drawn: the log likelihood is by
+        quadrature then, or not known (NaN).
     """
 
     pareto_k: float
@@ -126,15 +127,17 @@ class Diagnosis(Report):
         }
         if np.isnan(self.pareto_k):
             facts["Pareto k"] = f"not known from {self.n_draws} draws"
+        if np.isnan(self.effective_share):
+            del facts["Effective draws"]
+        if np.isnan(self.log_likelihood):
+            facts["Log likelihood"] = facts["Gap"] = "not known"
         tables = []
         if len(self.moves):
             shown = self.moves.head(_MOVES_SHOWN).map(lambda x: "" if np.isnan(x) else f"{x:.3g}")
             more = len(self.moves) - len(shown)
             rest = f" (the {len(shown)} furthest of {len(self.moves)})" if more else ""
             tables = [(f"Estimates, and one Newton step on the likelihood{rest}", shown)]
-        return Account(
-            "Diagnosis of the posterior", facts, tables, notes=self.advice.splitlines()
-        )
+        return Account("Diagnosis of the posterior", facts, tables, notes=self.advice.splitlines())
 
 
 def diagnose(
@@ -221,7 +224,7 @@ def share_of_levels_off(found: Examination) -> float:
 
 
 def _verdict(gap: float, found: Examination, model: FittedModel, moves: pd.DataFrame) -> str:
-    """The verdict from the moves of the estimates; where they are not known, from gap and weights."""
+    """The verdict from the moves of the estimates; if they are not known, from gap and weights."""
     n_levels = max(len(found.mean_shifts), 1)
     certain = gap > 2.0 * found.log_likelihood_std
     well_behaved = found.shape <= USABLE or found.effective_share > NEARLY_EQUAL
@@ -236,9 +239,11 @@ def _verdict(gap: float, found: Examination, model: FittedModel, moves: pd.DataF
                 "itself."
             )
         short = f"The bound is short here. {largest} {_remedy(model)}"
-        if found.shape > USABLE and not well_behaved:
+        if found.shape > USABLE and found.effective_share <= NEARLY_EQUAL:
             return f"{_NOT_CLOSE} {short}"
         return f"{_off(gap, n_levels, model)} {short}"
+    if np.isnan(gap):
+        return _NOT_JUDGED
     large = gap > _GAP_LARGE or (gap > _GAP_LEAST and gap > _GAP_PER_LEVEL * n_levels)
     if certain and large and well_behaved:
         return f"{_off(gap, n_levels, model)} {_remedy(model)}"
@@ -255,6 +260,13 @@ _GOOD = (
     "Good: at the estimated variances and coefficients the Gaussian posterior is close to "
     "the exact one, and the ELBO is close to the log likelihood. Means, standard "
     "deviations and intervals of effects can be used as they are."
+)
+
+_NOT_JUDGED = (
+    "Not judged: there are too many effects beside those of the largest group to draw them, so "
+    "that the likelihood is not known. Only the levels of the largest group were examined, given "
+    "all else. To know more, fit and diagnose the same model on a subset: all rows of a sample of "
+    "the levels of the second-largest group."
 )
 
 _NOT_CLOSE = (
@@ -275,10 +287,10 @@ def _off(gap: float, n_levels: int, model: FittedModel) -> str:
 
 def _about_draws(found: Examination) -> str:
     """A sentence where the draws are fewer than were asked for; else empty."""
-    if not np.isnan(found.shape):
+    if not np.isnan(found.shape) or np.isnan(found.log_likelihood):
         return ""
     if not found.n_draws:
-        return "The likelihood is not known: its draws could not be weighed."
+        return "The log likelihood is by quadrature, as draws would take long."
     return (
         f"The log likelihood is from {found.n_draws} draws with derivatives, as more would take "
         f"long (standard error {found.log_likelihood_std:.2g}); too few for Pareto's k."
@@ -316,6 +328,8 @@ def _remedy(model: FittedModel) -> str:
 
 def _about_gap(gap: float, found: Examination) -> str:
     noise = 2.0 * found.log_likelihood_std
+    if np.isnan(gap):
+        return ""
     if gap > max(_GAP_MATTERS, noise):
         return (
             f"The log likelihood exceeds the ELBO by {gap:.3g}: comparisons of models by elbo_ can "

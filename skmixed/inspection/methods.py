@@ -382,9 +382,9 @@ class InspectionMixin(ABC):
             Their case weights.
         n_draws : int, default=1000
             Draws from the posterior, at least 100. Every one costs a few passes over the rows.
-            Where rows times draws are more than 4e7 and other factors are crossed with the
-            largest, 16 to 64 draws with derivatives take their place: `Diagnosis.n_draws` says so,
-            and `log_likelihood_std` what that costs.
+            Where rows times draws are more than 4e7, 16 to 256 draws with derivatives take their
+            place, or quadrature alone where factors are not crossed: `Diagnosis.n_draws` and the
+            advice say so, and `log_likelihood_std` what that costs.
         random_state : int, RandomState instance or None, default=None
             Source of randomness; equal seeds give equal results.
 
@@ -396,8 +396,7 @@ class InspectionMixin(ABC):
         Raises
         ------
         ValueError
-            When the data are not those of the fit, or when too many effects besides those
-            of the largest group would have to be drawn together.
+            When the data are not those of the fit.
 
         Notes
         -----

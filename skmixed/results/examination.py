@@ -17,7 +17,7 @@ from skmixed.results.parameter_moves import (
     LikelihoodStep,
     Reopened,
     Tell,
-    is_by_draws,
+    has_step,
     likelihood_step,
     say_nothing,
 )
@@ -38,7 +38,8 @@ _MOST_WORK = 4e7
 """Rows times draws beyond which draws that have slopes, and far fewer, take their place."""
 
 _LARGEST_TAIL = 8000
-"""Effects and coefficients whose joint covariance is factorised."""
+"""Effects and coefficients, but those of the largest factor, that are drawn from their joint
+covariance."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Examination:
         Where the likelihood has its maximum, nearly; None where that is not known.
     n_draws : int
         Draws that the log likelihood is from. Where they are fewer than were asked for, `shape`
-        is NaN.
+        is NaN. Where there are none, so is `effective_share`; and `log_likelihood` as well where
+        it is not known.
     """
 
     elbo: float
@@ -111,7 +113,7 @@ def examine(
     Raises
     ------
     ValueError
-        When the data are not those of the fit, or the model is too large.
+        When the data are not those of the fit.
     """
     refuse_other_rows(design, case_weights, result)
     if result.approximation == "corrected":
@@ -126,8 +128,6 @@ def examine(
         # responses are measured in standard deviations of the noise
         noise, own = result.noise_variance, np.ones(1)
         model = _gaussian_model(design, response, case_weights, options, noise)
-    if not independent:
-        _refuse_size(model)
     at_size = not independent and _takes_long(model, design, options, n_draws)
     objective = _objective(model, likelihood, options, independent or at_size)
     units = model.units
@@ -148,7 +148,7 @@ def examine(
         fit = Reopened(objective, point, units, design, result, options)
         step = likelihood_step(fit, int(rng.integers(2**31)), tell)
     if sampled is None:
-        sampled, n_draws = _by_few_draws(levels, step)
+        sampled, n_draws = _from_step(levels, step)
     eliminated = point.system.cross.eliminated
     return Examination(
         elbo,
@@ -200,23 +200,25 @@ def settled(
 
 
 def _takes_long(model: Arranged, design: Design, options: FitOptions, n_draws: int) -> bool:
-    """Whether fewer draws, with slopes, are to take the place of `n_draws`."""
+    """Whether few draws, or none, are to take the place of `n_draws`."""
     rows = model.responses.rows
+    if rows.arrangement.n_tail + rows.arrangement.n_fixed > _LARGEST_TAIL:
+        return True
     names = tuple(factor.name for factor in design.factors)
-    return rows.n_rows * n_draws > _MOST_WORK and is_by_draws(rows, names, options)
+    return bool(names) and rows.n_rows * n_draws > _MOST_WORK and has_step(rows, names, options)
 
 
-def _by_few_draws(
+def _from_step(
     levels: tuple[np.ndarray, np.ndarray], step: LikelihoodStep | None
 ) -> tuple[SampledLikelihood, int]:
-    """The log likelihood by the draws that told a step, and their number."""
-    if step is None or step.tail is None:
-        return SampledLikelihood(np.nan, np.inf, np.nan, np.nan, *levels), 0
-    value, std = step.tail.log_likelihood()
-    logs = step.tail.log_weights
-    # of weights whose logarithms are normal, as sums of many small terms are
-    share = float(np.exp(-logs.var(ddof=1)))
-    return SampledLikelihood(value, std, np.nan, share, *levels), len(logs)
+    """The log likelihood that came with a step, and the number of draws that told it."""
+    if step is None:
+        return SampledLikelihood(np.nan, np.nan, np.nan, np.nan, *levels), 0
+    n_draws, share = len(step.log_weights), np.nan
+    if n_draws:
+        # of weights whose logarithms are normal, as sums of many small terms are
+        share = float(np.exp(-step.log_weights.var(ddof=1)))
+    return SampledLikelihood(step.log_likelihood, step.std, np.nan, share, *levels), n_draws
 
 
 def _objective(
@@ -267,18 +269,3 @@ def _gaussian_model(
     units = model.units
     df = units.n_observations - (units.fixed.rank if units.integrate_fixed else 0)
     return replace(model, units=replace(units, response_scale=unit, degrees_of_freedom=df))
-
-
-# Refusals --------------------------------------------------------------------------------
-
-
-def _refuse_size(model: Arranged) -> None:
-    arrangement = model.responses.rows.arrangement
-    size = arrangement.n_tail + arrangement.n_fixed
-    if size > _LARGEST_TAIL:
-        raise ValueError(
-            f"diagnose draws from the joint posterior of {size} effects and coefficients (all but "
-            f"the largest grouping factor); more than {_LARGEST_TAIL} take too long to factorise. "
-            "Fit and diagnose the same model on a subset: the rows of a sample of the levels of "
-            "the second-largest factor, with all their rows, so that levels keep their size."
-        )

@@ -18,7 +18,7 @@ from skmixed.design import Design
 from skmixed.fit.collapsed_estimate import WeighedTail, tail_moments
 from skmixed.fit.collapsed_likelihood import CollapsedLikelihood
 from skmixed.fit.collapsed_objective import gradients_of, weigh
-from skmixed.fit.corrected_fit import why_no_draws
+from skmixed.fit.corrected_fit import corrected_way
 from skmixed.fit.corrected_objective import CorrectedObjective, coefficient_moves
 from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.marginal_likelihood import MarginalLikelihood
@@ -34,7 +34,7 @@ from skmixed.sums.row_sums import loading_sds
 from skmixed.sums.standard_units import Units
 from skmixed.sums.working_rows import WorkingRows
 
-_ROWS, _CIRCLES, _FEWEST = 5_000_000, 8, 2
+_ROWS, _CIRCLES, _FEWEST = 5_000_000, 32, 2
 """Rows times draws, and most and fewest circles of draws, that tell a gradient."""
 
 Tell = Callable[[str], None]
@@ -56,13 +56,17 @@ class LikelihoodStep:
     without : tuple of FitResult
         The same without one of several sets of draws each, for the Monte Carlo error of the
         step; empty where it has none.
-    tail : WeighedTail or None
-        The draws.
+    log_likelihood, std : float
+        At the estimates, of the standardised problem, and its Monte Carlo standard error.
+    log_weights : ndarray (S,)
+        Of draws; empty where there are none.
     """
 
     result: FitResult
-    without: tuple[FitResult, ...] = ()
-    tail: WeighedTail | None = None
+    without: tuple[FitResult, ...]
+    log_likelihood: float
+    std: float
+    log_weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,14 @@ class Reopened:
         )
 
 
-def is_by_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) -> bool:
-    """Whether the likelihood of a model is no integral of few dimensions, but can be drawn."""
+def has_step(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) -> bool:
+    """Whether `likelihood_step` has a way: by quadrature alone, or with draws."""
+    # the solver of the fit does not matter to either
     try:
-        plan_of(rows, names)
-    except NotIntegrableError:
-        # the solver of the fit does not matter to the draws
-        return not why_no_draws(rows, names, replace(options, solver="auto"))
-    return False
+        corrected_way(rows, names, replace(options, solver="auto"))
+    except ValueError:
+        return False
+    return True
 
 
 def likelihood_step(fit: Reopened, seed: int, tell: Tell = say_nothing) -> LikelihoodStep | None:
@@ -132,20 +136,19 @@ def likelihood_step(fit: Reopened, seed: int, tell: Tell = say_nothing) -> Likel
     """
     rows = fit.objective.responses.rows
     names = tuple(factor.name for factor in fit.design.factors)
+    if not has_step(rows, names, fit.options):
+        return None
     with np.errstate(all="ignore"):
         try:
             plan = plan_of(rows, names)
         except NotIntegrableError:
-            return _by_draws(fit, seed, tell) if is_by_draws(rows, names, fit.options) else None
+            return _by_draws(fit, seed, tell)
         tell("gradient of the likelihood by quadrature")
-        step = _by_quadrature(fit, plan)
-    if step is None or not np.isfinite(step).all():
-        return None
-    return LikelihoodStep(fit.moved(step))
+        return _by_quadrature(fit, plan)
 
 
-def _by_quadrature(fit: Reopened, plan: QuadraturePlan) -> np.ndarray | None:
-    """The step (P,) by the likelihood's own gradient and Hessian."""
+def _by_quadrature(fit: Reopened, plan: QuadraturePlan) -> LikelihoodStep | None:
+    """The step by the likelihood's own gradient and Hessian."""
     objective, point, options = fit.objective, fit.point, fit.options
     scales = [1.0 / sds for sds in loading_sds(fit.design)]
     marginal = MarginalLikelihood(
@@ -168,10 +171,13 @@ def _by_quadrature(fit: Reopened, plan: QuadraturePlan) -> np.ndarray | None:
     if not np.isfinite(gradient.sum() + hessian.sum()):
         return None
     step = quadratic_model(gradient, hessian).step
-    if not options.integrate_fixed:
-        return step
-    beta = found.parameters[k:] + coefficient_moves(found.evaluation, k) @ step
-    return np.concatenate([step, beta - start[k:]])
+    if options.integrate_fixed:
+        beta = found.parameters[k:] + coefficient_moves(found.evaluation, k) @ step
+        step = np.concatenate([step, beta - start[k:]])
+    if not np.isfinite(step).all():
+        return None
+    value = -0.5 * (found.deviance - marginal.penalty_at(found.parameters))
+    return LikelihoodStep(fit.moved(step), (), value, 0.0, np.empty(0))
 
 
 def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
@@ -220,4 +226,6 @@ def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
     if not np.isfinite(found).all():
         return None
     sets = [fit.moved(step(everything[everything // CIRCLE != c])) for c in range(n_circles)]
-    return LikelihoodStep(fit.moved(found), tuple(sets), tail)
+    return LikelihoodStep(
+        fit.moved(found), tuple(sets), *tail.log_likelihood(), weighing.log_weights
+    )
