@@ -454,6 +454,19 @@ def test_pairs_within_communities_are_judged_by_their_moves(nested_pairs):
     assert "sd(Intercept | m)" in str(diagnosis)
 
 
+def test_many_rows_within_nested_levels_are_judged_good():
+    rng = np.random.default_rng(0)
+    inner = np.repeat(np.arange(60), 60)
+    X = pd.DataFrame({"x": rng.standard_normal(len(inner)), "outer": inner // 4, "inner": inner})
+    eta = X["x"] + 0.5 * rng.standard_normal(60)[inner] + 0.5 * rng.standard_normal(15)[inner // 4]
+    y = (rng.random(len(X)) < expit(eta)).astype(int).to_numpy()
+    model = MixedEffectsVIClassifier(["outer", "inner"]).fit(X, y)
+    diagnosis = model.diagnose(X, y, n_draws=200, random_state=0)
+    assert diagnosis.advice.startswith("Good")
+    assert (diagnosis.moves["std_errors"].abs() < 0.1).all()
+    assert "Towards the maximum of the likelihood the furthest moves are" in diagnosis.advice
+
+
 @pytest.mark.parametrize("name", ["cbpp", "respiratory", "thailand"])
 def test_a_step_leads_to_the_exact_estimate(name):
     case = load_glmm_cases()[name]

@@ -126,7 +126,8 @@ class Diagnosis(Report):
             "Levels off": f"{100.0 * self.share_of_levels_off:.3g} % (given the estimates)",
         }
         if np.isnan(self.pareto_k):
-            facts["Pareto k"] = f"not known from {self.n_draws} draws"
+            few = f" from {self.n_draws} draws" if self.n_draws else ""
+            facts["Pareto k"] = f"not known{few}"
         if np.isnan(self.effective_share):
             del facts["Effective draws"]
         if np.isnan(self.log_likelihood):
