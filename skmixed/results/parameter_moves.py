@@ -3,8 +3,7 @@
 The fit maximised the ELBO. At its estimates the log likelihood has a gradient g, that of the gap
 between the two, and its maximum is near one Newton step away, C g with C the inverse of minus the
 second derivatives. One factor and nested factors are integrated by quadrature, with exact
-derivatives; of crossed factors the largest is, and draws of all others are weighed. Then C is the
-inverse curvature of the bound.
+derivatives; of crossed factors the largest is, and draws of all others are weighed.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from skmixed.fit.quadrature_plan import NotIntegrableError, QuadraturePlan, plan
 from skmixed.fit.restricted_objective import RestrictedObjective
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import VariationalPoint
-from skmixed.fit.tail_draws import CIRCLE, WorkingTail, circles
+from skmixed.fit.tail_draws import CIRCLE, TailDraws, WorkingTail, circles
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.row_sums import loading_sds
 from skmixed.sums.standard_units import Units
@@ -43,6 +42,10 @@ Tell = Callable[[str], None]
 
 def say_nothing(text: str) -> None:
     """Tell nobody."""
+
+
+_STEP = 0.03
+"""Of differences of the gradient, in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,57 @@ def _by_quadrature(fit: Reopened, plan: QuadraturePlan) -> LikelihoodStep | None
     return LikelihoodStep(fit.moved(step), (), value, 0.0, np.empty(0))
 
 
+def _covariance(
+    model: CollapsedLikelihood, draws: TailDraws, estimates: np.ndarray, k: int
+) -> np.ndarray:
+    """Covariance (n + p, P) of (theta, own, beta) with the P parameters of the draws.
+
+    The curvature by the first k parameters is from differences of the gradient on one circle of
+    draws, as the bound's own is too large where row variances are held; by coefficients it is the
+    bound's.
+
+    Parameters
+    ----------
+    model : CollapsedLikelihood
+    draws : TailDraws
+    estimates : ndarray (n + p, n + p)
+        Covariance by the curvature of the bound.
+    k : int
+    """
+    n = len(draws.base)
+    values, moves = draws.draws.value[:CIRCLE], draws.draws.moves[:, :CIRCLE]
+    part = replace(
+        draws, draws=replace(draws.draws, value=values, moves=moves, bends=moves[:0, None]),
+        normals=draws.normals[:CIRCLE],
+    )  # fmt: skip
+    errors = np.sqrt(np.diagonal(estimates))[:n]
+    known = np.flatnonzero(errors > 0.0)
+    inside = np.ix_(known, known)
+    of_bound = np.linalg.pinv(estimates[:n, :n][inside])
+    information = np.zeros((n, n))
+    information[inside] = of_bound
+    here = weigh(model, part, draws.base).gradient
+    moved = known[known < k]
+    rows = np.zeros((n, n))
+    for j in moved:
+        ahead = draws.base.copy()
+        ahead[j] += _STEP * errors[j]
+        rows[j] = (here - weigh(model, part, ahead).gradient) / (_STEP * errors[j])
+    information[:, moved], information[moved] = rows[moved].T, rows[moved]
+    information = 0.5 * (information + information.T)
+    both = np.ix_(moved, moved)
+    information[both] = 0.5 * (rows[both] + rows[both].T)
+    try:
+        np.linalg.cholesky(information[inside])
+    except np.linalg.LinAlgError:
+        return estimates[:, :n]
+    covariance = np.zeros((n, n))
+    covariance[inside] = np.linalg.inv(information[inside])
+    following = np.zeros((len(estimates) - n, n))
+    following[:, known] = estimates[n:, :n][:, known] @ of_bound
+    return np.vstack([covariance, following @ covariance])
+
+
 def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
     """The step by weighed draws of all factors but the largest."""
     objective, point = fit.objective, fit.point
@@ -204,6 +258,8 @@ def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
     weighing = weigh(model, draws, parameters)
     if not np.isfinite(weighing.value):
         return None
+    tell("curvature of the likelihood")
+    covariance = _covariance(model, draws, estimates, k)
     tail = WeighedTail.of(draws, weighing)
     gradients = gradients_of(draws, weighing, parameters)
     moving = objective.prior.moves(objective.split(point.theta)[0])
@@ -212,7 +268,7 @@ def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
     def step(kept: np.ndarray) -> np.ndarray:
         logs = weighing.log_weights[kept]
         shares = (1.0 + logs - logs.mean()) / len(logs)
-        found = estimates[:, : len(parameters)] @ (shares @ gradients[kept])
+        found = covariance @ (shares @ gradients[kept])
         if integrate_fixed and len(fixed):
             names = tail.__dataclass_fields__
             of_kept = WeighedTail(**{name: getattr(tail, name)[kept] for name in names})
