@@ -405,6 +405,11 @@ class InspectionMixin(ABC):
         and their integrals are solved by quadrature; only the other effects are drawn. With a
         single group, `pareto_k` is that of all effects together.
 
+        The Newton step has exact derivatives with one factor and with nested ones. With crossed
+        ones weighed draws tell the gradient, and its differences the curvature. Where more than
+        8,000 other effects can be neither integrated nor drawn, only the levels of the largest
+        group are judged. With ``verbose`` a line per stage is printed.
+
         References
         ----------
         .. [1] Yao, Vehtari, Simpson and Gelman (2018), "Yes, but did it work? Evaluating
