@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_random_state
 
 from skmixed.fitted_model import FittedModel, TrainingData
+from skmixed.inspection.estimate_moves import estimate_moves, furthest
 from skmixed.inspection.report import Account, Report
 from skmixed.results.examination import Examination, examine
+from skmixed.results.parameter_moves import Tell, say_nothing
 from skmixed.threads import restrained_blas
 from skmixed.validation import check_integer
 
@@ -40,11 +43,18 @@ short and 0.009 with 7 %, and a gap of 3 with estimates that are off by about ha
 error.
 """
 
+_GOOD_MOVE, _ACCEPTABLE_MOVE = (0.1, 0.02), (0.5, 0.1)
+"""Moves of estimates, in standard errors and as a ratio of standard deviations, up to which the
+bound is good, and acceptable."""
+
+_MOVES_SHOWN = 8
+"""Rows of the printed table of moves."""
+
 _GAP_LEAST = 0.5
 """Gap below which a few levels are no evidence."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Diagnosis(Report):
     """How close a posterior is to the exact one; prints as text, shows as HTML in notebooks.
 
@@ -57,9 +67,9 @@ class Diagnosis(Report):
         but the ones of the largest group, whose levels are integrated out; where there is no
         other group, those of all effects together. 0 where the posterior is exact.
     effective_share : float
-        Effective draws over draws, between 0 and 1. Where it is above 0.9 the weights are
-        nearly equal, the posterior is close to the exact one, and `pareto_k` says little:
-        the tail of nearly equal weights can have any shape.
+        Effective draws over draws, between 0 and 1; NaN where nothing was drawn. Where it is
+        above 0.9 the weights are nearly equal, the posterior is close to the exact one, and
+        `pareto_k` says little: the tail of nearly equal weights can have any shape.
     log_likelihood : float
         (Restricted) log likelihood at the fitted parameters, by importance sampling.
     log_likelihood_std : float
@@ -75,6 +85,17 @@ class Diagnosis(Report):
         or a standard deviation that differs by more than 10 %.
     advice : str
         What this means, and what to do.
+    moves : DataFrame
+        How far estimates are from the maximum of the likelihood, nearly: one Newton step. Columns
+        ``estimate``, ``likelihood`` (what the step leads to), ``std_errors`` (the move in standard
+        errors; of a standard deviation that of its logarithm), ``percent`` (of a standard
+        deviation; NaN of others) and ``mc_error`` (of ``std_errors``; 0 where it is exact). The
+        index has the names: ``sd(term | group)``, the likelihood's own parameters, coefficients.
+        The furthest come first. Empty where the step is not known.
+    n_draws : int
+        Draws that the log likelihood is from; fewer than were asked for where these would take
+        long, and `pareto_k` is NaN then. 0 where nothing was drawn: the log likelihood is by
+        quadrature then, or not known (NaN).
     """
 
     pareto_k: float
@@ -85,6 +106,14 @@ class Diagnosis(Report):
     gap: float
     share_of_levels_off: float
     advice: str
+    moves: pd.DataFrame
+    n_draws: int
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        mine, theirs = vars(self) | {"moves": None}, vars(other) | {"moves": None}
+        return str(mine) == str(theirs) and self.moves.equals(other.moves)
 
     def _account(self) -> Account:
         likelihood = f"{self.log_likelihood:.4f} (std. error {self.log_likelihood_std:.2g})"
@@ -96,10 +125,29 @@ class Diagnosis(Report):
             "Gap": f"{self.gap:.4f}",
             "Levels off": f"{100.0 * self.share_of_levels_off:.3g} % (given the estimates)",
         }
-        return Account("Diagnosis of the posterior", facts, notes=self.advice.splitlines())
+        if np.isnan(self.pareto_k):
+            few = f" from {self.n_draws} draws" if self.n_draws else ""
+            facts["Pareto k"] = f"not known{few}"
+        if np.isnan(self.effective_share):
+            del facts["Effective draws"]
+        if np.isnan(self.log_likelihood):
+            facts["Log likelihood"] = facts["Gap"] = "not known"
+        tables = []
+        if len(self.moves):
+            shown = self.moves.head(_MOVES_SHOWN).map(lambda x: "" if np.isnan(x) else f"{x:.3g}")
+            more = len(self.moves) - len(shown)
+            rest = f" (the {len(shown)} furthest of {len(self.moves)})" if more else ""
+            tables = [(f"Estimates, and one Newton step on the likelihood{rest}", shown)]
+        return Account("Diagnosis of the posterior", facts, tables, notes=self.advice.splitlines())
 
 
-def diagnose(model: FittedModel, data: TrainingData, n_draws: int, random_state: Any) -> Diagnosis:
+def diagnose(
+    model: FittedModel,
+    data: TrainingData,
+    n_draws: int,
+    random_state: Any,
+    tell: Tell = say_nothing,
+) -> Diagnosis:
     """The quality of the posterior of a fit, from its training data.
 
     Parameters
@@ -108,13 +156,15 @@ def diagnose(model: FittedModel, data: TrainingData, n_draws: int, random_state:
     data : TrainingData
     n_draws : int
     random_state : int, RandomState instance or None
+    tell : callable, optional
+        Called with what is done next, in words.
     """
     check_integer("n_draws", n_draws, 100)
     rows, options = model.observe(data), model.settings.options(model.encoder)
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
     with restrained_blas(options.n_threads):
         found = examine(
-            rows.design, rows.response, rows.weights, model.result, options, n_draws, rng
+            rows.design, rows.response, rows.weights, model.result, options, n_draws, rng, tell
         )
     constant = model.response.log_coefficients
     found = replace(
@@ -133,6 +183,7 @@ def diagnosis_of(found: Examination, model: FittedModel) -> Diagnosis:
     """
     gap = found.log_likelihood - found.elbo
     share = share_of_levels_off(found)
+    moves = estimate_moves(model, found.step)
     if found.is_exact and model.approximation == "corrected":
         within = ""
         if found.log_likelihood_std > 0.0:
@@ -147,7 +198,8 @@ def diagnosis_of(found: Examination, model: FittedModel) -> Diagnosis:
     else:
         group = None if found.largest is None else model.encoder.factors[found.largest].name
         sentences = [
-            _verdict(gap, found, model),
+            _verdict(gap, found, model, moves),
+            _about_draws(found),
             _about_gap(gap, found),
             _about_levels(share, group, found),
         ]
@@ -161,6 +213,8 @@ def diagnosis_of(found: Examination, model: FittedModel) -> Diagnosis:
         gap=gap,
         share_of_levels_off=share,
         advice=advice,
+        moves=moves,
+        n_draws=found.n_draws,
     )
 
 
@@ -170,35 +224,84 @@ def share_of_levels_off(found: Examination) -> float:
     return float(off.mean()) if len(off) else 0.0
 
 
-def _verdict(gap: float, found: Examination, model: FittedModel) -> str:
-    """The verdict from the importance weights, or from a gap that shows biased estimates."""
+def _verdict(gap: float, found: Examination, model: FittedModel, moves: pd.DataFrame) -> str:
+    """The verdict from the moves of the estimates; if they are not known, from gap and weights."""
     n_levels = max(len(found.mean_shifts), 1)
     certain = gap > 2.0 * found.log_likelihood_std
-    large = gap > _GAP_LARGE or (gap > _GAP_LEAST and gap > _GAP_PER_LEVEL * n_levels)
     well_behaved = found.shape <= USABLE or found.effective_share > NEARLY_EQUAL
+    if len(moves):
+        largest = furthest(moves)
+        if _within(moves, *_GOOD_MOVE):
+            return _GOOD + f" {largest}"
+        if _within(moves, *_ACCEPTABLE_MOVE):
+            return (
+                "Acceptable: the estimates are near the maximum of the likelihood, but the bound "
+                f"has moved them. {largest} approximation='corrected' maximises the likelihood "
+                "itself."
+            )
+        short = f"The bound is short here. {largest} {_remedy(model)}"
+        if found.shape > USABLE and found.effective_share <= NEARLY_EQUAL:
+            return f"{_NOT_CLOSE} {short}"
+        return f"{_off(gap, n_levels, model)} {short}"
+    if np.isnan(gap):
+        return _NOT_JUDGED
+    large = gap > _GAP_LARGE or (gap > _GAP_LEAST and gap > _GAP_PER_LEVEL * n_levels)
     if certain and large and well_behaved:
-        return _estimates_off(gap, n_levels, model)
+        return f"{_off(gap, n_levels, model)} {_remedy(model)}"
     return _about_weights(found, model, certain and gap > _GAP_MATTERS)
 
 
-def _estimates_off(gap: float, n_levels: int, model: FittedModel) -> str:
+def _within(moves: pd.DataFrame, std_errors: float, ratio: float) -> bool:
+    """Whether all moves are below bounds, those by percent of standard deviations alone."""
+    far = moves["std_errors"].abs() >= std_errors
+    return not (far | (moves["percent"].abs() >= 100.0 * ratio)).any()
+
+
+_GOOD = (
+    "Good: at the estimated variances and coefficients the Gaussian posterior is close to "
+    "the exact one, and the ELBO is close to the log likelihood. Means, standard "
+    "deviations and intervals of effects can be used as they are."
+)
+
+_NOT_JUDGED = (
+    "Not judged: there are too many effects beside those of the largest group to draw them, so "
+    "that the likelihood is not known. Only the levels of the largest group were examined, given "
+    "all else. To know more, fit and diagnose the same model on a subset: all rows of a sample of "
+    "the levels of the second-largest group."
+)
+
+_NOT_CLOSE = (
+    "Not close: a few draws dominate the importance weights. Means and standard deviations of "
+    "single effects may still be useful, but variances are likely too small."
+)
+
+
+def _off(gap: float, n_levels: int, model: FittedModel) -> str:
     coefficients = "" if model.likelihood.is_quadratic else ", and coefficients too close to 0"
     return (
         f"Estimates off: the log likelihood exceeds the ELBO by {gap:.3g}, {gap / n_levels:.2g} "
         "per level of the largest group. The fit maximised the ELBO, so that variances are likely "
         f"too small{coefficients}. Effects and their standard deviations belong to these "
-        f"estimates. {_remedy(model)}"
+        "estimates."
+    )
+
+
+def _about_draws(found: Examination) -> str:
+    """A sentence where the draws are fewer than were asked for; else empty."""
+    if not np.isnan(found.shape) or np.isnan(found.log_likelihood):
+        return ""
+    if not found.n_draws:
+        return "The log likelihood is by quadrature, as draws would take long."
+    return (
+        f"The log likelihood is from {found.n_draws} draws with derivatives, as more would take "
+        f"long (standard error {found.log_likelihood_std:.2g}); too few for Pareto's k."
     )
 
 
 def _about_weights(found: Examination, model: FittedModel, gap_matters: bool) -> str:
     """The verdict from the importance weights; it is not "good" if the gap matters."""
     if (found.shape < GOOD or found.effective_share > NEARLY_EQUAL) and not gap_matters:
-        return (
-            "Good: at the estimated variances and coefficients the Gaussian posterior is close to "
-            "the exact one, and the ELBO is close to the log likelihood. Means, standard "
-            "deviations and intervals of effects can be used as they are."
-        )
+        return _GOOD
     if found.shape <= USABLE or found.effective_share > NEARLY_EQUAL:
         return (
             "Usable: at the estimated variances and coefficients the Gaussian posterior is near "
@@ -208,11 +311,7 @@ def _about_weights(found: Examination, model: FittedModel, gap_matters: bool) ->
     # the levels of a single group are integrated, not drawn
     several = len(model.encoder.factors) > 1
     rough = "The log likelihood above and its error are rough. " if several else ""
-    return (
-        "Not close: a few draws dominate the importance weights. Means and standard deviations of "
-        "single effects may still be useful, but variances are likely too small. "
-        f"{rough}{_remedy(model)}"
-    )
+    return f"{_NOT_CLOSE} {rough}{_remedy(model)}"
 
 
 def _remedy(model: FittedModel) -> str:
@@ -230,6 +329,8 @@ def _remedy(model: FittedModel) -> str:
 
 def _about_gap(gap: float, found: Examination) -> str:
     noise = 2.0 * found.log_likelihood_std
+    if np.isnan(gap):
+        return ""
     if gap > max(_GAP_MATTERS, noise):
         return (
             f"The log likelihood exceeds the ELBO by {gap:.3g}: comparisons of models by elbo_ can "

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _WIDTH = 40
+
+
+def stage_lines(name: str, *, shown: bool) -> Callable[[str], None]:
+    """A function that prints what is done next, with the seconds so far.
+
+    Parameters
+    ----------
+    name : str
+        Of who does it.
+    shown : bool
+        If False, nothing is printed.
+    """
+    began = time.perf_counter()
+
+    def tell(text: str) -> None:
+        if shown:
+            print(f"[{name}] {time.perf_counter() - began:6.2f} s  {text}")
+
+    return tell
 
 
 @contextmanager

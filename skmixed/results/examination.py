@@ -13,12 +13,20 @@ from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
+from skmixed.results.parameter_moves import (
+    LikelihoodStep,
+    Reopened,
+    Tell,
+    has_step,
+    likelihood_step,
+    say_nothing,
+)
 from skmixed.results.same_data import (
     refuse_other_coefficients,
     refuse_other_elbo,
     refuse_other_rows,
 )
-from skmixed.results.sampling import sample_likelihood
+from skmixed.results.sampling import SampledLikelihood, judge_levels, sample_likelihood
 from skmixed.solvers.choice import make_solver
 
 _SETTLED = 1e-6
@@ -26,8 +34,12 @@ _SETTLED = 1e-6
 
 _MOST_STEPS = 300
 
+_MOST_WORK = 4e7
+"""Rows times draws beyond which draws that have slopes, and far fewer, take their place."""
+
 _LARGEST_TAIL = 8000
-"""Effects and coefficients whose joint covariance is factorised."""
+"""Effects and coefficients, but those of the largest factor, that are drawn from their joint
+covariance."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,12 @@ class Examination:
         Position of that factor.
     is_exact : bool
         Whether theory says so, and nothing was sampled.
+    step : LikelihoodStep or None
+        Where the likelihood has its maximum, nearly; None where that is not known.
+    n_draws : int
+        Draws that the log likelihood is from. Where they are fewer than were asked for, `shape`
+        is NaN. Where there are none, so is `effective_share`; and `log_likelihood` as well where
+        it is not known.
     """
 
     elbo: float
@@ -63,6 +81,8 @@ class Examination:
     sd_ratios: np.ndarray
     largest: int | None
     is_exact: bool = False
+    step: LikelihoodStep | None = None
+    n_draws: int = 0
 
 
 def examine(
@@ -73,6 +93,7 @@ def examine(
     options: FitOptions,
     n_draws: int,
     rng: np.random.Generator,
+    tell: Tell = say_nothing,
 ) -> Examination:
     """Sample the posterior of a fit and weigh the draws.
 
@@ -86,11 +107,13 @@ def examine(
         Those of the fit.
     n_draws : int
     rng : numpy.random.Generator
+    tell : callable, optional
+        Called with what is done next, in words.
 
     Raises
     ------
     ValueError
-        When the data are not those of the fit, or the model is too large.
+        When the data are not those of the fit.
     """
     refuse_other_rows(design, case_weights, result)
     if result.approximation == "corrected":
@@ -105,39 +128,52 @@ def examine(
         # responses are measured in standard deviations of the noise
         noise, own = result.noise_variance, np.ones(1)
         model = _gaussian_model(design, response, case_weights, options, noise)
-    if not independent:
-        _refuse_size(model)
-    objective = _objective(model, likelihood, options, independent)
+    at_size = not independent and _takes_long(model, design, options, n_draws)
+    objective = _objective(model, likelihood, options, independent or at_size)
     units = model.units
     covariances = [factor.covariance for factor in result.factors]
     theta = Start(covariances, noise, own).theta(objective.prior, units)
     theta = np.concatenate([theta, own])
-    point = settled(objective, theta)
+    point = settled(objective, theta, tell)
     elbo = float(units.elbo(point.deviance))
     refuse_other_elbo(elbo, result)
     coefficients = units.fixed.to_centred() @ point.system.fixed_effects
     refuse_other_coefficients(units.response_scale * coefficients, result)
-    found = sample_likelihood(objective, point, independent, n_draws, rng)
+    if at_size:
+        levels, sampled = judge_levels(objective, point, independent, rng), None
+    else:
+        sampled = sample_likelihood(objective, point, independent, n_draws, rng)
+    step = None
+    if design.factors and not independent:
+        fit = Reopened(objective, point, units, design, result, options)
+        step = likelihood_step(fit, int(rng.integers(2**31)), tell)
+    if sampled is None:
+        sampled, n_draws = _from_step(levels, step)
     eliminated = point.system.cross.eliminated
     return Examination(
         elbo,
-        float(units.elbo(-2.0 * found.log_likelihood)),
-        found.std,
-        found.shape,
-        found.effective_share,
-        found.mean_shifts,
-        found.sd_ratios,
+        float(units.elbo(-2.0 * sampled.log_likelihood)),
+        sampled.std,
+        sampled.shape,
+        sampled.effective_share,
+        sampled.mean_shifts,
+        sampled.sd_ratios,
         None if eliminated is None else eliminated.position,
+        step=step,
+        n_draws=n_draws,
     )
 
 
-def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPoint:
+def settled(
+    objective: VariationalObjective, theta: np.ndarray, tell: Tell = say_nothing
+) -> VariationalPoint:
     """The best posterior at given variances and own parameters.
 
     Parameters
     ----------
     objective : VariationalObjective
     theta : ndarray
+    tell : callable, optional
 
     Raises
     ------
@@ -150,7 +186,8 @@ def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPo
             "The ELBO of these data at the fitted parameters is not finite; pass the rows that "
             "the model was fitted on."
         )
-    for _ in range(_MOST_STEPS):
+    for number in range(_MOST_STEPS):
+        tell(f"posterior, step {number + 1}: {point.distance:.1e} standard deviations to go")
         following = objective.at(theta, point)
         if following is None:
             break
@@ -160,6 +197,28 @@ def settled(objective: VariationalObjective, theta: np.ndarray) -> VariationalPo
         if not improves or (point.distance < _SETTLED and not point.is_coarse):
             break
     return point
+
+
+def _takes_long(model: Arranged, design: Design, options: FitOptions, n_draws: int) -> bool:
+    """Whether few draws, or none, are to take the place of `n_draws`."""
+    rows = model.responses.rows
+    if rows.arrangement.n_tail + rows.arrangement.n_fixed > _LARGEST_TAIL:
+        return True
+    names = tuple(factor.name for factor in design.factors)
+    return bool(names) and rows.n_rows * n_draws > _MOST_WORK and has_step(rows, names, options)
+
+
+def _from_step(
+    levels: tuple[np.ndarray, np.ndarray], step: LikelihoodStep | None
+) -> tuple[SampledLikelihood, int]:
+    """The log likelihood that came with a step, and the number of draws that told it."""
+    if step is None:
+        return SampledLikelihood(np.nan, np.nan, np.nan, np.nan, *levels), 0
+    n_draws, share = len(step.log_weights), np.nan
+    if n_draws:
+        # of weights whose logarithms are normal, as sums of many small terms are
+        share = float(np.exp(-step.log_weights.var(ddof=1)))
+    return SampledLikelihood(step.log_likelihood, step.std, np.nan, share, *levels), n_draws
 
 
 def _objective(
@@ -210,18 +269,3 @@ def _gaussian_model(
     units = model.units
     df = units.n_observations - (units.fixed.rank if units.integrate_fixed else 0)
     return replace(model, units=replace(units, response_scale=unit, degrees_of_freedom=df))
-
-
-# Refusals --------------------------------------------------------------------------------
-
-
-def _refuse_size(model: Arranged) -> None:
-    arrangement = model.responses.rows.arrangement
-    size = arrangement.n_tail + arrangement.n_fixed
-    if size > _LARGEST_TAIL:
-        raise ValueError(
-            f"diagnose draws from the joint posterior of {size} effects and coefficients (all but "
-            f"the largest grouping factor); more than {_LARGEST_TAIL} take too long to factorise. "
-            "Fit and diagnose the same model on a subset: the rows of a sample of the levels of "
-            "the second-largest factor, with all their rows, so that levels keep their size."
-        )

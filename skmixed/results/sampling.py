@@ -110,6 +110,17 @@ def sample_likelihood(
     )
 
 
+def judge_levels(
+    objective: VariationalObjective,
+    point: VariationalPoint,
+    independent: bool,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`mean_shifts` and `sd_ratios` of `SampledLikelihood`, without draws."""
+    levels = Levels(objective, point)
+    return levels.deviations(levels.choose_rule(rng)[0], independent)
+
+
 @dataclass(frozen=True)
 class Rest:
     """Draws of the whitened tail and the fixed effects, as shifts from their means.
