@@ -12,6 +12,8 @@ from skmixed.fitted_model import fitted_model
 from skmixed.inspection.refits import Refit
 from skmixed.inspection.simulation import ResponseSimulator
 
+pytestmark = pytest.mark.compiled
+
 
 def crossed(n=240, seed=0):
     """Rows of three crossed factors, a covariate, weights, an offset and two strata."""
