@@ -24,7 +24,10 @@ def students():
     return frame.assign(x=np.sin(np.arange(len(frame))))
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::skmixed.exceptions.SingularFitWarning")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.filterwarnings("ignore::skmixed.exceptions.SingularFitWarning"),
+]
 
 FORMULAS = ["y ~ service + x + (1 | s) + (1 | d)", "y ~ service + (x | s) + (1 | d) + (1 | dept)"]
 

@@ -27,7 +27,10 @@ from skmixed.fit.variance_priors import VARIANCE_PRIORS
 from skmixed.fitted_model import fitted_model
 from skmixed.inspection.refits import Refit
 
-pytestmark = pytest.mark.filterwarnings("ignore::skmixed.exceptions.SingularFitWarning")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.filterwarnings("ignore::skmixed.exceptions.SingularFitWarning"),
+]
 
 PRIORS = ("half-cauchy", "half-normal", "exponential", "gamma")
 
