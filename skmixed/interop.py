@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmixed.design.sources import readable, take_rows
+from skmixed.design.sources import take_rows
 from skmixed.design.variables import CategoricalVariable
 from skmixed.fitted_model import FittedModel, fitted_model
 from skmixed.inspection.attributes import coefficients_of
-from skmixed.inspection.average_effects import RANDOM_EFFECTS, population_rows
+from skmixed.inspection.average_effects import (
+    RANDOM_EFFECTS,
+    named_columns,
+    population_rows,
+)
 from skmixed.inspection.mean_estimates import response_mean
 from skmixed.validation import check_choice
 
@@ -97,7 +101,7 @@ def marginaleffects_model(
         modeldata=_polars(frame, levels),
         package="skmixed",
         vcov=np.asarray(fixed.covariance, dtype=float),
-        variable_names=[fitted.response.label, *_columns_of_fixed(fitted)],
+        variable_names=[fitted.response.label, *map(str, fitted.encoder.fixed.data_columns)],
     )
 
     class Adapter(classes.ModelAbstract):  # type: ignore[misc, name-defined]
@@ -190,23 +194,13 @@ def _load(name: str) -> Any:
 def _frame(model: FittedModel, X: Any, y: Any) -> pd.DataFrame:
     """The rows of the fit that counted, with the response."""
     data = model.training_data(X, y, None, "marginaleffects_model()")
-    rows = readable(take_rows(data.X, data.used))
-    if isinstance(rows, np.ndarray):
-        raise ValueError(
-            "marginaleffects_model() changes columns by name; fit and pass a data frame with names."
-        )
+    rows = named_columns(take_rows(data.X, data.used), "marginaleffects_model()")
     names = [name for name in rows.columns if isinstance(name, str)]
     frame = pd.DataFrame({name: np.asarray(rows[name]) for name in names})
     response = np.asarray(data.y)
     if response.ndim == 1:
         frame[model.response.label] = response[data.used]
     return frame
-
-
-def _columns_of_fixed(model: FittedModel) -> list[str]:
-    """Columns that the fixed effects are made of."""
-    columns = (c for v in model.encoder.fixed.variables for c in v.variable.columns)
-    return [str(column) for column in dict.fromkeys(columns)]
 
 
 def _levels(model: FittedModel) -> dict[str, dict[str, Any]]:

@@ -341,8 +341,17 @@ def _saturated_rows(rows, first, last, v):
 @kernel
 def find_steps(rows, first, last, centre, root, lattice, steps):
     """Fill steps (q,), of the nodes along the columns of root; return the sum of logarithms."""
-    q = root.shape[0]
     saturated = _saturated_rows(rows, first, last, centre)
+    return fill_steps(rows.loads, first, last, root, lattice, lattice.pole, saturated, steps)
+
+
+@kernel
+def fill_steps(loads, first, last, root, lattice, pole, saturated, steps):
+    """Fill steps (q,) with those of `best_step` along each column of root, for rows with loads.
+
+    Returns the sum of their logarithms.
+    """
+    q = root.shape[0]
     total = 0.0
     for b in range(q):
         reach, of_prior = 0.0, 0.0
@@ -351,9 +360,9 @@ def find_steps(rows, first, last, centre, root, lattice, steps):
         for i in range(first, last):
             along = 0.0
             for a in range(q):
-                along += rows.loads[i, a] * root[a, b]
+                along += loads[i, a] * root[a, b]
             reach = max(reach, abs(along))
-        steps[b] = best_step(lattice, reach, min(of_prior, 1.0), lattice.pole, saturated)
+        steps[b] = best_step(lattice, reach, min(of_prior, 1.0), pole, saturated)
         total += math.log(steps[b])
     return total
 

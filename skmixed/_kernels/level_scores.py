@@ -23,8 +23,8 @@ from skmixed._kernels.densities import (
     weighted_parts,
 )
 from skmixed._kernels.level_integrals import (
-    best_step,
     clear_nodes,
+    fill_steps,
     find_mode,
     invert_root,
     newton_step,
@@ -145,18 +145,10 @@ def _place_nodes(rows, bounds, centre, lattice, root, steps):
                 centre[a] += step[a]
         else:
             find_mode(rows, bounds[0], bounds[1], centre, root)
-    for b in range(q):
-        reach, of_prior = 0.0, 0.0
-        for a in range(q):
-            of_prior += root[a, b] * root[a, b]
-        for i in range(bounds[0], bounds[1]):
-            along = 0.0
-            for a in range(q):
-                along += rows.loads[i, a] * root[a, b]
-            reach = max(reach, abs(along))
-        steps[b] = best_step(lattice, reach, min(of_prior, 1.0), lattice.pole, saturated)
-        log_unit += math.log(steps[b])
-    return log_unit
+    first, last = bounds
+    return log_unit + fill_steps(
+        rows.loads, first, last, root, lattice, lattice.pole, saturated, steps
+    )
 
 
 @kernel

@@ -18,9 +18,9 @@ from skmixed._kernels.densities import density_terms
 from skmixed._kernels.level_integrals import (
     LevelIntegral,
     LevelRows,
-    best_step,
     clear_nodes,
     empty_integral,
+    fill_steps,
     find_mode,
     finish_integral,
     integrate_level,
@@ -240,26 +240,14 @@ def find_outer_steps(rows, outer, bounds, root, lattice, steps):
     An inner integral is a convolution with a normal density, which moves the pole away: shifting
     the path of integration by c standard deviations costs a factor of exp(c^2 / 2).
     """
-    r, q = root.shape[0], rows.loads.shape[1]
-    total, least = 0.0, math.inf
+    q, least = rows.loads.shape[1], math.inf
     for i in range(bounds[0], bounds[1]):
         variance = 0.0
         for a in range(q):
             variance += rows.loads[i, a] * rows.loads[i, a]
         least = min(least, variance)
-    for b in range(r):
-        reach, of_prior = 0.0, 0.0
-        for a in range(r):
-            of_prior += root[a, b] * root[a, b]
-        for i in range(bounds[0], bounds[1]):
-            along = 0.0
-            for a in range(r):
-                along += outer.loads[i, a] * root[a, b]
-            reach = max(reach, abs(along))
-        pole = lattice.pole + math.sqrt(least)
-        steps[b] = best_step(lattice, reach, min(of_prior, 1.0), pole, 0.0)
-        total += math.log(steps[b])
-    return total
+    pole = lattice.pole + math.sqrt(least)
+    return fill_steps(outer.loads, bounds[0], bounds[1], root, lattice, pole, 0.0, steps)
 
 
 @kernel

@@ -141,6 +141,25 @@ class Basis:
         """Whether a categorical variable of a term is coded by differences from its first level."""
         return any(self.variables[v.position].categorical and not v.full for v in term)
 
+    @property
+    def data_columns(self) -> tuple[ColumnKey, ...]:
+        """The columns of the data that the variables are made of, each once."""
+        found = (c for learnt in self.variables for c in learnt.variable.columns)
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def shown_data_columns(self) -> str:
+        """The same as text, for messages."""
+        return ", ".join(map(repr, self.data_columns)) or "none"
+
+    def refuse_other_column(self, column: ColumnKey) -> None:
+        """Raise ValueError where no variable is made of a column of the data."""
+        if column not in self.data_columns:
+            raise ValueError(
+                f"{column!r} is no column of the fixed effects; they have "
+                f"{self.shown_data_columns}."
+            )
+
     def label(self, term: tuple[CodedVariable, ...]) -> str:
         """A term as it is written: ``"a:b"``."""
         return ":".join(self.variables[coded.position].variable.label for coded in term)

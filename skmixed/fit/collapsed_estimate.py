@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed.fit.collapsed_likelihood import CollapsedLikelihood
-from skmixed.fit.collapsed_objective import Weighing
+from skmixed.fit.collapsed_objective import Weighing, shares_of
 from skmixed.fit.tail_draws import CIRCLE, TailDraws
 from skmixed.posteriors import Solved
 from skmixed.solvers.direct import DirectSystem
@@ -69,8 +69,12 @@ class WeighedTail:
 
     @property
     def shares(self) -> np.ndarray:
-        """Shares (S,) of the draws in posterior means, to first order in the log weights."""
-        return (1.0 + self.log_weights - self.log_weights.mean()) / len(self.log_weights)
+        """See `shares_of`."""
+        return shares_of(self.log_weights)
+
+    def only(self, kept: np.ndarray) -> WeighedTail:
+        """Some of the draws, by their numbers."""
+        return WeighedTail(*(getattr(self, name)[kept] for name in self.__dataclass_fields__))
 
     def log_likelihood(self) -> tuple[float, float]:
         """The log likelihood, and its Monte Carlo standard error by leaving circles out."""
@@ -81,7 +85,13 @@ class WeighedTail:
         value = _log_likelihood(weights, blocks)
         others = [np.delete(np.arange(n), k) for k in range(n)]
         without = np.array([_log_likelihood(weights[o], blocks[np.ix_(o, o)]) for o in others])
-        return value, float(np.sqrt((n - 1.0) / n * ((without - without.mean()) ** 2).sum()))
+        return value, float(jackknife_error(without))
+
+
+def jackknife_error(without: np.ndarray) -> np.ndarray:
+    """Standard errors (...) of estimates, given those (n, ...) without one of n parts each."""
+    n = len(without)
+    return np.asarray(np.sqrt((n - 1.0) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0)))
 
 
 def _log_likelihood(weights: np.ndarray, blocks: np.ndarray) -> float:
@@ -218,7 +228,7 @@ def level_moments(model: CollapsedLikelihood, found: WeighedTail, solved: Solved
 def _through_levels(
     model: CollapsedLikelihood, system: DirectSystem, vectors: np.ndarray
 ) -> np.ndarray:
-    """What deviations (S, N) of the tail make of the whitened means of the levels, (S, L, q)."""
+    """Changes (S, L, q) of the whitened means of the levels with deviations (S, N) of the tail."""
     cross = system.cross
     columns = np.zeros((cross.size, len(vectors)))
     columns[: vectors.shape[1]] = vectors.T

@@ -11,6 +11,7 @@ from skmixed.fit.collapsed_likelihood import CollapsedLikelihood
 from skmixed.fit.collapsed_objective import (
     CollapsedObjective,
     curvature_at,
+    parameters_of,
     weigh,
 )
 from skmixed.fit.collapsed_result import CollapsedFit, publish_collapsed
@@ -28,10 +29,11 @@ LARGEST_TAIL = 10_000
 """Effects of all factors but the eliminated one, whose covariance is factorised."""
 
 _CIRCLES, _FIRST_CIRCLES, _MORE_CIRCLES = 2, 8, 4
-"""Of draws that steps follow; of those that tell the log likelihood, first and more each time."""
+"""Circles of draws: those that steps follow; the first, and further ones, that tell the log
+likelihood."""
 
 _MOST_CIRCLES = 16
-"""Of draws that steps follow, where these did not converge."""
+"""Most circles of draws that steps follow; they are doubled where steps did not converge."""
 
 _ERROR = 0.045
 """Monte Carlo error of the log likelihood at which draws suffice."""
@@ -99,7 +101,7 @@ class _Rounds:
 
     def run(self) -> FitResult:
         """The fit."""
-        parameters = self._parameters_of(self.point)
+        parameters = parameters_of(self.point, self.integrate_fixed)
         hessian = first = self._first_hessian(parameters)
         states: list[NewtonState] = []
         for _ in range(_MOST_ROUNDS):
@@ -154,11 +156,6 @@ class _Rounds:
         """Whether rounds end without an optimum."""
         exhausted = self.stopped or self.n_iter >= self.options.max_iter
         return exhausted or is_runaway(self.objective.prior, parameters)
-
-    def _parameters_of(self, point: VariationalPoint) -> np.ndarray:
-        """(theta, own), and beta where it is not integrated out."""
-        held = np.empty(0) if self.integrate_fixed else point.system.fixed_effects
-        return np.concatenate([point.theta, held])
 
     def _first_hessian(self, parameters: np.ndarray) -> np.ndarray:
         """Second derivatives of -2 ELBO by all parameters.

@@ -33,8 +33,8 @@ from skmixed.posteriors.prior import EffectsPrior
 from skmixed.threads import run_parts
 
 _DIGITS = 0.6
-"""Of the rules, over those of integrals that have no Monte Carlo error beside them: leaves an
-error of 1e-7 per level."""
+"""Digits of the quadrature, relative to integrals without Monte Carlo error: an error of 1e-7 per
+level is left."""
 
 
 @dataclass(frozen=True)

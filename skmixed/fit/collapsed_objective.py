@@ -34,13 +34,14 @@ from skmixed.fit.corrected_objective import (
     largest_root,
 )
 from skmixed.fit.objective import Derivatives, Point
-from skmixed.fit.steps import Steps
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.steps import RankOneUpdates, Steps
 from skmixed.fit.tail_draws import TailDraws, WorkingTail
 from skmixed.posteriors import Solved
 from skmixed.posteriors.prior import EffectsPrior
 
 _STEP = 0.03
-"""Of differences of the gradient, in standard errors."""
+"""Of differences of the gradient, in standard errors; see `weigh_ahead`."""
 
 _ROUNDING = 1e-7
 """Error of a quadrature, per level."""
@@ -81,14 +82,24 @@ class Weighing:
 
     @cached_property
     def shares(self) -> np.ndarray:
-        """Shares (S,) of the draws in posterior means, to first order in the log weights."""
-        deviations = self.log_weights - self.log_weights.mean()
-        return (1.0 + deviations) / len(deviations)
+        """See `shares_of`."""
+        return shares_of(self.log_weights)
 
     @property
     def gradient(self) -> np.ndarray:
         """Derivatives of the value by the parameters, (P,)."""
         return self.shares @ self.gradients
+
+
+def shares_of(log_weights: np.ndarray) -> np.ndarray:
+    """Shares (S,) of draws in posterior means, to first order in their log weights."""
+    return (1.0 + log_weights - log_weights.mean()) / len(log_weights)
+
+
+def parameters_of(point: VariationalPoint, integrate_fixed: bool) -> np.ndarray:
+    """(theta, own) of a posterior, and beta where it is not integrated out, (P,)."""
+    held = np.empty(0) if integrate_fixed else point.system.fixed_effects
+    return np.concatenate([point.theta, held])
 
 
 def weigh(model: CollapsedLikelihood, draws: TailDraws, parameters: np.ndarray) -> Weighing:
@@ -112,6 +123,25 @@ def weigh(model: CollapsedLikelihood, draws: TailDraws, parameters: np.ndarray) 
     tail[:, :n] -= effects
     found = Weighing(log_weights, given.parameters, tails, tail, given)
     return replace(found, gradients=gradients_of(draws, found, parameters))
+
+
+def weigh_ahead(
+    model: CollapsedLikelihood, draws: TailDraws, number: int, error: float
+) -> tuple[Weighing, float]:
+    """Draws weighed where one parameter of their base is a step ahead, and the step.
+
+    Parameters
+    ----------
+    model : CollapsedLikelihood
+    draws : TailDraws
+    number : int
+        Of the parameter.
+    error : float
+        Its standard error, roughly.
+    """
+    step, ahead = _STEP * error, draws.base.copy()
+    ahead[number] += step
+    return weigh(model, draws, ahead), step
 
 
 def gradients_of(draws: TailDraws, found: Weighing, parameters: np.ndarray) -> np.ndarray:
@@ -239,23 +269,11 @@ class _SecantSteps(Steps):
 
     def __init__(self, objective: CollapsedObjective) -> None:
         super().__init__(objective)
-        self._hessian = objective.hessian
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._updates = RankOneUpdates()
 
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
-        """Derivatives with the Hessian of symmetric rank-one updates.
-
-        Nocedal and Wright 2006, Numerical Optimization, equation 6.24.
-        """
-        here = point.theta, derivatives.gradient
-        if self._last is not None:
-            step, change = here[0] - self._last[0], here[1] - self._last[1]
-            miss = change - self._hessian @ step
-            along = float(miss @ step)
-            if abs(along) > 1e-8 * np.linalg.norm(miss) * np.linalg.norm(step):
-                self._hessian = self._hessian + np.outer(miss, miss) / along
-        self._last = here
-        return replace(derivatives, hessian=self._hessian)
+        """Derivatives with the Hessian of symmetric rank-one updates."""
+        return self._updates.corrected(point, derivatives)
 
     def is_hopeless(self, point: Point) -> bool:
         """Whether effects grow without bound: levels of one class each have no finite variance."""
@@ -295,10 +313,8 @@ def curvature_at(
     # draws of second order have other slopes at the base than those of first
     gradient = here.shares @ gradients_of(draws, here, draws.base)
     means = here.given.means.mean(axis=0)
-    for j, step in enumerate(_STEP * errors):
-        ahead = draws.base.copy()
-        ahead[j] += step
-        there = weigh(model, draws, ahead)
+    for j, error in enumerate(errors):
+        there, step = weigh_ahead(model, draws, j, error)
         hessian[j] = -2.0 * (there.gradient - gradient) / step
         moves.append((there.given.means.mean(axis=0) - means) / step)
     return Curvature(0.5 * (hessian + hessian.T), np.array(moves))

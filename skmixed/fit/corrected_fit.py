@@ -14,6 +14,7 @@ from skmixed.fit.corrected_result import VariationalFit, publish_corrected
 from skmixed.fit.identification import remove_unidentified, settle_boundary
 from skmixed.fit.marginal_likelihood import MarginalLikelihood
 from skmixed.fit.newton import NewtonState, minimise
+from skmixed.fit.objective import Point
 from skmixed.fit.outer import FitOptions
 from skmixed.fit.quadrature_plan import (
     MOST_EFFECTS,
@@ -23,6 +24,7 @@ from skmixed.fit.quadrature_plan import (
 )
 from skmixed.fit.restricted_objective import RestrictedObjective
 from skmixed.fit.result import FitResult
+from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.memory import available_memory
 from skmixed.sums.cross_products import dense_tail_bytes
 from skmixed.sums.working_rows import WorkingRows
@@ -88,6 +90,20 @@ def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) ->
     return ""
 
 
+def corrected_objective(
+    objective: VariationalObjective, point: Point, plan: QuadraturePlan, n_threads: int
+) -> tuple[CorrectedObjective, np.ndarray]:
+    """The likelihood of the model of a variational fit, and the parameters of its point."""
+    marginal = MarginalLikelihood(
+        objective.responses, objective.likelihood, objective.prior, plan, n_threads,
+        objective.penalty,
+    )  # fmt: skip
+    start = np.concatenate([point.theta, point.system.fixed_effects])
+    if objective.integrate_fixed:
+        return RestrictedObjective(marginal, point.solved, start), point.theta
+    return CorrectedObjective(marginal, point.solved), start
+
+
 def fit_corrected(before: VariationalFit, options: FitOptions, plan: QuadraturePlan) -> FitResult:
     """Maximise the likelihood from a variational optimum.
 
@@ -100,22 +116,9 @@ def fit_corrected(before: VariationalFit, options: FitOptions, plan: QuadratureP
     options : FitOptions
     plan : QuadraturePlan
     """
-    point, objective = before.state.point, before.objective
-    marginal = MarginalLikelihood(
-        objective.responses,
-        objective.likelihood,
-        objective.prior,
-        plan,
-        options.n_threads,
-        objective.penalty,
+    corrected, start = corrected_objective(
+        before.objective, before.state.point, plan, options.n_threads
     )
-    corrected: CorrectedObjective
-    start = np.concatenate([point.theta, point.system.fixed_effects])
-    if options.integrate_fixed:
-        corrected = RestrictedObjective(marginal, point.solved, start)
-        start = point.theta
-    else:
-        corrected = CorrectedObjective(marginal, point.solved)
 
     def report(state: NewtonState) -> bool:
         n_iter = before.state.n_iter + state.n_iter

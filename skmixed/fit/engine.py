@@ -1,6 +1,7 @@
-"""Fits of rows and of sums; what a kind of fit needs is imported with the first of them.
+"""Fit rows or sums.
 
-To import all fits takes as long as a fit of a few thousand rows.
+Each kind of fit is imported when it is first used: to import all of them takes as long as a fit of
+a few thousand rows.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ class GaussianObjective:
         """Steps that the objective judges, as far as it is exact."""
         if point.system.is_exact or not self.posterior.needs_determinant:
             return ExactSteps(self)
-        return EstimatedSteps(self, len(point.theta))
+        return EstimatedSteps(self)
 
     def posterior_covariance(self, point: Point, joint_limit: int) -> PosteriorCovariance:
         """The covariance of the posterior at a point; see `Posterior.covariance`."""

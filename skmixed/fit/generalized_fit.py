@@ -73,7 +73,7 @@ def fit_generalized(
     objective = kind(
         responses, likelihood, prior, options.posterior, options.integrate_fixed,
         make_solver(cross, options.solver_options), options.n_threads,
-        options.penalty(prior, units, _predictor_scales(design)),
+        options.penalty(prior, units, predictor_scales(design)),
     )  # fmt: skip
     theta = moment_estimates(cross, prior, None, units.n_observations, _LEAST_START)
     if options.start is not None:
@@ -102,7 +102,7 @@ def fit_generalized(
     return replace(result, log_exposure=_log_exposure(result, design, case_weights))
 
 
-def _predictor_scales(design: Design) -> list[np.ndarray]:
+def predictor_scales(design: Design) -> list[np.ndarray]:
     """By factor, 1 over the standard deviation of what multiplies each effect, (q,)."""
     return [1.0 / sds for sds in loading_sds(design)]
 

@@ -44,6 +44,12 @@ class Start:
     noise_variance: float
     parameters: np.ndarray = field(default_factory=lambda: np.empty(0))
 
+    @classmethod
+    def of_result(cls, result: FitResult) -> Start:
+        """The estimates of a fit, for factors in the same order."""
+        covariances = [factor.covariance for factor in result.factors]
+        return cls(covariances, result.noise_variance, result.parameters)
+
     def theta(self, prior: EffectsPrior, units: Units) -> np.ndarray:
         """The entries of all T, in the units of the fit."""
         return prior.nearest(self._relative(units))

@@ -191,6 +191,29 @@ class ExactSteps(Steps):
         return self._refinable.with_better_hessian(point, derivatives)
 
 
+class RankOneUpdates:
+    """A correction of Hessians, so that they explain how gradients have changed.
+
+    By symmetric rank-one updates (Nocedal and Wright 2006, Numerical Optimization, equation 6.24).
+    """
+
+    def __init__(self) -> None:
+        self._correction: np.ndarray | float = 0.0
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def corrected(self, point: Point, derivatives: Derivatives) -> Derivatives:
+        """Derivatives at the next point, with a Hessian that explains the step to it."""
+        here = point.theta, derivatives.gradient
+        if self._last is not None:
+            step, change = here[0] - self._last[0], here[1] - self._last[1]
+            miss = change - (derivatives.hessian + self._correction) @ step
+            along = float(miss @ step)
+            if abs(along) > 1e-8 * np.linalg.norm(miss) * np.linalg.norm(step):
+                self._correction = self._correction + np.outer(miss, miss) / along
+        self._last = here
+        return replace(derivatives, hessian=derivatives.hessian + self._correction)
+
+
 class EstimatedSteps(ExactSteps):
     """Steps on an objective that random vectors estimate: near the optimum the gradient judges.
 
@@ -199,32 +222,21 @@ class EstimatedSteps(ExactSteps):
     Parameters
     ----------
     objective : Refinable
-    n_parameters : int
     """
 
-    def __init__(self, objective: Refinable, n_parameters: int) -> None:
+    def __init__(self, objective: Refinable) -> None:
         super().__init__(objective)
-        self._correction = np.zeros((n_parameters, n_parameters))
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._updates = RankOneUpdates()
         self._damping = 1.0
 
     def refine(self, point: Point, derivatives: Derivatives) -> Derivatives:
         """Derivatives with a Hessian that explains the gradient before the last step.
 
-        By symmetric rank-one updates (Nocedal and Wright 2006, Numerical Optimization,
-        equation 6.24): the Hessian itself would cost as much as the steps it saves.
+        The Hessian itself would cost as much as the steps it saves.
         """
         if not point.is_estimated:
             return super().refine(point, derivatives)
-        here = point.theta, derivatives.gradient
-        if self._last is not None:
-            step, change = here[0] - self._last[0], here[1] - self._last[1]
-            miss = change - (derivatives.hessian + self._correction) @ step
-            along = float(miss @ step)
-            if abs(along) > 1e-8 * np.linalg.norm(miss) * np.linalg.norm(step):
-                self._correction += np.outer(miss, miss) / along
-        self._last = here
-        return replace(derivatives, hessian=derivatives.hessian + self._correction)
+        return self._updates.corrected(point, derivatives)
 
     def next(
         self,

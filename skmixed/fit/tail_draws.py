@@ -101,7 +101,7 @@ class TailDraws:
     centre_moves : ndarray (P, N)
         Derivatives of m at the base.
     root : ndarray (N, N)
-        Upper triangle of the inverse of L at the base; below is anything.
+        Upper triangle: the inverse of L at the base. Entries below it have no meaning.
     normals : ndarray (S, N)
     """
 

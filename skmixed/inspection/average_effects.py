@@ -158,11 +158,7 @@ def _rows(model: FittedModel, X: Any, sample_weight: Any) -> tuple[pd.DataFrame,
         weights = np.ones(len(used)) if all_weights is None else np.asarray(all_weights)[used]
     else:
         weights = None if sample_weight is None else np.asarray(sample_weight, dtype=float)
-    X = readable(X)
-    if isinstance(X, np.ndarray):
-        raise ValueError(
-            "marginal_effects() changes columns by name; fit and pass a data frame with names."
-        )
+    X = named_columns(X, "marginal_effects()")
     if isinstance(X, pd.DataFrame):
         frame = X.copy()
     else:
@@ -170,15 +166,21 @@ def _rows(model: FittedModel, X: Any, sample_weight: Any) -> tuple[pd.DataFrame,
     return frame, np.ones(len(frame)) if weights is None else weights
 
 
+def named_columns(X: Any, asks: str) -> Any:
+    """Rows with names of columns, for a function that changes columns by name."""
+    rows = readable(X)
+    if isinstance(rows, np.ndarray):
+        raise ValueError(f"{asks} changes columns by name; fit and pass a data frame with names.")
+    return rows
+
+
 def _comparisons(
     model: FittedModel, rows: pd.DataFrame, column: Any, weights: np.ndarray
 ) -> Sequence[_Comparison]:
     """What the effect of a column compares."""
-    variables = [v for v in model.encoder.fixed.variables if column in v.variable.columns]
-    if not variables:
-        known = dict.fromkeys(c for v in model.encoder.fixed.variables for c in v.variable.columns)
-        shown = ", ".join(map(repr, known)) or "none"
-        raise ValueError(f"{column!r} is no column of the fixed effects; they have {shown}.")
+    basis = model.encoder.fixed
+    basis.refuse_other_column(column)
+    variables = [v for v in basis.variables if column in v.variable.columns]
     for variable in variables:
         if isinstance(variable, CategoricalVariable):
             levels = variable.labels.index.tolist()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from skmixed.fit.collapsed_estimate import jackknife_error
 from skmixed.fit.result import FitResult
 from skmixed.fitted_model import FittedModel
 from skmixed.inspection.attributes import (
@@ -43,8 +44,7 @@ def estimate_moves(model: FittedModel, step: LikelihoodStep | None) -> pd.DataFr
     mc_errors = np.zeros(len(here))
     if step.without:
         others = np.array([_after(model, result, errors, n_sds) for result in step.without])
-        n = len(others)
-        mc_errors = np.sqrt((n - 1.0) / n * ((others - others.mean(axis=0)) ** 2).sum(axis=0))
+        mc_errors = jackknife_error(others)
     percent = np.full(len(here), np.nan)
     with np.errstate(all="ignore"):
         percent[:n_sds] = 100.0 * (there[:n_sds] / here[:n_sds] - 1.0)

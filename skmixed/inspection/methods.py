@@ -119,7 +119,7 @@ class InspectionMixin(ABC):
         return summarise(model, table, level)
 
     def plot(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> Any:
-        """Draw what one looks at first: coefficients, variances, effects and residuals.
+        """Draw coefficients, variances, effects and residuals, in one figure.
 
         Parameters
         ----------

@@ -68,13 +68,12 @@ class ReferenceGrid:
         """
         at = dict(at or {})
         levels = {v.column: v.labels for v in basis.variables if isinstance(v, CategoricalVariable)}
-        columns = dict.fromkeys(c for v in basis.variables for c in v.variable.columns)
+        columns = basis.data_columns
         unknown = [name for name in at if name not in columns]
         if unknown:
-            known = ", ".join(repr(name) for name in columns) or "none"
             raise ValueError(
                 f"at= names {unknown[0]!r}, which is no column of the fixed effects; they have "
-                f"{known}."
+                f"{basis.shown_data_columns}."
             )
         values: dict[Any, list[Any]] = {}
         spreads, codes = {}, {}

@@ -9,8 +9,7 @@ import numpy as np
 
 from skmixed.design import Design
 from skmixed.design.factors import Factor
-from skmixed.fit.gaussian_fit import fit_gaussian
-from skmixed.fit.generalized_fit import fit_generalized
+from skmixed.fit.engine import fit_rows
 from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.repeated_fit import RepeatedFit
 from skmixed.fit.result import FitResult
@@ -46,21 +45,17 @@ class Refit:
     @classmethod
     def of_rows(cls, model: FittedModel, design: Design) -> Refit:
         """Rows of weight 1 whose responses are yet to come."""
-        result = model.result
-        covariances = [factor.covariance for factor in result.factors]
-        start = Start(covariances, result.noise_variance, result.parameters)
-        options = model.settings.options(model.encoder, start)
+        options = model.settings.options(model.encoder, Start.of_result(model.result))
         n = len(design.fixed)
         return cls(design, np.zeros(n), np.ones(n), model.likelihood, options)
 
     def fit(self) -> FitResult:
         """Fit the rows."""
         with restrained_blas(self.options.n_threads):
-            if self.likelihood.is_quadratic:
-                return fit_gaussian(self.design, self.response, self.weights, self.options)[0]
-            return fit_generalized(
+            result, _ = fit_rows(
                 self.design, self.response, self.weights, self.likelihood, self.options
             )
+        return result
 
     def repeated(self) -> RepeatedFit | None:
         """The fit prepared for many responses; None where it has to see the rows each time."""

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 _NODES = (0.0, 1.0, -1.0, 0.5, -0.5, 0.75, -0.75, 0.25, -0.25)
-"""Of every coordinate, in the order in which polynomials of higher degrees take them in."""
+"""Nodes of every coordinate: a polynomial of degree d uses the first d + 1 of them."""
 
 _MOST_STEPS = 30
 
@@ -49,7 +49,7 @@ class Grid:
         return len(self.powers)
 
     def places_in(self, larger: Grid) -> np.ndarray:
-        """Where these nodes, and monomials, are among those of a higher degree, (k,)."""
+        """Positions (k,) of these nodes and monomials among those of a higher degree."""
         known = {tuple(p): k for k, p in enumerate(larger.powers.tolist())}
         return np.array([known[tuple(p)] for p in self.powers.tolist()])
 
@@ -58,7 +58,7 @@ class Grid:
         return np.prod(at[:, None, :] ** self.powers, axis=2)
 
     def coefficients(self, values: np.ndarray) -> np.ndarray:
-        """Of the polynomials through values at the nodes (k, ...)."""
+        """Coefficients (k, ...) of the polynomials through values (k, ...) at the nodes."""
         flat = values.reshape(self.size, -1)
         found = np.linalg.solve(self.monomials(self.nodes), flat)
         return found.reshape(values.shape)

@@ -30,7 +30,8 @@ _LARGEST_TAIL = 3000
 """Effects and coefficients of a tail up to which an iterative fit gets a dense factor."""
 
 _DEPENDENT = 1e-8
-"""Part of a row, or of a column, that others leave, below which it is left to a fit of the rows."""
+"""A row or a column of which others explain all but this share: its group is then fitted from the
+rows."""
 
 
 _SMALL_TAIL = 200
@@ -40,7 +41,8 @@ _GROUPS_PER_NODE = 4
 """Groups, by nodes of a grid, from which on polynomials are worth their while."""
 
 _COARSE, _FINE = 3, 8
-"""Degrees of the polynomials of what groups change, and of what they share."""
+"""Degrees of the polynomials: of the changes by leaving out a group, and of the values of all
+rows."""
 
 _MOST_PARAMETERS = 3
 """Parameters up to which grids are small."""
@@ -74,7 +76,7 @@ class WithoutGroup:
     noise: float
 
     def is_near(self, other: WithoutGroup) -> bool:
-        """Whether two estimates agree to what counts as the same."""
+        """Whether two estimates differ by no more than `_SAME`."""
         errors = np.sqrt(other.noise * np.diagonal(other.covariance))
         moves = np.abs(self.coefficients - other.coefficients) / errors
         unit = np.sqrt(np.diagonal(other.covariance))
@@ -109,7 +111,7 @@ class _Deletions:
     def beyond(
         self, system: System, df: np.ndarray, fit: ReopenedFit, integrate_fixed: bool
     ) -> np.ndarray:
-        """What groups change in what all rows tell, (G, 2 + r + r^2); see `_Surface`."""
+        """Changes of the values of all rows, (G, 2 + r + r^2), as `_Surface.own` has them."""
         plain, log_dets = system.fixed_covariance(), self.log_dets
         if not integrate_fixed:
             gain = np.linalg.slogdet(self.covariances)[1] - np.linalg.slogdet(plain)[1]
@@ -123,7 +125,7 @@ class _Deletions:
 
     @classmethod
     def empty(cls, n_groups: int, r: int) -> _Deletions:
-        """Of groups that nothing is known of."""
+        """Deletions of groups that are not known yet."""
         return cls(
             np.zeros((n_groups, r)), np.tile(np.eye(r), (n_groups, 1, 1)), np.zeros(n_groups),
             np.zeros(n_groups), np.zeros(n_groups, bool), np.zeros(n_groups, bool),
@@ -132,7 +134,7 @@ class _Deletions:
 
 @dataclass(frozen=True)
 class _Surface:
-    """Polynomials of what is known without each of G groups.
+    """Polynomials that interpolate the estimates without each of G groups.
 
     Attributes
     ----------
@@ -243,9 +245,7 @@ class RowDeletions:
         values = rows.standardise(response).values
         assert values is not None
         grouped = GroupedRows.of(rows, values, fit.objective.cross, groups)
-        covariances = [factor.covariance for factor in result.factors]
-        start = Start(covariances, result.noise_variance, result.parameters)
-        return cls(fit, sums, grouped, options, start)
+        return cls(fit, sums, grouped, options, Start.of_result(result))
 
     def held(self) -> list[WithoutGroup | None]:
         """Estimates at the variances of all rows; None for groups that coefficients depend on.
@@ -270,7 +270,7 @@ class RowDeletions:
         return parts
 
     def _at(self, system: System) -> _Deletions | None:
-        """What a factorisation tells of all groups; None where there is no dense one."""
+        """Deletions of all groups from one factorisation; None without a dense factor."""
         exact = system.exact
         if exact is None and self.rows.cross.size <= _LARGEST_TAIL:
             # one dense factor saves a solution per group

@@ -16,20 +16,24 @@ import numpy as np
 from skmixed.design import Design
 from skmixed.fit.collapsed_estimate import WeighedTail, tail_moments
 from skmixed.fit.collapsed_likelihood import CollapsedLikelihood
-from skmixed.fit.collapsed_objective import gradients_of, weigh
-from skmixed.fit.corrected_fit import corrected_way
-from skmixed.fit.corrected_objective import CorrectedObjective, coefficient_moves
+from skmixed.fit.collapsed_objective import (
+    gradients_of,
+    parameters_of,
+    shares_of,
+    weigh,
+    weigh_ahead,
+)
+from skmixed.fit.corrected_fit import corrected_objective, corrected_way
+from skmixed.fit.corrected_objective import coefficient_moves
+from skmixed.fit.generalized_fit import predictor_scales
 from skmixed.fit.implicit import uncertainty_at
-from skmixed.fit.marginal_likelihood import MarginalLikelihood
 from skmixed.fit.outer import FitOptions
 from skmixed.fit.quadratic_model import quadratic_model
 from skmixed.fit.quadrature_plan import NotIntegrableError, QuadraturePlan, plan_of
-from skmixed.fit.restricted_objective import RestrictedObjective
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.tail_draws import CIRCLE, TailDraws, WorkingTail, circles
 from skmixed.fit.variational_objective import VariationalObjective
-from skmixed.sums.row_sums import loading_sds
 from skmixed.sums.standard_units import Units
 from skmixed.sums.working_rows import WorkingRows
 
@@ -42,10 +46,6 @@ Tell = Callable[[str], None]
 
 def say_nothing(text: str) -> None:
     """Tell nobody."""
-
-
-_STEP = 0.03
-"""Of differences of the gradient, in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,12 @@ def likelihood_step(fit: Reopened, seed: int, tell: Tell = say_nothing) -> Likel
 def _by_quadrature(fit: Reopened, plan: QuadraturePlan) -> LikelihoodStep | None:
     """The step by the likelihood's own gradient and Hessian."""
     objective, point, options = fit.objective, fit.point, fit.options
-    scales = [1.0 / sds for sds in loading_sds(fit.design)]
-    marginal = MarginalLikelihood(
-        objective.responses, objective.likelihood, objective.prior, plan, objective.n_threads,
-        options.penalty(objective.prior, fit.units, scales),
-    )  # fmt: skip
-    start = np.concatenate([point.theta, point.system.fixed_effects])
+    penalty = options.penalty(objective.prior, fit.units, predictor_scales(fit.design))
+    corrected, start = corrected_objective(
+        replace(objective, penalty=penalty), point, plan, objective.n_threads
+    )
     k = len(point.theta)
-    corrected = CorrectedObjective(marginal, point.solved)
-    if options.integrate_fixed:
-        corrected = RestrictedObjective(marginal, point.solved, start)
-    found = corrected.at(point.theta if options.integrate_fixed else start)
+    found = corrected.at(start)
     if found is None:
         return None
     derivatives = corrected.derivatives(found)
@@ -176,10 +171,10 @@ def _by_quadrature(fit: Reopened, plan: QuadraturePlan) -> LikelihoodStep | None
     step = quadratic_model(gradient, hessian).step
     if options.integrate_fixed:
         beta = found.parameters[k:] + coefficient_moves(found.evaluation, k) @ step
-        step = np.concatenate([step, beta - start[k:]])
+        step = np.concatenate([step, beta - point.system.fixed_effects])
     if not np.isfinite(step).all():
         return None
-    value = -0.5 * (found.deviance - marginal.penalty_at(found.parameters))
+    value = -0.5 * (found.deviance - corrected.marginal.penalty_at(found.parameters))
     return LikelihoodStep(fit.moved(step), (), value, 0.0, np.empty(0))
 
 
@@ -215,10 +210,9 @@ def _covariance(
     here = weigh(model, part, draws.base).gradient
     moved = known[known < k]
     rows = np.zeros((n, n))
-    for j in moved:
-        ahead = draws.base.copy()
-        ahead[j] += _STEP * errors[j]
-        rows[j] = (here - weigh(model, part, ahead).gradient) / (_STEP * errors[j])
+    for j in moved.tolist():
+        there, step = weigh_ahead(model, part, j, errors[j])
+        rows[j] = (here - there.gradient) / step
     information[:, moved], information[moved] = rows[moved].T, rows[moved]
     information = 0.5 * (information + information.T)
     both = np.ix_(moved, moved)
@@ -250,8 +244,7 @@ def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
     n_circles = int(np.clip(_ROWS // (CIRCLE * n_rows), _FEWEST, _CIRCLES))
     working = WorkingTail(objective, point, circles(n_circles, model.n_tail, seed))
     k = len(point.theta)
-    held = np.empty(0) if integrate_fixed else point.system.fixed_effects
-    parameters = np.concatenate([point.theta, held])
+    parameters = parameters_of(point, integrate_fixed)
     tell(f"covariance of {model.n_tail:,} effects, to draw them")
     draws = working.draws(parameters, integrate_fixed)
     tell(f"{n_circles * CIRCLE} draws")
@@ -266,14 +259,10 @@ def _by_draws(fit: Reopened, seed: int, tell: Tell) -> LikelihoodStep | None:
     gradients[:, : len(moving)][:, ~moving] = 0.0
 
     def step(kept: np.ndarray) -> np.ndarray:
-        logs = weighing.log_weights[kept]
-        shares = (1.0 + logs - logs.mean()) / len(logs)
-        found = covariance @ (shares @ gradients[kept])
+        found = covariance @ (shares_of(weighing.log_weights[kept]) @ gradients[kept])
         if integrate_fixed and len(fixed):
-            names = tail.__dataclass_fields__
-            of_kept = WeighedTail(**{name: getattr(tail, name)[kept] for name in names})
             columns = slice(model.cross.n_tail, model.n_tail)
-            moments = tail_moments(of_kept, draws.centre, columns, len(fixed))
+            moments = tail_moments(tail.only(kept), draws.centre, columns, len(fixed))
             found[k:] += moments.means[0] - point.system.fixed_effects
         return found
 

@@ -93,8 +93,8 @@ class ReopenedFit:
         """The equations of summed rows at the variances of a fit."""
         objective, _ = gaussian_objective(rows, options)
         units = rows.units
-        start = Start([factor.covariance for factor in result.factors], result.noise_variance)
-        theta = np.append(start.theta(objective.prior, units), result.parameters)
+        start = Start.of_result(result).theta(objective.prior, units)
+        theta = np.append(start, result.parameters)
         noise = result.noise_variance / units.noise
         held = replace(objective, noise_variance=noise)
         point = held.at(theta)

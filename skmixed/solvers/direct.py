@@ -39,7 +39,7 @@ from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import EliminatedLevels
 from skmixed.solvers.row_covariances import MOST_LOADINGS, RowCovariances, n_loadings
 from skmixed.solvers.trace_products import trace_products
-from skmixed.sums.cross_products import CrossProducts, FactorLayout
+from skmixed.sums.cross_products import CrossProducts, FactorLayout, symmetric
 from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import Loadings, WorkingRows
 from skmixed.threads import even_bounds, run_parts, single_blas_thread
@@ -168,7 +168,7 @@ class DirectSystem:
         if cross.eliminated is not None:
             self._eliminate_from(self.reduced, cross.row_bounds(self.n_parts))
         if self._related:
-            full = _symmetric(self.reduced)
+            full = symmetric(self.reduced)
             for _ in range(2):
                 # from either side
                 full = self._by_factor(full, Scale.to_independent).T
@@ -615,7 +615,7 @@ class TailCovariance:
                 self.tail = inverse
             system.mix(inverse, nothing, self.tail[used, used], transposed=True)
             if system.is_related:
-                full = _symmetric(self.tail)
+                full = symmetric(self.tail)
                 self.tail = system.to_effects(system.to_effects(full).T)
 
     @cached_property
@@ -686,7 +686,7 @@ class TailCovariance:
         fixed = rows.fixed if self.integrate_fixed else rows.fixed[:, :0].copy()
         if cross.eliminated is None:
             used = slice(0, self._used)
-            return rows.loaded_variances(self._loadings(_symmetric(self.tail[used, used])))
+            return rows.loaded_variances(self._loadings(symmetric(self.tail[used, used])))
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
@@ -820,17 +820,12 @@ def _summed_blocks(matrix: np.ndarray, factor: FactorLayout) -> np.ndarray:
     return out
 
 
-def _symmetric(lower: np.ndarray) -> np.ndarray:
-    """The symmetric matrix (n, n) of which the lower triangle is given."""
-    return np.tril(lower) + np.tril(lower, -1).T
-
-
 def _symmetric_rows(lower: np.ndarray, rows: slice) -> np.ndarray:
     """Rows of a symmetric matrix of which the lower triangle is filled."""
     start, stop = rows.start, rows.stop
     out = np.empty((stop - start, len(lower)))
     block = lower[rows, rows]
     out[:, :start] = lower[rows, :start]
-    out[:, rows] = _symmetric(block)
+    out[:, rows] = symmetric(block)
     out[:, stop:] = lower[stop:, rows].T
     return out

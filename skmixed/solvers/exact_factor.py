@@ -20,6 +20,7 @@ from skmixed._kernels.sparse_factor import (
 from skmixed.solvers.cholesky import factorise, invert
 from skmixed.solvers.eliminated_levels import SingularSystemError
 from skmixed.solvers.sparse_root import SparseColumns, SparseRoot
+from skmixed.sums.cross_products import symmetric
 
 _MOST_NEIGHBOURS = 250
 """Neighbours of a row up to which its elimination is worth no dense matrix."""
@@ -134,7 +135,7 @@ class ExactFactor(SparseRoot):
         core = self._full_core.copy()
         if order.n_core:
             invert(core)
-        core = np.tril(core) + np.tril(core, -1).T
+        core = symmetric(core)
         found = np.empty(len(order.rows) + len(self._diagonal) + core.size)
         below, rest = np.split(found, [len(order.rows)])
         on_diagonal = rest[: len(self._diagonal)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from skmixed.sums.cross_products import symmetric
 from skmixed.sums.grouped_rows import GroupedRows
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ MOST_LOADINGS = 40_000_000
 
 
 def n_loadings(system: DirectSystem, rows: GroupedRows) -> int:
-    """How many numbers `RowCovariances` holds."""
+    """The number of numbers that `RowCovariances` holds."""
     cross, n = system.cross, len(rows.weights)
     total = n * sum(factor.n_effects for factor in cross.tail_factors)
     if cross.eliminated is not None:
@@ -44,8 +45,7 @@ class RowCovariances:
 
     def __init__(self, system: DirectSystem, rows: GroupedRows) -> None:
         cross = system.cross
-        lower = system.covariance(True).tail
-        self._covariance = np.tril(lower) + np.tril(lower, -1).T
+        self._covariance = symmetric(system.covariance(True).tail)
         self._rows, self._n_tail = rows, cross.n_tail
         self._fixed = rows.dense[:, :-1].copy()
         self._levels = np.zeros(len(self._fixed), int)
@@ -107,7 +107,7 @@ class RowCovariances:
         return among, with_fixed
 
     def _among(self, loadings: sparse.csr_array, fixed: np.ndarray) -> np.ndarray:
-        """What rows share through tail effects, those with the fixed ones included."""
+        """Covariances (m, m) of rows through tail effects, and of these with fixed ones."""
         covariance, n_tail = self._covariance, self._n_tail
         touched, places = np.unique(loadings.indices, return_inverse=True)
         if len(touched) > _FEW_COLUMNS:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skmixed._kernels.elimination import subtract_eliminated
-from skmixed.sums.cross_products import FactorLayout
+from skmixed.sums.cross_products import FactorLayout, symmetric
 
 if TYPE_CHECKING:
     from skmixed.solvers.direct import DirectSystem
@@ -29,7 +29,7 @@ def trace_products(system: DirectSystem, parameters: list[Parameter]) -> np.ndar
     cross = system.cross
     size = cross.size - 1
     covariance = system.covariance(True)
-    C, R = _symmetric(covariance.tail), _symmetric(system.reduced[:size, :size])
+    C, R = symmetric(covariance.tail), symmetric(system.reduced[:size, :size])
     K = np.eye(size) - C @ R
     m = len(parameters)
     out = np.zeros((m, m))
@@ -80,8 +80,4 @@ def _through_levels(system: DirectSystem, B: np.ndarray) -> np.ndarray:
     subtract_eliminated(
         cross.start, cross.columns, cross.values, cross.with_dense, middle, 0, cross.size, out
     )
-    return _symmetric(out[:-1, :-1])
-
-
-def _symmetric(lower: np.ndarray) -> np.ndarray:
-    return np.tril(lower) + np.tril(lower, -1).T
+    return symmetric(out[:-1, :-1])

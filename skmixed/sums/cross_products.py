@@ -16,6 +16,11 @@ _OF_CELLS = ("factors", "n_tail", "_cells", "_row_work")
 """Properties of `CrossProducts` that do not depend on the response, computed once."""
 
 
+def symmetric(lower: np.ndarray) -> np.ndarray:
+    """The symmetric matrix (n, n) of which the lower triangle is given."""
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
 @dataclass(frozen=True)
 class FactorLayout:
     """Size of one grouping factor, and its columns in the system.

@@ -38,7 +38,7 @@ from skmixed.sums.cell_sums import (
     order_by_pairs,
     stack_slopes,
 )
-from skmixed.sums.cross_products import CrossProducts
+from skmixed.sums.cross_products import CrossProducts, symmetric
 from skmixed.threads import run_parts
 
 _CHUNK = 16_384
@@ -186,7 +186,7 @@ class WorkingRows:
         tasks += [partial(blocks, f) for f in range(len(self.factors))]
         tasks.append(lambda: add_dense_products(weights, linear, self.fixed, dense))
         self._run_tasks(tasks)
-        dense = np.tril(dense) + np.tril(dense, -1).T
+        dense = symmetric(dense)
         return CellSums(
             self.factors, dense, tuple(own), tuple(with_dense), tuple(pairs), self.template.ranks
         )

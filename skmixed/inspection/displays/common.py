@@ -48,6 +48,14 @@ def with_training_data(
     return model, data, None if X is None else steps
 
 
+def with_transformed_data(estimator: Any, X: Any, y: Any) -> tuple[FittedModel, Any, TrainingData]:
+    """Model, X as the model takes it (None where it kept the rows), and the training data."""
+    model, steps = split_pipeline(estimator)
+    if X is not None and steps is not None:
+        X = steps.transform(X)
+    return model, X, model.training_data(X, y, None, "This display")
+
+
 def effects_of_group(model: FittedModel, group: Any) -> pd.DataFrame:
     """Posterior means of a group, levels x terms.
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
-from skmixed.inspection.displays.common import with_training_data
+from skmixed.inspection.displays.common import with_transformed_data
 from skmixed.inspection.displays.drawing import axes_and_figure, styled
-from skmixed.inspection.displays.mean_points import add_legend, split_series
-
-if TYPE_CHECKING:
-    from skmixed.inspection.mean_estimates import MarginalMeans
+from skmixed.inspection.displays.mean_series import MeansDisplay, add_legend, split_series
 
 
-class EffectCurvesDisplay:
+class EffectCurvesDisplay(MeansDisplay):
     """Marginal means along a column of numbers: curves with bands.
 
     Use :meth:`from_estimator`, or ``marginal_means(model, "x", at={"x": values}).plot()``.
@@ -58,13 +54,6 @@ class EffectCurvesDisplay:
     >>> display.means["Days"].agg(["min", "max"]).tolist()
     [0.0, 9.0]
     """
-
-    def __init__(
-        self, means: pd.DataFrame, columns: Sequence[Any], *, label: str = "marginal mean"
-    ) -> None:
-        self.means = means
-        self.columns = tuple(columns)
-        self.label = label
 
     @classmethod
     def from_estimator(
@@ -111,50 +100,17 @@ class EffectCurvesDisplay:
         NotFittedError
             When the estimator is not fitted.
         ValueError
-            When the column is none of numbers among the fixed effects, or data are missing.
+            When the column is not a numeric column of the fixed effects, or data are missing.
         """
         from skmixed.inspection.mean_estimates import marginal_means  # which plots with this
 
-        model, data, steps = with_training_data(estimator, X, y, None)
-        if steps is not None:
-            X = steps.transform(X)
-            data = model.training_data(X, y, None, "This display")
-        table = model.table_of_fit(data)[0]
-        known = [c for v in model.encoder.fixed.variables for c in v.variable.columns]
-        if column not in known:
-            shown = ", ".join(map(repr, dict.fromkeys(known))) or "none"
-            raise ValueError(f"{column!r} is no column of the fixed effects; they have {shown}.")
-        numbers = table.numeric(column)
+        model, X, data = with_transformed_data(estimator, X, y)
+        model.encoder.fixed.refuse_other_column(column)
+        numbers = model.table_of_fit(data)[0].numeric(column)
         grid = np.linspace(numbers.min(), numbers.max(), n_points)
         at = {**(options.pop("at", None) or {}), column: grid}
         means = marginal_means(model, column, X, y, by=by, at=at, **options)
         return cls.from_means(means, ax=ax, line_kwargs=line_kwargs, band_kwargs=band_kwargs)
-
-    @classmethod
-    def from_means(
-        cls,
-        means: MarginalMeans,
-        *,
-        ax: Any = None,
-        line_kwargs: Mapping[str, Any] | None = None,
-        band_kwargs: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """Take marginal means whose first term is a column of numbers, and plot them.
-
-        Parameters
-        ----------
-        means : MarginalMeans
-            From `skmixed.marginal_means`.
-        ax, line_kwargs, band_kwargs
-            As for :meth:`plot`.
-
-        Returns
-        -------
-        display : EffectCurvesDisplay
-            With the plot.
-        """
-        display = cls(means.table, (*means.terms, *means.by), label=means.label)
-        return display.plot(ax, line_kwargs=line_kwargs, band_kwargs=band_kwargs)
 
     def plot(
         self,

@@ -10,7 +10,7 @@ import pandas as pd
 from skmixed.design.basis import INTERCEPT, Basis
 from skmixed.fitted_model import FittedModel
 from skmixed.inspection.coefficient_questions import ASYMPTOTIC, CoefficientQuestions
-from skmixed.inspection.displays.common import split_pipeline, with_training_data
+from skmixed.inspection.displays.common import split_pipeline, with_transformed_data
 from skmixed.inspection.displays.interval_rows import IntervalRowsDisplay, Panel
 from skmixed.inspection.fixed_effects import fixed_effects_table
 from skmixed.validation import check_choice, check_level
@@ -132,9 +132,7 @@ def _model_and_data(estimator: Any, X: Any, y: Any, ddf: str) -> tuple[FittedMod
     """The mixed model, and its training data where degrees of freedom need them."""
     if ddf == ASYMPTOTIC:
         return split_pipeline(estimator)[0], None
-    model, data, steps = with_training_data(estimator, X, y, None)
-    if steps is not None:
-        data = model.training_data(steps.transform(X), y, None, "This display")
+    model, _, data = with_transformed_data(estimator, X, y)
     return model, data
 
 

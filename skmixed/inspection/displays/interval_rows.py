@@ -68,7 +68,7 @@ class IntervalRowsDisplay:
         interval_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a point and an interval per estimate; hollow points mark those that may be none.
+        """Draw a point and an interval per estimate, hollow where the interval has the reference.
 
         Parameters
         ----------

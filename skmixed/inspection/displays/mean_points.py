@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from skmixed.inspection.displays.common import level_labels
 from skmixed.inspection.displays.drawing import axes_and_figure, styled
-
-if TYPE_CHECKING:
-    from skmixed.inspection.mean_estimates import MarginalMeans
+from skmixed.inspection.displays.mean_series import MeansDisplay, add_legend, split_series
 
 _SPREAD = 0.5
 """Distance between the first and the last series at one level."""
 
 
-class MarginalMeansDisplay:
+class MarginalMeansDisplay(MeansDisplay):
     """Marginal means with intervals, by the levels of a column.
 
     Use :meth:`from_means`, or ``marginal_means(...).plot()``.
@@ -63,39 +60,6 @@ class MarginalMeansDisplay:
     >>> display.label
     'mean of rate'
     """
-
-    def __init__(
-        self, means: pd.DataFrame, columns: Sequence[Any], *, label: str = "marginal mean"
-    ) -> None:
-        self.means = means
-        self.columns = tuple(columns)
-        self.label = label
-
-    @classmethod
-    def from_means(
-        cls,
-        means: MarginalMeans,
-        *,
-        ax: Any = None,
-        point_kwargs: Mapping[str, Any] | None = None,
-        interval_kwargs: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """Take marginal means and plot them.
-
-        Parameters
-        ----------
-        means : MarginalMeans
-            From `skmixed.marginal_means`.
-        ax, point_kwargs, interval_kwargs
-            As for :meth:`plot`.
-
-        Returns
-        -------
-        display : MarginalMeansDisplay
-            With the plot.
-        """
-        display = cls(means.table, (*means.terms, *means.by), label=means.label)
-        return display.plot(ax, point_kwargs=point_kwargs, interval_kwargs=interval_kwargs)
 
     def plot(
         self,
@@ -147,24 +111,3 @@ class MarginalMeansDisplay:
         self.ax_.set(xlabel=str(first), ylabel=self.label)
         add_legend(self.ax_, self.columns[1:], beside=ax is None)
         return self
-
-
-def split_series(table: pd.DataFrame, columns: Sequence[Any]) -> list[tuple[str, pd.DataFrame]]:
-    """Rows of a table by the values of some columns, in order, with a name for a legend."""
-    if not columns:
-        return [("", table)]
-    return [
-        (", ".join(_text(value) for value in values), rows)
-        for values, rows in table.groupby(list(columns), sort=False)
-    ]
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def add_legend(ax: Any, columns: Sequence[Any], *, beside: bool) -> None:
-    """Name the series by the columns that they differ in, beside the axes or inside."""
-    if columns:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {}
-        ax.legend(title=", ".join(map(str, columns)), frameon=False, **place)

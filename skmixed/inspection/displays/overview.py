@@ -1,4 +1,4 @@
-"""The pictures of a fit that one looks at first, in one figure."""
+"""Coefficients, variances, effects and residuals of a fit, in one figure."""
 
 from __future__ import annotations
 
