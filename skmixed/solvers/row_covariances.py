@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,17 +47,27 @@ class RowCovariances:
     def __init__(self, system: DirectSystem, rows: GroupedRows) -> None:
         cross = system.cross
         self._covariance = symmetric(system.covariance(True).tail)
-        self._rows, self._n_tail = rows, cross.n_tail
+        # sparse products copy what does not lie in one piece
+        self._of_tails = self._covariance[: cross.n_tail, : cross.n_tail].copy()
+        self._with_fixed = self._covariance[: cross.n_tail, cross.n_tail :].copy()
+        self._rows, self._n_tail, self._cross = rows, cross.n_tail, cross
         self._fixed = rows.dense[:, :-1].copy()
         self._levels = np.zeros(len(self._fixed), int)
         self._basis = np.zeros((len(self._fixed), 0))
-        self._own = np.zeros((len(self._fixed), 0))
+        self._own = self._through = np.zeros((len(self._fixed), 0))
         parts = [self._of_tail(system)]
+        self._direct = self._as_matrix(parts)
         if cross.eliminated is not None:
             parts.append(self._of_eliminated(system))
+        self._tail = self._as_matrix(parts)
+
+    def _as_matrix(
+        self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    ) -> sparse.csr_array:
+        """Loadings of all rows on the tail's effects, (n, n_tail)."""
         data, numbers, columns = (np.concatenate(each) for each in zip(*parts, strict=True))
-        shape = (len(self._fixed), cross.n_tail)
-        self._tail = sparse.coo_array((data, (numbers, columns)), shape=shape).tocsr()
+        shape = (len(self._fixed), self._n_tail)
+        return sparse.coo_array((data, (numbers, columns)), shape=shape).tocsr()
 
     def _of_tail(self, system: DirectSystem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Loadings of the rows on tail effects: numbers, rows and columns."""
@@ -79,7 +90,7 @@ class RowCovariances:
         omega = system.scales[position].omega
         through = np.einsum("nq,nqs->ns", basis @ omega, solved.shrink[levels])
         self._fixed -= np.einsum("nq,nqp->np", through, cross.with_dense[levels][:, :, :-1])
-        self._levels, self._basis = levels, basis
+        self._levels, self._basis, self._through = levels, basis, through
         self._own = np.einsum("nq,nqs->ns", basis, solved.omega_shrunk[levels])
         counts = np.diff(cross.start)[levels]
         numbers = np.repeat(np.arange(len(levels)), counts)
@@ -97,8 +108,8 @@ class RowCovariances:
         loadings = self._tail[here]
         among = np.zeros((len(fixed), len(fixed)))
         if loadings.nnz:
-            with_fixed += loadings @ self._covariance[: self._n_tail, places]
-            among = self._among(loadings, fixed)
+            with_fixed += loadings @ self._with_fixed
+            among = self._among(here, loadings, fixed)
         among += with_fixed @ fixed.T
         if self._basis.shape[1]:
             levels = self._levels[here]
@@ -106,13 +117,21 @@ class RowCovariances:
             among += np.where(levels[:, None] == levels, shared, 0.0)
         return among, with_fixed
 
-    def _among(self, loadings: sparse.csr_array, fixed: np.ndarray) -> np.ndarray:
+    def _among(self, here: slice, loadings: sparse.csr_array, fixed: np.ndarray) -> np.ndarray:
         """Covariances (m, m) of rows through tail effects, and of these with fixed ones."""
         covariance, n_tail = self._covariance, self._n_tail
+        if loadings.nnz > _FEW_COLUMNS and (of_levels := self._of_levels) is not None:
+            # rows of a level go through the same effects of the tail
+            moved = self._direct[here] @ self._of_tails
+            moved += fixed @ covariance[n_tail:, :n_tail]
+            for q, weights in enumerate(self._through[here].T):
+                moved -= weights[:, None] * of_levels[self._levels[here], q]
+            found: np.ndarray = (loadings @ moved.T).T
+            return found
         touched, places = np.unique(loadings.indices, return_inverse=True)
         if len(touched) > _FEW_COLUMNS:
-            moved = loadings @ covariance[:n_tail, :n_tail] + fixed @ covariance[n_tail:, :n_tail]
-            found: np.ndarray = (loadings @ moved.T).T
+            moved = loadings @ self._of_tails + fixed @ covariance[n_tail:, :n_tail]
+            found = (loadings @ moved.T).T
             return found
         dense = np.zeros((len(fixed), len(touched)))
         numbers = np.repeat(np.arange(len(fixed)), np.diff(loadings.indptr))
@@ -120,3 +139,20 @@ class RowCovariances:
         moved = dense @ covariance[touched[:, None], touched]
         moved += fixed @ covariance[n_tail:, touched]
         return moved @ dense.T
+
+    @cached_property
+    def _of_levels(self) -> np.ndarray | None:
+        """Cells of all eliminated levels times the tail's covariance, (L, Q, n_tail).
+
+        None where nothing is eliminated, or where they are too many numbers to hold.
+        """
+        cross, n_tail = self._cross, self._n_tail
+        n_levels, n_effects = cross.with_dense.shape[:2]
+        if cross.eliminated is None or n_levels * n_effects * n_tail > MOST_LOADINGS:
+            return None
+        out = np.empty((n_levels, n_effects, n_tail))
+        for q in range(n_effects):
+            cells = (cross.values[:, q], cross.columns, cross.start)
+            matrix = sparse.csr_array(cells, shape=(n_levels, n_tail))
+            out[:, q] = matrix @ self._of_tails
+        return out
