@@ -73,7 +73,7 @@ class MarginalMeans(Answer):
         ax : matplotlib Axes, default=None
             None: those of a new figure.
         **options
-            Of `MarginalMeansDisplay.plot`, or of `EffectCurvesDisplay.plot` where the first term
+            Of `~skmixed.inspection.MarginalMeansDisplay.plot`, or of `~skmixed.inspection.EffectCurvesDisplay.plot` where the first term
             is a column of numbers at several values.
 
         Returns
