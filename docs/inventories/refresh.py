@@ -1,8 +1,8 @@
 """Addresses of the pages of other projects that our pages link to.
 
-The site is built without a network, so the names that it links to are here, in the plain-text format
-of Sphinx's inventories: a name, its kind and its page per line. To link to another name, add a line
-with its name and kind and any page; then take the pages from the project's own inventory:
+The site is built without a network, so the names that it links to are here, in the plain-text
+format of Sphinx's inventories: a name, its kind and its page per line. To link to another name, add
+a line with its name and kind and any page; then take the pages from the project's own inventory:
 
     curl -O https://pandas.pydata.org/docs/objects.inv
     python docs/inventories/refresh.py docs/inventories/pandas.inv objects.inv
