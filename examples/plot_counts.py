@@ -15,7 +15,7 @@ one brood share a place and a year, so they are alike.
 # The data
 # --------
 #
-# Each row is one chick. We add up the ticks of each brood. A brood of many chicks has more ticks, so
+# Each row is one chick. We add up the ticks of each brood. A brood of many chicks has more ticks:
 # the number of chicks is the *exposure* of the count. The mean of the count is
 # :math:`\mu = \mathrm{chicks} \cdot \exp(x^\top\beta + u_{\mathrm{place}})`.
 
