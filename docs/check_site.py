@@ -1,9 +1,10 @@
-"""Check the built site: links inside it, and words that its search has to find.
+"""Check the built site: links inside it, words that its search has to find, and stray warnings.
 
     python docs/check_site.py docs/_build/html
 
-Links: each relative address and each anchor has to exist. Words: Sphinx shows the pages that have
-all words of a query, so the page named below has to be among these.
+Links: each relative address and each anchor has to exist, and no page loads anything from another
+site. Words: Sphinx shows the pages that have all words of a query, so the page named below has to
+be among these. Warnings: an example that shows one shows a path of the machine that built the site.
 """
 
 import json
@@ -38,6 +39,7 @@ WORDS = {
     "meta-analysis": "user_guide/recipes",
 }
 INDEX = "user_guide/how_do_i"  # has all of them
+PATH = "site-packages/"
 
 
 class Page(HTMLParser):
@@ -45,7 +47,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.anchors, self.addresses = {"", "top"}, []
+        self.anchors, self.addresses, self.loaded = {"", "top"}, [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -53,14 +55,20 @@ class Page(HTMLParser):
         attrs = dict(attrs)
         self.anchors |= {attrs[key] for key in ("id", "name") if attrs.get(key)}
         self.addresses += [attrs[key] for key in ("href", "src") if attrs.get(key)]
+        if tag != "a" and attrs.get("rel") != "canonical":
+            self.loaded += [attrs[key] for key in ("href", "src") if attrs.get(key)]
 
 
 def broken_links(site):
-    """Links to files or anchors that do not exist, and the number of links looked at."""
+    """Links to files or anchors that do not exist, and the numbers of links and pages."""
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
-    broken, n_links = [], 0
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    pages = {path: Page(text) for path, text in texts.items()}
+    broken = [f"{path.relative_to(site)} shows a path" for path in paths if PATH in texts[path]]
+    n_links = 0
     for path, page in pages.items():
+        elsewhere = [address for address in page.loaded if urlsplit(address).netloc]
+        broken += [f"{path.relative_to(site)} loads {address}" for address in elsewhere]
         for address in page.addresses:
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:

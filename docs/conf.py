@@ -81,6 +81,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skmixed",),
     "abort_on_example_error": True,
     "show_memory": False,
+    "write_computation_times": False,  # its page loads scripts from elsewhere
     "download_all_examples": False,
 }
 
