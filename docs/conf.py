@@ -9,7 +9,7 @@ import numpydoc.xref
 
 import skmixed
 
-# Modules of this folder: order of the gallery, formulas.
+# Modules of this folder: order of the gallery, formulas, page of changes.
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "skmixed"
@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.extlinks",
     "sphinx.ext.intersphinx",
     "matplotlib.sphinxext.plot_directive",
+    "changelog",
     "mathml",
     "numpydoc",
     "sphinx_copybutton",
@@ -108,7 +109,7 @@ html_theme_options = {
 }
 html_static_path = ["_static"]
 html_css_files = ["skmixed.css"]
-html_sidebars = {"quickstart": [], "coming_from": []}
+html_sidebars = {"quickstart": [], "generated/changelog": []}
 # What an example warns of is shown by the example where it matters.
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
