@@ -71,7 +71,8 @@ class SingularFitWarning(UserWarning):
 class ApproximationWarning(UserWarning):
     """Estimates are likely off because the Gaussian posterior is far from the exact one.
 
-    `fit` warns so where classes have few rows per level of a group whose variance is large.
+    `fit` warns so of classes, counts and amounts where standard deviations of effects would be
+    larger by more than 5 % at the maximum of the likelihood, estimated from the bound's optimum.
 
     Examples
     --------

@@ -9,12 +9,13 @@ from scipy.special import logsumexp
 
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
+from skmixed.fit.bound_moves import bound_moves
 from skmixed.fit.corrected_fit import corrected_way
 from skmixed.fit.corrected_result import VariationalFit
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
 from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.joint_objective import JointObjective
-from skmixed.fit.outer import FitOptions, iterate, optimise
+from skmixed.fit.outer import FitOptions, optimise
 from skmixed.fit.publish import publish
 from skmixed.fit.result import FitResult
 from skmixed.fit.sites import Responses, VariationalPoint
@@ -84,15 +85,14 @@ def fit_generalized(
     theta = np.concatenate([theta, own])
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
+        judge = uncertainty_at if go_on is None else _at_held_variances
+        state, doubts = optimise(objective, theta, units, options, absent, model.dependent, judge)
+        result = publish(objective, state, units, judge, doubts)
         if go_on is None:
-            result = iterate(
-                objective, theta, units, options, absent, model.dependent, uncertainty_at
-            )
+            assert isinstance(state.point, VariationalPoint)
+            moves = bound_moves(objective, state.point, units, result)
+            result = replace(result, bound_moves=moves)
         else:
-            state, doubts = optimise(
-                objective, theta, units, options, absent, model.dependent, _at_held_variances
-            )
-            result = publish(objective, state, units, _at_held_variances, doubts)
             before = VariationalFit(objective, state, doubts, result, units)
             result = go_on(before, options)
 

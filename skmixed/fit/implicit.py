@@ -49,11 +49,8 @@ from skmixed.fit.uncertainty import (
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.base import SingularSystemError
 
-_MEAN_STEP = 1e-5
-"""Change of a row's mean, or of an own parameter, that tells a derivative."""
-
-_VARIANCE_STEP = 1e-4
-"""Relative change of a row's variance that tells one."""
+_OWN_STEP = 1e-5
+"""Change of an own parameter that tells a derivative."""
 
 _TOLERANCE = 5e-4
 """Change of E by a further power, over the curvature that it belongs to, that is small enough."""
@@ -319,16 +316,8 @@ class _Implicit:
     @cached_property
     def _third_and_fourth(self) -> tuple[np.ndarray, np.ndarray]:
         """Halves of E of the third derivative of log p, and quarters of the fourth, (n, 1)."""
-        point = self.point
-        known = point.following.precision
-        step = _VARIANCE_STEP * point.variance
-        by_mean = self._terms(point.mean + _MEAN_STEP, point.variance).precision - known
-        by_variance = self._terms(point.mean, point.variance + step).precision - known
-        weights = self.objective.responses.weights
-        skew = -0.5 * weights * by_mean / _MEAN_STEP
-        # the fourth derivative is twice that of the second by the variance
-        step = np.where(step > 0.0, step, np.inf)
-        return skew[:, None], (-0.5 * weights * by_variance / step)[:, None]
+        third, fourth = self.objective.higher_derivatives(self.point)
+        return 0.5 * third[:, None], 0.25 * fourth[:, None]
 
     def _terms(
         self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray | None = None
@@ -348,11 +337,11 @@ class _Implicit:
         here = self._terms(point.mean, point.variance)
         for j in range(len(own)):
             moved = own.copy()
-            moved[j] += _MEAN_STEP
+            moved[j] += _OWN_STEP
             there = self._terms(point.mean, point.variance, moved)
             changes[0, :, j] = there.gradient - here.gradient
             changes[1, :, j] = -0.5 * (there.precision - here.precision)
-        changes *= responses.weights[:, None] / _MEAN_STEP
+        changes *= responses.weights[:, None] / _OWN_STEP
         derivatives = objective.likelihood.parameter_derivatives(
             objective.family_rows, responses.shifted(point.mean), point.variance, own
         )

@@ -128,6 +128,10 @@ class FitResult:
         Of the logarithms of the standard deviations of all effects (those of every factor, in
         design order), `parameters` and `coefficients`; 0 for those at the end of their range.
         None where it was not computed.
+    bound_moves : ndarray (s,) or None
+        Of a variational fit, estimated change of the logarithms of the standard deviations of all
+        effects (those of every factor, in design order) to the maximum of the likelihood; None
+        where it is not known. See `skmixed.fit.bound_moves`.
     interpolates : bool
         Fixed effects, or fixed and random ones together, reproduce the response: no noise is
         left to model.
@@ -163,3 +167,4 @@ class FitResult:
     level_errors: tuple[float, ...] = field(default=(), metadata={"since": 5})
     approximation: str = field(default="variational", metadata={"since": 5})
     estimate_covariance: np.ndarray | None = field(default=None, metadata={"since": 5})
+    bound_moves: np.ndarray | None = field(default=None, metadata={"since": 6})

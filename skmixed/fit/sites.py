@@ -111,6 +111,10 @@ class VariationalPoint(Point):
     mean: np.ndarray = field(kw_only=True)
     variance: np.ndarray = field(kw_only=True)
     following: Sites = field(kw_only=True)
+    made: dict[str, tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, kw_only=True, repr=False, compare=False
+    )
+    """What the objective found here and may be asked for again."""
 
     def fill_step(
         self, rows: slice, metric: VariationalPoint, weights: np.ndarray, out: np.ndarray

@@ -47,6 +47,9 @@ _LARGEST_OWN = 30.0
 _LARGEST_SHARE = 10.0
 """Extrapolation beyond which the last steps were too alike to tell anything."""
 
+_MEAN_STEP = 1e-5
+"""Change of a row's mean that tells a slope by it."""
+
 _VARIANCE_STEP = 1e-4
 """Relative change of a row's variance that tells a slope by it."""
 
@@ -358,17 +361,30 @@ class VariationalObjective:
         (w + w' dv) dv, also is. First orders cancel, and -w' dv^2 / 2 is left, whose
         expectation does not vanish.
         """
-        responses, rows = self.responses, self.responses.rows
-        _, own = self.split(point.theta)
-        squares = self.posterior.row_variance_errors(point.solved, rows)
+        squares = self.posterior.row_variance_errors(point.solved, self.responses.rows)
         if not squares.any():
             return point.log_det_error
-        step = _VARIANCE_STEP * point.variance
-        precision = self.row_terms(point.mean, point.variance + step, own).precision
-        known = step > 0.0
-        slopes = (precision - point.following.precision)[known] / step[known]
-        bias = 0.5 * float((responses.weights * squares)[known] @ slopes)
+        # the fourth derivative is -2 w'
+        bias = -0.25 * float(squares @ self.higher_derivatives(point)[1])
         return float(np.hypot(point.log_det_error, bias))
+
+    def higher_derivatives(self, point: VariationalPoint) -> tuple[np.ndarray, np.ndarray]:
+        """Third and fourth derivatives of the rows' log densities, expected and weighted, (n,).
+
+        By the linear predictor. A precision is minus the second one, and a variance moves an
+        expectation by half of that of its second derivative.
+        """
+        if "higher" not in point.made:
+            own, weights = self.split(point.theta)[1], self.responses.weights
+            known = point.following.precision
+            step = _VARIANCE_STEP * point.variance
+            by_mean = self.row_terms(point.mean + _MEAN_STEP, point.variance, own).precision
+            by_variance = self.row_terms(point.mean, point.variance + step, own).precision
+            point.made["higher"] = (
+                -weights * (by_mean - known) / _MEAN_STEP,
+                -2.0 * weights * (by_variance - known) / np.where(step > 0.0, step, np.inf),
+            )
+        return point.made["higher"]
 
     def runs_away(self, point: Point) -> bool:
         """Whether coefficients grow without bound, so that there is no optimum."""

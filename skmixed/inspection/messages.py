@@ -23,13 +23,10 @@ no variance up to 2.
 _LEAST_MEAN_WEIGHT = 0.5
 """Mean case weight of rows below which weights are hardly meant to count rows."""
 
-_WIDE = 0.25
-"""Variance between levels, over the residual variance of the mean of a level's rows, from which
-the bound is loose.
+_SHORT, _CERTAIN = 0.05, 0.1
+"""Move of a standard deviation, as a ratio and in standard errors, from which the bound is short.
 
-Beyond it the bound's standard deviation was 7 to 19 % short of the exact one in six of seven
-models with published exact estimates (4 % in the seventh); below a quarter of it, never more
-than 2 %.
+In binary models with exact estimates a move of 5 % goes with standard deviations 4 % short.
 """
 
 
@@ -47,9 +44,9 @@ def warn_about_fit(model: FittedModel, n_rows: int) -> None:
     for message in [_relative_weights(model, n_rows), *_undetermined(result, encoder, n_rows)]:
         if message:
             warn_user(message, UserWarning)
-    loose = _loose_bound(result, encoder)
-    if loose:
-        warn_user(loose, ApproximationWarning)
+    short = _short_bound(result, encoder)
+    if short:
+        warn_user(short, ApproximationWarning)
     alone = settings.method == "ml" and [len(f.term_names) for f in encoder.factors] == [1]
     if settings.posterior == "mean_field" and not alone:
         # the effects of one factor are independent: the posterior is exact
@@ -197,31 +194,29 @@ def _depends_on_the_base(term: str, effects: tuple[str, ...], group: str) -> str
     )
 
 
-def _loose_bound(result: FitResult, encoder: DesignEncoder) -> str:
-    """A warning if levels of a model of classes differ much and have few rows; else empty."""
-    if not result.likelihood.is_classifier or result.doubts.separated:
+def _short_bound(result: FitResult, encoder: DesignEncoder) -> str:
+    """A warning if the maximum of the likelihood is far from that of the bound; else empty."""
+    moves = result.bound_moves
+    if moves is None or result.doubts.separated:
         return ""
-    if result.approximation == "corrected":
-        return ""
-    residual = float(result.likelihood.residual_variance(0.0, result.parameters))
-    found = []
-    for factor, fitted in zip(encoder.factors, result.factors, strict=True):
-        n_rows = result.n_observations / factor.levels.n_levels
-        variance = float(np.einsum("jk,kj->", fitted.covariance, fitted.moments))
-        # that every row has a level of its own is said elsewhere
-        if n_rows > 1.0 and variance > _WIDE * residual * n_rows:
-            found.append(
-                f"{factor.name!r} (standard deviation {np.sqrt(variance):.3g}, {n_rows:.3g} rows "
-                "per level)"
-            )
+    covariance = result.estimate_covariance
+    assert covariance is not None
+    errors = np.sqrt(np.diagonal(covariance)[: len(moves)])
+    names = [f"{term} | {f.name}" for f in encoder.factors for term in f.term_names]
+    found = [
+        f"sd({name}) by about {100.0 * np.expm1(move):.2g} %"
+        for name, move, error in zip(names, moves, errors, strict=True)
+        if np.expm1(move) > _SHORT and move > _CERTAIN * error
+    ]
     if not found:
         return ""
+    coefficients = ", and coefficients further from 0" if result.likelihood.is_classifier else ""
     return (
-        f"Levels differ much and have few rows with one class each: {', '.join(found)}. The "
-        "variational bound is loose here: variances are likely too small (standard deviations by "
-        "4 to 20 % in published examples, by more where groups are nested), and coefficients too "
-        "close to 0. Fit with approximation='corrected', which maximises the likelihood itself; "
-        "or call diagnose(X, y), which estimates how far the bound is from the log likelihood."
+        "The variational bound is short here: at the maximum of the likelihood these standard "
+        f"deviations are larger, {', '.join(found)}{coefficients}. Rows say little about their "
+        "levels, or levels differ much. Fit with approximation='corrected', "
+        "which maximises the likelihood itself; or call diagnose(X, y), which examines how far "
+        "estimates are off."
     )
 
 

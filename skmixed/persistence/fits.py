@@ -114,9 +114,12 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
     require_array("coupling", result.coupling, (p + n_effects, None))
     if result.further is not None:
         require_array("further", result.further, (p + n_effects, None))
+    n_sds = sum(len(f.term_names) for f in encoder.factors)
     if result.estimate_covariance is not None:
-        size = sum(len(f.term_names) for f in encoder.factors) + len(result.parameters) + p
+        size = n_sds + len(result.parameters) + p
         require_array("estimate_covariance", result.estimate_covariance, (size, size))
+    if result.bound_moves is not None:
+        require_array("bound_moves", result.bound_moves, (n_sds,))
     require(
         result.approximation in ("variational", "corrected"),
         "approximation", repr(result.approximation), "'variational' or 'corrected'",
