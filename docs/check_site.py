@@ -39,7 +39,7 @@ WORDS = {
     "meta-analysis": "user_guide/recipes",
 }
 INDEX = "user_guide/how_do_i"  # has all of them
-PATH = "site-packages/"
+PATHS = ("site-packages/", str(Path(__file__).resolve().parent.parent) + "/")
 
 
 class Page(HTMLParser):
@@ -64,7 +64,11 @@ def broken_links(site):
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
     pages = {path: Page(text) for path, text in texts.items()}
-    broken = [f"{path.relative_to(site)} shows a path" for path in paths if PATH in texts[path]]
+    broken = [
+        f"{path.relative_to(site)} shows a path"
+        for path, text in texts.items()
+        if any(part in text for part in PATHS)
+    ]
     n_links = 0
     for path, page in pages.items():
         elsewhere = [address for address in page.loaded if urlsplit(address).netloc]
