@@ -8,7 +8,7 @@ UNDERLINES = {"#": "=", "##": "-", "###": "~"}
 
 
 def as_rst(text):
-    """Headings, code and links of Markdown, as reStructuredText."""
+    """Headings, code and links of Markdown, as reStructuredText that the search leaves out."""
     lines = []
     for line in text.splitlines():
         line = re.sub(r"`([^`]+)`", r"``\1``", line)
@@ -17,7 +17,7 @@ def as_rst(text):
             lines += [match[2], UNDERLINES[match[1]] * len(match[2])]
         else:
             lines.append(line)
-    return "\n".join(lines) + "\n"
+    return ":nosearch:\n\n" + "\n".join(lines) + "\n"
 
 
 def write(app):

@@ -4,7 +4,8 @@
 
 Links: each relative address and each anchor has to exist, and no page loads anything from another
 site. Words: Sphinx shows the pages that have all words of a query, so the page named below has to
-be among these. Warnings: an example that shows one shows a path of the machine that built the site.
+be among these; an ``index`` directive there makes it the first. Warnings: an example that shows one
+shows a path of the machine that built the site.
 """
 
 import json
@@ -117,7 +118,14 @@ def main(folder):
         missing += [
             f"'{query}' does not find {each}" for each in (page, INDEX) if each not in found
         ]
-        print(f"{query}: {len(found)} pages, {page} among them" if page in found else query)
+        first = [
+            index["docnames"][number]
+            for number, _, is_main in index["indexentries"].get(query.lower(), [])
+            if is_main
+        ]
+        if first != [page]:
+            missing.append(f"'{query}' finds {first} first: {page} needs '.. index:: ! {query}'")
+        print(f"{query}: {len(found)} pages, {page} first" if first == [page] else query)
     sys.exit("\n".join(broken + missing) or 0)
 
 
