@@ -36,6 +36,36 @@ class FactorCells(NamedTuple):
     values: np.ndarray
 
 
+class OneFactorModel(NamedTuple):
+    """A normal model of one factor.
+
+    Attributes
+    ----------
+    own : (L, Q, Q)
+        Cross-products of every level with itself.
+    with_dense : (L, Q, P + 1)
+        With the fixed effects and the response.
+    dense : (P + 1, P + 1)
+        Of these.
+    places : (m, 2)
+        Row and column in T of every parameter.
+    df : float
+        Degrees of freedom of the noise.
+    noise : float
+        Its variance; 0 where it is estimated.
+    integrate_fixed : bool
+        True for REML.
+    """
+
+    own: np.ndarray
+    with_dense: np.ndarray
+    dense: np.ndarray
+    places: np.ndarray
+    df: float
+    noise: float
+    integrate_fixed: bool
+
+
 class LevelInverses(NamedTuple):
     """Inverses of every level, see `EliminatedLevels`, and Omega, which is one for all."""
 

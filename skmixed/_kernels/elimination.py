@@ -37,7 +37,7 @@ def shrink_levels(
     well conditioned also where T is singular.
     """
     single = own.shape[1] == 1
-    shrink_each = _shrink_one_effect if single else _shrink_effects
+    shrink_each = _shrink_one_effect if single else shrink_effects
     return shrink_each(own, factor, shrink, omega_shrunk, precision_shrunk)
 
 
@@ -59,7 +59,7 @@ def _shrink_one_effect(own, factor, shrink, omega_shrunk, precision_shrunk):
 
 
 @kernel
-def _shrink_effects(own, factor, shrink, omega_shrunk, precision_shrunk):
+def shrink_effects(own, factor, shrink, omega_shrunk, precision_shrunk):
     n_levels, n_effects = own.shape[0], own.shape[1]
     log_det = 0.0
     total_log_det = 0.0

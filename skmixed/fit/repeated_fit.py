@@ -10,6 +10,7 @@ import numpy as np
 from skmixed.design import Design
 from skmixed.fit.gaussian_fit import gaussian_objective, maximise
 from skmixed.fit.gaussian_objective import GaussianObjective
+from skmixed.fit.nearer_start import nearer_start
 from skmixed.fit.outer import FitOptions
 from skmixed.fit.publish import publish_interpolation
 from skmixed.fit.result import FitResult
@@ -65,7 +66,10 @@ class RepeatedFit:
         if sums.sums is None:
             n_levels = tuple(factor.n_levels for factor in self.rows.columns.design.factors)
             return publish_interpolation(n_levels, sums.units)
-        return maximise(self._objective_of(sums, seed), self.absent, sums, self.options, self.theta)
+        objective, theta = self._objective_of(sums, seed), self.theta
+        if theta is not None:
+            theta = nearer_start(objective, theta, self.options.tol)
+        return maximise(objective, self.absent, sums, self.options, theta)
 
     def _objective_of(self, rows: RowSums, seed: Callable[[], int]) -> GaussianObjective:
         before, options = self.objective, self.options
