@@ -6,6 +6,8 @@ Links: each relative address and each anchor has to exist, and no page loads any
 site. Words: Sphinx shows the pages that have all words of a query, so the page named below has to
 be among these; an ``index`` directive there makes it the first. Warnings: an example that shows one
 shows a path of the machine that built the site.
+
+Build with ``-E``: the search index of a second build lacks the pages that have not changed.
 """
 
 import json
