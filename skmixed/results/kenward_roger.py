@@ -26,15 +26,17 @@ import numpy as np
 
 from skmixed.posteriors.prior import Block
 from skmixed.results.coefficient_tests import JointTest, independent_parts
-from skmixed.results.reopened import ReopenedFit
+from skmixed.results.reopened import (
+    ReopenedFit,
+    exact_traces,
+    is_affordable,
+    precision_slope,
+)
 from skmixed.solvers.base import Direction, ExactSystem, System
 from skmixed.sums.cross_products import FactorLayout
 
 _AT_ONCE = 256
 """Levels whose products are made at a time."""
-
-_MOST_OPERATIONS = 3e11
-"""Operations of exact traces beyond which these are estimated: some ten seconds."""
 
 _PROBED_EFFECTS = 100_000
 """Signs that all probes of a factor together should have: errors fall with their square root."""
@@ -205,7 +207,9 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     by_effects = system.fixed_products()
     plain = system.fixed_covariance()
     p = len(plain)
-    slopes = [_slope(by_effects[k.factor.position], k.matrix) for k in parameters.directions]
+    slopes = [
+        precision_slope(by_effects[k.factor.position], k.matrix) for k in parameters.directions
+    ]
     directions: list[Direction] = [
         (k.factor, by_effects[k.factor.position][:, :, a] @ k.matrix)
         for k in parameters.directions
@@ -228,7 +232,7 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     W = 2.0 * np.linalg.pinv(expected, rcond=1e-13, hermitian=True)
     for i, j, bend in parameters.bends:
         # R_ij is a slope with the other sign
-        gram[i, j] += 0.25 * _slope(by_effects[bend.factor.position], bend.matrix)
+        gram[i, j] += 0.25 * precision_slope(by_effects[bend.factor.position], bend.matrix)
     adjustment = plain @ np.einsum("ij,ijab->ab", W, gram) @ plain
     to_centred = fit.to_centred
     shapes = to_centred @ (plain @ np.reshape(slopes, (-1, p, p)) @ plain) @ to_centred.T
@@ -241,14 +245,6 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
         W,
         error,
     )
-
-
-def _slope(by_effects: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """P_i (p, p) of a covariance parameter, from Z'V^-1 X of its factor (L, q, p)."""
-    p = by_effects.shape[2]
-    moved = np.einsum("qs,lsb->lqb", matrix, by_effects)
-    slope: np.ndarray = -(by_effects.reshape(-1, p).T @ moved.reshape(-1, p))
-    return slope
 
 
 def _refuse(fit: ReopenedFit) -> None:
@@ -270,12 +266,11 @@ def _information(fit: ReopenedFit, parameters: list[_Parameter]) -> tuple[np.nda
     """tr(P V_i P V_j) of all directions, (M, M), and its relative Monte Carlo error."""
     system, cross = fit.point.system, fit.objective.cross
     exact, size = system.exact, float(cross.size)
-    if exact is not None and 10.0 * size**3 <= _MOST_OPERATIONS:
-        found = exact.trace_products([(k.factor, k.matrix) for k in parameters])
-        if found is not None:
-            return found, 0.0
+    found = exact_traces(fit, [(k.factor, k.matrix) for k in parameters])
+    if found is not None:
+        return found, 0.0
     n_effects = sum(factor.size for factor in cross.factors)
-    if exact is not None and 8.0 * n_effects * size**2 <= _MOST_OPERATIONS:
+    if exact is not None and is_affordable(8.0 * n_effects * size**2):
         return _expected_information(exact, parameters), 0.0
     return _probed_information(system, parameters)
 

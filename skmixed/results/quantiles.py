@@ -34,8 +34,8 @@ _CHUNK = 8_192
 """Rows worked on at a time: a row takes as many numbers as there are nodes."""
 
 _MOST_STEPS = 100
-_SETTLED = 1e-13
-"""Change of the logarithm of a quantile that ends its search."""
+_SETTLED, _SETTLED_IN_TABLES = 1e-13, 1e-9
+"""Change of the logarithm of a quantile that ends its search; in tables, which err by more."""
 
 _LEAST_LOGARITHM = -745.0
 """Of a quantile: its exponential is the least number."""
@@ -81,7 +81,8 @@ def mixture_quantiles(
     sd = np.sqrt(variance)
     # of counts a rough root will do where it is not near an integer
     table = _OF_COUNTS if likelihood.is_discrete else _OF_AMOUNTS
-    roots = interpolated(replace(mixture, nodes=_NODES_OF_TABLES).roots, mean, sd, table)
+    in_tables = replace(mixture, nodes=_NODES_OF_TABLES, settled=_SETTLED_IN_TABLES)
+    roots = interpolated(in_tables.roots, mean, sd, table)
     if roots is None:
         roots = Interpolated(mixture.roots(mean, sd), 0.0)
     if not likelihood.is_discrete:
@@ -109,12 +110,15 @@ class Mixture:
     parameters : ndarray (k,)
     nodes : dict of {float: int}
         See `_NODES`.
+    settled : float
+        See `_SETTLED`.
     """
 
     likelihood: ResponseLikelihood
     share: float
     parameters: np.ndarray
     nodes: dict[float, int] = field(default_factory=lambda: _NODES)
+    settled: float = _SETTLED
 
     def roots(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
         """Logarithms of quantiles, of counts those of the continued quantile plus one, (n,)."""
@@ -128,7 +132,7 @@ class Mixture:
             for begin in range(0, len(rows), _CHUNK):
                 part = rows[begin : begin + _CHUNK]
                 probability = partial(self._probability, mean[part], sd[part], n_nodes)
-                out[part] = _search(probability, self.share, out[part], scale[part])
+                out[part] = _search(probability, self.share, out[part], scale[part], self.settled)
         return out
 
     def reaches(self, y: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
@@ -183,6 +187,7 @@ def _search(
     share: float,
     start: np.ndarray,
     scale: np.ndarray,
+    settled: float,
 ) -> np.ndarray:
     """Where a probability, of rows by number, reaches the share: secants within bisected bounds.
 
@@ -215,10 +220,10 @@ def _search(
             following = np.where(usable, ahead, np.where(bounded, 0.5 * (least + most), far))
         following = np.maximum(following, _LEAST_LOGARITHM)
         here[active] = following
-        tolerance = _SETTLED * (1.0 + np.abs(at))
+        tolerance = settled * (1.0 + np.abs(at))
         with np.errstate(invalid="ignore"):
-            settled = (np.abs(following - at) <= tolerance) | (most - least <= tolerance)
-        active = active[~settled]
+            done = (np.abs(following - at) <= tolerance) | (most - least <= tolerance)
+        active = active[~done]
         if not len(active):
             break
     return here

@@ -14,9 +14,12 @@ from skmixed.fit.outer import FitOptions, Start
 from skmixed.fit.publish import center_of, fixed_effects_in_units
 from skmixed.fit.result import FitResult
 from skmixed.results.same_data import refuse_other_elbo, refuse_other_rows
-from skmixed.solvers.base import SingularSystemError
+from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.sums.row_sums import RowSums
 from skmixed.sums.standard_units import Units
+
+_MOST_OPERATIONS = 3e11
+"""Operations of exact traces beyond which these are estimated: some ten seconds."""
 
 
 @dataclass(frozen=True)
@@ -117,3 +120,31 @@ class ReopenedFit:
     def to_centred(self) -> np.ndarray:
         """Centred coefficients of the fit from those in standard units, (p, r)."""
         return self.units.response_scale * self.units.fixed.to_centred()
+
+
+def exact_traces(fit: ReopenedFit, directions: list[Direction]) -> np.ndarray | None:
+    """tr(P V_i P V_j) of matrices (q, q) in the Omega of factors, (m, m); None if too costly."""
+    exact, size = fit.point.system.exact, float(fit.objective.cross.size)
+    if exact is None or not is_affordable(10.0 * size**3):
+        return None
+    return exact.trace_products(directions)
+
+
+def is_affordable(n_operations: float) -> bool:
+    """Whether exact traces of so many operations take some ten seconds at most."""
+    return n_operations <= _MOST_OPERATIONS
+
+
+def precision_slope(by_effects: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Derivative (p, p) of X' V^-1 X along a matrix (q, q) in a factor's Omega.
+
+    Parameters
+    ----------
+    by_effects : ndarray (L, q, p)
+        Z' V^-1 X of the factor.
+    matrix : ndarray (q, q)
+    """
+    p = by_effects.shape[2]
+    moved = np.einsum("qs,lsb->lqb", matrix, by_effects)
+    slope: np.ndarray = -(by_effects.reshape(-1, p).T @ moved.reshape(-1, p))
+    return slope

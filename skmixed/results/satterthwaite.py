@@ -10,7 +10,7 @@ import numpy as np
 from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.uncertainty import inverse_of_rising
 from skmixed.results.coefficient_tests import JointTest, independent_parts
-from skmixed.results.reopened import ReopenedFit
+from skmixed.results.reopened import ReopenedFit, exact_traces, precision_slope
 from skmixed.solvers.base import SingularSystemError
 
 _STEP = 1e-4
@@ -101,31 +101,20 @@ def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
     Notes
     -----
     The parameters are the entries of all T and the logarithm of the noise variance, where
-    it is estimated. Gradients are exact (with the iterative solver: of the sampled
-    objective), their central differences have a relative error of about 1e-8.
+    it is estimated. Under restricted likelihood second derivatives are exact where a dense tail
+    allows. Elsewhere they are central differences of gradients, which are exact (with the
+    iterative solver: of the sampled objective), with a relative error of about 1e-8.
     """
-    objective, theta = fit.objective, fit.theta
-    place = np.append(theta, np.log(fit.noise)) if fit.noise_is_free else theta
-    hessian = np.empty((len(place), len(place)))
-    derivatives = []
-    exactly = fit.noise_is_free and objective.noise_enters_plainly
-    for j, value in enumerate(place):
-        if exactly and j == len(theta):
-            break
-        step = np.zeros(len(place))
-        step[j] = max(_STEP * abs(value), _LEAST_STEP)
-        above, below = (_slope(objective, place + sign * step, len(theta)) for sign in (1.0, -1.0))
-        width = 2.0 * step[j]
-        hessian[j] = (above.gradient - below.gradient) / width
-        change = (above.covariance - below.covariance) / width
-        derivatives.append(fit.to_centred @ change @ fit.to_centred.T)
-    if exactly:
-        hessian[-1] = hessian[:, -1] = objective.bends_by_log_noise(fit.point)
-        plain = fit.noise * fit.point.system.fixed_covariance()
-        derivatives.append(fit.to_centred @ plain @ fit.to_centred.T)
+    place = np.append(fit.theta, np.log(fit.noise)) if fit.noise_is_free else fit.theta
+    hessian, changes = _exactly(fit) or _by_differences(fit, place)
+    if len(changes) < len(place):
+        hessian = np.pad(hessian, (0, 1))
+        hessian[-1] = hessian[:, -1] = fit.objective.bends_by_log_noise(fit.point)
+        changes = [*changes, fit.noise * fit.point.system.fixed_covariance()]
     p = len(fit.to_centred)
     parameter_covariance = 2.0 * inverse_of_rising(0.5 * (hessian + hessian.T))
     sds, errors = _with_errors(lambda at: _log_sds(fit, at), place, parameter_covariance)
+    derivatives = [fit.to_centred @ change @ fit.to_centred.T for change in changes]
     return VarianceUncertainty(
         fit.result.coefficient_covariance,
         np.reshape(derivatives, (len(place), p, p)),
@@ -133,6 +122,42 @@ def variance_uncertainty(fit: ReopenedFit) -> VarianceUncertainty:
         sds,
         errors,
     )
+
+
+def _exactly(fit: ReopenedFit) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """Hessian by the entries of all T, and derivatives of the covariance; None where too costly.
+
+    The Hessian of average information, with the traces that it stands for.
+    """
+    objective, at = fit.objective, fit.point.solved
+    is_plain = objective.noise_enters_plainly and objective.posterior.needs_determinant
+    if not is_plain or not objective.integrate_fixed:
+        return None
+    traces = exact_traces(fit, at.tangents)
+    if traces is None:
+        return None
+    found = objective.derivatives(fit.point)
+    by_effects, plain = at.system.fixed_products(), at.system.fixed_covariance()
+    changes = [
+        -fit.noise * (plain @ precision_slope(by_effects[factor.position], tangent) @ plain)
+        for factor, tangent in at.tangents
+    ]
+    return found.hessian + found.average_information - traces, changes
+
+
+def _by_differences(fit: ReopenedFit, place: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The same by the parameters at `place`, but for a noise variance that enters plainly."""
+    objective, n_theta = fit.objective, len(fit.theta)
+    n = n_theta if objective.noise_enters_plainly else len(place)
+    hessian, changes = np.empty((n, n)), []
+    for j in range(n):
+        step = np.zeros(len(place))
+        step[j] = max(_STEP * abs(place[j]), _LEAST_STEP)
+        above, below = (_slope(objective, place + sign * step, n_theta) for sign in (1.0, -1.0))
+        width = 2.0 * step[j]
+        hessian[j] = (above.gradient - below.gradient)[:n] / width
+        changes.append((above.covariance - below.covariance) / width)
+    return hessian, changes
 
 
 def _log_sds(fit: ReopenedFit, place: np.ndarray) -> np.ndarray:

@@ -508,11 +508,10 @@ class DirectSystem:
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
         """The posterior covariance; six digits suffice where `coarse`."""
-        if self._like is None:
-            return TailCovariance(self, integrate_fixed, coarse)
-        made = self._like._covariances
+        owner = self._like or self
+        made = owner._covariances
         if (integrate_fixed, coarse) not in made:
-            made[integrate_fixed, coarse] = TailCovariance(self._like, integrate_fixed, coarse)
+            made[integrate_fixed, coarse] = TailCovariance(owner, integrate_fixed, coarse)
         return made[integrate_fixed, coarse]
 
     def fixed_covariance(self) -> np.ndarray:

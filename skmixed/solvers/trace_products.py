@@ -5,7 +5,9 @@ inverse of the system, F = Z_1'V_1^-1 A of the eliminated factor and S_l its blo
 
     K = I - C R,   Z_t'P Z_t = R K,   Z_1'P Z_t = F K,   Z_1'P Z_1 = S - F C F',
 
-so that all traces are sums over products of matrices of the size of the tail.
+so that all traces are sums over products of matrices of the size of the tail. C is the inverse of
+R + W, with W the precision of the tail's effects and zero for the rest: K = C W and R K = W - W C W
+save all products but those with F, where W is not so large that digits cancel.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from skmixed.sums.cross_products import FactorLayout, symmetric
 if TYPE_CHECKING:
     from skmixed.solvers.direct import DirectSystem
 
+_MODERATE = 1e-3
+"""Rows per variance of the effects from which W - W C W keeps its digits, as in `information`."""
+
 Parameter = tuple[FactorLayout, np.ndarray]
 """A factor and a symmetric matrix B (q, q): the direction Z (I x B) Z' of V."""
 
@@ -29,18 +34,29 @@ def trace_products(system: DirectSystem, parameters: list[Parameter]) -> np.ndar
     cross = system.cross
     size = cross.size - 1
     covariance = system.covariance(True)
-    C, R = symmetric(covariance.tail), symmetric(system.reduced[:size, :size])
-    K = np.eye(size) - C @ R
+    C = symmetric(covariance.tail)
+    by_precision = all(_is_moderate(system, factor) for factor in cross.tail_factors)
+    if by_precision:
+        K = _times_precision(system, C)
+        N = -_times_precision(system, K[: cross.n_tail].T)
+        for factor in cross.tail_factors:
+            first = np.arange(factor.start, factor.columns.stop, factor.n_effects)
+            for (a, b), amount in np.ndenumerate(_precision(system, factor)):
+                N[first + a, first + b] += amount
+    else:
+        R = symmetric(system.reduced[:size, :size])
+        K = (np.eye(size) - C @ R)[:, : cross.n_tail]
+        N = R[: cross.n_tail] @ K
     m = len(parameters)
     out = np.zeros((m, m))
     of_tail = [i for i, (factor, _) in enumerate(parameters) if factor is not cross.eliminated]
-    _among_tail(R @ K[:, : cross.n_tail], parameters, of_tail, out)
+    _among_tail(N, parameters, of_tail, out)
     eliminated = [i for i in range(m) if i not in of_tail]
     spread: dict[int, np.ndarray] = {}
     for i in eliminated:
         M = _through_levels(system, parameters[i][1])
         spread[i] = C @ M
-        moved = M @ K[:, : cross.n_tail]
+        moved = _times_precision(system, spread[i].T) if by_precision else M @ K
         for j in of_tail:
             factor, B = parameters[j]
             columns = moved[:, factor.columns].reshape(size, factor.n_levels, -1) @ B
@@ -55,6 +71,28 @@ def trace_products(system: DirectSystem, parameters: list[Parameter]) -> np.ndar
                 # block diagonal parts, and those between levels
                 apart = (left * (S - U)).sum() - (right * S).sum()
                 out[i, j] = float(apart + (spread[i] * spread[j].T).sum())
+    return out
+
+
+def _is_moderate(system: DirectSystem, factor: FactorLayout) -> bool:
+    """Whether the precision of a factor's effects is not large beside what rows say of them."""
+    rows = np.diagonal(system.reduced)[factor.columns].mean()
+    return bool(rows * system.scales[factor.position].smallest ** 2 > _MODERATE)
+
+
+def _precision(system: DirectSystem, factor: FactorLayout) -> np.ndarray:
+    """Inverse (q, q) of the covariance of the effects of a level."""
+    inverse = system.scales[factor.position].inverse
+    return inverse.T @ inverse
+
+
+def _times_precision(system: DirectSystem, matrix: np.ndarray) -> np.ndarray:
+    """Tail columns (m, n_tail) of a matrix (m, N) times the precision of the tail's effects."""
+    out = np.empty((len(matrix), system.cross.n_tail))
+    for factor in system.cross.tail_factors:
+        columns = matrix[:, factor.columns].reshape(len(matrix), factor.n_levels, -1)
+        moved = columns @ _precision(system, factor)
+        out[:, factor.columns] = moved.reshape(len(matrix), factor.size)
     return out
 
 

@@ -13,8 +13,11 @@ from skmixed.fitted_model import fitted_model
 from skmixed.inspection.coefficient_questions import CoefficientQuestions
 from skmixed.inspection.refits import Refit
 from skmixed.results import kenward_roger as module
+from skmixed.results import reopened
 from skmixed.results.kenward_roger import kenward_roger
 from skmixed.results.reopened import ReopenedFit
+from skmixed.results.satterthwaite import _by_differences, _exactly
+from skmixed.solvers import trace_products
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def opened(model, solver):
 def test_estimated_traces_are_within_their_error(students, formula, solver, monkeypatch):
     model = mixed(formula, students, solver="direct")
     exact = kenward_roger(opened(model, "direct"))
-    monkeypatch.setattr(module, "_MOST_OPERATIONS", 0.0)
+    monkeypatch.setattr(reopened, "_MOST_OPERATIONS", 0.0)
     found = kenward_roger(opened(model, solver))
     assert exact.trace_error == 0.0
     assert 0.0 < found.trace_error < 0.02
@@ -247,11 +250,29 @@ def test_slopes_of_one_structure_beside_a_linear_one(trial):
     assert (table["df"] > 1).all()
 
 
-@pytest.mark.parametrize("formula", [*FORMULAS, "y ~ x + (x | d) + (1 | s)", "y ~ x + (x | s)"])
-def test_traces_from_the_inverse(students, formula):
+ALL_FORMULAS = [*FORMULAS, "y ~ x + (x | d) + (1 | s)", "y ~ x + (x | s)"]
+
+
+@pytest.mark.parametrize("formula", ALL_FORMULAS)
+@pytest.mark.parametrize(
+    "moderate", [trace_products._MODERATE, np.inf], ids=["by precision", "by projection"]
+)
+def test_traces_from_the_inverse(students, formula, moderate, monkeypatch):
     fit = opened(mixed(formula, students, solver="direct"), "direct")
+    monkeypatch.setattr(trace_products, "_MODERATE", moderate)
     parameters = module._Parameters.of(fit).directions
     expected = module._expected_information(fit.point.system, parameters)
     found = fit.point.system.trace_products([(k.factor, k.matrix) for k in parameters])
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
     np.testing.assert_allclose(found, found.T, rtol=1e-9)
+
+
+@pytest.mark.parametrize("formula", ALL_FORMULAS)
+def test_second_derivatives_are_those_of_differences(students, formula):
+    """Of the deviance, and first ones of the covariance, for Satterthwaite."""
+    fit = opened(mixed(formula, students, solver="direct"), "direct")
+    place = np.append(fit.theta, np.log(fit.noise))
+    (hessian, changes), (expected, others) = _exactly(fit), _by_differences(fit, place)
+    size = np.sqrt(np.outer(*[np.abs(np.diagonal(expected))] * 2))
+    np.testing.assert_array_less(np.abs(hessian - expected), 1e-5 * size)
+    np.testing.assert_allclose(changes, others, rtol=1e-5, atol=1e-7 * np.abs(others).max())

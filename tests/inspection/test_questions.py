@@ -26,7 +26,7 @@ from skmixed.datasets import load_sleepstudy, make_mixed_classification
 from skmixed.fitted_model import fitted_model
 from skmixed.inspection.adjustments import ADJUSTMENTS, Family
 from skmixed.inspection.coefficient_questions import CoefficientQuestions
-from skmixed.results import kenward_roger
+from skmixed.results import reopened
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +332,7 @@ def test_kenward_roger_takes_the_direct_solver(monkeypatch):
     assert chosen.solver_ == "iterative"
     tables = [anova(model, ddf="kenward-roger").to_frame() for model in (chosen, direct)]
     np.testing.assert_allclose(*tables, rtol=1e-4)
-    monkeypatch.setattr(kenward_roger, "_MOST_OPERATIONS", 1e6)
+    monkeypatch.setattr(reopened, "_MOST_OPERATIONS", 1e6)
     again = mixed(formula, frame, solver="direct")
     assert "Monte Carlo" in str(anova(again, ddf="kenward-roger"))
     # what was computed once is not computed again
