@@ -1,7 +1,6 @@
 """Formulas as MathML, which browsers show without a script and without a network.
 
-docutils translates LaTeX; MathJax, where it can be loaded, sets the same MathML in its own
-fonts.
+docutils translates LaTeX. The font is in _static/fonts, see _static/skmixed.css.
 """
 
 import re
@@ -10,8 +9,6 @@ from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
-
-MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/mml-chtml.js"
 
 # Commands that docutils does not know, or not in every place.
 REPLACED = ((r"\\dots\b", r"\\ldots"), (r"\\textstyle\b", ""))
@@ -43,5 +40,4 @@ def visit_displayed(translator, node):
 def setup(app):
     """Register the renderer, for ``html_math_renderer = "mathml"``."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_displayed, None))
-    app.add_js_file(MATHJAX, loading_method="async")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

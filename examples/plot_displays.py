@@ -4,7 +4,7 @@ Pictures of a fitted model
 =======================================
 
 A fitted model is more than a table: which lecturers stand out, how far effects were shrunk,
-whether the residuals look like noise. `skmixed.inspection` has a display for each of these
+whether the residuals look like noise. ``skmixed.inspection`` has a display for each of these
 questions. They work as the displays of scikit-learn do: ``from_estimator`` computes and plots,
 ``ax=`` takes axes, and ``plot`` draws again what a display holds.
 

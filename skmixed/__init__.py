@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from skmixed.regressor import MixedEffectsVIRegressor
     from skmixed.spec import RandomEffect
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 former_names.install()
 

@@ -386,7 +386,9 @@ class FittedModel:
         for sentence in unknown_labels(design, table, encoder, every=every):
             warn_user(
                 f"{sentence}. They are predicted for the population, which is right for new "
-                "groups. If they should be known, give the column the type it had in fit.",
+                "groups, as in cross-validation by group (to silence it, filter "
+                "skmixed.exceptions.UnknownLevelsWarning). If they should be known, give the "
+                "column the type it had in fit.",
                 UnknownLevelsWarning,
             )
         if number_unknown:

@@ -515,7 +515,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         -----
         The posterior covariance between levels of two different large factors is
         approximated by what they owe to fixed effects and small factors; see
-        `skmixed.results.prediction`. It is exact for models with up to some 280
+        ``skmixed.results.prediction``. It is exact for models with up to some 280
         effects in all. After an iterative fit the variances of single effects are
         exact given the other effects, plus an estimate from posterior draws.
         """

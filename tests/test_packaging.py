@@ -4,7 +4,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import jinja2
 import pytest
+import yaml
+
+import skmixed
 
 ROOT = Path(__file__).parent.parent
 CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
@@ -69,6 +73,35 @@ def test_licences_have_their_text():
     citation = (ROOT / "CITATION.cff").read_text()
     assert all(f"  - {name}\n" in citation for name in named)
     assert f"version: {PROJECT['version']}\n" in citation
+
+
+def test_versions_agree():
+    """The version of the package heads the changelog, undated while in development."""
+    version = PROJECT["version"]
+    assert skmixed.__version__ == version
+    released, _, development = version.partition(".dev")
+    text = (ROOT / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^## ([\d.]+) \((unreleased|\d{4}-\d\d-\d\d)\)$", text, re.MULTILINE)
+    assert len(sections) == text.count("\n## ")
+    assert sections[0][0] == released
+    assert (sections[0][1] == "unreleased") == bool(development)
+    assert all(date != "unreleased" for _, date in sections[1:])
+
+
+def test_conda_recipe_says_what_the_project_says():
+    text = (ROOT / "conda" / "meta.yaml").read_text()
+    recipe = yaml.safe_load(jinja2.Template(text).render(PYTHON="python"))
+    python, *required = recipe["requirements"]["run"]
+    assert python == "python " + PROJECT["requires-python"]
+    assert [each.replace(" ", "") for each in required] == PROJECT["dependencies"]
+    assert recipe["package"]["name"] == PROJECT["name"]
+    assert PROJECT["version"].startswith(recipe["package"]["version"])
+    assert recipe["about"]["summary"] == PROJECT["description"]
+    assert recipe["about"]["license"] == PROJECT["license"]
+    assert all((ROOT / name).is_file() for name in recipe["about"]["license_file"])
+    setuptools = recipe["requirements"]["host"][-1].replace(" ", "")
+    build_system = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    assert build_system["requires"] == [setuptools]
 
 
 def test_the_first_lines_of_the_readme_print_what_they_say(capsys):

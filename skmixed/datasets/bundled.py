@@ -24,6 +24,10 @@ CBPP_FEATURES = ("herd", "period", "size")
 CBPP_CATEGORIES = ("herd", "period")
 CBPP_TARGET = "incidence"
 
+GROUSETICKS_FEATURES = ("INDEX", "BROOD", "HEIGHT", "YEAR", "LOCATION")
+GROUSETICKS_CATEGORIES = ("INDEX", "BROOD", "YEAR", "LOCATION")
+GROUSETICKS_TARGET = "TICKS"
+
 SLEEPSTUDY_FEATURES = ("Days", "Subject")
 SLEEPSTUDY_CATEGORIES = ("Subject",)
 SLEEPSTUDY_TARGET = "Reaction"
@@ -176,6 +180,63 @@ def load_cbpp(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
     return _load_table(
         "cbpp", CBPP_FEATURES, CBPP_CATEGORIES, CBPP_TARGET, np.int64, as_frame, return_X_y
     )
+
+
+def load_grouseticks(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
+    """Load the grouse ticks (counts of chicks, by brood and location).
+
+    How many ticks (`TICKS`) 403 red grouse chicks (`INDEX`) of 118 broods (`BROOD`) at 63
+    locations (`LOCATION`) had in three years (`YEAR`): an example of overdispersed counts in
+    nested groups that comes with the R package lme4. The study is that of Elston and
+    others [1]_.
+
+    Parameters
+    ----------
+    as_frame : bool, default=True
+        Give a DataFrame and a Series, chicks, broods, years and locations as categorical
+        columns of integers, the rest as integers. If False: arrays of integers.
+    return_X_y : bool, default=False
+        Give ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        data : DataFrame or ndarray of shape (403, 5)
+            The columns `INDEX`, `BROOD`, `HEIGHT` (metres above sea level), `YEAR` (less
+            1900), `LOCATION`.
+        target : Series or ndarray of shape (403,)
+            Ticks on the head of the chick, `TICKS`.
+        frame : DataFrame of shape (403, 6) or None
+            Data and target together, when ``as_frame=True``.
+        feature_names, target_names : list of str
+            The names of the columns.
+        DESCR : str
+            Description, source and licence (GPL >= 2, as lme4).
+
+    (X, y) : tuple
+        Only with ``return_X_y=True``.
+
+    References
+    ----------
+    .. [1] Elston and others (2001). Analysis of aggregation, a worked example: numbers of
+       ticks on red grouse chicks. Parasitology 122(5), 563-569.
+       :doi:`10.1017/S0031182001007740`
+
+    Examples
+    --------
+    >>> from skmixed.datasets import load_grouseticks
+    >>> frame = load_grouseticks().frame
+    >>> frame.shape, frame["BROOD"].nunique(), frame["LOCATION"].nunique()
+    ((403, 6), 118, 63)
+    >>> frame["TICKS"].describe()[["mean", "50%", "max"]].round(1).tolist()
+    [6.4, 2.0, 85.0]
+    """
+    return _load_table(
+        "grouseticks", GROUSETICKS_FEATURES, GROUSETICKS_CATEGORIES, GROUSETICKS_TARGET, np.int64,
+        as_frame, return_X_y,
+    )  # fmt: skip
 
 
 def load_sleepstudy(*, as_frame: bool = True, return_X_y: bool = False) -> Any:

@@ -94,7 +94,7 @@ class FitResult:
     coupling : ndarray (p + n_effects, j)
         Matrix B such that the posterior covariance of any two coefficients
         (centred fixed effects, then all random effects) of different levels is
-        the product of their rows; see `skmixed.results.prediction`.
+        the product of their rows; see ``skmixed.results.prediction``.
     further : ndarray (p + n_effects, e) or None
         Columns whose outer products add to the posterior covariance of all coefficients, for
         what the posterior holds fixed; see `skmixed.fit.uncertainty`. None in fits that

@@ -38,7 +38,7 @@ class AverageEffects(Answer):
         ax : matplotlib Axes, default=None
             None: those of a new figure.
         **options
-            Of `AverageEffectsDisplay.plot`.
+            Of `~skmixed.inspection.AverageEffectsDisplay.plot`.
 
         Returns
         -------

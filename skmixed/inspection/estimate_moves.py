@@ -32,7 +32,7 @@ def estimate_moves(model: FittedModel, step: LikelihoodStep | None) -> pd.DataFr
     Returns
     -------
     DataFrame
-        Columns as for `Diagnosis.moves`. Standard errors are those of the fit; parameters that
+        Columns as for ``Diagnosis.moves``. Standard errors are those of the fit; parameters that
         have none have no row.
     """
     if step is None:

@@ -96,7 +96,7 @@ class Contrasts(Answer):
         ax : matplotlib Axes, default=None
             None: those of a new figure.
         **options
-            Of `ContrastsDisplay.plot`.
+            Of `~skmixed.inspection.ContrastsDisplay.plot`.
 
         Returns
         -------

@@ -73,8 +73,9 @@ class MarginalMeans(Answer):
         ax : matplotlib Axes, default=None
             None: those of a new figure.
         **options
-            Of `MarginalMeansDisplay.plot`, or of `EffectCurvesDisplay.plot` where the first term
-            is a column of numbers at several values.
+            Of `~skmixed.inspection.MarginalMeansDisplay.plot`, or of
+            `~skmixed.inspection.EffectCurvesDisplay.plot` where the first term is a column of
+            numbers at several values.
 
         Returns
         -------

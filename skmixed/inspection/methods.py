@@ -383,7 +383,7 @@ class InspectionMixin(ABC):
         n_draws : int, default=1000
             Draws from the posterior, at least 100. Every one costs a few passes over the rows.
             Where rows times draws are more than 4e7, 16 to 256 draws with derivatives take their
-            place, or quadrature alone where factors are not crossed: `Diagnosis.n_draws` and the
+            place, or quadrature alone where factors are not crossed: ``Diagnosis.n_draws`` and the
             advice say so, and `log_likelihood_std` what that costs.
         random_state : int, RandomState instance or None, default=None
             Source of randomness; equal seeds give equal results.

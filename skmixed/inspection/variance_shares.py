@@ -186,7 +186,7 @@ def r2(model: Any) -> pd.Series:
     -----
     The variance of the fixed part is that over the rows of the fit, with their weights and
     their number (not one less) below the line. The offset is known and no part of it.
-    `model.score` is another thing: the share explained in rows that it is given.
+    ``model.score`` is another thing: the share explained in rows that it is given.
 
     References
     ----------

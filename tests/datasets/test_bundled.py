@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from skmixed import mixed
-from skmixed.datasets import load_cbpp, load_insteval, load_sleepstudy
+from skmixed.datasets import load_cbpp, load_grouseticks, load_insteval, load_sleepstudy
 
 FEATURES = ["s", "d", "studage", "lectage", "service", "dept"]
 
@@ -129,6 +129,52 @@ def test_cbpp_forms_hold_the_same_values(cbpp):
     X, y = load_cbpp(return_X_y=True)
     pd.testing.assert_frame_equal(X, cbpp.data)
     pd.testing.assert_series_equal(y, cbpp.target)
+
+
+@pytest.fixture(scope="module")
+def grouseticks():
+    return load_grouseticks()
+
+
+def test_grouseticks_describes_itself(grouseticks):
+    assert grouseticks.feature_names == ["INDEX", "BROOD", "HEIGHT", "YEAR", "LOCATION"]
+    assert grouseticks.target_names == ["TICKS"]
+    assert grouseticks.frame.columns.tolist() == [*grouseticks.feature_names, "TICKS"]
+    assert grouseticks.data.columns.tolist() == grouseticks.feature_names
+    assert grouseticks.target.name == "TICKS"
+    assert "GPL >= 2" in grouseticks.DESCR
+    assert "Elston" in grouseticks.DESCR
+
+
+def test_grouseticks_values_are_those_of_lme4(grouseticks):
+    frame = grouseticks.frame.astype("int64")
+    assert frame.shape == (403, 6)
+    assert frame.sum().to_dict() == {
+        "INDEX": 81406, "BROOD": 251962, "HEIGHT": 186283, "YEAR": 38702, "LOCATION": 12364,
+        "TICKS": 2567,
+    }  # fmt: skip
+    assert frame.iloc[0].tolist() == [1, 501, 465, 95, 32, 0]
+    assert frame.iloc[-1].tolist() == [403, 743, 450, 97, 25, 0]
+    places = frame.groupby("BROOD")[["LOCATION", "YEAR"]].nunique()
+    assert (places == 1).all(axis=None)
+
+
+def test_grouseticks_types(grouseticks):
+    levels = {"INDEX": 403, "BROOD": 118, "YEAR": 3, "LOCATION": 63}
+    for name, n_levels in levels.items():
+        assert isinstance(grouseticks.data[name].dtype, pd.CategoricalDtype)
+        assert len(grouseticks.data[name].cat.categories) == n_levels
+    assert grouseticks.data["HEIGHT"].dtype == grouseticks.target.dtype == np.int64
+
+
+def test_grouseticks_forms_hold_the_same_values(grouseticks):
+    data, target = load_grouseticks(as_frame=False, return_X_y=True)
+    np.testing.assert_array_equal(data, grouseticks.data.astype("int64").to_numpy())
+    np.testing.assert_array_equal(target, grouseticks.target.to_numpy())
+    assert load_grouseticks(as_frame=False).frame is None
+    X, y = load_grouseticks(return_X_y=True)
+    pd.testing.assert_frame_equal(X, grouseticks.data)
+    pd.testing.assert_series_equal(y, grouseticks.target)
 
 
 @pytest.fixture(scope="module")

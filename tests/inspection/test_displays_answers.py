@@ -100,6 +100,19 @@ def test_means_of_two_columns_are_told_apart(model):
     assert len(np.unique(places)) == 6
 
 
+@pytest.mark.parametrize("layout", ["constrained", None])
+@pytest.mark.parametrize("first", ["diet", "age"])
+def test_a_legend_is_beside_the_axes_where_there_is_room(model, first, layout):
+    """A layout engine makes room; without one the legend would be cut off."""
+    figure, axes = plt.subplots(layout=layout)
+    at = {"age": [20.0, 60.0]} if first == "age" else None
+    marginal_means(model, first, by="sex", at=at).plot(axes)
+    figure.draw_without_rendering()
+    legend, panel = (each.get_window_extent() for each in (axes.get_legend(), axes))
+    assert legend.x1 <= figure.bbox.x1
+    assert (legend.x0 >= panel.x1) == (layout is not None)
+
+
 def test_unknown_means_are_left_out(frame):
     rows = frame[~((frame["diet"] == "c") & (frame["sex"] == "m"))]
     display = marginal_means(mixed("y ~ diet * sex + (1 | g)", rows), "diet", by="sex").plot()

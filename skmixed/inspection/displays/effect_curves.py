@@ -153,5 +153,5 @@ class EffectCurvesDisplay(MeansDisplay):
             )  # fmt: skip
         self.ax_.set(xlabel=str(first), ylabel=self.label)
         self.ax_.margins(x=0.02)
-        add_legend(self.ax_, self.columns[1:], beside=ax is None)
+        add_legend(self.ax_, self.columns[1:], own_figure=ax is None)
         return self

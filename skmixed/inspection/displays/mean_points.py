@@ -109,5 +109,5 @@ class MarginalMeansDisplay(MeansDisplay):
         self.ax_.set_xticks(range(len(levels)), level_labels(levels))
         self.ax_.set_xlim(-0.6, len(levels) - 0.4)
         self.ax_.set(xlabel=str(first), ylabel=self.label)
-        add_legend(self.ax_, self.columns[1:], beside=ax is None)
+        add_legend(self.ax_, self.columns[1:], own_figure=ax is None)
         return self

@@ -69,8 +69,13 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def add_legend(ax: Any, columns: Sequence[Any], *, beside: bool) -> None:
-    """Name the series by the columns that they differ in, beside the axes or inside."""
+def add_legend(ax: Any, columns: Sequence[Any], *, own_figure: bool) -> None:
+    """Name the series by the columns that they differ in.
+
+    The legend is beside the axes where a figure of our own or a layout engine makes room for it,
+    and else inside.
+    """
     if columns:
+        beside = own_figure or ax.figure.get_layout_engine() is not None
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {}
         ax.legend(title=", ".join(map(str, columns)), frameon=False, **place)
