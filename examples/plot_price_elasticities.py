@@ -14,9 +14,9 @@ from all others, and its posterior says for which products a decision is safe.
 # --------
 #
 # 2,500 products over 40 weeks, simulated: 100,000 rows. In some weeks a product is sold at 10, 20
-# or 30 % off. The discounts are drawn at random. With discounts that react to
-# demand, no regression of this kind finds the elasticity. The shop sells few units of most products
-# per week, so a Poisson model is needed: logarithms of zero do not exist.
+# or 30 % off. The discounts are drawn at random. If discounts reacted to demand, no regression of
+# this kind would find the elasticity. Most products sell few units per week, and some weeks have
+# none. The logarithm of 0 does not exist, so the model is one of counts.
 
 import time
 
@@ -66,8 +66,7 @@ print(spread.loc[spread["term_2"].isna(), ["group", "term_1", "sd"]].round(3))
 #
 # The elasticity of a product is the mean plus its own effect. Its standard deviation is that of
 # the effect; the error of the mean is small beside it. For comparison we estimate each product
-# alone, by a Poisson regression on its own rows. This needs a few Newton steps per
-# product, which we do for all at once.
+# alone, by a Poisson regression on its own rows, in Newton steps for all products at once.
 
 effects, deviations = model.random_effects_["product"], model.random_effects_std_["product"]
 products = pd.DataFrame(
@@ -134,10 +133,10 @@ print(f"{inside.mean():.1%} of the true elasticities are in the 95 % intervals")
 # ------
 #
 # Let a product earn the share m of its price. If the price rises by 1 %, the profit changes by
-# (1 + e m) % of the revenue, with the elasticity e. So a higher price pays if e > -1 / m, and a lower
-# one if e < -1 / m. The posterior gives the probability of each. Changing a price
-# costs work and goodwill, so we change it only where this probability is above 90 %. The other
-# products wait for an experiment.
+# (1 + e m) % of the revenue, with the elasticity e. So a higher price pays if e > -1 / m, and a
+# lower one if e < -1 / m. The posterior gives the probability of each. Changing a price costs work
+# and goodwill, so we change it only where this probability is above 90 %. The other products wait
+# for an experiment.
 
 products["margin"] = rng.uniform(0.3, 0.7, N_PRODUCTS)
 products["break_even"] = -1 / products["margin"]
@@ -176,10 +175,10 @@ print(pd.DataFrame(outcome).T.to_string())
 
 # %%
 # "Share of best gain" is the profit of a small price change in the chosen directions, as a share of
-# what someone who knows all elasticities would gain. If changes cost nothing, follow the mean of the
-# posterior for all products. If wrong changes hurt, follow it where it is sure: 3 % of the changes
-# are then wrong, and changes of two products in five have most of the gain. Estimates of each
-# product alone claim to be 90 % sure, and are wrong in 12 % of the cases.
+# what someone who knows all elasticities would gain. If changes cost nothing, follow the mean of
+# the posterior for all products. If wrong changes hurt, follow it where it is sure: 3 % of the
+# changes are then wrong, and changes of two products in five bring most of the gain. Estimates of
+# each product alone claim to be 90 % sure, and are wrong in 12 % of the cases.
 #
 # The list of products to change begins with those that promise most:
 

@@ -188,9 +188,9 @@ print(f"all patients called: {everybody:.0f}")
 # ----------
 #
 # Left: calibration in new hospitals. Each point is a sixth of the patients; both axes are
-# logarithmic. Points above the diagonal have more readmissions than predicted. Right: savings by threshold. The threshold by
-# costs (dashed) is close to the maximum of each line. At this threshold, a model that knows the
-# hospital saves 40 % more than one that does not.
+# logarithmic. Points above the diagonal have more readmissions than predicted. Right: savings by
+# threshold. The threshold by costs (dashed) is close to the maximum of each line. At this
+# threshold, a model that knows the hospital saves 40 % more than one that does not.
 
 BLUE, ORANGE, GREY, INK = "#2b6cb0", "#d9730d", "#66707c", "#222222"
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
