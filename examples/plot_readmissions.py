@@ -223,7 +223,7 @@ for name, question, color, style, label in lines:
     curve = [saving(readmitted, p > cut) for cut in cuts]
     right.plot(cuts, curve, color=color, linestyle=style, linewidth=2, label=label)
 right.axvline(best, color=INK, linewidth=1, linestyle="--")
-right.annotate("threshold\nby costs", (best, 0.5), (-6, 0), textcoords="offset points", ha="right")
+right.annotate("threshold\nby costs", (best, 1.5), (6, 0), textcoords="offset points")
 right.set(xlabel="call above this probability", ylabel="saving per patient",
           title="Savings", ylim=(0, 72), xlim=(0, 0.6))  # fmt: skip
 right.legend(frameon=False)
