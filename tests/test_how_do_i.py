@@ -37,7 +37,7 @@ def test_what_people_search_for_is_there():
 
 def test_calls_exist():
     """Functions are public, and methods belong to the estimators or to what questions return."""
-    formula = {"C", "Treatment", "poly", "I", "cs", "homdiag", "log"}
+    formula = {"C", "ave", "Treatment", "poly", "I", "cs", "homdiag", "log"}
     known = {*skmixed.__all__, *inspection.__all__, *interop.__all__} | formula
     methods = {*dir(MixedEffectsVIRegressor), *dir(VariancePosterior)}
     lines = " ".join(line for _, line in ROWS)
