@@ -143,9 +143,9 @@ print(scores.unstack().round(4).to_string())
 # hospitals all models are alike in AUC, because none of them can rank the hospitals. But not all
 # are calibrated. The mean prediction should be near the share of readmissions. It is for the mixed
 # model. It is too small for the effect 0, and for dummies, which are all 0 in a new hospital: the
-# mean risk of hospitals is above the risk of a hospital with the mean effect.
-# So one mixed model serves both: it is as good as dummies in known hospitals, and as good as a model
-# without hospitals in new ones.
+# mean risk of hospitals is above the risk of a hospital with the mean effect. So one mixed model
+# serves both: it is as good as dummies in known hospitals, and as good as a model without hospitals
+# in new ones.
 #
 # Choose a threshold by costs
 # ---------------------------
