@@ -12,12 +12,12 @@ from threadpoolctl import threadpool_limits
 matplotlib.use("Agg")
 
 SLOW_FILES = """
-bootstrap borders callbacks cases class_weight classifier_inputs classifier_usage comparison
-contracts_classes contracts_input contracts_interruption contracts_kernel_files
+bootstrap borders bound_moves callbacks cases class_weight classifier_inputs classifier_usage
+comparison contracts_classes contracts_input contracts_interruption contracts_kernel_files
 contracts_memory contracts_process corrected coverage_of_intervals crossed design_merge
 diagnose displays displays_answers displays_rows encoder estimator_checks expectations
 formula_hostile from_r fuzz_short glmm_cases glmm_optima house inference influence
-invariants iterative kenward_roger lmertest persistence properties_bounds
+invariants iterative kenward_roger lmertest nearer_start persistence properties_bounds
 properties_invariance properties_kernels_rows properties_predictions properties_solvers
 properties_weights quantiles questions regressor_counts regressor_dask regressor_degenerate
 regressor_graphs regressor_iterative regressor_partial_fit row_variances silent_errors

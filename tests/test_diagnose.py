@@ -144,7 +144,7 @@ def test_crossed_with_integrated_fixed_effects():
     sds = [float(np.sqrt(model.random_effects_cov_[g].iloc[0, 0])) for g in ("g", "h")]
     diagnosis = model.diagnose(X, y, n_draws=2000, random_state=0)
     # a flat prior on intercept and slope: a product rule around their posterior
-    nodes, weights = hermegauss(7)
+    nodes, weights = hermegauss(5)
     root = np.linalg.cholesky(1.2 * model.coef_cov_)
     grid = np.array(list(product(nodes, repeat=2)))
     points = np.array([model.intercept_, model.coef_[0]]) + grid @ root.T
@@ -376,14 +376,14 @@ def test_text_and_html(fitted):
 def nested_pairs():
     """150 communities of 10 mothers of 2 rows; exact estimates in the README of the data."""
     frame = pd.read_csv(DATA / "sim_nested_pairs.csv.gz")
-    with pytest.warns(ApproximationWarning, match=r"sd\(Intercept \| m\) by about 68 %"):
+    with pytest.warns(ApproximationWarning, match=r"sd\(Intercept \| m\) by some 66 %"):
         model = mixed("y ~ x + z + (1 | m) + (1 | c)", frame, family="bernoulli", method="ml")
     return frame, model
 
 
 def test_a_large_gap_overrules_pareto_k(nested_pairs):
     frame, model = nested_pairs
-    diagnosis = model.diagnose(frame[["x", "z", "m", "c"]], frame["y"], random_state=0)
+    diagnosis = model.diagnose(frame[["x", "z", "m", "c"]], frame["y"], n_draws=300, random_state=0)
     # the exact standard deviation of m is 6.03, its log likelihood -1492.86
     assert model.random_effects_cov_["m"].iloc[0, 0] ** 0.5 < 0.61 * 6.028
     assert diagnosis.pareto_k < 0.5

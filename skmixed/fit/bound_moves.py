@@ -11,6 +11,10 @@ of their predictors. Rows of a level share that of its effects, and sums over th
 of small tensors: no quadrature, no draws, whatever the design. The derivative of the gap by the
 logarithms of the standard deviations is the gradient of the likelihood there, and times the
 covariance of their estimates it is a Newton step.
+
+Where the data tell effects of several factors, or coefficients, apart badly, a level's effects are
+more uncertain than the predictors of its rows. Those are never more uncertain than the rows of the
+level alone would leave them, to which C is held.
 """
 
 from __future__ import annotations
@@ -57,15 +61,33 @@ def bound_moves(
     derivatives = objective.higher_derivatives(point)
     rows = objective.responses.rows
     ranks = point.system.cross.sums.ranks
+    precisions = objective.responses.weights * point.following.precision
     slopes = []
     with np.errstate(all="ignore"):
         for f, factor in enumerate(result.factors):
             codes = rows.codes[f] if ranks is None else np.argsort(ranks[f])[rows.codes[f]]
             basis = rows.basis(f) @ np.linalg.pinv(units.bases[f])
-            slopes.append(_slopes(factor, codes, basis, derivatives))
+            share = _known_share(factor, codes, basis, precisions)
+            slopes.append(_slopes(factor, codes, share[:, None] * basis, derivatives))
         slope = np.concatenate(slopes)
         moves = covariance[: len(slope), : len(slope)] @ slope
     return moves if np.isfinite(moves).all() else None
+
+
+def _known_share(
+    factor: FactorResult, codes: np.ndarray, basis: np.ndarray, precisions: np.ndarray
+) -> np.ndarray:
+    """Root of the part of a level's posterior covariance that counts for its rows, (n,).
+
+    With D what the rows of the level say of its effects, and S their covariance, S D has a trace
+    of at most q where nothing else is uncertain.
+    """
+    S = factor.covariances
+    n_levels, q = S.shape[:2]
+    data = _level_tensor(codes, basis, precisions, 2, n_levels)
+    excess = np.einsum("lab,lab->l", S, data) / q
+    share: np.ndarray = 1.0 / np.sqrt(np.maximum(excess, 1.0))
+    return share[codes]
 
 
 def _slopes(

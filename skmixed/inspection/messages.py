@@ -204,7 +204,7 @@ def _short_bound(result: FitResult, encoder: DesignEncoder) -> str:
     errors = np.sqrt(np.diagonal(covariance)[: len(moves)])
     names = [f"{term} | {f.name}" for f in encoder.factors for term in f.term_names]
     found = [
-        f"sd({name}) by about {100.0 * np.expm1(move):.2g} %"
+        f"sd({name}) by some {100.0 * np.expm1(move):.2g} %"
         for name, move, error in zip(names, moves, errors, strict=True)
         if np.expm1(move) > _SHORT and move > _CERTAIN * error
     ]
@@ -213,8 +213,8 @@ def _short_bound(result: FitResult, encoder: DesignEncoder) -> str:
     coefficients = ", and coefficients further from 0" if result.likelihood.is_classifier else ""
     return (
         "The variational bound is short here: at the maximum of the likelihood these standard "
-        f"deviations are larger, {', '.join(found)}{coefficients}. Rows say little about their "
-        "levels, or levels differ much. Fit with approximation='corrected', "
+        f"deviations are larger, {', '.join(found)}{coefficients}. Rows say little "
+        "about their levels, or levels differ much. Fit with approximation='corrected', "
         "which maximises the likelihood itself; or call diagnose(X, y), which examines how far "
         "estimates are off."
     )

@@ -153,7 +153,7 @@ def nested(seed=6, n_outer=15, n_inner=5, n_each=3):
 
 
 def test_nested_factors():
-    frame, y = nested()
+    frame, y = nested(n_outer=8)
     model, swapped = (
         MixedEffectsVIClassifier(groups, approximation="corrected", tol=1e-8).fit(frame, y)
         for groups in (["inner", "outer"], ["outer", "inner"])
@@ -181,16 +181,16 @@ def test_a_small_crossed_factor_is_integrated_with_all_its_levels():
     y = (rng.random(150) < expit(eta)).astype(int)
     model = MixedEffectsVIClassifier(["a", "b"], approximation="corrected").fit(frame, y)
     of_a, of_b = (np.sqrt(model.random_effects_cov_[name].iloc[0, 0]) for name in ("a", "b"))
-    line = np.arange(-4.5, 4.6, 0.25)
+    line = np.arange(-4.0, 4.1, 0.25)
     grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
-    fine = np.arange(-7.0, 7.1, 0.25)
+    fine = np.arange(-7.0, 7.1, 0.5)
     total = np.zeros(len(grid))
     for level in range(12):
         inside = np.zeros((len(grid), len(fine)))
         for i in np.flatnonzero(frame["a"] == level):
             at = model.intercept_ + of_b * grid[:, frame["b"][i], None] + of_a * fine
             inside += np.log(expit(at if y[i] else -at))
-        total += logsumexp(inside + norm.logpdf(fine) + np.log(0.25), axis=1)
+        total += logsumexp(inside + norm.logpdf(fine) + np.log(0.5), axis=1)
     exact = logsumexp(total + norm.logpdf(grid).sum(axis=1) + 3 * np.log(0.25))
     assert model.loglik_ == pytest.approx(exact, abs=1e-6)
 
@@ -239,7 +239,10 @@ def test_restricted_likelihood_integrates_the_coefficients():
         for _ in range(30):
             everything = np.concatenate([beta, [sd]])
             bend = curvature(lambda b: oracle(np.append(b, sd)), beta)
-            beta = beta + np.linalg.solve(bend, gradient(oracle, everything)[:2])
+            step = np.linalg.solve(bend, gradient(oracle, everything)[:2])
+            beta = beta + step
+            if np.abs(step).max() < 1e-7:
+                break
         value = oracle(np.append(beta, sd)) - 0.5 * np.linalg.slogdet(bend)[1]
         return value + np.log(2.0 * np.pi)
 
