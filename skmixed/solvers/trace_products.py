@@ -18,12 +18,16 @@ import numpy as np
 
 from skmixed._kernels.elimination import subtract_eliminated
 from skmixed.sums.cross_products import FactorLayout, symmetric
+from skmixed.threads import run_parts, threads_of_fit
 
 if TYPE_CHECKING:
     from skmixed.solvers.direct import DirectSystem
 
 _MODERATE = 1e-3
 """Rows per variance of the effects from which W - W C W keeps its digits, as in `information`."""
+
+_WORTH_THREADS = 256
+"""Rows of a product from which threads share them."""
 
 Parameter = tuple[FactorLayout, np.ndarray]
 """A factor and a symmetric matrix B (q, q): the direction Z (I x B) Z' of V."""
@@ -55,7 +59,7 @@ def trace_products(system: DirectSystem, parameters: list[Parameter]) -> np.ndar
     spread: dict[int, np.ndarray] = {}
     for i in eliminated:
         M = _through_levels(system, parameters[i][1])
-        spread[i] = C @ M
+        spread[i] = _product(C, M)
         moved = _times_precision(system, spread[i].T) if by_precision else M @ K
         for j in of_tail:
             factor, B = parameters[j]
@@ -90,9 +94,24 @@ def _times_precision(system: DirectSystem, matrix: np.ndarray) -> np.ndarray:
     """Tail columns (m, n_tail) of a matrix (m, N) times the precision of the tail's effects."""
     out = np.empty((len(matrix), system.cross.n_tail))
     for factor in system.cross.tail_factors:
-        columns = matrix[:, factor.columns].reshape(len(matrix), factor.n_levels, -1)
-        moved = columns @ _precision(system, factor)
+        precision, columns = _precision(system, factor), matrix[:, factor.columns]
+        if factor.n_effects == 1:
+            np.multiply(columns, precision[0, 0], out=out[:, factor.columns])
+            continue
+        moved = columns.reshape(len(matrix), factor.n_levels, -1) @ precision
         out[:, factor.columns] = moved.reshape(len(matrix), factor.size)
+    return out
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """left @ right, rows shared by the threads of the fit."""
+    out = np.empty((len(left), right.shape[1]))
+
+    def fill(first: int, last: int) -> None:
+        np.matmul(left[first:last], right, out=out[first:last])
+
+    shares = np.linspace(0, len(left), threads_of_fit() + 1).astype(int).tolist()
+    run_parts(fill, shares if len(left) > _WORTH_THREADS else [0, len(left)])
     return out
 
 
