@@ -3,6 +3,9 @@
 Words as in `skmixed._kernels.elimination`; the dense columns are the fixed effects X and the
 response. With nothing in the tail an evaluation is a pass over the levels and a factorisation of
 X' V^-1 X. Simulations and bootstraps fit such models by the thousand.
+
+Loops stand where arrays could be assigned, and an evaluation is called in one place: it compiles in
+a third of the time.
 """
 
 import numpy as np
@@ -14,7 +17,6 @@ from skmixed._kernels.elimination import shrink_effects
 _STEP = 1e-5
 """Of differences of the gradient: the last steps shrink the distance by such factors."""
 
-_MOST_HALVINGS = 10
 _ROUNDING = 1e-12
 
 
@@ -31,6 +33,7 @@ def approach(
     tol : float
         Distance in standard errors at which to stop.
     max_iter : int
+        Most steps, halved ones included.
 
     Returns
     -------
@@ -40,63 +43,77 @@ def approach(
     distance : float
         sqrt(g' H^-1 g); NaN where the Hessian is not positive definite.
     """
-    theta = theta.copy()
-    return theta, _approach(tuple(model), theta, tol, max_iter)
+    m, theta = len(theta), theta.copy()
+    work = (theta.copy(), np.empty(m), np.zeros(m), np.empty((m + 1, m)), np.empty((m, m)))
+    distance = _approach(tuple(model), _memory(model), work, theta, (tol, max_iter))
+    return theta, float(distance)
+
+
+def evaluate(model: OneFactorModel, theta: np.ndarray) -> tuple[float, np.ndarray]:
+    """-2 log likelihood but for constants, the noise variance profiled out, and its gradient."""
+    gradient = np.empty(len(theta))
+    return float(_evaluate(tuple(model), theta, _memory(model), gradient)), gradient
+
+
+def _memory(model: OneFactorModel) -> tuple[np.ndarray, ...]:
+    """T, small inverses, reduced products, those of a level, the slope by Omega, coefficients."""
+    own, q, width = model.own, model.own.shape[1], len(model.dense)
+    return (
+        np.zeros((q, q)), np.empty_like(own), np.empty_like(own), np.empty_like(own),
+        np.empty((width, width)), np.empty((q, width)), np.empty((q, q)), np.empty(width - 1),
+    )  # fmt: skip
 
 
 @kernel
-def _approach(model, theta, tol, max_iter):
-    own, with_dense, _, places, _, _, _ = model
-    m = len(theta)
-    gradient, beside = np.empty(m), np.empty(m)
-    hessian, step, trial = np.empty((m, m)), np.empty(m), np.empty(m)
-    work = _memory(own, with_dense)
-    deviance = _evaluate(model, theta, work, gradient)
-    distance = np.inf
-    for _ in range(max_iter):
+def _approach(model, memory, work, theta, limits):
+    places, (trial, point, step, slopes, hessian) = model[3], work
+    m, deviance, distance = len(theta), np.inf, np.nan
+    for _ in range(limits[1]):
         for j in range(m):
-            h = _STEP * max(abs(theta[j]), 1.0)
-            trial[:] = theta
-            trial[j] += h
-            _evaluate(model, trial, work, beside)
-            for k in range(m):
-                hessian[j, k] = (beside[k] - gradient[k]) / h
-        distance = _newton_step(hessian, gradient, step)
-        if not distance > tol:
-            return distance
-        length = 1.0
-        for _ in range(_MOST_HALVINGS):
-            for k in range(m):
-                trial[k] = theta[k] - length * step[k]
-            found = _evaluate(model, trial, work, beside)
-            if found <= deviance + _ROUNDING * abs(deviance):
-                break
-            length *= 0.5
-        else:
-            return distance
-        for k in range(m):
+            trial[j] = theta[j] - step[j]
             # past zero steps are judged otherwise
-            if places[k, 0] == places[k, 1] and trial[k] <= 0.0:
+            if places[j, 0] == places[j, 1] and trial[j] <= 0.0:
                 return distance
-        theta[:] = trial
-        gradient[:] = beside
-        deviance = found
+        is_better = True
+        for j in range(m + 1):
+            for k in range(m):
+                point[k] = trial[k]
+            if j > 0:
+                point[j - 1] += _STEP * max(abs(trial[j - 1]), 1.0)
+            found = _evaluate(model, point, memory, slopes[j])
+            if j == 0:
+                is_better = found <= deviance + _ROUNDING * abs(found)
+                if not is_better:
+                    break
+                deviance = found
+        if not is_better:
+            for j in range(m):
+                step[j] *= 0.5
+            continue
+        for j in range(m):
+            theta[j] = trial[j]
+        distance = _newton_step(theta, slopes, hessian, step)
+        if not distance > limits[0]:
+            return distance
     return distance
 
 
 @kernel
-def _newton_step(hessian, gradient, step):
+def _newton_step(theta, slopes, hessian, step):
     """Fill step = H^-1 g; return sqrt(g' H^-1 g), NaN where H is not positive definite."""
-    m = len(gradient)
+    m = len(theta)
+    for j in range(m):
+        for k in range(m):
+            width = _STEP * max(abs(theta[j]), 1.0)
+            hessian[j, k] = (slopes[j + 1, k] - slopes[0, k]) / width
     for j in range(m):
         for k in range(j):
-            mean = 0.5 * (hessian[j, k] + hessian[k, j])
-            hessian[j, k] = hessian[k, j] = mean
-    if not _factorise(hessian):
+            hessian[j, k] = 0.5 * (hessian[j, k] + hessian[k, j])
+    if not _factorise(hessian, m):
         return np.nan
     total = 0.0
     for j in range(m):
-        step[j] = gradient[j]
+        step[j] = slopes[0, j]
         for k in range(j):
             step[j] -= hessian[j, k] * step[k]
         step[j] /= hessian[j, j]
@@ -109,9 +126,9 @@ def _newton_step(hessian, gradient, step):
 
 
 @kernel
-def _factorise(matrix):
-    """Overwrite the lower triangle with its Cholesky factor; False if there is none."""
-    for j in range(matrix.shape[0]):
+def _factorise(matrix, size):
+    """Overwrite the lower triangle of the first rows with its Cholesky factor; False if none."""
+    for j in range(size):
         for k in range(j + 1):
             total = matrix[j, k]
             for i in range(k):
@@ -126,34 +143,29 @@ def _factorise(matrix):
 
 
 @kernel
-def _memory(own, with_dense):
-    """Arrays of an evaluation: T, small inverses, reduced products, and the solution."""
-    q, p = own.shape[1], with_dense.shape[2] - 1
-    return (
-        np.zeros((q, q)), np.empty_like(own), np.empty_like(own), np.empty_like(own),
-        np.empty((p + 1, p + 1)), np.empty((q, p + 1)), np.empty((q, q)), np.empty(p),
-    )  # fmt: skip
-
-
-@kernel
 def _evaluate(model, theta, work, gradient):
-    """-2 log likelihood but for constants, the noise variance profiled out, and its gradient."""
+    """See `evaluate`."""
     own, with_dense, dense, places, df, noise, integrate_fixed = model
     factor, shrink, omega_shrunk, precision, system, shrunk, slope, beta = work
     n_levels, q, p = own.shape[0], own.shape[1], len(beta)
     for k in range(len(theta)):
         factor[places[k, 0], places[k, 1]] = theta[k]
     log_det = shrink_effects(own, factor, shrink, omega_shrunk, precision)
-    system[:] = dense
+    # loops, because assignments of arrays take seconds to compile
+    for x in range(p + 1):
+        for z in range(x + 1):
+            system[x, z] = dense[x, z]
     for l in range(n_levels):
         _subtract_level(with_dense[l], omega_shrunk[l], system, shrunk)
-    if not _factorise(system[:p, :p]):
+    if not _factorise(system, p):
         return np.inf
     rss = _solve(system, beta)
     if not rss > 0.0:
         return np.inf
     weight = 1.0 / noise if noise > 0.0 else df / rss
-    slope[:] = 0.0
+    for r in range(q):
+        for s in range(q):
+            slope[r, s] = 0.0
     for l in range(n_levels):
         _add_slope(with_dense[l], shrink[l], precision[l], beta, weight, shrunk, slope)
         if integrate_fixed:

@@ -14,7 +14,7 @@ from skmixed.fit.gaussian_objective import GaussianObjective
 _CLOSER = 0.1
 """Part of the tolerance that is left to rounding."""
 
-_MOST_STEPS = 20
+_MOST_STEPS = 30
 
 
 def nearer_start(objective: GaussianObjective, theta: np.ndarray, tol: float) -> np.ndarray:

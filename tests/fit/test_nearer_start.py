@@ -1,4 +1,4 @@
-"""Compiled Newton steps for models of one factor, against a dense likelihood."""
+"""The start next to the optimum of models of one factor, against a dense likelihood."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 from skmixed._kernels.arguments import OneFactorModel
-from skmixed._kernels.one_factor import _evaluate, _memory, approach
+from skmixed._kernels.one_factor import approach, evaluate
 
 LEVELS = 30
 KINDS = [(q, held, integrate) for q in (1, 2, 3) for held in (0.0, 0.7) for integrate in (0, 1)]
@@ -55,8 +55,7 @@ def test_value_and_gradient_are_those_of_the_dense_likelihood(q, held, integrate
     data = rows_of(q, q)
     model = model_of(*data, held, integrate)
     theta = np.random.default_rng(3).uniform(0.3, 1.0, q * (q + 1) // 2)
-    gradient = np.empty(len(theta))
-    value = _evaluate(tuple(model), theta, _memory(model.own, model.with_dense), gradient)
+    value, gradient = evaluate(model, theta)
     assert value == pytest.approx(dense(*data, held, integrate, theta), abs=1e-9)
     expected = approx_fprime(theta, lambda at: dense(*data, held, integrate, at), 1e-6)
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
