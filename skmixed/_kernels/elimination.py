@@ -60,6 +60,7 @@ def _shrink_one_effect(own, factor, shrink, omega_shrunk, precision_shrunk):
 
 @kernel
 def shrink_effects(own, factor, shrink, omega_shrunk, precision_shrunk):
+    """`shrink_levels` for any number of effects per level."""
     n_levels, n_effects = own.shape[0], own.shape[1]
     log_det = 0.0
     total_log_det = 0.0
@@ -70,7 +71,7 @@ def shrink_effects(own, factor, shrink, omega_shrunk, precision_shrunk):
             total_log_det += log_det
             log_det = 0.0
         _fill_inner(own[l], factor, inner)
-        log_det += _factorise(inner)
+        log_det += factorise(inner, n_effects)
         # half = inner^-1 T', so that half' half = Omega (I + D Omega)^-1
         for s in range(n_effects):
             for q in range(n_effects):
@@ -113,10 +114,14 @@ def _fill_inner(own, factor, inner):
 
 
 @kernel
-def _factorise(matrix):
-    """Overwrite the lower triangle with its Cholesky factor; return the log determinant."""
+def factorise(matrix, size):
+    """Overwrite the lower triangle of the first rows with its Cholesky factor.
+
+    Returns the log determinant of these `size` rows and columns; it is not finite where they are
+    not positive definite.
+    """
     log_det = 0.0
-    for q in range(matrix.shape[0]):
+    for q in range(size):
         for s in range(q + 1):
             total = matrix[q, s]
             for r in range(s):

@@ -4,15 +4,15 @@ Words as in `skmixed._kernels.elimination`; the dense columns are the fixed effe
 response. With nothing in the tail an evaluation is a pass over the levels and a factorisation of
 X' V^-1 X. Simulations and bootstraps fit such models by the thousand.
 
-Loops stand where arrays could be assigned, and an evaluation is called in one place: it compiles in
-a third of the time.
+The code has loops instead of assignments of arrays, and one call of the evaluation. So it compiles
+in a third of the time.
 """
 
 import numpy as np
 
 from skmixed._kernels.arguments import OneFactorModel
 from skmixed._kernels.compile import kernel
-from skmixed._kernels.elimination import shrink_effects
+from skmixed._kernels.elimination import factorise, shrink_effects
 
 _STEP = 1e-5
 """Of differences of the gradient: the last steps shrink the distance by such factors."""
@@ -109,7 +109,7 @@ def _newton_step(theta, slopes, hessian, step):
     for j in range(m):
         for k in range(j):
             hessian[j, k] = 0.5 * (hessian[j, k] + hessian[k, j])
-    if not _factorise(hessian, m):
+    if not np.isfinite(factorise(hessian, m)):
         return np.nan
     total = 0.0
     for j in range(m):
@@ -126,23 +126,6 @@ def _newton_step(theta, slopes, hessian, step):
 
 
 @kernel
-def _factorise(matrix, size):
-    """Overwrite the lower triangle of the first rows with its Cholesky factor; False if none."""
-    for j in range(size):
-        for k in range(j + 1):
-            total = matrix[j, k]
-            for i in range(k):
-                total -= matrix[j, i] * matrix[k, i]
-            if j == k:
-                if not total > 0.0:
-                    return False
-                matrix[j, j] = np.sqrt(total)
-            else:
-                matrix[j, k] = total / matrix[k, k]
-    return True
-
-
-@kernel
 def _evaluate(model, theta, work, gradient):
     """See `evaluate`."""
     own, with_dense, dense, places, df, noise, integrate_fixed = model
@@ -151,13 +134,13 @@ def _evaluate(model, theta, work, gradient):
     for k in range(len(theta)):
         factor[places[k, 0], places[k, 1]] = theta[k]
     log_det = shrink_effects(own, factor, shrink, omega_shrunk, precision)
-    # loops, because assignments of arrays take seconds to compile
     for x in range(p + 1):
         for z in range(x + 1):
             system[x, z] = dense[x, z]
     for l in range(n_levels):
         _subtract_level(with_dense[l], omega_shrunk[l], system, shrunk)
-    if not _factorise(system, p):
+    log_det_fixed = factorise(system, p)
+    if not np.isfinite(log_det_fixed):
         return np.inf
     rss = _solve(system, beta)
     if not rss > 0.0:
@@ -176,8 +159,7 @@ def _evaluate(model, theta, work, gradient):
         for s in range(q):
             gradient[k] += 2.0 * slope[row, s] * factor[s, column]
     if integrate_fixed:
-        for x in range(p):
-            log_det += 2.0 * np.log(system[x, x])
+        log_det += log_det_fixed
     return log_det + (rss / noise if noise > 0.0 else df * np.log(rss))
 
 

@@ -1,8 +1,8 @@
 """How much the bound shrinks standard deviations of effects, from its optimum alone.
 
-With q the best normal posterior, the log likelihood exceeds the ELBO by KL(q, p). What q leaves of
-the log density of the rows is a sum of Hermite polynomials of their predictors, the first two
-orders of which vanish at the optimum. To second order the gap is half its variance under q,
+With q the best normal posterior, the log likelihood exceeds the ELBO by KL(q, p). The log density
+of the rows is a sum of Hermite polynomials of their predictors. At the optimum q has all of the
+first two orders. To second order the gap is half the variance of the others under q,
 
     gap = sum over i, j of a_i a_j C_ij^3 / 12 + b_i b_j C_ij^4 / 48,
 
@@ -12,9 +12,9 @@ of small tensors: no quadrature, no draws, whatever the design. The derivative o
 logarithms of the standard deviations is the gradient of the likelihood there, and times the
 covariance of their estimates it is a Newton step.
 
-Where the data tell effects of several factors, or coefficients, apart badly, a level's effects are
-more uncertain than the predictors of its rows. Those are never more uncertain than the rows of the
-level alone would leave them, to which C is held.
+Data may hardly tell effects of several factors, or coefficients, apart. Then the effects of a level
+are more uncertain than the predictors of its rows. The rows of the level alone bound the
+uncertainty of the predictors, and C is held to that bound.
 """
 
 from __future__ import annotations

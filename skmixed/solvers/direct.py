@@ -44,6 +44,9 @@ from skmixed.sums.grouped_rows import GroupedRows
 from skmixed.sums.working_rows import Loadings, WorkingRows
 from skmixed.threads import even_bounds, run_parts, single_blas_thread
 
+_MODERATE = 1e-3
+"""Precision of rows, over that of effects, from which the latter is moderate."""
+
 _WORTH_ROUNDING = 500
 """Size of a tail from which single precision saves time."""
 
@@ -280,6 +283,14 @@ class DirectSystem:
         if vectors.ndim == 1:
             return blas.dtrsv(self.upper, vectors, lower=0, trans=1)
         return blas.dtrsm(1.0, self.upper, np.asfortranarray(vectors), lower=0, trans_a=1)
+
+    def is_moderate(self, factor: FactorLayout) -> bool:
+        """Whether the precision of a tail factor's effects is moderate beside that of the rows.
+
+        Then products with it keep their digits.
+        """
+        rows = np.diagonal(self.reduced)[factor.columns].mean()
+        return bool(rows * self.scales[factor.position].smallest ** 2 > _MODERATE)
 
     @property
     def rounds(self) -> bool:
@@ -645,9 +656,8 @@ class TailCovariance:
         if factor is self.system.cross.eliminated:
             forms = self.forms
             return self.system.levels.precision_shrunk.sum(axis=0) - forms.sum(axis=0)
-        scale = self.system.scales[factor.position]
-        rows = np.diagonal(self.system.reduced)[factor.columns].mean()
-        if rows * scale.smallest**2 > 1e-3:
+        if self.system.is_moderate(factor):
+            scale = self.system.scales[factor.position]
             inner = factor.n_levels * np.eye(factor.n_effects) - self.scaled[factor.position]
             return scale.inverse.T @ inner @ scale.inverse
         return self._projected_information(factor)

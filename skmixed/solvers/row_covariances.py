@@ -120,18 +120,10 @@ class RowCovariances:
     def _among(self, here: slice, loadings: sparse.csr_array, fixed: np.ndarray) -> np.ndarray:
         """Covariances (m, m) of rows through tail effects, and of these with fixed ones."""
         covariance, n_tail = self._covariance, self._n_tail
-        if loadings.nnz > _FEW_COLUMNS and (of_levels := self._of_levels) is not None:
-            # rows of a level go through the same effects of the tail
-            moved = self._direct[here] @ self._of_tails
-            moved += fixed @ covariance[n_tail:, :n_tail]
-            for q, weights in enumerate(self._through[here].T):
-                moved -= weights[:, None] * of_levels[self._levels[here], q]
-            found: np.ndarray = (loadings @ moved.T).T
-            return found
         touched, places = np.unique(loadings.indices, return_inverse=True)
         if len(touched) > _FEW_COLUMNS:
-            moved = loadings @ self._of_tails + fixed @ covariance[n_tail:, :n_tail]
-            found = (loadings @ moved.T).T
+            moved = self._times_covariance(here, loadings) + fixed @ covariance[n_tail:, :n_tail]
+            found: np.ndarray = (loadings @ moved.T).T
             return found
         dense = np.zeros((len(fixed), len(touched)))
         numbers = np.repeat(np.arange(len(fixed)), np.diff(loadings.indptr))
@@ -139,6 +131,17 @@ class RowCovariances:
         moved = dense @ covariance[touched[:, None], touched]
         moved += fixed @ covariance[n_tail:, touched]
         return moved @ dense.T
+
+    def _times_covariance(self, here: slice, loadings: sparse.csr_array) -> np.ndarray:
+        """Loadings of rows times the covariance of the tail's effects, (m, n_tail)."""
+        of_levels = self._of_levels
+        if of_levels is None:
+            return loadings @ self._of_tails
+        # rows of a level go through the same effects of the tail
+        moved = self._direct[here] @ self._of_tails
+        for q, weights in enumerate(self._through[here].T):
+            moved -= weights[:, None] * of_levels[self._levels[here], q]
+        return moved
 
     @cached_property
     def _of_levels(self) -> np.ndarray | None:

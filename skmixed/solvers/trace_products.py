@@ -23,9 +23,6 @@ from skmixed.threads import run_parts, threads_of_fit
 if TYPE_CHECKING:
     from skmixed.solvers.direct import DirectSystem
 
-_MODERATE = 1e-3
-"""Rows per variance of the effects from which W - W C W keeps its digits, as in `information`."""
-
 _WORTH_THREADS = 256
 """Rows of a product from which threads share them."""
 
@@ -39,7 +36,7 @@ def trace_products(system: DirectSystem, parameters: list[Parameter]) -> np.ndar
     size = cross.size - 1
     covariance = system.covariance(True)
     C = symmetric(covariance.tail)
-    by_precision = all(_is_moderate(system, factor) for factor in cross.tail_factors)
+    by_precision = all(system.is_moderate(factor) for factor in cross.tail_factors)
     if by_precision:
         K = _times_precision(system, C)
         N = -_times_precision(system, K[: cross.n_tail].T)
@@ -76,12 +73,6 @@ def trace_products(system: DirectSystem, parameters: list[Parameter]) -> np.ndar
                 apart = (left * (S - U)).sum() - (right * S).sum()
                 out[i, j] = float(apart + (spread[i] * spread[j].T).sum())
     return out
-
-
-def _is_moderate(system: DirectSystem, factor: FactorLayout) -> bool:
-    """Whether the precision of a factor's effects is not large beside what rows say of them."""
-    rows = np.diagonal(system.reduced)[factor.columns].mean()
-    return bool(rows * system.scales[factor.position].smallest ** 2 > _MODERATE)
 
 
 def _precision(system: DirectSystem, factor: FactorLayout) -> np.ndarray:

@@ -12,6 +12,17 @@ from skmixed.datasets import load_cbpp, load_grouseticks, load_insteval, load_sl
 FEATURES = ["s", "d", "studage", "lectage", "service", "dept"]
 
 
+def compare_forms(load, bunch):
+    """Arrays, frames and pairs of a table of integers have the values of the default form."""
+    data, target = load(as_frame=False, return_X_y=True)
+    np.testing.assert_array_equal(data, bunch.data.astype("int64").to_numpy())
+    np.testing.assert_array_equal(target, bunch.target.to_numpy())
+    assert load(as_frame=False).frame is None
+    X, y = load(return_X_y=True)
+    pd.testing.assert_frame_equal(X, bunch.data)
+    pd.testing.assert_series_equal(y, bunch.target)
+
+
 @pytest.fixture(scope="module")
 def insteval():
     return load_insteval()
@@ -122,13 +133,7 @@ def test_cbpp_types(cbpp):
 
 
 def test_cbpp_forms_hold_the_same_values(cbpp):
-    data, target = load_cbpp(as_frame=False, return_X_y=True)
-    np.testing.assert_array_equal(data, cbpp.data.astype("int64").to_numpy())
-    np.testing.assert_array_equal(target, cbpp.target.to_numpy())
-    assert load_cbpp(as_frame=False).frame is None
-    X, y = load_cbpp(return_X_y=True)
-    pd.testing.assert_frame_equal(X, cbpp.data)
-    pd.testing.assert_series_equal(y, cbpp.target)
+    compare_forms(load_cbpp, cbpp)
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +173,7 @@ def test_grouseticks_types(grouseticks):
 
 
 def test_grouseticks_forms_hold_the_same_values(grouseticks):
-    data, target = load_grouseticks(as_frame=False, return_X_y=True)
-    np.testing.assert_array_equal(data, grouseticks.data.astype("int64").to_numpy())
-    np.testing.assert_array_equal(target, grouseticks.target.to_numpy())
-    assert load_grouseticks(as_frame=False).frame is None
-    X, y = load_grouseticks(return_X_y=True)
-    pd.testing.assert_frame_equal(X, grouseticks.data)
-    pd.testing.assert_series_equal(y, grouseticks.target)
+    compare_forms(load_grouseticks, grouseticks)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from skmixed.results import reopened
 from skmixed.results.kenward_roger import kenward_roger
 from skmixed.results.reopened import ReopenedFit
 from skmixed.results.satterthwaite import _by_differences, _exactly
-from skmixed.solvers import trace_products
+from skmixed.solvers import direct
 
 
 @pytest.fixture(scope="module")
@@ -255,11 +255,11 @@ ALL_FORMULAS = [*FORMULAS, "y ~ x + (x | d) + (1 | s)", "y ~ x + (x | s)"]
 
 @pytest.mark.parametrize("formula", ALL_FORMULAS)
 @pytest.mark.parametrize(
-    "moderate", [trace_products._MODERATE, np.inf], ids=["by precision", "by projection"]
+    "moderate", [direct._MODERATE, np.inf], ids=["by precision", "by projection"]
 )
 def test_traces_from_the_inverse(students, formula, moderate, monkeypatch):
     fit = opened(mixed(formula, students, solver="direct"), "direct")
-    monkeypatch.setattr(trace_products, "_MODERATE", moderate)
+    monkeypatch.setattr(direct, "_MODERATE", moderate)
     parameters = module._Parameters.of(fit).directions
     expected = module._expected_information(fit.point.system, parameters)
     found = fit.point.system.trace_products([(k.factor, k.matrix) for k in parameters])
