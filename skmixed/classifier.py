@@ -164,6 +164,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         The fit stops when the scaled gradient of the variance parameters and
         thresholds, their distance to the optimum in units of their standard errors,
         and the distance of the posterior from its own optimum are below it.
+        Estimates of the iterative solver have a Monte Carlo error of some hundredths
+        of a standard error; there 1e-3 is enough.
     n_probes : int or "auto", default="auto"
         Random vectors of the iterative solver. Monte Carlo errors fall with their
         square root, time grows about linearly. "auto": between 64 (few levels) and 5
@@ -239,8 +241,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     n_iter_ : int
         Steps taken; 1 where none was needed.
     converged_ : bool
-        Whether no better variances are to be found: the scaled gradient fell to `tol` or below,
-        or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
+        Whether no better variances are to be found: the scaled gradient fell to `tol` or below
+        (to 1e-3 where random vectors estimate it), or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
         three iterations, or where five iterations gained less than the rounding error of the
         ELBO and its square promises no more. A point with a direction of negative curvature
         counts only if no step along it leads down. `gradient_path_` ends with the scaled

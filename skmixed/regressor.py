@@ -165,6 +165,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     tol : float, default=1e-6
         The fit stops when the scaled gradient of the variance parameters, their
         distance to the optimum in units of their standard errors, falls below it.
+        Estimates of the iterative solver have a Monte Carlo error of some hundredths
+        of a standard error; there 1e-3 is enough.
     n_probes : int or "auto", default="auto"
         Random vectors of the iterative solver. The Monte Carlo errors of variances
         and of the ELBO fall with their square root, time grows about linearly.
@@ -237,8 +239,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     n_iter_ : int
         Newton steps taken; 1 where none was needed.
     converged_ : bool
-        Whether no better variances are to be found: the scaled gradient fell to `tol` or below,
-        or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
+        Whether no better variances are to be found: the scaled gradient fell to `tol` or below
+        (to 1e-3 where random vectors estimate it), or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
         three iterations, or where five iterations gained less than the rounding error of the
         ELBO and its square promises no more. A point with a direction of negative curvature
         counts only if no step along it leads down. `gradient_path_` ends with the scaled

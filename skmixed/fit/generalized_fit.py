@@ -15,6 +15,7 @@ from skmixed.fit.corrected_result import VariationalFit
 from skmixed.fit.identification import spanned_by_fixed, typical_steps
 from skmixed.fit.implicit import uncertainty_at
 from skmixed.fit.joint_objective import JointObjective
+from skmixed.fit.level_steps import lead_to
 from skmixed.fit.outer import FitOptions, optimise
 from skmixed.fit.publish import publish
 from skmixed.fit.result import FitResult
@@ -86,7 +87,10 @@ def fit_generalized(
     with np.errstate(all="ignore"):
         # a step too far gives infinity, and is shortened
         judge = uncertainty_at if go_on is None else _at_held_variances
-        state, doubts = optimise(objective, theta, units, options, absent, model.dependent, judge)
+        lead = lead_to(objective, theta, options)
+        state, doubts = optimise(
+            objective, theta, units, options, absent, model.dependent, judge, lead
+        )
         result = publish(objective, state, units, judge, doubts)
         if go_on is None:
             assert isinstance(state.point, VariationalPoint)

@@ -29,8 +29,8 @@ from functools import cached_property
 
 import numpy as np
 
-from skmixed.families.base import RowTerms
 from skmixed.fit.galerkin import Powers, galerkin, sum_of_products
+from skmixed.fit.level_system import LevelSystem, state_of
 from skmixed.fit.posterior_response import (
     Answer,
     LevelResponse,
@@ -48,9 +48,6 @@ from skmixed.fit.uncertainty import (
 )
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.solvers.base import SingularSystemError
-
-_OWN_STEP = 1e-5
-"""Change of an own parameter that tells a derivative."""
 
 _TOLERANCE = 5e-4
 """Change of E by a further power, over the curvature that it belongs to, that is small enough."""
@@ -191,6 +188,9 @@ class _Implicit:
         if n * n_causes > _MOST_NUMBERS:
             return self.held()
         if is_level_by_level(self.objective, self.point):
+            exact = self._by_level()
+            if exact is not None:
+                return exact
             return self._followed(LevelResponse(self.objective, self.point), _MOST_POWERS)
         most_powers = self._powers_in_time()
         if not most_powers:
@@ -209,6 +209,35 @@ class _Implicit:
         one = over_rows + 2e-10 * (system.cross.n_tail + self.p) ** 3
         n_solutions = (_MOST_SECONDS + _PASSES * over_rows) / one
         return min(int((n_solutions - n_parameters) / max(n_causes, 1)), _MOST_POWERS)
+
+    # Levels eliminated -------------------------------------------------------------------
+
+    def _by_level(self) -> _Curvatures | None:
+        """As `curvatures`, without a series; None where effects have no proper covariance."""
+        if not self.point.system.random_effects:
+            return None
+        system = LevelSystem(self.objective)
+        point = system.at(state_of(self.point))
+        if point is None:
+            return None
+        try:
+            found = system.derivatives(point, self.objective.higher_derivatives(self.point))
+            p, m = self.p, self.objective.prior.n_parameters
+            places = p + np.array([*self.entries, *range(m, m + self.n_own)], int)
+            given = np.linalg.inv(found.information[:p, :p])
+        except np.linalg.LinAlgError:
+            return None
+        with_fixed = found.information[:p, places]
+        moved = -given @ with_fixed
+        q = point.state.means.shape[1]
+        levels = found.level_moves[:, :q]
+        effects = levels[:, :, :p] @ moved + levels[:, :, places]
+        return _Curvatures(
+            given,
+            self.with_effects,
+            found.information[np.ix_(places, places)] + with_fixed.T @ moved,
+            np.concatenate([moved, effects.reshape(-1, len(places))]),
+        )
 
     # Row variances follow ----------------------------------------------------------------
 
@@ -319,29 +348,13 @@ class _Implicit:
         third, fourth = self.objective.higher_derivatives(self.point)
         return 0.5 * third[:, None], 0.25 * fourth[:, None]
 
-    def _terms(
-        self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray | None = None
-    ) -> RowTerms:
-        objective = self.objective
-        if own is None:
-            own = objective.split(self.point.theta)[1]
-        return objective.row_terms(mean, variance, own)
-
     def _own(self) -> tuple[np.ndarray, np.ndarray]:
         """Functionals (2, n, k) that own parameters are for rows, and the Hessian by them."""
         objective, point = self.objective, self.point
         own, responses = objective.split(point.theta)[1], objective.responses
-        changes = np.zeros((2, responses.rows.n_rows, len(own)))
+        changes = objective.own_changes(point.mean, point.variance, own)
         if not len(own):
             return changes, np.zeros((0, 0))
-        here = self._terms(point.mean, point.variance)
-        for j in range(len(own)):
-            moved = own.copy()
-            moved[j] += _OWN_STEP
-            there = self._terms(point.mean, point.variance, moved)
-            changes[0, :, j] = there.gradient - here.gradient
-            changes[1, :, j] = -0.5 * (there.precision - here.precision)
-        changes *= responses.weights[:, None] / _OWN_STEP
         derivatives = objective.likelihood.parameter_derivatives(
             objective.family_rows, responses.shifted(point.mean), point.variance, own
         )

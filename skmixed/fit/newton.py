@@ -18,6 +18,13 @@ _COARSE = 1e-3
 """Standard errors from the optimum within which the next step needs all digits."""
 
 
+_ARRIVED_ESTIMATE = 1e-3
+"""Standard errors from its optimum at which an estimated objective has arrived.
+
+Random vectors move that optimum by some hundredths of a standard error.
+"""
+
+
 class Minimised(Protocol):
     """An objective as a function of theta, as Newton's iterations use it."""
 
@@ -102,6 +109,35 @@ class NewtonState:
     converged: bool
 
 
+@dataclass(frozen=True)
+class Lead:
+    """Steps that led from a start to next to the optimum, before the iterations.
+
+    Attributes
+    ----------
+    points : tuple of callable
+        Each makes a point on the way, from the start on; None where it cannot be computed.
+    deviances, gradients : tuple of float
+        Of these points.
+    last : Point
+        Where the iterations go on.
+    """
+
+    points: tuple[Callable[[], Point | None], ...]
+    deviances: tuple[float, ...]
+    gradients: tuple[float, ...]
+    last: Point
+
+    def state(self, objective: Minimised, n_iter: int) -> NewtonState:
+        """The state of the iterations after some of these steps."""
+        point = self.points[n_iter]() or self.last
+        before = slice(0, n_iter + 1)
+        return NewtonState(
+            point, objective.derivatives(point), self.gradients[n_iter], n_iter,
+            self.deviances[before], self.gradients[before], False,
+        )  # fmt: skip
+
+
 def minimise(
     objective: Minimised,
     theta: np.ndarray,
@@ -109,6 +145,7 @@ def minimise(
     tol: float,
     max_iter: int,
     report: Callable[[NewtonState], bool] | None = None,
+    lead: Lead | None = None,
 ) -> NewtonState:
     """Minimise the objective from `theta`.
 
@@ -124,25 +161,29 @@ def minimise(
     theta : ndarray (m,)
         Where to start.
     tol : float
-        Bound on the scaled gradient.
+        Bound on the scaled gradient; of an estimated objective 1e-3 will do.
     max_iter : int
         Bound on the number of steps.
     report : callable, optional
         Called with the state before every step and at the end; a true answer
         stops the iterations.
+    lead : Lead, optional
+        Steps from `theta` that were taken already.
     """
-    point = _start(objective, theta)
+    point = _start(objective, theta) if lead is None else lead.last
     steps = objective.steps(point)
-    deviances, gradients = [point.deviance], []  # type: ignore[var-annotated]
+    deviances = [point.deviance] if lead is None else [*lead.deviances, point.deviance]
+    gradients = [] if lead is None else list(lead.gradients)
     derivatives: Derivatives | None = None
-    n_iter = 0
+    n_iter = len(gradients)
     while True:
         coarse = not gradients or gradients[-1] > _COARSE
         kept = steps.kept_information(point, derivatives, gradients)
-        derivatives, model = _derive(objective, steps, point, tol, coarse, kept)
+        within = max(tol, _ARRIVED_ESTIMATE) if point.is_estimated else tol
+        derivatives, model = _derive(objective, steps, point, within, coarse, kept)
         gradients.append(float(np.hypot(model.scaled_gradient, point.distance)))
         idle = _is_idle(point, deviances, gradients)
-        arrived = _has_arrived(deviances, gradients, tol, idle) and not point.is_coarse
+        arrived = _has_arrived(deviances, gradients, within, idle) and not point.is_coarse
         state = NewtonState(
             point, derivatives, gradients[-1], n_iter,
             tuple(deviances), tuple(gradients), arrived and not len(model.descents),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from skmixed.covariances import BasisChange
 from skmixed.design.factors import Factor, FactorEncoder
 from skmixed.fit.identification import confounded, remove_unidentified, settle_boundary
-from skmixed.fit.newton import NewtonState, OuterObjective, minimise
+from skmixed.fit.newton import Lead, NewtonState, OuterObjective, minimise
 from skmixed.fit.publish import Judge, publish
 from skmixed.fit.result import Doubts, FitResult
 from skmixed.fit.variance_penalty import VariancePenalty
@@ -211,6 +212,17 @@ def iterate(
     return publish(objective, state, units, judge, doubts)
 
 
+def _tell_lead(
+    objective: OuterObjective, lead: Lead, tell: Callable[..., bool]
+) -> NewtonState | None:
+    """Tell of the steps of a lead; the state at which an answer stops the fit."""
+    for n_iter, (deviance, gradient) in enumerate(zip(lead.deviances, lead.gradients, strict=True)):
+        state = partial(lead.state, objective, n_iter)
+        if tell(n_iter, deviance, gradient, state, lead.last.system.method):
+            return state()
+    return None
+
+
 def optimise(
     objective: OuterObjective,
     theta: np.ndarray,
@@ -219,6 +231,7 @@ def optimise(
     absent: frozenset[int],
     dependent: tuple[tuple[int, ...], ...],
     judge: Judge,
+    lead: Lead | None = None,
 ) -> tuple[NewtonState, Doubts]:
     """Minimise an objective from `theta`; return the optimum and what is doubtful about it.
 
@@ -234,21 +247,31 @@ def optimise(
         By factor, effects that others of their covariance block determine.
     judge : callable
         Tells the uncertainty of the coefficients; see `Judge`.
+    lead : Lead, optional
+        Steps from `theta` that were taken already.
     """
 
     # 1. Newton steps on the variance parameters; the posterior follows.
-    def report(state: NewtonState) -> bool:
+    def tell(
+        n_iter: int, deviance: float, gradient: float, state: Callable[[], NewtonState], method: str
+    ) -> bool:
         if options.report is None:
             return False
         return options.report(
-            state.n_iter,
-            units.elbo(state.deviances[-1]),
-            state.scaled_gradient,
-            lambda: publish(objective, state, units, judge),
-            state.point.system.method,
-        )
+            n_iter, units.elbo(deviance), gradient,
+            lambda: publish(objective, state(), units, judge), method,
+        )  # fmt: skip
 
-    state = minimise(objective, theta, tol=options.tol, max_iter=options.max_iter, report=report)
+    def report(state: NewtonState) -> bool:
+        return tell(
+            state.n_iter, state.deviances[-1], state.scaled_gradient, lambda: state,
+            state.point.system.method,
+        )  # fmt: skip
+
+    stopped = None if lead is None else _tell_lead(objective, lead, tell)
+    state = stopped or minimise(
+        objective, theta, tol=options.tol, max_iter=options.max_iter, report=report, lead=lead
+    )
 
     # 2. A variance that only rounding keeps from zero is zero, and so is one that
     #    the data know nothing of.

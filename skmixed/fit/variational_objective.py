@@ -53,6 +53,9 @@ _MEAN_STEP = 1e-5
 _VARIANCE_STEP = 1e-4
 """Relative change of a row's variance that tells a slope by it."""
 
+_OWN_STEP = 1e-5
+"""Change of an own parameter that tells a derivative."""
+
 _FIRST_DISTANCE = 1.0
 """Distance from the best posterior to which the start is brought before variances move."""
 
@@ -141,7 +144,7 @@ class VariationalObjective:
 
     def _from_scratch(self, theta: np.ndarray) -> VariationalPoint | None:
         _, own = self.split(theta)
-        point = self._evaluate(theta, self.start_sites(own), True)
+        point = self.at_sites(theta, self.start_sites(own), True)
         for _ in range(_HALVINGS):
             if point is None or point.distance < _FIRST_DISTANCE:
                 break
@@ -170,7 +173,7 @@ class VariationalObjective:
         following = self.following(near, theta)
         share = 1.0
         for _ in range(4 if moved else _HALVINGS):
-            point = self._evaluate(theta, near.sites.toward(following, share), coarse)
+            point = self.at_sites(theta, near.sites.toward(following, share), coarse)
             if point is not None:
                 if best is None or point.deviance < best.deviance:
                     best = point
@@ -232,7 +235,7 @@ class VariationalObjective:
         was, variances = self.split(point.theta)[0], self.split(theta)[0]
         if (self.prior.reflects & (variances <= 0.0) & (was > 0.0)).any():
             return None
-        following = self._evaluate(self.canonical(theta), sites, coarse)
+        following = self.at_sites(self.canonical(theta), sites, coarse)
         if following is None or not judge:
             return following
         falls = following.deviance > point.deviance + _slack(following, point)
@@ -255,8 +258,10 @@ class VariationalObjective:
 
         return of_theta @ of_theta.T + sum(self.responses.rows.by_chunks(products))
 
-    def _evaluate(self, theta: np.ndarray, sites: Sites, coarse: bool) -> VariationalPoint | None:
-        """The ELBO of the posterior that solves a working model."""
+    def at_sites(
+        self, theta: np.ndarray, sites: Sites, coarse: bool = False
+    ) -> VariationalPoint | None:
+        """The ELBO of the posterior that solves a working model; None where it is not finite."""
         responses, rows = self.responses, self.responses.rows
         variances, own = self.split(theta)
         cross = rows.cross_products(*self.working_model(sites))
@@ -369,22 +374,58 @@ class VariationalObjective:
         return float(np.hypot(point.log_det_error, bias))
 
     def higher_derivatives(self, point: VariationalPoint) -> tuple[np.ndarray, np.ndarray]:
+        """As `higher_derivatives_at` a point; found once."""
+        if "higher" not in point.made:
+            own, precision = self.split(point.theta)[1], point.following.precision
+            point.made["higher"] = self.higher_derivatives_at(
+                point.mean, point.variance, precision, own
+            )
+        return point.made["higher"]
+
+    def higher_derivatives_at(
+        self, mean: np.ndarray, variance: np.ndarray, precision: np.ndarray, own: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Third and fourth derivatives of the rows' log densities, expected and weighted, (n,).
 
         By the linear predictor. A precision is minus the second one, and a variance moves an
         expectation by half of that of its second derivative.
+
+        Parameters
+        ----------
+        mean, variance : ndarray (n,)
+            Of the linear predictor of every row, less the offset.
+        precision : ndarray (n,)
+            Of the likelihood's terms there.
+        own : ndarray (k,)
         """
-        if "higher" not in point.made:
-            own, weights = self.split(point.theta)[1], self.responses.weights
-            known = point.following.precision
-            step = _VARIANCE_STEP * point.variance
-            by_mean = self.row_terms(point.mean + _MEAN_STEP, point.variance, own).precision
-            by_variance = self.row_terms(point.mean, point.variance + step, own).precision
-            point.made["higher"] = (
-                -weights * (by_mean - known) / _MEAN_STEP,
-                -2.0 * weights * (by_variance - known) / np.where(step > 0.0, step, np.inf),
-            )
-        return point.made["higher"]
+        weights, step = self.responses.weights, _VARIANCE_STEP * variance
+        by_mean = self.row_terms(mean + _MEAN_STEP, variance, own).precision
+        by_variance = self.row_terms(mean, variance + step, own).precision
+        return (
+            -weights * (by_mean - precision) / _MEAN_STEP,
+            -2.0 * weights * (by_variance - precision) / np.where(step > 0.0, step, np.inf),
+        )
+
+    def own_changes(self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Derivatives by own parameters of what rows add to gradients by mean and variance.
+
+        Returns
+        -------
+        ndarray (2, n, k)
+            Weighted; a gradient by the variance is minus half the precision.
+        """
+        changes = np.zeros((2, len(mean), len(own)))
+        if not len(own):
+            return changes
+        here = self.row_terms(mean, variance, own)
+        for j in range(len(own)):
+            moved = own.copy()
+            moved[j] += _OWN_STEP
+            there = self.row_terms(mean, variance, moved)
+            changes[0, :, j] = there.gradient - here.gradient
+            changes[1, :, j] = -0.5 * (there.precision - here.precision)
+        changes *= self.responses.weights[:, None] / _OWN_STEP
+        return changes
 
     def runs_away(self, point: Point) -> bool:
         """Whether coefficients grow without bound, so that there is no optimum."""

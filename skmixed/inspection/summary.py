@@ -241,6 +241,11 @@ def _what_the_value_is(model: FittedModel, criteria: Any) -> str:
 def _convergence(model: FittedModel) -> str:
     gradient, tol = float(model.result.gradient_path[-1]), model.settings.tol
     reached = f"scaled gradient {gradient:.1e}, tol {tol:g}"
+    if model.result.converged and gradient > tol and model.result.elbo_std > 0.0:
+        return (
+            f"{model.n_iter} (converged: scaled gradient {gradient:.1e}, far below the Monte Carlo "
+            "error of the solver)"
+        )
     if model.result.converged and gradient > tol:
         # see `converged_`: steps ended because they gained no more than rounding
         return (

@@ -44,14 +44,14 @@ def data():
 @pytest.fixture(autouse=True)
 def few_evaluations(monkeypatch):
     """A fit ends after a few evaluations of the ELBO, however flat the ELBO is."""
-    evaluate, counted = VariationalObjective._evaluate, []
+    evaluate, counted = VariationalObjective.at_sites, []
 
     def counting(self, *arguments):
         counted.append(None)
         assert len(counted) < 1_000, "the fit does not end"
         return evaluate(self, *arguments)
 
-    monkeypatch.setattr(VariationalObjective, "_evaluate", counting)
+    monkeypatch.setattr(VariationalObjective, "at_sites", counting)
 
 
 def separated(model):

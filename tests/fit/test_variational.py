@@ -157,7 +157,7 @@ def integrate_fixed(request):
 def assert_deviance(case):
     """At sites that are no optimum: what is checked is the bound itself."""
     sites = random_sites(case)
-    point = case.objective._evaluate(case.theta, sites, False)
+    point = case.objective.at_sites(case.theta, sites)
     mean, covariance = case.gaussian(case.theta, sites)
     np.testing.assert_allclose(point.mean, case.A @ mean, rtol=1e-9, atol=1e-9)
     expected = np.einsum("ij,jk,ik->i", case.A, covariance, case.A)
@@ -182,8 +182,8 @@ def test_deviance_at_the_boundary(options, integrate_fixed):
     """Zero and singular covariances are limits of small ones."""
     case = Case("slopes_in_tail", "poisson", "full", integrate_fixed, **options)
     sites = random_sites(case)
-    limit = case.objective._evaluate(case.theta, sites, False)
-    near = case.objective._evaluate(case.theta + 1e-7, sites, False)
+    limit = case.objective.at_sites(case.theta, sites)
+    near = case.objective.at_sites(case.theta + 1e-7, sites)
     assert limit.deviance == pytest.approx(near.deviance, rel=1e-5)
 
 
@@ -191,9 +191,9 @@ def test_deviance_without_variance(integrate_fixed):
     """Of independent normals, whose bound depends on correlations however small they are."""
     case = Case("slopes_in_tail", "poisson", "mean_field", integrate_fixed, size=0.0)
     sites = random_sites(case)
-    limit = case.objective._evaluate(case.theta, sites, False)
+    limit = case.objective.at_sites(case.theta, sites)
     diagonal = case.objective.prior.nearest([np.eye(len(scale)) for scale in case.model.scales])
-    near = case.objective._evaluate(case.theta + 1e-7 * diagonal, sites, False)
+    near = case.objective.at_sites(case.theta + 1e-7 * diagonal, sites)
     assert limit.deviance == pytest.approx(near.deviance, rel=1e-5)
 
 
@@ -201,7 +201,7 @@ def test_sites_of_no_weight():
     """Precisions of zero leave the prior, and nothing is divided by them."""
     case = Case("crossed", p=0)
     nothing = np.zeros(case.rows.n_rows)
-    point = case.objective._evaluate(case.theta, Sites(nothing, nothing), False)
+    point = case.objective.at_sites(case.theta, Sites(nothing, nothing))
     A = case.A
     prior = np.einsum("ij,jk,ik->i", A, case.prior_covariance(case.theta), A)
     np.testing.assert_allclose(point.mean, 0.0, atol=1e-12)
@@ -248,7 +248,7 @@ def test_fixed_point(family, name, posterior, integrate_fixed):
 def test_distance_is_zero_at_the_fixed_point_only():
     case = Case("crossed")
     assert case.converged(case.theta).distance < 1e-8
-    assert case.objective._evaluate(case.theta, random_sites(case), False).distance > 1e-2
+    assert case.objective.at_sites(case.theta, random_sites(case)).distance > 1e-2
 
 
 def steps(case, theta, point, most=100):
@@ -282,14 +282,14 @@ def test_steps_never_raise_the_deviance(family, factor, precision, size):
     n = case.rows.n_rows
     sites = Sites(np.full(n, precision), precision * size * rng.standard_normal(n))
     with np.errstate(over="ignore"):
-        start = case.objective._evaluate(theta, sites, False)
+        start = case.objective.at_sites(theta, sites)
         assert_falls(steps(case, theta, start))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_steps_of_independent_normals(family, integrate_fixed):
     case = Case("crossed", family, "mean_field", integrate_fixed)
-    start = case.objective._evaluate(case.theta, random_sites(case), False)
+    start = case.objective.at_sites(case.theta, random_sites(case))
     assert_falls(steps(case, case.theta, start))
 
 
@@ -306,7 +306,7 @@ def test_steps_with_huge_counts(factor, posterior, integrate_fixed):
     n = case.rows.n_rows
     for sites in (objective.start_sites(case.own), Sites(np.ones(n), np.log(y + 0.5))):
         with np.errstate(over="ignore", invalid="ignore"):
-            start = objective._evaluate(theta, sites, False)
+            start = objective.at_sites(theta, sites)
             assert_falls(steps(case, theta, start))
 
 

@@ -1,0 +1,162 @@
+"""Newton steps on everything in a model of one factor, before the outer iterations judge it.
+
+Alternating steps converge linearly, and each costs a system of equations. These converge
+quadratically on arrays of the rows and the levels alone (`skmixed.fit.level_system`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from skmixed.fit.level_system import (
+    LevelDerivatives,
+    LevelPoint,
+    LevelState,
+    LevelSystem,
+    state_of,
+)
+from skmixed.fit.newton import Lead
+from skmixed.fit.outer import FitOptions
+from skmixed.fit.quadratic_model import QuadraticModel, quadratic_model
+from skmixed.fit.sites import Sites, VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
+
+_SETTLED = 1.0
+"""Standard errors from the optimum within which third and fourth derivatives stay."""
+
+_NEAR = 10.0
+"""Tolerances from the optimum at which the outer iterations take over: steps shrink faster."""
+
+_MOST_STEPS = 12
+
+_FEW_HALVINGS = 4
+
+_MOST_NUMBERS = 5_000_000
+"""Rows times columns of their sums from which on the memory would count."""
+
+_LARGEST_CHANGE = 0.7
+"""Of a standard deviation of effects, over itself, by one step."""
+
+
+def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOptions) -> Lead | None:
+    """Newton steps from `theta` to next to the optimum; None where they are not plain.
+
+    Parameters
+    ----------
+    objective : VariationalObjective
+    theta : ndarray (m + k,)
+    options : FitOptions
+    """
+    if not _is_plain(objective):
+        return None
+    start = objective.at(theta)
+    if start is None:
+        return None
+    try:
+        steps = _steps(LevelSystem(objective), state_of(start), options)
+    except np.linalg.LinAlgError:
+        return None
+    if steps is None:
+        return None
+    points, gradients = steps
+    makers = [partial(_made, objective, point) for point in points]
+    last = makers.pop()()
+    if last is None:
+        return None
+    return Lead(tuple(makers), tuple(point.deviance for point in points[:-1]), gradients, last)
+
+
+def _steps(
+    system: LevelSystem, state: LevelState, options: FitOptions
+) -> tuple[list[LevelPoint], tuple[float, ...]] | None:
+    """Points from a state to next to the optimum, and the scaled gradients of all but the last."""
+    point = system.at(state)
+    points: list[LevelPoint] = []
+    gradients: list[float] = []
+    higher = None
+    while point is not None and len(points) < min(options.max_iter, _MOST_STEPS):
+        points.append(point)
+        if higher is None or gradients[-1] > _SETTLED:
+            higher = system.higher_derivatives(point)
+        found = system.derivatives(point, higher)
+        if not np.isfinite(found.information).all() or not found.squared_distance >= 0.0:
+            return None
+        model = quadratic_model(-2.0 * found.gradient, 2.0 * found.information)
+        distance = np.sqrt(2.0 * found.squared_distance)
+        gradients.append(float(np.hypot(model.scaled_gradient, distance)))
+        point = _following(system, point, found, model)
+        if point is not None and _expected(gradients) < _NEAR * options.tol:
+            return None if len(model.descents) else ([*points, point], tuple(gradients))
+    return None
+
+
+def _expected(gradients: list[float]) -> float:
+    """The scaled gradient after a step, if it shrinks as much as by the step before."""
+    return gradients[-1] ** 2 / gradients[-2] if len(gradients) > 1 else np.inf
+
+
+def _made(objective: VariationalObjective, point: LevelPoint) -> VariationalPoint | None:
+    """The point of the objective whose working model a level point suggests."""
+    terms = point.terms
+    sites = Sites(terms.precision, terms.gradient + terms.precision * point.mean)
+    return objective.at_sites(point.state.theta, sites)
+
+
+def _is_plain(objective: VariationalObjective) -> bool:
+    """Whether the model has one factor of independent levels, and coefficients that are a point."""
+    rows, prior = objective.responses.rows, objective.prior
+    if len(rows.codes) != 1 or objective.integrate_fixed or prior.across[0] is not None:
+        return False
+    q = rows.factors[0].n_effects
+    covered = sum(block.effects.stop - block.effects.start for block in prior.blocks)
+    width = rows.n_rows * (2 * q * (q + 3) + 2 * rows.fixed.shape[1])
+    return objective.posterior.needs_determinant and covered == q and width < _MOST_NUMBERS
+
+
+def _following(
+    system: LevelSystem, point: LevelPoint, found: LevelDerivatives, model: QuadraticModel
+) -> LevelPoint | None:
+    """The point a step leads to, halved until the ELBO rises; None where it does not."""
+    slack = 1e-12 * max(abs(point.deviance), 1.0)
+    length = min(1.0, _longest(system, point, model.step))
+    for _ in range(_FEW_HALVINGS):
+        state = _moved(system, point.state, found, model.step, length)
+        following = system.at(state)
+        if following is not None and following.deviance <= point.deviance + slack:
+            return following
+        length *= 0.5
+    return None
+
+
+def _longest(system: LevelSystem, point: LevelPoint, step: np.ndarray) -> float:
+    """Share of a step within which no standard deviation reaches zero."""
+    prior, p = system.objective.prior, len(point.state.fixed)
+    variances = system.objective.split(point.state.theta)[0]
+    along = step[p : p + len(variances)]
+    falls = prior.reflects & (along < 0.0)
+    shares = _LARGEST_CHANGE * variances[falls] / -along[falls]
+    return float(shares.min(initial=1.0))
+
+
+def _moved(
+    system: LevelSystem,
+    state: LevelState,
+    found: LevelDerivatives,
+    step: np.ndarray,
+    length: float,
+) -> LevelState:
+    """The state a step away; covariances stay positive definite."""
+    p, q = len(state.fixed), state.means.shape[1]
+    # levels go where they would at the other parameters
+    levels = length * (found.level_steps + found.level_moves @ step)
+    change = system.matrices(levels[:, q:])
+    # to second order exp along the geodesic of positive definite matrices
+    bent = change @ np.linalg.solve(state.covariances, change)
+    return LevelState(
+        state.theta + length * step[p:],
+        state.fixed + length * step[:p],
+        state.means + levels[:, :q],
+        state.covariances + change + 0.5 * bent,
+    )

@@ -1,0 +1,351 @@
+"""The ELBO of a model of one factor as a function of everything in it, with its derivatives.
+
+Given the coefficients beta and the parameters phi (entries of T, and the likelihood's own), levels
+are independent: level l has effects N(u_l, V_l). The ELBO is smooth in beta, phi and all (u, V).
+Rows enter it by the mean x'beta + z'u and the variance z'V z of their linear predictor, which
+are linear in beta, u and V. So the Hessian has one block per level, bordered by those of beta and
+phi, and what is left of it when the levels are eliminated is the curvature of the ELBO maximised
+over the posterior.
+
+With Omega the covariance of a level's effects, E log p the rows' expected log densities, g, -w, t
+and f their derivatives by the mean (first to fourth), and M the sum of u u' + V over L levels,
+
+    ELBO = sum E log p - (L log|Omega| + tr(Omega^-1 M) - sum log|V| - L q) / 2,
+
+and a derivative of E log p by the variance is half of the second one by the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from skmixed._kernels.row_responses import add_level_forms, add_level_sums
+from skmixed._kernels.working import add_dense_products
+from skmixed.families.base import RowTerms
+from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.variational_objective import VariationalObjective
+from skmixed.sums.cross_products import symmetric
+
+_SMALLEST_SHARE = 1e-8
+"""Eigenvalue of Omega over its largest one from which on its inverse has digits."""
+
+
+@dataclass(frozen=True)
+class LevelState:
+    """Everything that a model of one factor estimates.
+
+    Attributes
+    ----------
+    theta : ndarray (m + k,)
+        Entries of T and the likelihood's own parameters.
+    fixed : ndarray (p,)
+    means : ndarray (L, q)
+        Of the posterior of every level's effects.
+    covariances : ndarray (L, q, q)
+        Of the same.
+    """
+
+    theta: np.ndarray
+    fixed: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+
+@dataclass(frozen=True)
+class OmegaAt:
+    """The covariance of a level's effects at the parameters of a state.
+
+    Attributes
+    ----------
+    variances : ndarray (m,)
+        Entries of T.
+    inverse : ndarray (q, q)
+        Of Omega.
+    log_det : float
+    tangents : ndarray (m, q, q)
+        Derivatives of Omega by the entries of T.
+    moments : ndarray (q, q)
+        Sum of u u' + V over the levels of the state.
+    """
+
+    variances: np.ndarray
+    inverse: np.ndarray
+    log_det: float
+    tangents: np.ndarray
+    moments: np.ndarray
+
+
+@dataclass(frozen=True)
+class LevelPoint:
+    """The ELBO at a state.
+
+    Attributes
+    ----------
+    state : LevelState
+    omega : OmegaAt
+    mean, variance : ndarray (n,)
+        Of the linear predictor of every row, less the offset.
+    terms : RowTerms
+    deviance : float
+        -2 ELBO.
+    """
+
+    state: LevelState
+    omega: OmegaAt
+    mean: np.ndarray
+    variance: np.ndarray
+    terms: RowTerms
+    deviance: float
+
+
+@dataclass(frozen=True)
+class LevelDerivatives:
+    """Derivatives of the ELBO at a point, with the levels eliminated.
+
+    Attributes
+    ----------
+    gradient : ndarray (p + m + k,)
+        By (beta, theta), of the ELBO maximised over the levels' posteriors, to first order.
+    information : ndarray (p + m + k, p + m + k)
+        Minus the second derivatives of the same.
+    level_steps : ndarray (L, r)
+        Newton's step of (u, V) while beta and theta stay; V by its upper triangle.
+    level_moves : ndarray (L, r, p + m + k)
+        What (u, V) answer to beta and theta.
+    squared_distance : float
+        Squared length of `level_steps` in standard deviations.
+    """
+
+    gradient: np.ndarray
+    information: np.ndarray
+    level_steps: np.ndarray
+    level_moves: np.ndarray
+    squared_distance: float
+
+
+@dataclass(frozen=True)
+class LevelSystem:
+    """The ELBO of a model of one factor, its coefficients a point.
+
+    Attributes
+    ----------
+    objective : VariationalObjective
+    """
+
+    objective: VariationalObjective
+    _basis: np.ndarray = field(init=False)
+    _squares: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        basis = np.ascontiguousarray(self.objective.responses.rows.basis(0))
+        rows, columns = self.triangle
+        squares = self._twice * basis[:, rows] * basis[:, columns]
+        object.__setattr__(self, "_basis", basis)
+        object.__setattr__(self, "_squares", squares)
+
+    @cached_property
+    def triangle(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the upper triangle of V."""
+        return np.triu_indices(self.objective.responses.rows.factors[0].n_effects)
+
+    @cached_property
+    def _twice(self) -> np.ndarray:
+        """How often an entry of the triangle stands in V."""
+        return np.where(self.triangle[0] == self.triangle[1], 1.0, 2.0)
+
+    @cached_property
+    def _units(self) -> np.ndarray:
+        """V's derivative by the entries of its triangle, (r - q, q, q)."""
+        rows, columns = self.triangle
+        units = np.zeros((len(rows), columns[-1] + 1, columns[-1] + 1))
+        k = np.arange(len(rows))
+        units[k, rows, columns] = units[k, columns, rows] = 1.0
+        return units
+
+    def at(self, state: LevelState) -> LevelPoint | None:
+        """The ELBO at a state; None where it is not finite, or Omega has no inverse."""
+        objective, rows = self.objective, self.objective.responses.rows
+        omega = self._omega(state)
+        if omega is None:
+            return None
+        mean = rows.predictor(state.fixed, [state.means])
+        variance = np.zeros((rows.n_rows, 1))
+        add_level_forms(rows.codes[0], self._basis, state.covariances[..., None], variance)
+        terms = objective.row_terms(mean, variance[:, 0], objective.split(state.theta)[1])
+        n_levels, q = state.means.shape
+        deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
+        deviance -= np.linalg.slogdet(state.covariances)[1].sum()
+        deviance -= 2.0 * float(objective.responses.weights @ terms.value)
+        penalty = objective.penalty
+        if penalty is not None:
+            deviance += penalty.value(penalty.squares(objective.prior, omega.variances))
+        if not np.isfinite(deviance):
+            return None
+        return LevelPoint(state, omega, mean, variance[:, 0], terms, float(deviance))
+
+    def _omega(self, state: LevelState) -> OmegaAt | None:
+        prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
+        values, vectors = np.linalg.eigh(prior.scales(variances)[0].omega)
+        if not values[0] > _SMALLEST_SHARE * values[-1]:
+            return None
+        return OmegaAt(
+            variances,
+            (vectors / values) @ vectors.T,
+            float(np.log(values).sum()),
+            np.array([tangent for _, tangent in prior.tangents(variances)]),
+            state.means.T @ state.means + state.covariances.sum(axis=0),
+        )
+
+    # Derivatives -----------------------------------------------------------------------
+
+    def higher_derivatives(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray]:
+        """Third and fourth derivatives of the rows' log densities, expected and weighted, (n,)."""
+        own = self.objective.split(point.state.theta)[1]
+        return self.objective.higher_derivatives_at(
+            point.mean, point.variance, point.terms.precision, own
+        )
+
+    def derivatives(
+        self, point: LevelPoint, higher: tuple[np.ndarray, np.ndarray]
+    ) -> LevelDerivatives:
+        """Derivatives at a point.
+
+        Parameters
+        ----------
+        point : LevelPoint
+        higher : tuple of ndarray (n,)
+            Third and fourth derivatives of the rows, as `higher_derivatives` of the objective.
+        """
+        gradient, hessian, own_changes = self._of_globals(point)
+        level_gradient, curvature, border = self._of_levels(point, higher, own_changes)
+        both = np.concatenate([level_gradient[..., None], border], axis=2)
+        solved = np.linalg.solve(curvature, both)
+        steps, moves = solved[..., 0], solved[..., 1:]
+        flat = border.reshape(-1, border.shape[2])
+        information = -hessian - flat.T @ moves.reshape(flat.shape)
+        return LevelDerivatives(
+            gradient + flat.T @ steps.ravel(),
+            0.5 * (information + information.T),
+            steps,
+            moves,
+            float(np.vdot(level_gradient, steps)),
+        )
+
+    def _of_globals(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gradient and Hessian by (beta, theta) at held levels, and what own parameters change."""
+        objective, state = self.objective, point.state
+        rows, weights = objective.responses.rows, objective.responses.weights
+        own = objective.split(state.theta)[1]
+        p, m = len(state.fixed), len(point.omega.variances)
+        gradient = np.empty(p + len(state.theta))
+        hessian = np.zeros((len(gradient), len(gradient)))
+        products = np.zeros((p + 1, p + 1))
+        add_dense_products(
+            weights * point.terms.precision, weights * point.terms.gradient, rows.fixed, products
+        )
+        gradient[:p], hessian[:p, :p] = products[p, :p], -symmetric(products)[:p, :p]
+        here = slice(p, p + m)
+        gradient[here], hessian[here, here] = self._of_omega(point)
+        changes = objective.own_changes(point.mean, point.variance, own)
+        if len(own):
+            found = objective.likelihood.parameter_derivatives(
+                objective.family_rows, objective.responses.shifted(point.mean), point.variance, own
+            )
+            gradient[p + m :], hessian[p + m :, p + m :] = found.gradient, found.hessian
+            hessian[:p, p + m :] = rows.fixed.T @ changes[0]
+            hessian[p + m :, :p] = hessian[:p, p + m :].T
+        return gradient, hessian, changes
+
+    def _of_omega(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Hessian by the entries of T at held levels."""
+        omega, n_levels = point.omega, len(point.state.means)
+        prior, penalty = self.objective.prior, self.objective.penalty
+        around = omega.inverse @ omega.moments @ omega.inverse
+        by_omega = -0.5 * (n_levels * omega.inverse - around)
+        left = omega.tangents @ omega.inverse
+        right = omega.tangents @ (0.5 * n_levels * omega.inverse - around)
+        hessian = np.einsum("jab,kba->jk", left, right)
+        hessian = 0.5 * (hessian + hessian.T) + prior.curvature(omega.variances, [by_omega])
+        gradient = np.einsum("jab,ab->j", omega.tangents, by_omega)
+        if penalty is not None:
+            of_prior = penalty.at(prior, omega.variances, 1.0)
+            gradient = gradient - 0.5 * of_prior.gradient
+            hessian = hessian - 0.5 * of_prior.hessian
+        return gradient, hessian
+
+    def _of_levels(
+        self,
+        point: LevelPoint,
+        higher: tuple[np.ndarray, np.ndarray],
+        own_changes: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gradient (L, r) by (u, V), minus the Hessian (L, r, r), and that with all others."""
+        state, omega = point.state, point.omega
+        n_levels, q = state.means.shape
+        p, r, m = len(state.fixed), q + len(self._twice), len(omega.variances)
+        by_rows = self._row_sums(point, higher, own_changes)
+        precisions = np.linalg.inv(state.covariances)
+        gradient, curvature = by_rows[:, :, 0].copy(), -by_rows[:, :, 1 : 1 + r]
+        border = np.zeros((n_levels, r, p + len(state.theta)))
+        border[:, :, :p] = by_rows[:, :, 1 + r : 1 + r + p]
+        border[:, :, p + m :] = by_rows[:, :, 1 + r + p :]
+        gradient[:, :q] -= state.means @ omega.inverse
+        gradient[:, q:] += 0.5 * self._by_triangle(precisions - omega.inverse)
+        curvature[:, :q, :q] += omega.inverse
+        # -log|V| / 2 has the second derivative tr(V^-1 dV V^-1 dV) / 2
+        products = precisions[:, None] @ self._units
+        curvature[:, q:, q:] += 0.5 * np.einsum("ljab,lkba->ljk", products, products)
+        around = omega.inverse @ omega.tangents @ omega.inverse
+        border[:, :q, p : p + m] = np.einsum("lb,jab->laj", state.means, around)
+        border[:, q:, p : p + m] = 0.5 * self._by_triangle(around).T
+        return gradient, curvature, border
+
+    def _row_sums(
+        self,
+        point: LevelPoint,
+        higher: tuple[np.ndarray, np.ndarray],
+        own_changes: np.ndarray,
+    ) -> np.ndarray:
+        """What rows add by level to derivatives by (u, V): once, and by (u, V, beta, own).
+
+        Returns
+        -------
+        ndarray (L, r, 1 + r + p + k)
+        """
+        responses = self.objective.responses
+        rows, weights = responses.rows, responses.weights
+        gradient, precision = weights * point.terms.gradient, weights * point.terms.precision
+        by_mean = [-precision[:, None], 0.5 * higher[0][:, None]]
+        by_variance = [by_mean[1], 0.25 * higher[1][:, None]]
+        out = []
+        for features, once, (first, second), changes in (
+            (self._basis, gradient, by_mean, own_changes[0]),
+            (self._squares, -0.5 * precision, by_variance, own_changes[1]),
+        ):
+            columns = np.hstack(
+                [once[:, None], first * self._basis, second * self._squares,
+                 first * rows.fixed, changes]
+            )  # fmt: skip
+            sums = np.zeros((len(point.state.means), features.shape[1], columns.shape[1]))
+            add_level_sums(rows.codes[0], features, columns, sums)
+            out.append(sums)
+        return np.concatenate(out, axis=1)
+
+    def _by_triangle(self, matrices: np.ndarray) -> np.ndarray:
+        """Derivatives by the entries of the triangle, of symmetric ones (..., q, q)."""
+        return self._twice * matrices[..., *self.triangle]
+
+    def matrices(self, triangles: np.ndarray) -> np.ndarray:
+        """Symmetric matrices (..., q, q) of upper triangles."""
+        return np.einsum("...k,kab->...ab", triangles, self._units)
+
+
+def state_of(point: VariationalPoint) -> LevelState:
+    """The state of a point of a model of one factor."""
+    system = point.system
+    return LevelState(
+        point.theta, system.fixed_effects, system.random_effects[0], system.levels.omega_shrunk
+    )

@@ -1,0 +1,156 @@
+"""Newton steps on everything in a model of one factor, against dense formulas and plain fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.linalg import block_diag
+from test_uncertainty import fit, simulate
+from test_variational import Case
+
+from skmixed.fit import generalized_fit, implicit
+from skmixed.fit.level_system import LevelState, LevelSystem, state_of
+
+FAMILIES = ["bernoulli-logit", "bernoulli-probit", "poisson", "ordinal-logit", "gamma"]
+DESIGNS = ["one_factor", "correlated_slopes"]
+
+
+def random_state(case, seed=0):
+    """A state that nothing has solved for."""
+    rng = np.random.default_rng(seed)
+    levels, q = case.rows.factors[0].n_levels, case.rows.factors[0].n_effects
+    roots = 0.3 * rng.standard_normal((levels, q, q))
+    return LevelState(
+        case.theta,
+        0.3 * rng.standard_normal(case.rows.fixed.shape[1]),
+        0.4 * rng.standard_normal((levels, q)),
+        roots @ roots.transpose(0, 2, 1) + 0.2 * np.eye(q),
+    )
+
+
+def flat(system, state):
+    """All numbers of a state: beta, theta, and by level u and the triangle of V."""
+    triangles = state.covariances[:, *system.triangle]
+    levels = np.concatenate([state.means, triangles], axis=1)
+    return np.concatenate([state.fixed, state.theta, levels.ravel()])
+
+
+def state_at(system, like, numbers):
+    """The inverse of `flat`."""
+    p, n, q = len(like.fixed), len(like.fixed) + len(like.theta), like.means.shape[1]
+    levels = numbers[n:].reshape(len(like.means), -1)
+    return LevelState(numbers[p:n], numbers[:p], levels[:, :q], system.matrices(levels[:, q:]))
+
+
+def differences(system, state, step=1e-3):
+    """Gradient and Hessian of the ELBO by all numbers, by central differences."""
+    place, unit = flat(system, state), step * np.eye(len(flat(system, state)))
+
+    def elbo(numbers):
+        return -0.5 * system.at(state_at(system, state, numbers)).deviance
+
+    here, n = elbo(place), len(place)
+    up, down = (np.array([elbo(place + s * u) for u in unit]) for s in (1.0, -1.0))
+    hessian = np.diag((up + down - 2.0 * here) / step**2)
+    for i in range(n):
+        for j in range(i):
+            both = elbo(place + unit[i] + unit[j]) + elbo(place - unit[i] - unit[j])
+            across = both - up[i] - down[i] - up[j] - down[j] + 2.0 * here
+            hessian[i, j] = hessian[j, i] = 0.5 * across / step**2
+    return (up - down) / (2.0 * step), hessian
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_elbo_is_the_dense_one(design, family):
+    case = Case(design, family, integrate_fixed=False)
+    state = random_state(case)
+    p = len(state.fixed)
+    mean = np.concatenate([state.fixed, state.means.ravel()])
+    covariance = block_diag(np.zeros((p, p)), *state.covariances)
+    found = LevelSystem(case.objective).at(state).deviance
+    assert found == pytest.approx(case.deviance(case.theta, mean, covariance), rel=1e-9)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("family", ["bernoulli-logit", "ordinal-logit", "gamma"])
+def test_derivatives_are_the_limit_of_differences(design, family):
+    """The whole Hessian by differences, and the levels taken out of it in one dense block."""
+    case = Case(design, family, integrate_fixed=False)
+    system, state = LevelSystem(case.objective), random_state(case)
+    gradient, hessian = differences(system, state)
+    n = len(state.fixed) + len(state.theta)
+    point = system.at(state)
+    found = system.derivatives(point, system.higher_derivatives(point))
+    moves = -np.linalg.solve(hessian[n:, n:], np.column_stack([gradient[n:], hessian[n:, :n]]))
+    scale = np.abs(hessian).max()
+    np.testing.assert_allclose(found.level_steps.ravel(), moves[:, 0], rtol=1e-2, atol=2e-3)
+    np.testing.assert_allclose(found.level_moves.reshape(-1, n), moves[:, 1:], rtol=1e-2, atol=2e-3)
+    expected = hessian[:n, :n] + hessian[:n, n:] @ moves[:, 1:]
+    np.testing.assert_allclose(-found.information, expected, rtol=5e-3, atol=2e-4 * scale)
+    along = gradient[:n] + hessian[:n, n:] @ moves[:, 0]
+    np.testing.assert_allclose(found.gradient, along, rtol=5e-3, atol=2e-4 * scale)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("family", ["bernoulli-logit", "poisson", "ordinal-logit"])
+def test_curvature_is_the_limit_of_the_series(design, family, monkeypatch):
+    case = Case(design, family, integrate_fixed=False)
+    point = case.converged(case.theta)
+    exact = implicit._Implicit(case.objective, point)._by_level()
+    monkeypatch.setattr(implicit, "_TOLERANCE", 1e-10)
+    monkeypatch.setattr(implicit, "_MOST_POWERS", 40)
+    monkeypatch.setattr(implicit._Implicit, "_by_level", lambda self: None)
+    series = implicit._Implicit(case.objective, point).curvatures()
+    for name in ("given", "parameters", "moves"):
+        expected = getattr(series, name)
+        tolerance = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(getattr(exact, name), expected, rtol=1e-3, atol=tolerance)
+
+
+@pytest.mark.parametrize("structure", ["g", "x | g"])
+@pytest.mark.parametrize(
+    "family", ["bernoulli", "ordinal", "poisson", "negative_binomial", "gamma"]
+)
+def test_the_optimum_is_that_of_the_outer_iterations(family, structure, monkeypatch):
+    frame = simulate(family, n_levels=60, seed=4)
+    rng = np.random.default_rng(0)
+    frame["x"] = frame["x"] + 0.1 * rng.standard_normal(len(frame))
+    formula = "x + (1 | g)" if structure == "g" else "x + (x | g)"
+    leads = []
+
+    def recorded(*arguments):
+        leads.append(lead_to(*arguments))
+        return leads[-1]
+
+    lead_to = generalized_fit.lead_to
+    monkeypatch.setattr(generalized_fit, "lead_to", recorded)
+    found = fit(family, frame, formula, method="ml", tol=1e-8)
+    monkeypatch.setattr(generalized_fit, "lead_to", lambda *arguments: None)
+    expected = fit(family, frame, formula, method="ml", tol=1e-8)
+    if structure == "g" and family in ("bernoulli", "ordinal", "poisson"):
+        assert leads[0] is not None
+    assert found.converged_
+    assert found.elbo_ == pytest.approx(expected.elbo_, abs=1e-8)
+    np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-5)
+    assert len(found.elbo_path_) == len(found.gradient_path_) == found.n_iter_ + 1
+    assert np.diff(found.elbo_path_).min() >= -1e-7
+
+
+def test_variances_of_zero_are_left_to_the_outer_iterations():
+    """A state whose covariance of effects has no inverse has no level system."""
+    case = Case("one_factor", "poisson", integrate_fixed=False)
+    state = random_state(case)
+    nothing = replace(state, theta=np.zeros_like(state.theta))
+    assert LevelSystem(case.objective).at(nothing) is None
+
+
+def test_the_state_of_a_point_is_its_posterior():
+    case = Case("correlated_slopes", "bernoulli-logit", integrate_fixed=False)
+    point = case.converged(case.theta)
+    found = LevelSystem(case.objective).at(state_of(point))
+    assert found.deviance == pytest.approx(point.deviance, rel=1e-11)
+    np.testing.assert_allclose(found.mean, point.mean, atol=1e-12)
+    np.testing.assert_allclose(found.variance, point.variance, rtol=1e-10)
