@@ -240,9 +240,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Newton steps taken; 1 where none was needed.
     converged_ : bool
         Whether no better variances are to be found: the scaled gradient fell to `tol` or below
-        (to 1e-3 where random vectors estimate it), or rounding keeps it above. The latter holds where it is below 1e-4 and did not halve in
-        three iterations, or where five iterations gained less than the rounding error of the
-        ELBO and its square promises no more. A point with a direction of negative curvature
+        (to 1e-3 where random vectors estimate it), or rounding keeps it above. The latter holds
+        where it is below 1e-4 and did not halve in three iterations, or where five iterations
+        gained less than the rounding error of the ELBO and its square promises no more. A point
+        with a direction of negative curvature
         counts only if no step along it leads down. `gradient_path_` ends with the scaled
         gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
         point published.
