@@ -165,7 +165,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         thresholds, their distance to the optimum in units of their standard errors,
         and the distance of the posterior from its own optimum are below it.
         Estimates of the iterative solver have a Monte Carlo error of some hundredths
-        of a standard error; there 1e-3 is enough.
+        of a standard error; there up to 1e-3 is enough.
     n_probes : int or "auto", default="auto"
         Random vectors of the iterative solver. Monte Carlo errors fall with their
         square root, time grows about linearly. "auto": between 64 (few levels) and 5
@@ -242,10 +242,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Steps taken; 1 where none was needed.
     converged_ : bool
         Whether no better variances are to be found: the scaled gradient fell to `tol` or below
-        (to 1e-3 where random vectors estimate it), or rounding keeps it above. The latter holds
-        where it is below 1e-4 and did not halve in three iterations, or where five iterations
-        gained less than the rounding error of the ELBO and its square promises no more. A point
-        with a direction of negative curvature
+        (to 1e-3 or less where random vectors estimate it), or rounding keeps it above. The
+        latter holds where it is below 1e-4 and did not halve in three iterations, or where five
+        iterations gained less than the rounding error of the ELBO and its square promises no
+        more. A point with a direction of negative curvature
         counts only if no step along it leads down. `gradient_path_` ends with the scaled
         gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
         point published.
@@ -490,8 +490,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         -----
         The ends are quantiles of P(class | eta) over the posterior of the linear predictor
         eta, and for levels that `fit` has not seen over the prior of their effects. They are
-        exact for that normal posterior, also for classes in the middle of a scale, which are
-        probable at moderate eta alone. The ends of all classes do not add up to 1, and
+        exact for a normal posterior, also for classes in the middle of a scale, which are
+        probable at moderate eta alone. With ``approximation="corrected"`` and quadrature the
+        posterior of a level's effects is skewed, and eta is taken for a shifted lognormal
+        variable of its mean, variance and skewness. The ends of all classes do not add up to 1, and
         thresholds count as known. With ``method="reml"`` `predict_proba` is the mean of the same
         distribution; with "ml" coefficients are uncertain here and held there.
 
@@ -507,9 +509,10 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         check_level(level)
         rows = self._fitted_model.encode(X, include, with_weights=False)
         mean, variance = rows.mean(), rows.variance(further=True)
+        skewness, quantiles = rows.skewness(variance), rows.result.likelihood.probability_quantiles
         tail = 0.5 * (1.0 - float(level))
         ends = [
-            rows.result.likelihood.probability_quantiles(share, mean, variance, rows.parameters)
+            quantiles(share, mean, variance, rows.parameters, skewness)
             for share in (tail, 1.0 - tail)
         ]
         return np.stack(ends, axis=2)[:, codes_of(self.ordered_classes_, self.classes_)]

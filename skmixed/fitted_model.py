@@ -209,6 +209,12 @@ class EncodedRows:
 
         return predict_variance(self.result, self.design, self.positions, further=further)
 
+    def skewness(self, variance: np.ndarray) -> np.ndarray | float:
+        """Skewness of the linear predictor of a variance, (n,); 0 where all effects are normal."""
+        from skmixed.results.prediction import predict_skewness
+
+        return predict_skewness(self.result, self.design, self.positions, variance)
+
     def without(self, position: int) -> EncodedRows:
         """The same rows without a factor of the fit, by its position."""
         kept = [k for k in self.positions if k != position]

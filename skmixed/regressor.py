@@ -166,7 +166,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         The fit stops when the scaled gradient of the variance parameters, their
         distance to the optimum in units of their standard errors, falls below it.
         Estimates of the iterative solver have a Monte Carlo error of some hundredths
-        of a standard error; there 1e-3 is enough.
+        of a standard error; there up to 1e-3 is enough.
     n_probes : int or "auto", default="auto"
         Random vectors of the iterative solver. The Monte Carlo errors of variances
         and of the ELBO fall with their square root, time grows about linearly.
@@ -240,10 +240,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Newton steps taken; 1 where none was needed.
     converged_ : bool
         Whether no better variances are to be found: the scaled gradient fell to `tol` or below
-        (to 1e-3 where random vectors estimate it), or rounding keeps it above. The latter holds
-        where it is below 1e-4 and did not halve in three iterations, or where five iterations
-        gained less than the rounding error of the ELBO and its square promises no more. A point
-        with a direction of negative curvature
+        (to 1e-3 or less where random vectors estimate it), or rounding keeps it above. The
+        latter holds where it is below 1e-4 and did not halve in three iterations, or where five
+        iterations gained less than the rounding error of the ELBO and its square promises no
+        more. A point with a direction of negative curvature
         counts only if no step along it leads down. `gradient_path_` ends with the scaled
         gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
         point published.
@@ -667,9 +667,10 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         from skmixed.results.quantiles import predictive_quantiles
 
         rows = self._fitted_model.encode(X, include)
+        variance = rows.variance(further=True)
         quantiles = predictive_quantiles(
-            rows.result.likelihood, shares, rows.mean(), rows.variance(further=True),
-            rows.parameters,
+            rows.result.likelihood, shares, rows.mean(), variance, rows.parameters,
+            rows.skewness(variance),
         )  # fmt: skip
         if type == "response":
             quantiles = self.response_.quantiles(quantiles)

@@ -219,7 +219,7 @@ def test_stored_models_are_read(path):
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (FORMAT + 1, r"has format 7, .*reads formats up to 6: a newer version.*Upgrade"),
+        (FORMAT + 1, r"has format 8, .*reads formats up to 7: a newer version.*Upgrade"),
         (LEFT_OUT, "has no format number.*development version.*Fit the model again"),
         (0, "has the format 0"),
         ("1", "has the format '1'"),

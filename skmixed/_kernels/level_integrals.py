@@ -129,6 +129,8 @@ class LevelIntegral(NamedTuple):
         E v.
     square : (q, q)
         E v v'.
+    cube : (q, q, q)
+        E v_a v_b v_c.
     score : (P,)
         Gradient of the logarithm of the integral by dense parameters, T by rows, natural ones.
     with_score : (q, P)
@@ -142,6 +144,7 @@ class LevelIntegral(NamedTuple):
 
     mean: np.ndarray
     square: np.ndarray
+    cube: np.ndarray
     score: np.ndarray
     with_score: np.ndarray
     hessian: np.ndarray
@@ -202,6 +205,8 @@ def empty_integral(found):
         found.mean[a] = 0.0
         for b in range(found.mean.shape[0]):
             found.square[a, b] = 0.0
+            for c in range(found.mean.shape[0]):
+                found.cube[a, b, c] = 0.0
         for j in range(n):
             found.with_score[a, j] = 0.0
     for j in range(n):
@@ -220,6 +225,8 @@ def finish_integral(found, total):
         found.mean[a] /= total
         for b in range(q):
             found.square[a, b] /= total
+            for c in range(q):
+                found.cube[a, b, c] /= total
         for j in range(n):
             found.with_score[a, j] = found.with_score[a, j] / total - found.mean[a] * found.score[j]
     for j in range(n):
@@ -551,6 +558,8 @@ def _walk_line(rows, bounds, ray, lattice, scratch, found, state):
                 for b in range(q - 1, -1, -1):
                     node[n_dense + a * q + b] = node[n_dense + a * q] * v[b]
                     found.square[a, b] += share * v[a] * v[b]
+                    for c in range(q):
+                        found.cube[a, b, c] += share * v[a] * v[b] * v[c]
             for j in range(n_all):
                 part = share * node[j]
                 score[j] += part

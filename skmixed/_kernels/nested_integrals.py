@@ -46,6 +46,8 @@ class LevelMoments(NamedTuple):
     mean : (L, q)
     square : (L, q, q)
         E v v'.
+    cube : (L, q, q, q)
+        E v_a v_b v_c.
     with_score : (L, q, P) or (0, q, P)
         Cov(v, s), s the gradient of the log density of all rows; empty where not asked for.
     with_outer : (L, q, r)
@@ -57,6 +59,7 @@ class LevelMoments(NamedTuple):
     centre: np.ndarray
     mean: np.ndarray
     square: np.ndarray
+    cube: np.ndarray
     with_score: np.ndarray
     with_outer: np.ndarray
     value: np.ndarray
@@ -95,6 +98,8 @@ def _keep(level, found, moments, gradient, hessian):
         moments.mean[level, a] = found.mean[a]
         for b in range(q):
             moments.square[level, a, b] = found.square[a, b]
+            for c in range(q):
+                moments.cube[level, a, b, c] = found.cube[a, b, c]
         if moments.with_score.shape[0] > 0:
             for j in range(n):
                 moments.with_score[level, a, j] = found.with_score[a, j]
@@ -257,6 +262,8 @@ def _add_outer_node(v, share, node, node_hessian, found):
         found.mean[a] += share * v[a]
         for b in range(v.shape[0]):
             found.square[a, b] += share * v[a] * v[b]
+            for c in range(v.shape[0]):
+                found.cube[a, b, c] += share * v[a] * v[b] * v[c]
         for j in range(node.shape[0]):
             found.with_score[a, j] += share * v[a] * node[j]
     for j in range(node.shape[0]):
@@ -271,7 +278,7 @@ def _at_outer_node(rows, outer, level, lattice, scratch, inner, moments, sums):
     """Product of the inner integrals given outer effects, which the rows hold by now.
 
     Fills sums[0] (P,) with the gradient of its logarithm and sums[1] (P, P) with the Hessian;
-    means, squares and, in the last two of `sums`, products of the inner levels.
+    means, squares, cubes and, in the last of `sums`, products of the inner levels.
     """
     score, hessian, means, with_scores = sums
     for j in range(score.shape[0]):
@@ -296,6 +303,8 @@ def _at_outer_node(rows, outer, level, lattice, scratch, inner, moments, sums):
             means[m - begin, a] = inner.mean[a]
             for b in range(q):
                 means[m - begin, q + a * q + b] = inner.square[a, b]
+                for c in range(q):
+                    means[m - begin, q + (q + a * q + b) * q + c] = inner.cube[a, b, c]
             if with_scores.shape[0] > 0:
                 for j in range(score.shape[0]):
                     with_scores[m - begin, a, j] = inner.with_score[a, j]
@@ -313,6 +322,9 @@ def _add_inner(begin, stop, v, share, sums, moments):
             moments.mean[m, a] += mean
             for b in range(q):
                 moments.square[m, a, b] += share * means[m - begin, q + a * q + b]
+                for c in range(q):
+                    cube = means[m - begin, q + (q + a * q + b) * q + c]
+                    moments.cube[m, a, b, c] += share * cube
             for b in range(r):
                 moments.with_outer[m, a, b] += mean * v[b]
             if with_scores.shape[0] > 0:
@@ -331,6 +343,8 @@ def _finish_inner(begin, stop, total, score, moments):
             moments.mean[m, a] /= total
             for b in range(q):
                 moments.square[m, a, b] /= total
+                for c in range(q):
+                    moments.cube[m, a, b, c] /= total
             for b in range(r):
                 moments.with_outer[m, a, b] /= total
             if moments.with_score.shape[0] > 0:
@@ -347,6 +361,8 @@ def _empty_inner(moments, begin, stop):
             moments.mean[m, a] = 0.0
             for b in range(moments.mean.shape[1]):
                 moments.square[m, a, b] = 0.0
+                for c in range(moments.mean.shape[1]):
+                    moments.cube[m, a, b, c] = 0.0
             for b in range(moments.with_outer.shape[2]):
                 moments.with_outer[m, a, b] = 0.0
             if moments.with_score.shape[0] > 0:
@@ -452,8 +468,8 @@ def new_integral(n_effects: int, n_parameters: int) -> LevelIntegral:
     """Arrays of the integral over one level."""
     q, p = n_effects, n_parameters
     return LevelIntegral(
-        np.zeros(q), np.zeros((q, q)), np.zeros(p), np.zeros((q, p)), np.zeros((p, p)),
-        np.zeros(p), np.zeros(q),
+        np.zeros(q), np.zeros((q, q)), np.zeros((q, q, q)), np.zeros(p), np.zeros((q, p)),
+        np.zeros((p, p)), np.zeros(p), np.zeros(q),
     )  # fmt: skip
 
 

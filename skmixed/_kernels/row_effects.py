@@ -37,6 +37,19 @@ def add_level_variances(codes, basis, covariances, prior, out):
 
 
 @kernel
+def add_level_thirds(codes, basis, thirds, out):
+    """Add the third moment of basis[i] @ effects of the row's level; unknown ones (-1) have 0."""
+    n_effects = basis.shape[1]
+    for i in range(codes.shape[0]):
+        if codes[i] >= 0:
+            for q in range(n_effects):
+                for s in range(n_effects):
+                    product = basis[i, q] * basis[i, s]
+                    for t in range(n_effects):
+                        out[i] += product * basis[i, t] * thirds[codes[i], q, s, t]
+
+
+@kernel
 def add_coupled(codes, basis, coupling, out):
     """Add basis[i] @ coupling of the row's level (L, Q, J) to out[i] (J,)."""
     for i in range(codes.shape[0]):

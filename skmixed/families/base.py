@@ -318,9 +318,14 @@ class ClassLikelihood(Likelihood):
 
     @abstractmethod
     def probability_quantiles(
-        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+        self,
+        share: float,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        skewness: np.ndarray | float = 0.0,
     ) -> np.ndarray:
-        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K)."""
+        """Quantile of each P(class | eta) for eta of these moments, (n, K); normal by default."""
 
     def expected_response(
         self, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray

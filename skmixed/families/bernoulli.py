@@ -13,6 +13,7 @@ from skmixed.families.base import ClassLikelihood, ResponseRows, RowFunction
 from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
 from skmixed.families.row_terms import refuse_rows
+from skmixed.families.skewed import standard_quantiles
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,17 @@ class Bernoulli(ClassLikelihood):
         return np.column_stack([averaged(-mean, variance), averaged(mean, variance)])
 
     def probability_quantiles(
-        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+        self,
+        share: float,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        skewness: np.ndarray | float = 0.0,
     ) -> np.ndarray:
-        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, 2)."""
-        cdf, away = LINKS[self.link].cdf, ndtri(share) * np.sqrt(variance)
-        return np.column_stack([cdf(away - mean), cdf(mean + away)])
+        """Quantile of each P(class | eta) for eta of these moments, (n, 2); normal by default."""
+        cdf, sd, z = LINKS[self.link].cdf, np.sqrt(variance), ndtri(share)
+        low, high = (mean + sd * standard_quantiles(side, skewness) for side in (-z, z))
+        return np.column_stack([cdf(-low), cdf(high)])
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator

@@ -1,15 +1,19 @@
-"""Quantiles of the distance of a normal variable from a point."""
+"""Quantiles of the distance of a variable from a point."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
+
+from skmixed.families.skewed import standard_cdf, standard_quantiles
 
 _BISECTIONS = 60
 
 
-def distance_quantiles(share: float, shift: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Quantile of |N(shift, sd^2)|, (n,).
+def distance_quantiles(
+    share: float, shift: np.ndarray, sd: np.ndarray, skewness: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Quantile of the distance from 0 of variables of these moments, (n,).
 
     Parameters
     ----------
@@ -19,6 +23,8 @@ def distance_quantiles(share: float, shift: np.ndarray, sd: np.ndarray) -> np.nd
         Mean less the point.
     sd : ndarray (n,)
         Standard deviations; may be 0.
+    skewness : ndarray (n,) or float, default=0
+        0: normal variables.
 
     Examples
     --------
@@ -27,14 +33,20 @@ def distance_quantiles(share: float, shift: np.ndarray, sd: np.ndarray) -> np.nd
     >>> distance_quantiles(0.95, np.array([0.0, 3.0]), np.array([1.0, 0.0])).round(2).tolist()
     [1.96, 3.0]
     """
+    skewness = np.where(shift < 0.0, -1.0, 1.0) * skewness
     shift = np.abs(shift)
-    # P(|x| <= d) is at most P(x <= d), and at least P(x <= d) less P(x > d)
-    low = np.maximum(shift + sd * ndtri(share), 0.0)
-    high = shift + sd * ndtri(0.5 * (1.0 + share))
+    # P(|x| <= d) is at most P(x <= d), and at least 1 less twice the larger tail
+    low = np.maximum(shift + sd * standard_quantiles(ndtri(share), skewness), 0.0)
+    tail = ndtri(0.5 * (1.0 + share))
+    high = np.maximum(
+        shift + sd * standard_quantiles(tail, skewness),
+        -shift - sd * standard_quantiles(-tail, skewness),
+    )
     scale = np.where(sd > 0.0, sd, 1.0)
     for _ in range(_BISECTIONS):
         centre = 0.5 * (low + high)
-        enough = ndtr((centre - shift) / scale) - ndtr((-centre - shift) / scale) >= share
+        below = standard_cdf((centre - shift) / scale, skewness)
+        enough = below - standard_cdf((-centre - shift) / scale, skewness) >= share
         high = np.where(enough, centre, high)
         low = np.where(enough, low, centre)
     return np.where(sd > 0.0, high, shift)

@@ -21,6 +21,7 @@ from skmixed.families.density import RowDensity
 from skmixed.families.folded import distance_quantiles
 from skmixed.families.links import LINKS, IntervalExpectations
 from skmixed.families.row_terms import by_parts, is_whole, refuse_rows
+from skmixed.families.skewed import standard_quantiles
 
 
 @dataclass(frozen=True)
@@ -182,23 +183,28 @@ class Ordinal(ClassLikelihood):
         return classes / classes.sum(axis=1, keepdims=True)
 
     def probability_quantiles(
-        self, share: float, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+        self,
+        share: float,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        parameters: np.ndarray,
+        skewness: np.ndarray | float = 0.0,
     ) -> np.ndarray:
-        """Quantile of each P(class | eta) under eta ~ N(mean, variance), (n, K).
+        """Quantile of each P(class | eta) for eta of these moments, (n, K); normal by default.
 
         The first and the last class are monotone in eta. The others fall with the distance of
         eta from the centre of the class, as F has a symmetric density with one mode.
         """
         cdf, edges, sd = LINKS[self.link].cdf, self._edges(parameters), np.sqrt(variance)
-        away = ndtri(share) * sd
-        columns = [cdf(edges[1] - mean + away)]
+        low, high = (mean + sd * standard_quantiles(z, skewness) for z in ndtri([1 - share, share]))
+        columns = [cdf(edges[1] - low)]
         for lower, upper in pairwise(edges[1:-1]):
             centre = 0.5 * (lower + upper)
-            distance = distance_quantiles(1.0 - share, mean - centre, sd)
+            distance = distance_quantiles(1.0 - share, mean - centre, sd, skewness)
             half = 0.5 * (upper - lower)
             # the difference of the tails that are small
             columns.append(cdf(half - distance) - cdf(-half - distance))
-        return np.column_stack([*columns, cdf(mean + away - edges[-2])])
+        return np.column_stack([*columns, cdf(high - edges[-2])])
 
     def sample(
         self, predictor: np.ndarray, parameters: np.ndarray, rng: np.random.Generator

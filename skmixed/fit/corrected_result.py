@@ -11,7 +11,7 @@ from skmixed.fit.corrected_objective import (
     CorrectedPoint,
 )
 from skmixed.fit.estimate_errors import estimate_covariance
-from skmixed.fit.marginal_likelihood import PartMoments
+from skmixed.fit.marginal_likelihood import PartMoments, transformed_thirds
 from skmixed.fit.newton import NewtonState
 from skmixed.fit.publish import JOINT_LIMIT, singular_blocks
 from skmixed.fit.result import Doubts, FactorResult, FitResult
@@ -210,7 +210,9 @@ class _Effects:
             offset += size
             root = basis @ self.scales[f].matrix
             means = (moments.means @ basis.T)[ranks]
-            factors.append(FactorResult(root @ root.T, means, covariances, self.old[f].moments))
+            thirds = transformed_thirds(basis, moments.thirds)[ranks]
+            old = self.old[f]
+            factors.append(FactorResult(root @ root.T, means, covariances, old.moments, thirds))
         return tuple(factors), coupling, np.hstack(further), coupled
 
     def _moves(self) -> np.ndarray:

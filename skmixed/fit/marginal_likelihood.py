@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
@@ -75,6 +75,8 @@ class PartMoments:
     ----------
     means : ndarray (L, q)
     covariances : ndarray (L, q, q)
+    thirds : ndarray (L, q, q, q)
+        Third central moments.
     moves : ndarray (L, q, P)
         Derivatives of the means by (theta, own, beta).
     with_outer : ndarray (L, q, r) or None
@@ -87,6 +89,7 @@ class PartMoments:
 
     means: np.ndarray
     covariances: np.ndarray
+    thirds: np.ndarray
     moves: np.ndarray
     with_outer: np.ndarray | None = None
     outer: np.ndarray | None = None
@@ -215,14 +218,15 @@ class MarginalLikelihood:
             centred = raw.square - raw.mean[:, :, None] * raw.mean[:, None, :]
             moves = np.einsum("ab,lbj->laj", root, raw.with_score @ chain)
             moves[:, :, : of_root.shape[2]] += np.einsum("abm,lb->lam", of_root, raw.mean)
-            of_part = PartMoments(raw.mean @ root.T, root @ centred @ root.T, moves)
+            thirds = _third_central(raw.mean, centred, raw.cube)
+            of_part = PartMoments(
+                raw.mean @ root.T, root @ centred @ root.T, transformed_thirds(root, thirds), moves
+            )
             if number == 1:
                 outer = task.moments[0].mean[outer_of]
                 across = raw.with_outer - raw.mean[:, :, None] * outer[:, None, :]
                 across = root @ across @ task.roots.roots[0].T
-                of_part = PartMoments(
-                    of_part.means, of_part.covariances, of_part.moves, across, outer_of
-                )
+                of_part = replace(of_part, with_outer=across, outer=outer_of)
             elif self.plan.outer is not None:
                 outer_of = np.repeat(np.arange(len(raw.mean)), np.diff(self.plan.inner_start))
             found.append(self._by_level(part, of_part))
@@ -232,15 +236,23 @@ class MarginalLikelihood:
         """Moments in the order of the factor's levels, of each level alone."""
         if part is self.plan.inner:
             levels = np.argsort(self.plan.inner_levels)
-            arrays = [found.means, found.covariances, found.moves, found.with_outer, found.outer]
-            return PartMoments(*(None if a is None else a[levels] for a in arrays))  # type: ignore[arg-type]
+            of_outer = (
+                None if array is None else array[levels]
+                for array in (found.with_outer, found.outer)
+            )
+            return PartMoments(
+                found.means[levels], found.covariances[levels], found.thirds[levels],
+                found.moves[levels], *of_outer,
+            )  # fmt: skip
         if part.copies == 1:
             return found
         n, q = part.copies, found.means.shape[1] // part.copies
         blocks = found.covariances[0].reshape(n, q, n, q)
+        cubes = found.thirds[0].reshape(n, q, n, q, n, q)
         return PartMoments(
             found.means.reshape(n, q),
             np.array([blocks[level, :, level] for level in range(n)]),
+            np.array([cubes[level, :, level, :, level] for level in range(n)]),
             found.moves[0].reshape(n, q, -1),
             joint=found.covariances[0],
         )
@@ -278,6 +290,18 @@ class MarginalLikelihood:
             for d, arrays in zip(self._directions, memory, strict=True)
         )
         self._lattices.put(memory)
+
+
+def _third_central(mean: np.ndarray, covariance: np.ndarray, cube: np.ndarray) -> np.ndarray:
+    """Third central moments (L, q, q, q) from raw ones, the means (L, q) and covariances."""
+    once = np.einsum("la,lbc->labc", mean, covariance)
+    every = once + once.transpose(0, 2, 1, 3) + once.transpose(0, 3, 2, 1)
+    return cube - every - np.einsum("la,lb,lc->labc", mean, mean, mean)
+
+
+def transformed_thirds(matrix: np.ndarray, thirds: np.ndarray) -> np.ndarray:
+    """Third moments (L, q, q, q) of `matrix` times variables of third moments (L, r, r, r)."""
+    return np.einsum("ai,bj,ck,lijk->labc", matrix, matrix, matrix, thirds, optimize=True)
 
 
 def lattice_of(d: int, pole: float, digits: float, memory: tuple[np.ndarray, ...]) -> Lattice:
@@ -323,7 +347,7 @@ class _Task:
         centre, q = self.model.centres[number], self.model.sizes[number]
         n, r = len(centre), self.model.sizes[0] if number else 0
         return LevelMoments(
-            centre, np.zeros((n, q)), np.zeros((n, q, q)),
+            centre, np.zeros((n, q)), np.zeros((n, q, q)), np.zeros((n, q, q, q)),
             np.zeros((n if scores else 0, q, self.n_all)), np.zeros((n, q, r)), np.zeros(n),
         )  # fmt: skip
 
@@ -387,7 +411,7 @@ class _Task:
             totals = np.zeros(n_all), np.zeros((n_all, n_all))
             sums = (
                 np.zeros(n_all), np.zeros((n_all, n_all)),
-                np.zeros((widest, q + q * q)), np.zeros((n_scores, q, n_all)),
+                np.zeros((widest, q + q**2 + q**3)), np.zeros((n_scores, q, n_all)),
             )  # fmt: skip
             found = new_integral(r, n_all), new_integral(q, n_all)
             value, n_nodes = integrate_outer_levels(

@@ -19,10 +19,13 @@ _COARSE = 1e-3
 
 
 _ARRIVED_ESTIMATE = 1e-3
-"""Standard errors from its optimum at which an estimated objective has arrived.
+"""Standard errors from its optimum at which an estimated objective has arrived, at most.
 
 Random vectors move that optimum by some hundredths of a standard error.
 """
+
+_ARRIVED_ERROR = 0.01
+"""The same over the standard error of the log determinant."""
 
 
 class Minimised(Protocol):
@@ -161,7 +164,7 @@ def minimise(
     theta : ndarray (m,)
         Where to start.
     tol : float
-        Bound on the scaled gradient; of an estimated objective 1e-3 will do.
+        Bound on the scaled gradient; of an estimated objective up to 1e-3 will do.
     max_iter : int
         Bound on the number of steps.
     report : callable, optional
@@ -179,7 +182,7 @@ def minimise(
     while True:
         coarse = not gradients or gradients[-1] > _COARSE
         kept = steps.kept_information(point, derivatives, gradients)
-        within = max(tol, _ARRIVED_ESTIMATE) if point.is_estimated else tol
+        within = max(tol, min(_ARRIVED_ESTIMATE, _ARRIVED_ERROR * point.log_det_error))
         derivatives, model = _derive(objective, steps, point, within, coarse, kept)
         gradients.append(float(np.hypot(model.scaled_gradient, point.distance)))
         idle = _is_idle(point, deviances, gradients)

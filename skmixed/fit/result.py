@@ -25,12 +25,16 @@ class FactorResult:
     moments : ndarray (q, q)
         Weighted mean over the rows of z z', with z what the effects of a row's level are
         multiplied with: trace(covariance @ moments) is the mean variance of z' effects.
+    thirds : ndarray (levels, q, q, q) or None
+        Third central moments of each level's effects, given all parameters; None where the
+        posterior is normal, or nothing is known of them.
     """
 
     covariance: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
     moments: np.ndarray
+    thirds: np.ndarray | None = field(default=None, metadata={"since": 7})
 
 
 @dataclass(frozen=True)

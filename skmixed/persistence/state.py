@@ -16,7 +16,7 @@ import numpy as np
 from skmixed.formula import FormulaError
 from skmixed.persistence.checksum import checksum_of
 
-FORMAT = 6
+FORMAT = 7
 """Number of the layout of the state; to be raised when an older version could not read it.
 
 Format 1 had no checksum; format 2 had arrays of objects where 3 has lists, and fewer fields of

@@ -22,6 +22,7 @@ from skmixed._kernels.row_effects import (
     add_coupled,
     add_effects,
     add_intercept_effects,
+    add_level_thirds,
     add_level_variances,
     add_squared_norms,
 )
@@ -100,6 +101,32 @@ def predict_variance(
         add_squared_norms(shared, variance[rows])
         add_squared_norms(moved, variance[rows])
     return np.maximum(variance, 0.0)
+
+
+def predict_skewness(
+    result: FitResult, design: Design, positions: Collection[int], variance: np.ndarray
+) -> np.ndarray | float:
+    """Skewness of the linear predictor of this variance, (n,); 0 where all effects are normal.
+
+    Third central moments of independent terms add up. Coefficients and effects of unknown levels
+    are symmetric.
+
+    Parameters
+    ----------
+    result : FitResult
+    design : Design
+    positions : collection of int
+        As for `predict_mean`.
+    variance : ndarray (n,)
+    """
+    known = [result.factors[position].thirds for position in positions]
+    if all(thirds is None for thirds in known):
+        return 0.0
+    third = np.zeros(len(design.fixed))
+    for factor, thirds in zip(design.factors, known, strict=True):
+        if thirds is not None:
+            add_level_thirds(factor.codes, factor.loadings(), thirds, third)
+    return third / np.where(variance > 0.0, variance, np.inf) ** 1.5
 
 
 def _used_levels(

@@ -1,4 +1,4 @@
-"""A smooth function of mean and standard deviation, interpolated for many rows."""
+"""A smooth function of mean, standard deviation and skewness, interpolated for many rows."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ _CHECKED = 256
 
 _MARGIN = 4.0
 """Factor of the largest error found that counts as the error of all rows."""
+
+_LAYERS, _FEW_LAYERS = 7, 4
+"""Nodes of the skewness where rows differ in it, much or little."""
+
+_LITTLE = 0.5
+"""Difference of the skewness of rows that is little."""
 
 _LEAST_SD = 1e-3
 """Standard deviations below it are computed, not interpolated."""
@@ -49,42 +55,75 @@ class Interpolated:
 
 
 def interpolated(
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    function: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     mean: np.ndarray,
     sd: np.ndarray,
+    skewness: np.ndarray,
     table: Table,
 ) -> Interpolated | None:
-    """A smooth function of mean and sd at rows, most of them by a bicubic spline.
+    """A smooth function of three moments at rows, most of them by bicubic splines.
 
-    None where that does not pay, or where the error, found at some rows, is too large.
+    There is a spline for every node of the skewness, between which polynomials interpolate. None
+    where that does not pay, or where the error, found at some rows, is too large.
 
     Parameters
     ----------
     function : callable
-        Of (mean, sd), (n,) each.
-    mean, sd : ndarray (n,)
+        Of (mean, sd, skewness), (n,) each.
+    mean, sd, skewness : ndarray (n,)
     table : Table
     """
-    usual = np.flatnonzero(np.isfinite(mean) & np.isfinite(sd) & (sd >= _LEAST_SD))
+    finite = np.isfinite(mean) & np.isfinite(sd) & np.isfinite(skewness)
+    usual = np.flatnonzero(finite & (sd >= _LEAST_SD))
     axes = _axes(mean[usual], np.log(sd[usual]), table) if len(usual) else None
-    if axes is None or len(usual) < _WORTH_A_TABLE * len(axes[0]) * len(axes[1]):
+    if axes is None:
         return None
-    grid = np.meshgrid(*axes, indexing="ij")
-    nodes = function(grid[0].ravel(), np.exp(grid[1].ravel())).reshape(grid[0].shape)
+    layers = _layers(skewness[usual])
+    if len(usual) < _WORTH_A_TABLE * len(axes[0]) * len(axes[1]) * len(layers):
+        return None
+    grid = np.meshgrid(*axes, layers, indexing="ij")
+    nodes = function(grid[0].ravel(), np.exp(grid[1].ravel()), grid[2].ravel())
+    nodes = nodes.reshape(grid[0].shape)
     if not np.isfinite(nodes).all():
         return None
-    spline = RectBivariateSpline(*axes, nodes)
+    splines = [RectBivariateSpline(*axes, nodes[..., k]) for k in range(len(layers))]
+
+    def estimate(rows: np.ndarray) -> np.ndarray:
+        out, log_sd = np.zeros(len(rows)), np.log(sd[rows])
+        for share, spline in zip(_shares(layers, skewness[rows]), splines, strict=True):
+            out += share * spline.ev(mean[rows], log_sd)
+        return out
+
     checked = usual[np.linspace(0, len(usual) - 1, _CHECKED).astype(int)]
-    exact = function(mean[checked], sd[checked])
-    found = spline.ev(mean[checked], np.log(sd[checked]))
-    error = _MARGIN * float(np.abs(found - exact).max())
+    exact = function(mean[checked], sd[checked], skewness[checked])
+    error = _MARGIN * float(np.abs(estimate(checked) - exact).max())
     if not error <= table.tolerance:
         return None
     values = np.empty(len(mean))
-    values[usual] = spline.ev(mean[usual], np.log(sd[usual]))
-    rest = np.setdiff1d(np.arange(len(mean)), usual, assume_unique=True)
-    values[rest] = function(mean[rest], sd[rest])
+    values[usual] = estimate(usual)
+    others = np.setdiff1d(np.arange(len(mean)), usual, assume_unique=True)
+    values[others] = function(mean[others], sd[others], skewness[others])
     return Interpolated(values, error)
+
+
+def _layers(skewness: np.ndarray) -> np.ndarray:
+    """Chebyshev nodes that span the skewness of rows; one where all are the same."""
+    low, high = float(skewness.min()), float(skewness.max())
+    if low == high:
+        return np.array([low])
+    n = _LAYERS if high - low > _LITTLE else _FEW_LAYERS
+    angles = (np.arange(n) + 0.5) * np.pi / n
+    return 0.5 * (low + high) - 0.5 * (high - low) * np.cos(angles)
+
+
+def _shares(layers: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """What every layer adds to a polynomial through all of them, (k, n)."""
+    return np.array(
+        [
+            np.prod([np.ones(len(at)), *((at - b) / (a - b) for b in layers if b != a)], axis=0)
+            for a in layers.tolist()
+        ]
+    )
 
 
 def _axes(

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from skmixed.families.base import ResponseLikelihood
 from skmixed.families.row_terms import bounded_exp
+from skmixed.families.skewed import standard_quantiles
 from skmixed.results.quantile_table import Interpolated, Table, interpolated
 
 _REACH = 6.0
@@ -49,14 +50,15 @@ def predictive_quantiles(
     mean: np.ndarray,
     variance: np.ndarray,
     parameters: np.ndarray,
+    skewness: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """Quantiles of new responses under eta ~ N(mean, variance), (n, k) for shares (k,)."""
+    """Quantiles of new responses for eta of these moments, (n, k) for shares (k,)."""
     if likelihood.is_quadratic:
         # the predictive distribution is normal
         _, std = likelihood.predictive_moments(mean, variance, parameters)
         return mean[:, None] + std[:, None] * ndtri(shares)
     found = (
-        mixture_quantiles(likelihood, share, mean, variance, parameters)
+        mixture_quantiles(likelihood, share, mean, variance, parameters, skewness)
         for share in shares.tolist()
     )
     return np.column_stack(list(found))
@@ -68,23 +70,24 @@ def mixture_quantiles(
     mean: np.ndarray,
     variance: np.ndarray,
     parameters: np.ndarray,
+    skewness: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Smallest response whose probability to be at or below it is at least `share`, (n,).
 
-    The distribution is averaged over eta ~ N(mean, variance) by the trapezoidal rule. Where a
-    response hardly varies given eta, its logarithm is normal with the variances of both added.
-    For counts the distribution function is continued between them, so that its root is a smooth
-    function of mean and variance; the quantile is the next integer. Of many rows most are
-    interpolated (`skmixed.results.quantile_table`).
+    The distribution is averaged over eta of this mean, variance and skewness (normal where that
+    is 0) by the trapezoidal rule. Where a response hardly varies given eta, its logarithm is
+    normal with the variances of both added. For counts the distribution function is continued
+    between them, so that its root is a smooth function of the moments; the quantile is the next
+    integer. Of many rows most are interpolated (`skmixed.results.quantile_table`).
     """
     mixture = Mixture(likelihood, share, parameters)
-    sd = np.sqrt(variance)
+    sd, skewness = np.sqrt(variance), np.broadcast_to(skewness, mean.shape)
     # of counts a rough root will do where it is not near an integer
     table = _OF_COUNTS if likelihood.is_discrete else _OF_AMOUNTS
     in_tables = replace(mixture, nodes=_NODES_OF_TABLES, settled=_SETTLED_IN_TABLES)
-    roots = interpolated(in_tables.roots, mean, sd, table)
+    roots = interpolated(in_tables.roots, mean, sd, skewness, table)
     if roots is None:
-        roots = Interpolated(mixture.roots(mean, sd), 0.0)
+        roots = Interpolated(mixture.roots(mean, sd, skewness), 0.0)
     if not likelihood.is_discrete:
         return bounded_exp(roots.values)
     counts = bounded_exp(roots.values) - 1.0
@@ -94,14 +97,14 @@ def mixture_quantiles(
     near = np.flatnonzero((np.abs(counts - np.rint(counts)) <= slack) & (slack < 0.5))
     if len(near):
         whole = np.maximum(np.rint(counts[near]), 0.0)
-        enough = mixture.reaches(whole, mean[near], sd[near])
+        enough = mixture.reaches(whole, mean[near], sd[near], skewness[near])
         out[near] = np.where(enough, whole, whole + 1.0)
     return out
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """The distribution of a response under eta ~ N(mean, sd^2), and its quantile.
+    """The distribution of a response for eta of some moments, and its quantile.
 
     Attributes
     ----------
@@ -120,37 +123,45 @@ class Mixture:
     nodes: dict[float, int] = field(default_factory=lambda: _NODES)
     settled: float = _SETTLED
 
-    def roots(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    def roots(self, mean: np.ndarray, sd: np.ndarray, skewness: np.ndarray) -> np.ndarray:
         """Logarithms of quantiles, of counts those of the continued quantile plus one, (n,)."""
         z = float(ndtri(self.share))
-        width, spread = self._widths(mean, sd)
+        width, spread = self._widths(mean, sd, skewness)
         scale = np.hypot(sd, np.minimum(spread, 1.0))
-        out = mean + z * scale
+        # the third moment is that of eta alone
+        share_of_eta = (sd / np.where(scale > 0.0, scale, np.inf)) ** 3
+        out = mean + scale * standard_quantiles(z, skewness * share_of_eta)
         if self.likelihood.is_discrete:
             out = np.logaddexp(0.0, out)
         for n_nodes, rows in self._by_width(width):
             for begin in range(0, len(rows), _CHUNK):
                 part = rows[begin : begin + _CHUNK]
-                probability = partial(self._probability, mean[part], sd[part], n_nodes)
+                nodes = self._nodes(mean[part], sd[part], skewness[part], n_nodes)
+                probability = partial(self._probability, *nodes)
                 out[part] = _search(probability, self.share, out[part], scale[part], self.settled)
         return out
 
-    def reaches(self, y: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    def reaches(
+        self, y: np.ndarray, mean: np.ndarray, sd: np.ndarray, skewness: np.ndarray
+    ) -> np.ndarray:
         """Whether P(response <= y) is at least the share, (n,)."""
-        width, _ = self._widths(mean, sd)
+        width, _ = self._widths(mean, sd, skewness)
         # where a response hardly varies given eta the next integer is as good as any
         out = np.ones(len(y), bool)
         for n_nodes, rows in self._by_width(width):
             for begin in range(0, len(rows), _CHUNK):
                 part = rows[begin : begin + _CHUNK]
-                every = np.arange(len(part))
-                found = self._probability(mean[part], sd[part], n_nodes, every, np.log1p(y[part]))
+                every, log_y = np.arange(len(part)), np.log1p(y[part])
+                nodes = self._nodes(mean[part], sd[part], skewness[part], n_nodes)
+                found = self._probability(*nodes, every, log_y)
                 out[part] = found >= self.share
         return out
 
-    def _widths(self, mean: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _widths(
+        self, mean: np.ndarray, sd: np.ndarray, skewness: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Relative deviations given eta, over the deviation of eta, and these themselves."""
-        there = mean + ndtri(self.share) * sd
+        there = mean + sd * standard_quantiles(ndtri(self.share), skewness)
         # relative to its mean a response beyond these bounds varies as it does at them
         there = np.clip(there, -_MODERATE, _MODERATE)
         expected, noise = self.likelihood.predictive_moments(
@@ -170,16 +181,22 @@ class Mixture:
             upper = lower
         return parts
 
+    def _nodes(
+        self, mean: np.ndarray, sd: np.ndarray, skewness: np.ndarray, n_nodes: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predictors (n, k) to average over, and their weights (k,)."""
+        z = np.linspace(-_REACH, _REACH, n_nodes)
+        weights = np.exp(-0.5 * z**2)
+        standard = standard_quantiles(z, skewness[:, None])
+        return mean[:, None] + sd[:, None] * standard, weights / weights.sum()
+
     def _probability(
-        self, mean: np.ndarray, sd: np.ndarray, n_nodes: int, rows: np.ndarray, log_y: np.ndarray
+        self, predictors: np.ndarray, weights: np.ndarray, rows: np.ndarray, log_y: np.ndarray
     ) -> np.ndarray:
         """P(response <= y) of some rows for logarithms of y, of counts of y + 1, continued."""
-        nodes = np.linspace(-_REACH, _REACH, n_nodes)
-        weights = np.exp(-0.5 * nodes**2)
-        weights /= weights.sum()
         y = bounded_exp(log_y) - float(self.likelihood.is_discrete)
-        predictors = mean[rows, None] + sd[rows, None] * nodes
-        return self.likelihood.smooth_cdf(y[:, None], predictors, self.parameters) @ weights
+        there = self.likelihood.smooth_cdf(y[:, None], predictors[rows], self.parameters)
+        return there @ weights
 
 
 def _search(

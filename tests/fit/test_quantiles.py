@@ -236,8 +236,10 @@ def test_a_function_that_is_not_smooth_is_not_interpolated():
     table = quantile_table.Table(0.2, 0.1, 1e-3)
     rng = np.random.default_rng(4)
     mean, sd = rng.uniform(0.0, 2.0, 5000), rng.uniform(0.2, 1.0, 5000)
-    smooth = quantile_table.interpolated(lambda m, s: np.sin(m) * s, mean, sd, table)
+    smooth = quantile_table.interpolated(lambda m, s, k: np.sin(m) * s + k, mean, sd, 0 * sd, table)
     np.testing.assert_allclose(smooth.values, np.sin(mean) * sd, atol=smooth.error)
-    assert quantile_table.interpolated(lambda m, s: np.rint(3 * m), mean, sd, table) is None
-    few = quantile_table.interpolated(lambda m, s: m, mean[:50], sd[:50], table)
+    rough = quantile_table.interpolated(lambda m, s, k: np.rint(3 * m), mean, sd, 0 * sd, table)
+    assert rough is None
+    some = slice(0, 50)
+    few = quantile_table.interpolated(lambda m, s, k: m, mean[some], sd[some], 0 * sd[some], table)
     assert few is None
