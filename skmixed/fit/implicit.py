@@ -90,7 +90,8 @@ def uncertainty_at(
         implicit = _Implicit(objective, point)
         try:
             curvatures = implicit.curvatures()
-        except SingularSystemError:
+        except (SingularSystemError, np.linalg.LinAlgError):
+            # rows that nothing is known of, or derivatives beyond floating point
             curvatures = None
     if curvatures is None or not curvatures.is_finite:
         return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)

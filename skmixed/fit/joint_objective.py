@@ -88,7 +88,7 @@ class _JointSteps(AlternatingSteps):
         if self._last is None or np.abs(point.theta - self._last[0]).max() > _SAME:
             try:
                 self._last = point.theta, *held_curvature(self._joint, point)
-            except SingularSystemError:
+            except (SingularSystemError, np.linalg.LinAlgError):
                 return derivatives
         _, places, curvature = self._last
         if not np.isfinite(curvature).all():
