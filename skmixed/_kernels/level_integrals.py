@@ -216,6 +216,18 @@ def empty_integral(found):
 
 
 @kernel
+def add_powers(v, share, found):
+    """Add the share of a node v (q,) to the first three moments."""
+    q = v.shape[0]
+    for a in range(q):
+        found.mean[a] += share * v[a]
+        for b in range(q):
+            found.square[a, b] += share * v[a] * v[b]
+            for c in range(q):
+                found.cube[a, b, c] += share * v[a] * v[b] * v[c]
+
+
+@kernel
 def finish_integral(found, total):
     """Turn sums over nodes into posterior means, and these into derivatives."""
     q, n = found.mean.shape[0], found.score.shape[0]
@@ -553,13 +565,10 @@ def _walk_line(rows, bounds, ray, lattice, scratch, found, state):
                 _add_natural_slopes(rows, bounds, k, scratch, node)
                 _add_natural_bends(rows, bounds, k, scratch, share, found)
             state[0] += share
+            add_powers(v, share, found)
             for a in range(q):
-                found.mean[a] += share * v[a]
                 for b in range(q - 1, -1, -1):
                     node[n_dense + a * q + b] = node[n_dense + a * q] * v[b]
-                    found.square[a, b] += share * v[a] * v[b]
-                    for c in range(q):
-                        found.cube[a, b, c] += share * v[a] * v[b] * v[c]
             for j in range(n_all):
                 part = share * node[j]
                 score[j] += part

@@ -18,6 +18,7 @@ from skmixed._kernels.densities import density_terms
 from skmixed._kernels.level_integrals import (
     LevelIntegral,
     LevelRows,
+    add_powers,
     clear_nodes,
     empty_integral,
     fill_steps,
@@ -258,12 +259,8 @@ def find_outer_steps(rows, outer, bounds, root, lattice, steps):
 @kernel
 def _add_outer_node(v, share, node, node_hessian, found):
     """Add an outer node's share to the integrals; `node` is the gradient (P,) there."""
+    add_powers(v, share, found)
     for a in range(v.shape[0]):
-        found.mean[a] += share * v[a]
-        for b in range(v.shape[0]):
-            found.square[a, b] += share * v[a] * v[b]
-            for c in range(v.shape[0]):
-                found.cube[a, b, c] += share * v[a] * v[b] * v[c]
         for j in range(node.shape[0]):
             found.with_score[a, j] += share * v[a] * node[j]
     for j in range(node.shape[0]):

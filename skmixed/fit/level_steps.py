@@ -17,7 +17,8 @@ from skmixed.fit.level_system import (
     LevelSystem,
     state_of,
 )
-from skmixed.fit.newton import Lead
+from skmixed.fit.newton import Lead, NewtonState, minimise
+from skmixed.fit.objective import Point
 from skmixed.fit.outer import FitOptions
 from skmixed.fit.quadratic_model import QuadraticModel, quadratic_model
 from skmixed.fit.sites import Sites, VariationalPoint
@@ -26,10 +27,19 @@ from skmixed.fit.variational_objective import VariationalObjective
 _SETTLED = 1.0
 """Standard errors from the optimum within which third and fourth derivatives stay."""
 
+_FAST = 0.1
+"""Part of the scaled gradient that a step may leave if they are to stay."""
+
 _NEAR = 10.0
 """Tolerances from the optimum at which the outer iterations take over: steps shrink faster."""
 
-_MOST_STEPS = 12
+_MOST_STEPS = 30
+
+_STALLED = 0.8
+"""Part of the scaled gradient that four steps may leave before they are given up."""
+
+_PATIENCE = 15
+"""Steps of the outer iterations after which Newton's are tried again."""
 
 _FEW_HALVINGS = 4
 
@@ -54,8 +64,35 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
     start = objective.at(theta)
     if start is None:
         return None
+    lead = _newton_lead(objective, start, options, options.max_iter)
+    if lead is not None or options.max_iter <= _PATIENCE:
+        return lead
+    # nearer to the optimum they may be plain
+    points: list[Point] = []
+
+    def keep(state: NewtonState) -> bool:
+        points.append(state.point)
+        return False
+
+    state = minimise(objective, theta, tol=options.tol, max_iter=_PATIENCE, report=keep)
+    makers = tuple(partial(_same, point) for point in points[:-1])
+    before = Lead(makers, state.deviances[:-1], state.gradients[:-1], state.point)
+    if state.n_iter < _PATIENCE:
+        return before
+    lead = _newton_lead(objective, state.point, options, options.max_iter - _PATIENCE)
+    return before if lead is None else before.followed_by(lead)
+
+
+def _same(point: Point) -> Point:
+    return point
+
+
+def _newton_lead(
+    objective: VariationalObjective, start: Point, options: FitOptions, max_iter: int
+) -> Lead | None:
+    """Newton steps from a point; None where they are not plain."""
     try:
-        steps = _steps(LevelSystem(objective), state_of(start), options)
+        steps = _steps(LevelSystem(objective), state_of(start), options.tol, max_iter)
     except np.linalg.LinAlgError:
         return None
     if steps is None:
@@ -69,16 +106,16 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
 
 
 def _steps(
-    system: LevelSystem, state: LevelState, options: FitOptions
+    system: LevelSystem, state: LevelState, tol: float, max_iter: int
 ) -> tuple[list[LevelPoint], tuple[float, ...]] | None:
     """Points from a state to next to the optimum, and the scaled gradients of all but the last."""
     point = system.at(state)
     points: list[LevelPoint] = []
     gradients: list[float] = []
     higher = None
-    while point is not None and len(points) < min(options.max_iter, _MOST_STEPS):
+    while point is not None and len(points) < min(max_iter, _MOST_STEPS):
         points.append(point)
-        if higher is None or gradients[-1] > _SETTLED:
+        if higher is None or not _shrinks_fast(gradients):
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
         if not np.isfinite(found.information).all() or not found.squared_distance >= 0.0:
@@ -86,10 +123,18 @@ def _steps(
         model = quadratic_model(-2.0 * found.gradient, 2.0 * found.information)
         distance = np.sqrt(2.0 * found.squared_distance)
         gradients.append(float(np.hypot(model.scaled_gradient, distance)))
+        if len(gradients) > 4 and gradients[-1] > _STALLED * gradients[-5]:
+            return None
         point = _following(system, point, found, model)
-        if point is not None and _expected(gradients) < _NEAR * options.tol:
+        if point is not None and _expected(gradients) < _NEAR * tol:
             return None if len(model.descents) else ([*points, point], tuple(gradients))
     return None
+
+
+def _shrinks_fast(gradients: list[float]) -> bool:
+    """Whether steps with the third and fourth derivatives of an earlier point are good."""
+    few = len(gradients) < 2 or gradients[-1] < _FAST * gradients[-2]
+    return gradients[-1] < _SETTLED and few
 
 
 def _expected(gradients: list[float]) -> float:

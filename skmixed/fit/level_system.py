@@ -25,7 +25,7 @@ import numpy as np
 from skmixed._kernels.row_responses import add_level_forms, add_level_sums
 from skmixed._kernels.working import add_dense_products
 from skmixed.families.base import RowTerms
-from skmixed.fit.sites import VariationalPoint
+from skmixed.fit.objective import Point
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.cross_products import symmetric
 
@@ -343,7 +343,7 @@ class LevelSystem:
         return np.einsum("...k,kab->...ab", triangles, self._units)
 
 
-def state_of(point: VariationalPoint) -> LevelState:
+def state_of(point: Point) -> LevelState:
     """The state of a point of a model of one factor."""
     system = point.system
     return LevelState(

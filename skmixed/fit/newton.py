@@ -131,6 +131,15 @@ class Lead:
     gradients: tuple[float, ...]
     last: Point
 
+    def followed_by(self, other: Lead) -> Lead:
+        """These steps and those that went on from their last point."""
+        return Lead(
+            self.points + other.points,
+            self.deviances + other.deviances,
+            self.gradients + other.gradients,
+            other.last,
+        )
+
     def state(self, objective: Minimised, n_iter: int) -> NewtonState:
         """The state of the iterations after some of these steps."""
         point = self.points[n_iter]() or self.last

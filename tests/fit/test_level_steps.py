@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.linalg import block_diag
 from test_uncertainty import fit, simulate
 from test_variational import Case
 
+from skmixed import MixedEffectsVIRegressor
+from skmixed.families import make_family
 from skmixed.fit import generalized_fit, implicit
+from skmixed.fit.generalized_fit import fit_generalized
 from skmixed.fit.level_system import LevelState, LevelSystem, state_of
 
 FAMILIES = ["bernoulli-logit", "bernoulli-probit", "poisson", "ordinal-logit", "gamma"]
@@ -137,6 +141,41 @@ def test_the_optimum_is_that_of_the_outer_iterations(family, structure, monkeypa
     np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-5)
     assert len(found.elbo_path_) == len(found.gradient_path_) == found.n_iter_ + 1
     assert np.diff(found.elbo_path_).min() >= -1e-7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_effects_and_many_thresholds(seed):
+    """Alternating steps take more than a hundred; for one seed Newton's fail from the start."""
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(80), 6), rng.standard_normal(480)
+    eta = 2.0 * x + 20.0 * rng.standard_normal(80)[g] + rng.logistic(size=480)
+    y = np.digitize(eta, np.arange(-30.0, 31.0, 10.0))
+    frame = pd.DataFrame({"x": x, "g": g, "y": pd.Categorical(y, ordered=True)})
+    model = fit("ordinal", frame, method="ml")
+    assert model.converged_
+    assert model.n_iter_ <= 40
+    assert len(model.elbo_path_) == model.n_iter_ + 1
+
+
+def test_callbacks_may_stop_on_the_way():
+    """And find the attributes of the step at which they are called."""
+    frame = simulate("poisson", n_levels=60, seed=4)
+    case = MixedEffectsVIRegressor(formula="x + (1 | g)", family="poisson")
+    whole = case.fit(frame, frame["y"])
+    design, response = whole._fitted_model.encode(frame).design, frame["y"].to_numpy(float)
+    seen = []
+
+    def report(n_iter, elbo, gradient, publish, method):
+        seen.append((n_iter, elbo, publish()))
+        return n_iter == 2
+
+    options = whole._options(whole.design_encoder_, report)
+    result = fit_generalized(design, response, np.ones(len(frame)), make_family("poisson"), options)
+    assert [n_iter for n_iter, _, _ in seen] == [0, 1, 2]
+    assert result.n_iter == 2
+    assert not result.converged
+    np.testing.assert_allclose([elbo for _, elbo, _ in seen], whole.elbo_path_[:3], rtol=1e-9)
+    assert seen[2][2].elbo == pytest.approx(whole.elbo_, abs=1.0)
 
 
 def test_variances_of_zero_are_left_to_the_outer_iterations():
