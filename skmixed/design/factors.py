@@ -52,7 +52,7 @@ class Factor:
     blocks: tuple[tuple[int, int], ...]
     block_structures: tuple[str, ...]
 
-    def loadings(self, rows: slice = slice(None)) -> FloatArray:
+    def loadings(self, rows: slice | np.ndarray = slice(None)) -> FloatArray:
         """What the effects of a row's level are multiplied with, (n_rows, q), contiguous."""
         if self.basis is None:
             return np.ones((len(self.codes[rows]), 1))

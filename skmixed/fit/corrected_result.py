@@ -14,7 +14,7 @@ from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.marginal_likelihood import PartMoments, transformed_thirds
 from skmixed.fit.newton import NewtonState
 from skmixed.fit.publish import JOINT_LIMIT, singular_blocks
-from skmixed.fit.result import Doubts, FactorResult, FitResult
+from skmixed.fit.result import Doubts, FactorResult, FitResult, WithinFactor
 from skmixed.fit.uncertainty import inverse_of_rising, root_of
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.standard_units import Units
@@ -211,9 +211,25 @@ class _Effects:
             root = basis @ self.scales[f].matrix
             means = (moments.means @ basis.T)[ranks]
             thirds = transformed_thirds(basis, moments.thirds)[ranks]
-            old = self.old[f]
-            factors.append(FactorResult(root @ root.T, means, covariances, old.moments, thirds))
+            within = None if any(coupled) else self._within(f)
+            factors.append(
+                FactorResult(root @ root.T, means, covariances, self.old[f].moments, thirds, within)
+            )
         return tuple(factors), coupling, np.hstack(further), coupled
+
+    def _within(self, f: int) -> WithinFactor | None:
+        """What inner levels owe to outer ones, whose effects are not integrated all together."""
+        plan, moments = self.objective.marginal.plan, self.moments[f]
+        if plan.outer is None or moments.with_outer is None or moments.outer is None:
+            return None
+        outer = plan.outer.position
+        if self.moments[outer].joint is not None:
+            return None
+        inverse = np.linalg.pinv(self.moments[outer].covariances, hermitian=True)
+        return WithinFactor.in_data(
+            outer, moments.outer, moments.with_outer @ inverse[moments.outer],
+            [self.units.bases[k] for k in (f, outer)], [self.ranks[k] for k in (f, outer)],
+        )  # fmt: skip
 
     def _moves(self) -> np.ndarray:
         """Derivatives of all coefficients and means (p + n_effects, n) by all parameters."""

@@ -65,6 +65,11 @@ class OuterObjective(Minimised, Protocol):
     """-2 ELBO as a function of theta, as the outer loop uses it."""
 
     @property
+    def posterior(self) -> Any:
+        """The family of the posterior."""
+        ...
+
+    @property
     def likelihood(self) -> Any:
         """The response distribution."""
         ...

@@ -12,7 +12,7 @@ from skmixed.covariances import Scale
 from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.newton import NewtonState, OuterObjective
 from skmixed.fit.objective import Point
-from skmixed.fit.result import Doubts, FactorResult, FitResult
+from skmixed.fit.result import Doubts, FactorResult, FitResult, WithinFactor
 from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import PosteriorCovariance
 from skmixed.solvers.base import System
@@ -57,18 +57,21 @@ def publish(
     to_centred = units.fixed.to_centred()
     standard, coefficients = fixed_effects_in_units(system, units)
     fixed_mean, fixed_variance = units.fixed.mean_and_variance(standard)
-    factors = []
+    factors: list[FactorResult] = []
+    inner = -1 if system.cross.eliminated is None else system.cross.eliminated.position
     for scale, basis, moments, means, levels, ranks in zip(
         system.scales, units.bases, units.moments, system.random_effects,
         posterior.levels, _ranks(system), strict=True,
     ):  # fmt: skip
         mixed = basis @ scale.matrix
+        position = len(factors)
         factors.append(
             FactorResult(
                 covariance=unit * (mixed @ mixed.T),
                 means=units.response_scale * (means @ basis.T)[ranks],
                 covariances=unit * (basis @ levels @ basis.T)[ranks],
                 moments=moments,
+                within=_within(objective, system, posterior, units) if position == inner else None,
             )
         )
     return FitResult(
@@ -136,6 +139,30 @@ def _ranks(system: System) -> list[np.ndarray | slice]:
     """Places of the levels of the data in the arrays of the fit, by factor."""
     ranks = system.cross.sums.ranks
     return [slice(None)] * len(system.cross.factors) if ranks is None else list(ranks)
+
+
+def _within(
+    objective: OuterObjective, system: System, posterior: PosteriorCovariance, units: Units
+) -> WithinFactor | None:
+    """What the eliminated levels owe to those that they lie in; None where they do not.
+
+    All other factors are coupled. Given these and the outer effects u, the eliminated effects of a
+    level have the mean -G C u, with G their covariance and C the cross-products with u.
+    """
+    cross = system.cross
+    assert cross.eliminated is not None
+    apart = [p for p in cross.eliminated_pairs if p.second not in posterior.joint_factors]
+    if not objective.posterior.needs_determinant or len(apart) != 1:
+        return None
+    pair, ranks = apart[0], _ranks(system)
+    if pair.first in posterior.joint_factors or (np.diff(pair.start) != 1).any():
+        return None
+    slopes = -(system.levels.omega_shrunk @ pair.values)
+    return WithinFactor.in_data(
+        pair.second, pair.levels, slopes,
+        [units.bases[f] for f in (pair.first, pair.second)],
+        [ranks[f] for f in (pair.first, pair.second)],
+    )  # fmt: skip
 
 
 def _coupling(

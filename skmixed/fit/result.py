@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from skmixed.families import Gaussian
+
+
+@dataclass(frozen=True)
+class WithinFactor:
+    """How the effects of levels covary with those of the levels that they lie in.
+
+    Given the effects of the outer level, and what `FitResult.coupling` has, those of an inner level
+    have the mean `slopes` times the outer ones and depend on no other level.
+
+    Attributes
+    ----------
+    position : int
+        Of the outer factor.
+    levels : ndarray (levels,)
+        The outer level of each level.
+    slopes : ndarray (levels, q, r)
+    """
+
+    position: int
+    levels: np.ndarray
+    slopes: np.ndarray
+
+    @classmethod
+    def in_data(
+        cls,
+        position: int,
+        levels: np.ndarray,
+        slopes: np.ndarray,
+        bases: Sequence[np.ndarray],
+        ranks: Sequence[np.ndarray | slice],
+    ) -> WithinFactor:
+        """From levels and slopes in the order and the units of a fit.
+
+        Parameters
+        ----------
+        position : int
+        levels, slopes : ndarray
+        bases, ranks : sequence of two
+            Units of effects, and places of the levels of the data, of the inner and outer factor.
+        """
+        in_units = bases[0] @ slopes @ np.linalg.pinv(bases[1])
+        if isinstance(ranks[1], np.ndarray):
+            levels = np.argsort(ranks[1])[levels]
+        return cls(position, levels[ranks[0]].astype(np.int64), in_units[ranks[0]])
 
 
 @dataclass(frozen=True)
@@ -28,6 +73,8 @@ class FactorResult:
     thirds : ndarray (levels, q, q, q) or None
         Third central moments of each level's effects, given all parameters; None where the
         posterior is normal, or nothing is known of them.
+    within : WithinFactor or None
+        The factor that this one is nested in, where `FitResult.coupling` has not both.
     """
 
     covariance: np.ndarray
@@ -35,6 +82,7 @@ class FactorResult:
     covariances: np.ndarray
     moments: np.ndarray
     thirds: np.ndarray | None = field(default=None, metadata={"since": 7})
+    within: WithinFactor | None = field(default=None, metadata={"since": 7})
 
 
 @dataclass(frozen=True)

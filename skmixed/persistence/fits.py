@@ -16,7 +16,7 @@ from skmixed.spec import Variable
 
 if TYPE_CHECKING:
     from skmixed.design import DesignEncoder
-    from skmixed.fit.result import FactorResult, FitResult
+    from skmixed.fit.result import FactorResult, FitResult, WithinFactor
     from skmixed.sums.cell_sums import CellSums, PairCells
     from skmixed.sums.partial_sums import Accumulation
 
@@ -110,6 +110,10 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
         require_array(f"{name}: covariance", fitted.covariance, (q, q))
         require_array(f"{name}: means", fitted.means, (levels, q))
         require_array(f"{name}: covariances", fitted.covariances, (levels, q, q))
+        if fitted.thirds is not None:
+            require_array(f"{name}: thirds", fitted.thirds, (levels, q, q, q))
+        if fitted.within is not None:
+            _check_within(name, fitted.within, result.factors, (levels, q))
         n_effects += levels * q
     require_array("coupling", result.coupling, (p + n_effects, None))
     if result.further is not None:
@@ -124,6 +128,17 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
         result.approximation in ("variational", "corrected"),
         "approximation", repr(result.approximation), "'variational' or 'corrected'",
     )  # fmt: skip
+
+
+def _check_within(
+    name: str, within: WithinFactor, factors: tuple[FactorResult, ...], shape: tuple[int, int]
+) -> None:
+    require_number(f"{name}: outer factor", within.position)
+    require_indices(f"{name}: outer factor", np.array([within.position]), len(factors))
+    n_outer, r = factors[within.position].means.shape
+    require_array(f"{name}: slopes", within.slopes, (*shape, r))
+    require_array(f"{name}: outer levels", within.levels, (shape[0],), np.int64)
+    require_indices(f"{name}: outer levels", within.levels, n_outer)
 
 
 def check_accumulation(seen: Accumulation) -> None:

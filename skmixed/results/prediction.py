@@ -7,8 +7,9 @@ Given those, levels of different large factors are taken as independent:
 
     var(a' coefficients) = |B' a|^2 + sum_levels a_l' (C_ll - B_l B_l') a_l,
 
-which is exact wherever all factors are small, and positive always. To it comes |F' a|^2 for
-what the posterior holds fixed, with F `FitResult.further`.
+which is exact wherever all factors are small, and positive always. Where levels lie in those of
+another large factor, their covariance with it is known too (`WithinFactor`). To it comes |F' a|^2
+for what the posterior holds fixed, with F `FitResult.further`.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from skmixed._kernels.row_effects import (
     add_squared_norms,
 )
 from skmixed.design import Design
-from skmixed.fit.result import FitResult
+from skmixed.design.factors import Factor
+from skmixed.fit.result import FactorResult, FitResult, WithinFactor
 
 _CHUNK = 65_536
 """Rows whose coupling is held at a time."""
+
+_NOT_KEPT = -2
+"""Number of an outer level that no row has; -1 is the code of unknown ones."""
 
 _FEW_LEVELS = 5_000
 """Levels that are worked out sooner than those of a few rows are found."""
@@ -100,7 +105,35 @@ def predict_variance(
             add_coupled(codes, basis, beyond[position], moved)
         add_squared_norms(shared, variance[rows])
         add_squared_norms(moved, variance[rows])
+    for inner, outer in _nested(result, positions):
+        within, factor = result.factors[list(positions)[inner]].within, design.factors[outer]
+        assert within is not None
+        known, loads = _pairs(design.factors[inner], factor, within)
+        moved = np.einsum("ir,irs->is", loads, rest[outer][factor.codes[known]])
+        variance[known] += 2.0 * np.einsum("is,is->i", moved, factor.loadings(known))
     return np.maximum(variance, 0.0)
+
+
+def _nested(result: FitResult, positions: Collection[int]) -> list[tuple[int, int]]:
+    """Places among `positions` of factors whose levels lie in those of another, and of this."""
+    places = {position: k for k, position in enumerate(positions)}
+    pairs = []
+    for position, k in places.items():
+        within = result.factors[position].within
+        if within is not None and within.position in places:
+            pairs.append((k, places[within.position]))
+    return pairs
+
+
+def _pairs(inner: Factor, outer: Factor, within: WithinFactor) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose inner level is known and lies in their outer one, and what that one does there.
+
+    Outer effects act by way of the inner ones as well: the latter, (rows, r).
+    """
+    known = (inner.codes >= 0) & (inner.codes < len(within.levels))
+    lies = within.levels[np.where(known, inner.codes, 0)] == outer.codes
+    rows = np.flatnonzero(known & lies)
+    return rows, np.einsum("iq,iqr->ir", inner.loadings(rows), within.slopes[inner.codes[rows]])
 
 
 def predict_skewness(
@@ -140,6 +173,7 @@ def _used_levels(
     kept = [np.arange(len(result.coefficients))]
     offset = len(result.coefficients)
     fits, recoded = [], {}
+    levels_of: dict[int, np.ndarray] = {}
     for position, fitted in enumerate(result.factors):
         used = np.empty(0, dtype=np.int64)
         if position in of_rows:
@@ -147,18 +181,41 @@ def _used_levels(
             used = np.unique(factor.codes[factor.codes >= 0])
             codes = np.where(factor.codes >= 0, np.searchsorted(used, factor.codes), -1)
             recoded[position] = replace(factor, codes=codes.astype(np.int32), n_levels=len(used))
-        fits.append(replace(fitted, means=fitted.means[used], covariances=fitted.covariances[used]))
+        levels_of[position] = used
+        fits.append(
+            replace(
+                fitted,
+                means=fitted.means[used],
+                covariances=fitted.covariances[used],
+                thirds=None if fitted.thirds is None else fitted.thirds[used],
+            )
+        )
         q = fitted.means.shape[1]
         kept.append((offset + q * used.astype(np.int64)[:, None] + np.arange(q)).ravel())
         offset += fitted.means.size
     rows = np.concatenate(kept)
     result = replace(
         result,
-        factors=tuple(fits),
+        factors=tuple(_with_outer_of(fitted, levels_of, k) for k, fitted in enumerate(fits)),
         coupling=result.coupling[rows],
         further=None if result.further is None else result.further[rows],
     )
     return result, replace(design, factors=tuple(recoded[position] for position in positions))
+
+
+def _with_outer_of(
+    fitted: FactorResult, levels_of: dict[int, np.ndarray], position: int
+) -> FactorResult:
+    """A factor of some levels, with the numbers of its outer levels among those that are kept."""
+    within = fitted.within
+    if within is None:
+        return fitted
+    used, outer = levels_of[position], levels_of[within.position]
+    numbers = np.full(len(used), _NOT_KEPT)
+    if len(outer):
+        places = np.minimum(np.searchsorted(outer, within.levels[used]), len(outer) - 1)
+        numbers = np.where(outer[places] == within.levels[used], places, _NOT_KEPT)
+    return replace(fitted, within=replace(within, levels=numbers, slopes=within.slopes[used]))
 
 
 def _uncoupled(result: FitResult, coupling: list[np.ndarray], position: int) -> np.ndarray:
@@ -201,28 +258,49 @@ def draw_predictors(
     coupling = _by_factor(result, result.coupling)
     moving = _by_factor(result, everything)
     centred = design.fixed - result.center
-    parts = []
-    for factor, position in zip(design.factors, positions, strict=True):
+    outer_of = dict(_nested(result, positions))
+    parts = {}
+    for k, (factor, position) in enumerate(zip(design.factors, positions, strict=True)):
         fitted = result.factors[position]
         n_new = max(int(factor.codes.max(initial=-1)) + 1 - len(fitted.means), 0)
         prior = np.broadcast_to(fitted.covariance, (n_new, *fitted.covariance.shape))
         own = None
         if not result.coupled[position]:
-            own = roots(_uncoupled(result, coupling, position))
-        parts.append((factor.codes, factor.loadings(), fitted, moving[position], own, roots(prior)))
+            own = _uncoupled(result, coupling, position)
+            if k in outer_of:
+                assert fitted.within is not None
+                own = own - _through_outer(result, coupling, fitted.within)
+            own = roots(own)
+        parts[k] = (factor.codes, factor.loadings(), fitted, moving[position], own, roots(prior))
+    # outer levels first
+    order = sorted(parts, key=lambda k: k in outer_of)
     while True:
         shared = rng.standard_normal(everything.shape[1])
         predictor = centred @ (result.coefficients + everything[:p] @ shared)
         if design.offset is not None:
             predictor += design.offset
-        for codes, basis, fitted, coupled, own, prior in parts:
+        apart: dict[int, np.ndarray] = {}
+        for k in order:
+            codes, basis, fitted, coupled, own, prior = parts[k]
             drawn = fitted.means + coupled @ shared
             if own is not None:
-                drawn = drawn + _draw_levels(own, rng)
+                apart[k] = _draw_levels(own, rng)
+                if k in outer_of and fitted.within is not None:
+                    of_outer = apart[outer_of[k]][fitted.within.levels]
+                    apart[k] = apart[k] + np.einsum("lqr,lr->lq", fitted.within.slopes, of_outer)
+                drawn = drawn + apart[k]
             if len(prior):
                 drawn = np.concatenate([drawn, _draw_levels(prior, rng)])
             add_effects(codes, basis, drawn, predictor)
         yield predictor
+
+
+def _through_outer(
+    result: FitResult, coupling: list[np.ndarray], within: WithinFactor
+) -> np.ndarray:
+    """Covariance of inner effects that comes from those of their outer levels, (levels, q, q)."""
+    outer = _uncoupled(result, coupling, within.position)[within.levels]
+    return within.slopes @ outer @ within.slopes.transpose(0, 2, 1)
 
 
 def roots(covariances: np.ndarray) -> np.ndarray:
