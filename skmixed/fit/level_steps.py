@@ -112,10 +112,14 @@ def _steps(
     point = system.at(state)
     points: list[LevelPoint] = []
     gradients: list[float] = []
-    higher = None
+    higher = np.empty(0), np.empty(0)
     while point is not None and len(points) < min(max_iter, _MOST_STEPS):
         points.append(point)
-        if higher is None or not _shrinks_fast(gradients):
+        if not gradients:
+            # far from the optimum rows' weights may stay
+            nothing = np.zeros(len(point.mean))
+            higher = nothing, nothing
+        elif len(gradients) == 1 or not _shrinks_fast(gradients):
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
         if not np.isfinite(found.information).all() or not found.squared_distance >= 0.0:
