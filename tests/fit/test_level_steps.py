@@ -175,7 +175,7 @@ def test_callbacks_may_stop_on_the_way():
     assert result.n_iter == 2
     assert not result.converged
     np.testing.assert_allclose([elbo for _, elbo, _ in seen], whole.elbo_path_[:3], rtol=1e-9)
-    assert seen[2][2].elbo == pytest.approx(whole.elbo_, abs=1.0)
+    assert seen[2][2].elbo == pytest.approx(whole.elbo_, abs=5.0)
 
 
 def test_variances_of_zero_are_left_to_the_outer_iterations():
