@@ -74,8 +74,8 @@ class PredictorAdapter(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         """
         if not callable(getattr(type(self.estimator), self.method, None)):
             raise ValueError(
-                f"method={self.method!r} is no method of {type(self.estimator).__name__}; use "
-                "'predict_interval', 'predict_quantile' or another one that takes X."
+                f"{type(self.estimator).__name__} has no method {self.method!r}; use "
+                "method='predict_interval', 'predict_quantile' or another method that takes X."
             )
         if fit_params:
             fit_params = dict(process_routing(self, "fit", **fit_params).estimator.fit)

@@ -208,8 +208,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             for name, value in self._model().items():
                 if value != model[name]:
                     raise ValueError(
-                        f"{name} was {model[name]} for the chunks so far and is {value} now, but "
-                        "their sums are those of one model; call fit, or partial_fit of a clone."
+                        f"{name} was {model[name]} for the earlier chunks and is now {value}, but "
+                        "all chunks must fit one model; call fit, or partial_fit on a clone."
                     )
         rows = self._rows(X, y, sample_weight)
         validate_data(self, X, reset=seen is None, skip_check_array=True)
@@ -238,10 +238,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         kept = self._kept
         if kept is None:
             raise ValueError(
-                "partial_fit cannot go on from this fit, which kept no sums of its rows that "
-                "further rows could be added to: they were too large or have left out dependent "
-                "columns, or the model was loaded from a file. Fit with keep_data=True, or pass "
-                "all rows to partial_fit, from sklearn.base.clone(model) on."
+                "partial_fit cannot continue this fit, because the model kept no sums of its rows: "
+                "they were too large, dependent columns were dropped, or the model was loaded from "
+                "a file. Fit with keep_data=True, or pass all rows to partial_fit, starting from "
+                "sklearn.base.clone(model)."
             )
         rows = self._rows(kept.X, kept.y, kept.sample_weight)
         part = self._reference(*rows).part(*rows, available_threads(self.n_jobs))
@@ -257,7 +257,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         check_is_fitted(self)
         kept = self._kept
         if kept is None:
-            raise AttributeError("rows_ is known to models that keep their data: keep_data=True.")
+            raise AttributeError("rows_ needs the data of the fit; fit with keep_data=True.")
         return kept.rows
 
     @cached_property
@@ -344,7 +344,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if table.n_rows < at_least:
             raise ValueError(
                 f"Found array with {table.n_rows} sample(s) while a minimum of {at_least} is "
-                "required: one row says nothing about a variance."
+                "required: one row cannot determine a variance."
             )
         weights = check_case_weights(sample_weight, table.n_rows)
         used: np.ndarray | slice = slice(None)
@@ -472,7 +472,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         refuse_mean_field(self)
         if self.approximation == "corrected" and self.posterior == "mean_field":
             raise ValueError(
-                "approximation='corrected' integrates over the effects and has no use for "
+                "approximation='corrected' integrates over the effects and cannot use "
                 "posterior='mean_field'; leave posterior at 'full'."
             )
         check_choice("handle_unknown", self.handle_unknown, ("population", "warn", "error"))
@@ -486,7 +486,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         if self.n_jobs is not None:
             check_integer("n_jobs", self.n_jobs, -(2**31))
             if self.n_jobs == 0:
-                raise ValueError("n_jobs=0 leaves no thread to work; use None, 1 or -1.")
+                raise ValueError("n_jobs=0 means no thread at all; use None, 1 or -1.")
         for name in ("offset", "precision_weights", "dispersion"):
             check_column(name, getattr(self, name))
         if self.noise_scale is not None:
@@ -495,9 +495,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             for name in ("noise_scale", "precision_weights", "dispersion"):
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"{name}={getattr(self, name)!r} belongs to family='gaussian': a "
-                        f"{self.family} response has no noise of its own. Leave it at None; "
-                        "rows that stand for several go into sample_weight."
+                        f"{name}={getattr(self, name)!r} needs family='gaussian': a "
+                        f"{self.family} response has no separate noise variance. Leave it at None; "
+                        "pass weights that count rows as sample_weight."
                     )
 
     def _previous_variances(self, encoder: DesignEncoder) -> Start | None:
@@ -554,8 +554,8 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         found = column_importances(list(columns), self._fitted_model)
         if found is None:
             raise AttributeError(
-                "feature_importances_ is not known for this fit, which kept no covariance of its "
-                "columns (a fit of an earlier version, or sums of parts without an intercept)."
+                "feature_importances_ is not available, because this fit kept no covariance of its "
+                "columns (it is from an earlier version, or of parts without an intercept)."
             )
         return found
 
@@ -661,8 +661,8 @@ def refuse_response_as_column(
         return
     if np.array_equal(table.numeric(name), response):
         raise ValueError(
-            f"X holds the response {name!r} itself as a fixed effect, which explains it without "
-            f"error. Take it out: X.drop(columns={name!r})."
+            f"X contains the response {name!r} as a fixed effect, which explains it without "
+            f"error. Drop it: X.drop(columns={name!r})."
         )
 
 
@@ -674,8 +674,8 @@ def _warn_of_new_levels(seen: DesignEncoder, part: DesignEncoder) -> None:
         if n_new >= FEWEST_UNKNOWN and 2 * n_new > n_levels:
             warn_user(
                 f"{n_new} of the {n_levels} labels of {now.name!r} are new in this call of "
-                f"partial_fit; the calls before saw {kind_of_labels(before.levels)}, this one has "
+                f"partial_fit: earlier calls had {kind_of_labels(before.levels)}, this one has "
                 f"{kind_of_labels(now.levels)}. They become new levels, which is right for "
-                "new groups. If they should be known, give the column the type it had before.",
+                "new groups. If the groups are not new, give the column the type it had before.",
                 UnknownLevelsWarning,
             )

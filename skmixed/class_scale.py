@@ -89,18 +89,18 @@ class ClassScale:
         n_classes, labels = len(self.classes), self.classes.tolist()
         if n_classes > 2 and self.classes.dtype.kind not in "iufb":
             raise ValueError(
-                f"y has {n_classes} labels that are no numbers ({labels[0]!r}, {labels[1]!r}, "
+                f"y has {n_classes} labels that are not numbers ({labels[0]!r}, {labels[1]!r}, "
                 "...), so family='ordinal' cannot know their order: pass class_order=[...], "
                 "numbers, or an ordered categorical, pandas.Categorical(y, categories=[...], "
-                "ordered=True). Classes without an order are not supported."
+                "ordered=True). Unordered classes are not supported."
             )
         if self.numbered and n_classes > 2:
             warn_user(
-                f"y is an array of the integers 0 to {n_classes - 1}, read as a scale in that "
-                "order. If they number other labels, as scikit-learn does in "
-                "cross_val_predict(method='predict_proba') or LabelEncoder, 0 is the first label "
-                "of the alphabet: pass class_order=[...] with the labels, lowest first. If they "
-                f"are the scale itself, class_order={labels!r} says so.",
+                f"y contains the integers 0 to {n_classes - 1}, which are read as an ordered "
+                "scale. If they are codes of labels, from LabelEncoder or "
+                "cross_val_predict(method='predict_proba'), their order is alphabetical: pass "
+                "class_order=[...] with the labels, lowest first. If they are the scale itself, "
+                f"pass class_order={labels!r}.",
                 ClassOrderWarning,
             )
         return self.classes
@@ -119,9 +119,9 @@ class ClassScale:
         missing = next(label for label in labels if label not in position)
         shown = ", ".join(map(repr, order[:_SHOWN]))
         raise ValueError(
-            f"y holds the class {missing!r}, which is not in class_order ({shown}): list every "
-            "class, lowest first. Numbers in the place of labels, from 0 on, are understood "
-            "where all classes of class_order occur."
+            f"y contains the class {missing!r}, which is not in class_order ({shown}): list every "
+            "class, lowest first. Codes 0, 1, ... instead of labels are understood only if all "
+            "classes of class_order occur."
         )
 
     def with_last(self, positive_class: Any) -> np.ndarray:
@@ -147,7 +147,8 @@ class ClassScale:
             return self.classes
         first, second = self.classes.tolist()
         raise ValueError(
-            f"positive_class={positive_class!r} is no class of y; choose {first!r} or {second!r}."
+            f"positive_class={positive_class!r} is not a class of y; choose {first!r} or "
+            f"{second!r}."
         )
 
 
@@ -157,7 +158,7 @@ def _checked_order(class_order: Any) -> list[Any]:
     order = np.asarray(class_order).tolist()
     if len(set(order)) < len(order):
         twice = next(label for label in order if order.count(label) > 1)
-        raise ValueError(f"class_order names {twice!r} twice; list every class once.")
+        raise ValueError(f"class_order lists {twice!r} twice; list every class once.")
     return order
 
 
@@ -175,15 +176,15 @@ def check_class_weight(class_weight: Any) -> None:
         return
     if not isinstance(class_weight, Mapping):
         raise ValueError(
-            f"class_weight={class_weight!r} is not known; choose 'balanced', None or a dict of a "
-            "weight by class, such as {'no': 1.0, 'yes': 3.0}."
+            f"class_weight={class_weight!r} is not known; choose 'balanced', None or a dict of "
+            "weights by class, such as {'no': 1.0, 'yes': 3.0}."
         )
     for label, weight in class_weight.items():
         is_number = isinstance(weight, Real) and not isinstance(weight, bool)
         if not (is_number and 0.0 < float(weight) < np.inf):
             raise ValueError(
                 f"class_weight gives class {label!r} the weight {weight!r}, which must be a "
-                "positive number; to leave a class out, leave out its rows."
+                "positive number; to leave a class out, drop its rows."
             )
 
 
@@ -232,6 +233,6 @@ def weights_of_classes(
     except ValueError:
         missing = next(label for label in labels if label not in given)
         raise ValueError(
-            f"class_weight has {', '.join(map(repr, class_weight))}, but y holds the class "
-            f"{missing!r}: give the weights by the labels of y."
+            f"class_weight has {', '.join(map(repr, class_weight))}, but y has the class "
+            f"{missing!r}: use the labels of y as keys."
         ) from None

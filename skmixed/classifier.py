@@ -578,9 +578,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         check_is_fitted(self)
         if self.response_.is_trials:
             raise ValueError(
-                f"The response {quoted(self.response_.label)} is of successes out of trials, and "
+                f"The response {quoted(self.response_.label)} counts successes out of trials, and "
                 "the model predicts probabilities, which have no accuracy. Compare predict(X) with "
-                "the shares, or models by compare_models."
+                "the observed shares, or compare models with compare_models."
             )
         return float(super().score(X, y, sample_weight))
 
@@ -656,20 +656,20 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         """The response where rows are successes out of trials."""
         if self.positive_class is not None:
             raise ValueError(
-                f"positive_class={self.positive_class!r}: {quoted(asked.label)} counts successes "
-                "already; leave it at None."
+                f"positive_class={self.positive_class!r}: {quoted(asked.label)} already counts "
+                "successes; leave it at None."
             )
         if self.class_weight is not None:
             raise ValueError(
-                f"class_weight={self.class_weight!r}: {quoted(asked.label)} is of successes out of "
-                "trials, whose numbers are their weights; leave it at None."
+                f"class_weight={self.class_weight!r}: {quoted(asked.label)} counts successes out "
+                "of trials, which are weighted by their number; leave it at None."
             )
         counts = check_counts(y, len(weights), asked.label)[used]
         for column, what in ((0, "no successes"), (1, "no failures")):
             if not counts[:, column].any():
                 raise ValueError(
-                    f"{quoted(asked.label)} has {what} in any row, which leaves nothing to learn. "
-                    "Check how the numbers were made."
+                    f"{quoted(asked.label)} has {what} in any row, so there is nothing to learn. "
+                    "Check how the counts were made."
                 )
         meaning = replace(
             asked,
@@ -683,7 +683,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         if n_classes < 2:
             raise ValueError(
                 f"Classifier can't train when only one class is present: y is {labels[0]!r} in "
-                "every row, which leaves nothing to learn. Add rows of another class, or check "
+                "every row, so there is nothing to learn. Add rows of another class, or check "
                 "how y was made."
             )
         if n_classes > 2 and not traits(self.family).is_ordered:
@@ -699,8 +699,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         spec = super()._spec(table, formula, complete=complete)
         if traits(self.family).is_ordered and not spec.fixed.intercept:
             raise ValueError(
-                f"The thresholds of family={self.family!r} take the place of the intercept: leave "
-                "'0 +' out of the formula, and fit_intercept at True."
+                f"The thresholds of family={self.family!r} replace the intercept: remove "
+                "'0 +' from the formula, and leave fit_intercept at True."
             )
         return spec
 

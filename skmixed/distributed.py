@@ -89,7 +89,7 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
     (total,) = dask.compute(sums[0])
     total.encoder.refuse_single_levels()
     if total.sums.n_rows < 2:
-        raise ValueError("X has a single row in all, which says nothing about a variance.")
+        raise ValueError("X has a single row, which cannot determine a variance.")
     return estimator._fit_accumulation(total)
 
 

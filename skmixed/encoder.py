@@ -302,11 +302,11 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         if unfinished:
             more = f", a larger max_iter than {self.max_iter}" if self.max_iter < _MANY else ""
             warn_user(
-                f"The models of {unfinished} of {len(splits)} folds did not converge, so that the "
-                "effects of their rows are rough. Usually a column says nothing of y, and its "
-                "variance is next to 0: models_ has the models of all rows, by column, with "
-                "variance_components_; leave such columns out. Otherwise use solver='direct'"
-                f"{more} or a larger tol than {self.tol:g}.",
+                f"The models of {unfinished} of {len(splits)} folds did not converge, so the "
+                "effects of their rows are inaccurate. Usually a column does not predict y, and "
+                "its variance is close to 0: see variance_components_ of models_[column], and "
+                f"leave such columns out. Otherwise use solver='direct'{more} or a tol above "
+                f"{self.tol:g}.",
                 ConvergenceWarning,
             )
         return self._replaced(X, table, encoded)
@@ -482,8 +482,8 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
                 name = f"{table.names[position]}_{kind}"
                 if name in table.names:
                     raise ValueError(
-                        f"extra={self.extra!r} makes a column {name!r}, and X has one of that "
-                        "name; rename it in X."
+                        f"extra={self.extra!r} adds a column {name!r}, but X already has one; "
+                        "rename it in X."
                     )
 
     def _encoded_positions(self, table: Table) -> list[int]:
@@ -504,7 +504,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         for k, position in enumerate(positions):
             if position in positions[:k]:
                 raise ValueError(
-                    f"columns names {table.names[position]!r} twice; name every column once."
+                    f"columns lists {table.names[position]!r} twice; list every column once."
                 )
         return positions
 
@@ -522,9 +522,9 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         if target_type == "poisson":
             return target_type, _checked_counts(check_response(y, n_rows))
         raise ValueError(
-            f"Unknown label type: y is taken for {target_type!r}, and this encoder knows "
-            "'continuous' and 'binary' targets, and counts. Set target_type='continuous' if y are "
-            "numbers, such as ratings, and 'poisson' for counts; of several classes, encode one "
+            f"Unknown label type: y looks {target_type!r}, but this encoder supports "
+            "'continuous' and 'binary' targets, and counts. Set target_type='continuous' for "
+            "numbers such as ratings, and 'poisson' for counts; with several classes, encode one "
             "against the rest."
         )
 
@@ -537,8 +537,8 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
     def _refuse_one_class(self, y: np.ndarray, fold: int) -> None:
         if self.classes_ is not None and (y == y[0]).all():
             raise ValueError(
-                f"Fold {fold} of cv trains on rows of class {y[:1].tolist()[0]!r} alone, which "
-                "leaves nothing to learn; use fewer folds, or folds that are stratified by y."
+                f"Fold {fold} of cv trains on class {y[:1].tolist()[0]!r} alone, so there is "
+                "nothing to learn; use fewer folds, or folds stratified by y."
             )
 
     def _refuse_unknown(
@@ -553,7 +553,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         value = np.asarray(table.ids(column), dtype=object)[row]
         raise ValueError(
             f"Column {column!r} has the label {value!r} in row {row}, which is missing or was not "
-            f"there during fit ({int(unknown.sum())} such rows); set "
+            f"seen during fit ({int(unknown.sum())} such rows); set "
             "handle_unknown='population' to encode it as 0, or fit with this label."
         )
 

@@ -392,8 +392,8 @@ class FittedModel:
         for sentence in unknown_labels(design, table, encoder, every=every):
             warn_user(
                 f"{sentence}. They are predicted for the population, which is right for new "
-                "groups, as in cross-validation by group (to silence it, filter "
-                "skmixed.exceptions.UnknownLevelsWarning). If they should be known, give the "
+                "groups, as in cross-validation by group (to silence this, filter "
+                "skmixed.exceptions.UnknownLevelsWarning). If the groups are not new, give the "
                 "column the type it had in fit.",
                 UnknownLevelsWarning,
             )
@@ -432,8 +432,8 @@ class FittedModel:
             row = int((codes < 0).argmax())
             label = labels[row : row + 1].tolist()[0]
             raise ValueError(
-                f"y is {label!r} in row {int(used[row])} (counted from 0), a class that the model "
-                "was not fitted on. Pass the X, y and sample_weight that fit was called with."
+                f"y is {label!r} in row {int(used[row])} (counted from 0), a class that was not "
+                "seen during fit. Pass the X, y and sample_weight of fit."
             )
         return codes.astype(np.float64)
 
@@ -502,7 +502,7 @@ class FittedModel:
         if self.data is None:
             raise ValueError(
                 f"{asks} needs the training data, which this model did not keep: pass the X, y "
-                "(and sample_weight) of fit, or fit with keep_data=True. Pickles do not hold "
+                "(and sample_weight) of fit, or fit with keep_data=True. Pickles do not contain "
                 "the data."
             )
         if X is not None or y is not None:
@@ -529,9 +529,9 @@ def fitted_model(model: Any) -> FittedModel:
     check_is_fitted(model)
     if not hasattr(type(model), "_fitted_model"):
         raise TypeError(
-            f"{type(model).__name__} has no random effects, as it is no mixed-effects model; pass "
-            "a fitted MixedEffectsVIRegressor or MixedEffectsVIClassifier, of a pipeline its last "
-            "step: pipeline[-1]."
+            f"{type(model).__name__} is not a mixed-effects model and has no random effects; pass "
+            "a fitted MixedEffectsVIRegressor or MixedEffectsVIClassifier. From a pipeline, pass "
+            "its last step: pipeline[-1]."
         )
     return model._fitted_model  # type: ignore[no-any-return]
 
@@ -548,16 +548,14 @@ def named_models(models: Sequence[Any], names: Sequence[str] | None) -> dict[str
     """
     if not models:
         raise ValueError(
-            "There is nothing to compare: no model was passed. Pass fitted models, as in "
+            "No model was passed, so there is nothing to compare. Pass fitted models, as in "
             "compare_models(small, large)."
         )
     if names is None:
         names = [f"model {position}" for position in range(1, len(models) + 1)]
     found = {str(name): fitted_model(model) for name, model in zip(names, models, strict=False)}
     if len(names) != len(models) or len(found) < len(models):
-        raise ValueError(
-            f"names={names!r} must be {len(models)} different names, one for each model."
-        )
+        raise ValueError(f"names={names!r} must be {len(models)} different names, one per model.")
     return found
 
 
@@ -577,10 +575,10 @@ def _warn_about_offset(name: Any, offset: np.ndarray, fitted: np.ndarray | None)
     row = int(beyond.argmax())
     if beyond[row] > _FAR_OFFSET:
         warn_user(
-            f"Column {name!r} (offset) is {offset[row]:.6g} in row {row} (counted from 0) and was "
+            f"Column {name!r} (offset) is {offset[row]:.6g} in row {row} (counted from 0), but was "
             f"between {fitted[0]:.6g} and {fitted[1]:.6g} in the fit "
             f"({int((beyond > _FAR_OFFSET).sum())} such rows). An offset is added to the linear "
-            "predictor, where 7 is a factor of 1000: predictions of these rows can be infinite, 0 "
-            "or certain. Pass the logarithm of the exposure, as in the fit.",
+            "predictor, where 7 is a factor of 1000: predictions of these rows can be infinite or "
+            "0, or probabilities 0 or 1. Pass the logarithm of the exposure, as in the fit.",
             UserWarning,
         )

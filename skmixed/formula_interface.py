@@ -178,9 +178,9 @@ def _complete_rows(
     if not complete.any():
         column = max(absent, key=lambda name: absent[name].sum())
         raise ValueError(
-            f"missing='drop' leaves no row (0 non-NA cases): column {column!r} misses "
-            f"{int(absent[column].sum())} of {table.n_rows} values; fill it or take it out of the "
-            "formula."
+            f"missing='drop' leaves no row (0 non-NA cases): column {column!r} has "
+            f"{int(absent[column].sum())} missing values in {table.n_rows} rows; fill it, or "
+            "remove it from the formula."
         )
     return np.asarray(complete)
 
@@ -230,28 +230,28 @@ def _trials_of(
     if not takes_trials:
         if weights is not None:
             raise ValueError(
-                "weights= are numbers of trials here, of proportions with family='binomial'. Write "
-                "precision_weights='w' for weights that divide the noise variance (those of lmer), "
-                "or sample_weight= for rows that stand for several."
+                "weights= are the numbers of trials of proportions, with family='binomial'. Use "
+                "precision_weights='w' for weights that divide the noise variance (as in lmer), "
+                "or sample_weight= for weights that count rows."
             )
         if last == "cbind":
             raise ValueError(
-                f"The response {quoted(variable.label)} is of successes and failures; write "
-                "family='binomial' for it, or name one column before '~'."
+                f"The response {quoted(variable.label)} counts successes and failures; use "
+                "family='binomial', or name one column before '~'."
             )
         return None
     if weights is not None:
         if last == "cbind":
             raise ValueError(
-                f"The response {quoted(variable.label)} has the numbers of trials already; leave "
-                "out weights=. Rows that stand for several go into sample_weight."
+                f"The response {quoted(variable.label)} already has the numbers of trials; leave "
+                "out weights=. Use sample_weight= for weights that count rows."
             )
         values = _proportions(table, variable, weights > 0.0)
         if bool(((values < 0.0) | (values > 1.0)).any()):
             raise ValueError(
-                f"With weights= the response {quoted(variable.label)} is a share of successes, "
-                f"but it reaches from {values.min():.6g} to {values.max():.6g}. Write "
-                "cbind(successes, failures) ~ ... for numbers of successes."
+                f"With weights= the response {quoted(variable.label)} must be a share of "
+                f"successes, but it ranges from {values.min():.6g} to {values.max():.6g}. For "
+                "numbers of successes write cbind(successes, failures) ~ ..."
             )
         return np.column_stack([values * weights, (1.0 - values) * weights])
     if last == "cbind":
@@ -291,8 +291,8 @@ def _numbers_of_trials(table: Table, weights: Any) -> np.ndarray | None:
     numbers = np.asarray(weights)
     if numbers.shape != (table.n_rows,) or numbers.dtype.kind not in "iuf":
         raise ValueError(
-            f"weights must be the name of a column or {table.n_rows} numbers, one a row; it has "
-            f"the shape {numbers.shape} and the type {numbers.dtype}."
+            f"weights must be the name of a column or {table.n_rows} numbers, one per row; its "
+            f"shape is {numbers.shape} and its type {numbers.dtype}."
         )
     return numbers.astype(np.float64)
 
@@ -314,7 +314,7 @@ def _refuse_distributed(
             function = f", with the numbers of {spec.response.label} in the place of {y}"
     right = formula.split("~", 1)[-1].strip()
     raise TypeError(
-        "mixed needs a data frame in memory, and data is one of Dask. The estimator reads it "
-        f"partition by partition: MixedEffectsVIRegressor(formula={right!r}).fit(data, {y})"
-        f"{function}. Or pass data.compute(), where it fits into memory."
+        "mixed needs a data frame in memory, but data is a Dask data frame. The estimator reads "
+        f"its partitions: MixedEffectsVIRegressor(formula={right!r}).fit(data, {y})"
+        f"{function}. Or pass data.compute(), if it fits into memory."
     )

@@ -86,8 +86,8 @@ def marginaleffects_model(
     fitted = fitted_model(model)
     if fitted.likelihood.is_ordered:
         raise ValueError(
-            "marginaleffects_model() describes one expected response, and classes in an order have "
-            "as many probabilities as classes. Compare predict_proba at two values instead."
+            "marginaleffects_model() describes one expected response, but ordered classes have one "
+            "probability per class. Compare predict_proba at two values instead."
         )
     classes = _load("marginaleffects.classes")
     frame = _frame(fitted, X, y)
@@ -186,7 +186,7 @@ def _load(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise ImportError(
-            f"marginaleffects_model() needs marginaleffects, and {name} is not installed; install "
+            f"marginaleffects_model() needs {name}, which is not installed; install "
             'it with: pip install "scikit-mixed[interop]"'
         ) from error
 

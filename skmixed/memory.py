@@ -60,7 +60,7 @@ def refuse_what_does_not_fit(what: str, needed: int, instead: str) -> None:
     available = available_memory()
     if available is not None and needed > _SHARE * available:
         raise MemoryError(
-            f"{what} needs {needed:,} bytes, and this process can have {available:,}. {instead}"
+            f"{what} needs {needed:,} bytes, but only {available:,} are available. {instead}"
         )
 
 
@@ -128,12 +128,12 @@ def refuse_large_model(
     refuse_what_does_not_fit(
         f"A fit of {n_rows:,} rows and {n_columns:,} columns of fixed effects",
         8 * _COPIES_OF_COLUMNS * (n_rows * n_columns + n_columns**2),
-        "Let columns of many levels group the rows instead of having a coefficient a level, or "
+        "Use columns with many levels as grouping factors instead of fixed effects, or "
         "use fewer columns; with family='gaussian', partial_fit takes rows in chunks.",
     )
     for name, n_levels, n_effects in factors:
         refuse_what_does_not_fit(
             f"A fit of group {name!r} with {n_levels:,} levels of {n_effects:,} effects each",
             8 * _COPIES_OF_LEVELS * n_levels * n_effects**2,
-            "Let fewer columns vary between its levels: the memory grows with their square.",
+            "Use fewer slopes: the memory grows with the square of their number.",
         )

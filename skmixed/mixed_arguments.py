@@ -88,7 +88,7 @@ def by_row(table: Table, name: str, value: Any) -> tuple[Any, Any]:
     values = as_vector(value)
     if np.shape(values) != (table.n_rows,):
         raise ValueError(
-            f"{name} has the shape {np.shape(values)}, expected {(table.n_rows,)}: one value per "
+            f"{name} has shape {np.shape(values)}, expected {(table.n_rows,)}: one value per "
             "row of data, or the name of a column."
         )
     return f"({name})", np.asarray(values)

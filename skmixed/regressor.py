@@ -43,8 +43,8 @@ def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
     """Whether rows can be summed: for `hasattr(estimator, "partial_fit")`."""
     if not traits(estimator.family).is_quadratic:
         raise AttributeError(
-            f"family={estimator.family!r} has no partial_fit: every iteration needs its rows "
-            "again. Use fit on all rows at once."
+            f"family={estimator.family!r} has no partial_fit: every iteration needs all rows. "
+            "Use fit on all rows at once."
         )
     return True
 
@@ -470,7 +470,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         """Standard deviations of the noise of normal responses, a row per stratum."""
         model = self._fitted_model
         if not model.likelihood.has_noise:
-            raise AttributeError("noise_ is known for normal responses; see dispersion_.")
+            raise AttributeError("noise_ exists for normal responses only; see dispersion_.")
         return noise_frame(model)
 
     def predict(

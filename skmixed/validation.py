@@ -161,7 +161,7 @@ def _refuse_proportions(labels: np.ndarray, ordered: bool) -> None:
         raise ValueError(
             f"Unknown label type: y is the share {labels[row]:.4g} in row {row}, not a class. For "
             "successes out of trials use mixed('cbind(successes, failures) ~ ...', data, "
-            "family='binomial'), or pass two rows, a 1 with sample_weight=successes and a 0 with "
+            "family='binomial'), or pass two rows: 1 with sample_weight=successes and 0 with "
             "sample_weight=failures."
         )
 
@@ -204,7 +204,8 @@ def check_case_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
         raise ValueError("Sample weights must be 1D array or scalar.")
     if len(weights) != n_rows:
         raise ValueError(
-            f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight a row of X."
+            f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight per row of "
+            "X."
         )
     if (weights < 0).any():
         row = int((weights < 0).argmax())
@@ -228,8 +229,8 @@ def check_weight_range(name: str, weights: np.ndarray) -> None:
         return
     if used.max() > LARGEST or used.min() < 1.0 / LARGEST:
         raise ValueError(
-            f"{name} runs from {used.min():.3g} to {used.max():.3g}, whose squares are no numbers "
-            "of double precision; divide all weights by a typical one."
+            f"{name} runs from {used.min():.3g} to {used.max():.3g}, whose squares overflow or "
+            "vanish; divide all weights by a typical one."
         )
     if used.max() > _WIDEST * used.min():
         raise ValueError(
@@ -251,14 +252,14 @@ def check_include(include: str | Sequence[str], names: tuple[str, ...]) -> tuple
     if isinstance(include, (Set, Mapping)) or not isinstance(include, Iterable):
         raise TypeError(
             f"include={include!r} must be 'all', 'none' or a list of groups"
-            f"{', whose order is that of the list' if isinstance(include, Set) else ''}."
+            f"{' (a set has no order)' if isinstance(include, Set) else ''}."
         )
     include = list(include)
     unknown = [name for name in include if name not in names]
     if unknown:
         known = ", ".join(repr(name) for name in names) or "none"
         raise ValueError(
-            f"include names {unknown[0]!r}, which is no group of this model (groups: {known}); "
+            f"include names {unknown[0]!r}, which is not a group of this model (groups: {known}); "
             "use 'all', 'none' or a list of groups."
         )
     return tuple(include)
@@ -297,7 +298,7 @@ def refuse_mean_field(model: Any) -> None:
     for name in _OF_DEPENDENT_ROWS:
         if getattr(model, name, None) is not None and model.posterior == "mean_field":
             raise ValueError(
-                f"posterior='mean_field' takes effects as independent and does not know {name}=; "
+                f"posterior='mean_field' assumes independent effects and does not support {name}=; "
                 "use posterior='full'."
             )
 

@@ -95,7 +95,7 @@ def test_every_way_to_name_a_column_gives_the_advice(data, model):
 def test_bagging_hands_over_arrays_and_positions_work(data):
     X, y = data
     X = X.drop(columns="kind")
-    with pytest.raises(ValueError, match="BaggingClassifier hands over all columns"):
+    with pytest.raises(ValueError, match="BaggingClassifier passes all columns"):
         BaggingRegressor(BY_NAME, n_estimators=2).fit(X, y)
     bag = BaggingRegressor(MixedEffectsVIRegressor([3]), n_estimators=3, random_state=0).fit(X, y)
     assert bag.score(X, y) > 0.5

@@ -114,5 +114,5 @@ def test_slopes_in_nested_groups(frame):
 
 
 def test_a_column_that_is_all_of_the_group_is_refused(frame):
-    with pytest.raises(FormulaError, match=r"an effect of it has a single level"):
+    with pytest.raises(FormulaError, match=r"such an effect has a single level"):
         mixed("y ~ x + (0 + c || c)", frame)

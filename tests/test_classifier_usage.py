@@ -150,7 +150,7 @@ def test_include(data):
         plug_in = expit(fixed[rows] + effect)
         np.testing.assert_allclose(one[rows], plug_in, atol=0.03)
         assert (np.abs(one[rows] - 0.5) <= np.abs(plug_in - 0.5)).all()
-    with pytest.raises(ValueError, match=r"'school'.*no group of this model"):
+    with pytest.raises(ValueError, match=r"'school'.*not a group of this model"):
         model.predict_proba(X, include=["school"])
 
 

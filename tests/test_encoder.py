@@ -284,7 +284,7 @@ def test_folds_that_did_not_converge_are_counted():
     assert "5 of 5 folds" in messages[-1]
     # iterations are few here, and otherwise no remedy
     assert "a larger max_iter than 1 or a larger tol" in messages[-1]
-    assert "says nothing of y" in messages[-1]
+    assert "does not predict y" in messages[-1]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_folds_that_did_not_converge_are_counted():
         ({"joint": "yes"}, {}, "joint='yes' must be True or False"),
         ({"columns": ["g0", 0]}, {}, "columns names 'g0' twice"),
         ({"columns": ["g9"]}, {}, "Column 'g9' is not in X"),
-        ({}, {"y": np.arange(400) % 3}, "target_type='continuous' if y are numbers"),
+        ({}, {"y": np.arange(400) % 3}, "target_type='continuous' for numbers"),
         ({"target_type": "binary"}, {"y": np.arange(400) % 3}, "y has 3 classes: 0, 1, 2"),
         ({"target_type": "binary"}, {"y": np.zeros(400, int)}, "only one class: 0"),
         ({}, {"y": None}, "requires y"),

@@ -226,7 +226,7 @@ def test_the_checksum_covers_what_was_learnt(model) -> None:
     changed = altered_encoder(model, 1, lambda step: replace(step, means=step.means + 1.0))
     state = model.__getstate__()
     MixedEffectsVIRegressor().__setstate__(state)
-    with pytest.raises(ValueError, match="does not have its checksum"):
+    with pytest.raises(ValueError, match="its checksum does not match"):
         MixedEffectsVIRegressor().__setstate__(state | {"design_encoder_": changed})
 
 

@@ -158,7 +158,7 @@ def test_a_contrast_by_hand(slopes):
         table.loc["slope"], slopes.coef_table("t").loc["Days"], check_names=False, rtol=1e-6
     )
     assert slopes.contrast([[0, 1]], test="z")["df"].tolist() == [np.inf]
-    with pytest.raises(ValueError, match="'Nights', which is none of 'Intercept', 'Days'"):
+    with pytest.raises(ValueError, match="'Nights', which is not one of 'Intercept', 'Days'"):
         slopes.contrast({"Nights": 1})
     with pytest.raises(ValueError, match="2 numbers per row"):
         slopes.contrast([1.0, 2.0, 3.0])
@@ -257,7 +257,7 @@ def test_who_kept_nothing_says_so():
 def test_data_stay_out_of_files(slopes, way):
     other = way(slopes)
     np.testing.assert_array_equal(other.predict(X), slopes.predict(X))
-    with pytest.raises(ValueError, match="Pickles do not hold"):
+    with pytest.raises(ValueError, match="Pickles do not contain"):
         other.summary(test="t")
 
 

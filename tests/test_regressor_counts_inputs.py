@@ -46,7 +46,7 @@ def test_invalid_targets(family, value, message, fitted):
 def test_counts_of_zero_only(family, fitted):
     """No count says how small the mean is."""
     X, _, model = fitted(family)
-    with pytest.raises(ValueError, match=r"0 in every row.*rows with counts"):
+    with pytest.raises(ValueError, match=r"0 in every row.*rows with positive counts"):
         clone(model).fit(X, np.zeros(len(X)))
 
 

@@ -239,7 +239,7 @@ def test_without_intercept():
         ({"noise_scale": 0.0}, "noise_scale=0.0 must be a positive number"),
         ({"noise_scale": np.nan}, "noise_scale=nan"),
         ({"max_iter": 0}, "max_iter=0"),
-        ({"n_jobs": 0}, "n_jobs=0 leaves no thread"),
+        ({"n_jobs": 0}, "n_jobs=0 means no thread"),
         ({"tol": -1.0}, "tol=-1.0"),
         ({"fit_intercept": 1}, "fit_intercept=1 must be True or False"),
         ({"warm_start": "yes"}, "warm_start='yes'"),
@@ -328,7 +328,7 @@ def test_weights_of_dropped_rows_are_dropped(kind):
         sample_weight=np.broadcast_to(1.0 if weight is None else weight, len(data))[kept],
     )
     assert found.elbo_ == expected.elbo_
-    with pytest.raises(ValueError, match=r"expected \(150,\): one weight a row"):
+    with pytest.raises(ValueError, match=r"expected \(150,\): one weight per row"):
         mixed("y ~ x + (1 | school)", data, missing="drop", sample_weight=weights[1:])
 
 

@@ -223,7 +223,7 @@ def test_after_a_fit_without_sums_it_says_so(data):
     X, y = data
     model = MixedEffectsVIRegressor(["g0"]).fit(X, y)
     loaded = pickle.loads(pickle.dumps(model))
-    with pytest.raises(ValueError, match=r"cannot go on from this fit.*keep_data=True"):
+    with pytest.raises(ValueError, match=r"cannot continue this fit.*keep_data=True"):
         loaded.partial_fit(X, y)
     dependent = X.assign(twice=2.0 * X["x0"])
     for keep_data in (False, True):
@@ -237,7 +237,7 @@ def test_after_a_fit_without_sums_it_says_so(data):
             expected = MixedEffectsVIRegressor(formula=model.formula).fit(whole, y)
             assert_same_fit(model, expected)
         else:
-            with pytest.raises(ValueError, match="cannot go on from this fit"):
+            with pytest.raises(ValueError, match="cannot continue this fit"):
                 model.partial_fit(rest, y[200:])
 
 
@@ -286,7 +286,7 @@ def test_categorical_fixed_effects(data):
     assert_same_fit(found, clone(model).fit(X, y))
     text = X.assign(kind=X["kind"].astype(str))
     model = feed(clone(model), text, y, [np.arange(200)])
-    with pytest.raises(ValueError, match=r"kind.*first part of the data did not hold"):
+    with pytest.raises(ValueError, match=r"kind.*first part of the data did not have"):
         model.partial_fit(text, y)
 
 

@@ -72,5 +72,5 @@ def test_scaling_to_mean_1_brings_variances_back(numbers):
 
 
 def test_few_rows_for_the_fixed_effects(numbers):
-    with pytest.raises(ValueError, match="Scale weights that are relative to mean 1"):
+    with pytest.raises(ValueError, match="Scale relative weights to mean 1"):
         MixedEffectsVIRegressor(["g0"]).fit(*numbers, sample_weight=np.full(2000, 1e-4))

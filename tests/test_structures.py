@@ -197,7 +197,7 @@ def test_refused_structures():
         RandomEffect("g", covariance="band")
     with pytest.raises(ValueError, match=r"homogeneous=True.*means nothing"):
         RandomEffect("g", homogeneous=True)
-    with pytest.raises(ValueError, match=r"cs\(\) .*holds a bar term"):
+    with pytest.raises(ValueError, match=r"cs\(\) .*needs a bar term"):
         MixedEffectsVIRegressor(formula="cs(x)").fit([[1.0], [2.0]], [1.0, 2.0])
     with pytest.raises(ValueError, match="takes no such argument"):
         mixed("y ~ us(1 + x | g, hom=TRUE)", pd.DataFrame({"y": [1.0], "x": [1.0], "g": ["a"]}))
@@ -398,7 +398,7 @@ def test_refused_dispersions(frame):
         fit("x")
     with pytest.raises(ValueError, match="must be one column of labels"):
         fit("kind + g")
-    with pytest.raises(ValueError, match="belongs to family='gaussian'"):
+    with pytest.raises(ValueError, match="needs family='gaussian'"):
         MixedEffectsVIRegressor(["g"], family="poisson", dispersion="kind").fit(X, y.abs().round())
     with pytest.raises(ValueError, match=r"mean_field.*does not know dispersion="):
         fit("kind", posterior="mean_field")

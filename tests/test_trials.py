@@ -154,7 +154,7 @@ def test_models_of_the_same_sets_are_compared(model, by_class) -> None:
     small = mixed(CBIND.replace("period", "1"), HERDS, family="binomial", method="ml")
     table = compare_models(small, model).to_frame()
     assert len(table) == 2
-    with pytest.raises(ValueError, match="binomial coefficients of its sets"):
+    with pytest.raises(ValueError, match="different binomial coefficients"):
         compare_models(by_class, model)
 
 
@@ -214,8 +214,8 @@ def test_probit_is_a_model_of_the_same_sets() -> None:
 @pytest.mark.parametrize(
     ("formula", "arguments", "message"),
     [
-        (CBIND, {}, "write family='binomial'"),
-        (CBIND, {"family": "poisson"}, "write family='binomial'"),
+        (CBIND, {}, "use family='binomial'"),
+        (CBIND, {"family": "poisson"}, "use family='binomial'"),
         (CBIND, {"family": "binomial", "weights": "size"}, "leave out weights="),
         ("incidence ~ period", {"weights": "size"}, "precision_weights='w'"),
         ("incidence ~ 1", {"family": "binomial", "weights": "size"}, "reaches from 0 to 12"),
@@ -223,7 +223,7 @@ def test_probit_is_a_model_of_the_same_sets() -> None:
         ("cbind(incidence, size/7) ~ 1", {"family": "binomial"}, "must be whole numbers"),
         ("cbind(size - size, size) ~ 1", {"family": "binomial"}, "no successes in any row"),
         ("cbind(size, size - size) ~ 1", {"family": "binomial"}, "no failures in any row"),
-        (CBIND, {"family": "binomial", "positive_class": 0}, "counts successes already"),
+        (CBIND, {"family": "binomial", "positive_class": 0}, "already counts successes"),
         ("share ~ 1", {"family": "binomial", "weights": [1, 2]}, "56 numbers, one a row"),
     ],
 )
@@ -234,5 +234,5 @@ def test_what_cannot_be_read_as_trials(formula, arguments, message) -> None:
 
 
 def test_the_bootstrap_says_what_to_do_instead(model) -> None:
-    with pytest.raises(ValueError, match="two rows a set"):
+    with pytest.raises(ValueError, match="two rows per set"):
         parametric_bootstrap(model, lambda fitted: fitted.coef_, HERDS, n_resamples=2)

@@ -72,30 +72,30 @@ class Relationship:
             )
         if len(self.labels) != len(self.matrix):
             raise ValueError(
-                f"Relationship: {len(self.labels)} labels for the {len(self.matrix)} rows of "
+                f"Relationship: there are {len(self.labels)} labels for {len(self.matrix)} rows of "
                 "matrix; give one per row."
             )
         seen: set[Any] = set()
         for label in self.labels:
             if label in seen:
                 raise ValueError(
-                    f"Relationship: the label {label!r} occurs twice; name a level once."
+                    f"Relationship: the label {label!r} occurs twice; list each level once."
                 )
             seen.add(label)
         if not np.isfinite(self.matrix).all():
             row = int(np.flatnonzero(~np.isfinite(self.matrix).all(axis=1))[0])
             raise ValueError(
-                f"Relationship: the row of {self.labels[row]!r} holds NaN or infinity; leave the "
-                "level out or complete its row."
+                f"Relationship: the row of {self.labels[row]!r} holds NaN or infinity; drop the "
+                "level or complete its row."
             )
         largest = np.abs(self.matrix).max(initial=0.0)
         skew = np.abs(self.matrix - self.matrix.T)
         if skew.max(initial=0.0) > _ROUNDING * largest:
             one, other = np.unravel_index(int(skew.argmax()), skew.shape)
             raise ValueError(
-                f"Relationship: matrix is not symmetric: {self.labels[int(one)]!r} with "
-                f"{self.labels[int(other)]!r} is {self.matrix[one, other]:.6g} one way and "
-                f"{self.matrix[other, one]:.6g} the other."
+                f"Relationship: matrix is not symmetric: row {self.labels[int(one)]!r}, column "
+                f"{self.labels[int(other)]!r} is {self.matrix[one, other]:.6g}, but the transposed "
+                f"entry is {self.matrix[other, one]:.6g}."
             )
 
     def root(self) -> np.ndarray:

@@ -24,7 +24,7 @@ def draw_coefficients(
         return np.full(n_features, float(values))
     if values.shape != (n_features,):
         raise ValueError(
-            f"coef has shape {values.shape}, but n_features={n_features}; give one number a "
+            f"coef has shape {values.shape}, but n_features={n_features}; give one number per "
             "feature, or one for all."
         )
     return values.copy()

@@ -264,14 +264,14 @@ def _check_thresholds(thresholds: ArrayLike | None, n_classes: int, link: str) -
         return quantile(np.arange(1, n_classes) / n_classes)
     values = np.asarray(thresholds, dtype=np.float64)
     if n_classes == 2:
-        raise ValueError("thresholds= is for ordered categories; two classes have intercept=.")
+        raise ValueError("thresholds= is for ordered categories; for two classes use intercept=.")
     if values.shape != (n_classes - 1,):
         raise ValueError(
-            f"thresholds has shape {values.shape}, but n_classes={n_classes} have "
-            f"{n_classes - 1} boundaries; give a number for each."
+            f"thresholds has shape {values.shape}, but n_classes={n_classes} needs "
+            f"{n_classes - 1} thresholds."
         )
     if not (np.isfinite(values).all() and (np.diff(values) > 0).all()):
-        raise ValueError(f"thresholds={values.tolist()} must be finite and ascend.")
+        raise ValueError(f"thresholds={values.tolist()} must be finite and increasing.")
     return values
 
 
@@ -294,8 +294,8 @@ def _draw_counts(model: TrueModel) -> NDArray[np.int64]:
         # Beyond 2^62, near the largest integer, no count can be drawn.
         if predictor.max() > np.log(2.0**62):
             raise ValueError(
-                f"The largest linear predictor is {predictor.max():.3g}, and a count of mean "
-                f"exp({predictor.max():.3g}) is no 64-bit integer; lower intercept, coef, "
+                f"The largest linear predictor is {predictor.max():.3g}, and a count with mean "
+                f"exp({predictor.max():.3g}) exceeds 64-bit integers; lower intercept, coef, "
                 "group_sd or slope_sd."
             )
         response[rows] = model.generator.poisson(np.exp(predictor))

@@ -159,7 +159,9 @@ class Layout:
         groups = (int(self.groups),) if isinstance(self.groups, Integral) else self.groups
         counts = [check_count(f"groups[{i}]", n, least=1) for i, n in enumerate(groups)]
         if not counts:
-            raise ValueError("groups=() names no grouping factor; give the levels of at least one.")
+            raise ValueError(
+                "groups=() has no grouping factor; give the number of levels of at least one."
+            )
         return counts
 
 
@@ -220,7 +222,7 @@ def _one_per_group(name: str, value: Any, n_groups: int) -> list[Any]:
     if len(values) != n_groups:
         raise ValueError(
             f"{name}={value!r} has {len(values)} values for {n_groups} grouping factors; "
-            "give one number for all of them or one each."
+            "give one number for all of them, or one per factor."
         )
     return values
 
@@ -244,8 +246,7 @@ def _describe_groups(
             )
         if totals[i] > np.iinfo(np.int32).max:
             raise ValueError(
-                f"g{i} would have {totals[i]} levels, more than int32 identifiers can count; "
-                "lower groups=."
+                f"g{i} would have {totals[i]} levels, more than int32 can count; lower groups=."
             )
         sds = np.full(count + 1, check_sd(f"slope_sd of g{i}", slope_sds[i]))
         sds[0] = check_sd(f"group_sd of g{i}", intercept_sds[i])
@@ -265,7 +266,7 @@ def _equal_correlation(n_terms: int, correlation: float) -> NDArray[np.float64]:
     lowest = -1.0 if n_terms < 3 else -1.0 / (n_terms - 1)
     if not lowest <= correlation <= 1.0:
         raise ValueError(
-            f"correlation={correlation!r} is impossible between {n_terms} effects of one level; "
+            f"correlation={correlation!r} is impossible for {n_terms} effects per level; "
             f"it must lie between {lowest:.3g} and 1."
         )
     matrix = np.full((n_terms, n_terms), float(correlation))

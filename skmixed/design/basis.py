@@ -156,7 +156,7 @@ class Basis:
         """Raise ValueError where no variable is made of a column of the data."""
         if column not in self.data_columns:
             raise ValueError(
-                f"{column!r} is no column of the fixed effects; they have "
+                f"{column!r} is not a column of the fixed effects, which are "
                 f"{self.shown_data_columns}."
             )
 
@@ -292,9 +292,9 @@ def _count_indicators(
     if before + columns > MAX_INDICATORS:
         name = shortened(":".join(variables[coded.position].variable.label for coded in term))
         raise ValueError(
-            f"The term {name} stands for {columns} columns of 0 and 1, one for each (combination "
-            f"of) level; all terms together can have {MAX_INDICATORS}. Let columns of many levels "
-            "group the rows instead, as in (1 | a:b), or leave the term out."
+            f"The term {name} needs {columns} indicator columns, one per (combination of) level; "
+            f"all terms together can have {MAX_INDICATORS}. Use columns with many levels as "
+            "grouping factors, as in (1 | a:b), or leave the term out."
         )
     return columns
 
@@ -305,6 +305,6 @@ def _refuse_same_names(names: list[str]) -> None:
         if name in seen:
             raise ValueError(
                 f"Two columns of the model would both be called {shortened(name)}; rename a "
-                "column of X or write each term once."
+                "column of X, or write each term once."
             )
         seen.add(name)

@@ -94,7 +94,7 @@ def require_finite(values: npt.NDArray[np.float64], name: Any) -> None:
     if values.size == 1 and missing.all():
         raise ValueError(
             f"Input X contains NaN in column {name!r}: the number in row 0 is missing, "
-            "and the model needs it; fill it, for instance with sklearn.impute.SimpleImputer in "
+            "but the model needs it; fill it, for instance with sklearn.impute.SimpleImputer in "
             "a Pipeline."
         )
     if missing.all():
@@ -151,6 +151,6 @@ def require_range(
     if bad.any():
         first = int(bad.argmax())
         raise ValueError(
-            f"Column {names[first]!r} has a largest absolute value of {sizes[first]:.3g}, whose "
-            "square overflows; rescale the column."
+            f"Column {names[first]!r} is too large: the square of its largest absolute value, "
+            f"{sizes[first]:.3g}, overflows; rescale the column."
         )

@@ -66,7 +66,7 @@ class GroupMeans:
         if codes.min() < 0:
             raise ValueError(
                 f"Input X contains NaN in column {column!r}: the first missing label is in row "
-                f"{int(codes.argmin())}; drop these rows or give them a label "
+                f"{int(codes.argmin())}; drop these rows, or give them a label "
                 "of their own."
             )
         sizes = np.bincount(codes, minlength=len(labels))

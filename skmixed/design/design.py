@@ -190,7 +190,7 @@ class DesignEncoder:
         if known:
             names = ", ".join(repr(encoder.name) for encoder in encoders) or "none"
             raise ValueError(
-                f"relations names {next(iter(known))!r}, which groups no random effects; the "
+                f"relations names {next(iter(known))!r}, which is not a grouping factor; the "
                 f"groups are: {names}."
             )
         _refuse_same_factor_names([encoder.name for encoder in encoders])
@@ -294,10 +294,10 @@ class DesignEncoder:
             return encoder, encoder._design(table, factors, with_weights=True)
         except UnknownLabel as error:
             raise ValueError(
-                f"{error.place}, which the first part of the data did not hold; its levels are "
+                f"{error.place}, which the first part of the data did not have; its levels are "
                 f"{error.known}. Before the first part, declare the column as a pandas "
-                "categorical with all its categories, or let it group the rows as a random "
-                "effect, which may have new levels in every part."
+                "categorical with all its categories, or use it as a grouping factor, which may "
+                "have new levels in every part."
             ) from None
 
     def merge(
@@ -420,8 +420,8 @@ class DesignEncoder:
 def _learn_offset(variable: Variable, table: Table) -> LearntVariable:
     if not variable.steps and table.is_categorical(variable.name):
         raise ValueError(
-            f"offset of labels: column {variable.name!r} holds labels, and an offset() is a "
-            "number that is added to the linear predictor."
+            f"offset of labels: column {variable.name!r} holds labels, but an offset() must be "
+            "a number to add to the linear predictor."
         )
     return learn_variable(variable, table)
 
@@ -441,7 +441,7 @@ def _by_factor(terms: tuple[RandomTerm, ...], table: Table) -> list[list[RandomT
         key = frozenset(table.position(column) for column in term.group)
         if len(key) < len(term.group):
             raise ValueError(
-                f"Grouping factor {term.group_label!r} names a column twice; write it once."
+                f"Grouping factor {term.group_label!r} lists a column twice; write it once."
             )
         together.setdefault(key, []).append(term)
     return list(together.values())

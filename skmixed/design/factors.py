@@ -295,7 +295,7 @@ def _refuse_effect_of_group(terms: list[RandomTerm]) -> None:
         varying = {variable.name for effect in term.effects.terms for variable in effect}
         if varying.issuperset(term.group):
             raise ValueError(
-                f"Column {term.group[0]!r} is an effect and the group of the same random "
-                f"term on {term.group_label!r}: an effect of it has a single level, which tells "
-                "no variance; remove it from the effects or choose another group."
+                f"Column {term.group[0]!r} is both an effect and the group of the random "
+                f"term on {term.group_label!r}: such an effect has a single level, so its variance "
+                "cannot be estimated; remove it from the effects or choose another group."
             )

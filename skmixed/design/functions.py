@@ -141,8 +141,8 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
         )
     if not (np.isfinite(shift) and 0.0 < divisor < np.inf):
         raise ValueError(
-            f"{name}() of column {column!r} has the mean {shift:.3g} and the standard deviation "
-            f"{divisor:.3g}, beyond the numbers of double precision; change the unit of the column."
+            f"{name}() of column {column!r} has mean {shift:.3g} and standard deviation "
+            f"{divisor:.3g}, which double precision cannot hold; change the unit of the column."
         )
     return FittedFunction(name, shift, divisor)
 

@@ -145,8 +145,8 @@ class LevelEncoder:
             more = f" and {len(strange) - 1} others" if len(strange) > 1 else ""
             raise ValueError(
                 f"Grouping column {columns[0]!r} holds {plain(found.labels[strange[0]])!r}{more}, "
-                "which its relation does not: relations says how all levels are related. Add the "
-                "level to the relation, or leave its rows out."
+                "which its relation does not: relations must cover all levels. Add the "
+                "level to the relation, or drop its rows."
             )
         return merged, of_found[codes]
 
@@ -331,7 +331,7 @@ def _learn_column(
         raise ValueError(
             f"Grouping column {column!r} contains NaN or None: {int(missing.sum())} missing "
             f"label(s), the first in row {int(missing.argmax())}; drop these "
-            "rows or give them a label of their own."
+            "rows, or give them a label of their own."
         )
     return labels, codes
 

@@ -58,7 +58,7 @@ class Polynomial:
         n_values = len(np.unique(values))
         if n_values <= degree:
             raise ValueError(
-                f"{label} needs a column of more than {degree} different values, and this one has "
+                f"{label} needs a column with more than {degree} distinct values, but this one has "
                 f"{n_values}; lower the degree, or make the column categorical with C()."
             )
         center = float(values.mean())

@@ -127,8 +127,8 @@ def _contrasts(table: Table, reference: Any, fixed: list[ColumnKey]) -> dict[Col
         label = table.label(column)
         if label not in fixed or not table.is_categorical(label):
             raise ValueError(
-                f"reference names {shortened(label)}, which is no fixed effect of labels; columns "
-                "of numbers and groups have no reference level."
+                f"reference names {shortened(label)}, which is not a categorical fixed effect; "
+                "numeric columns and groups have no reference level."
             )
         contrasts[label] = Contrast("treatment", level)
     return contrasts
@@ -168,8 +168,8 @@ def _from_formula(table: Table, formula: str | ModelSpec, fit_intercept: bool) -
     spec = formula if isinstance(formula, ModelSpec) else right_side(formula)
     if spec.fixed.intercept_written and not fit_intercept:
         raise ValueError(
-            "fit_intercept=False contradicts the formula, which writes the intercept '1 +'; write "
-            "'0 +' for none, or leave fit_intercept at True."
+            "fit_intercept=False contradicts the formula, which has the intercept '1 +'; write "
+            "'0 +' to drop it, or leave fit_intercept at True."
         )
     fixed = _terms_with_labels(spec.fixed, table)
     return ModelSpec(
@@ -202,8 +202,8 @@ def right_side(formula: str) -> ModelSpec:
     if spec.response.functions or spec.response.steps:
         column = " and ".join(map(shortened, spec.response.columns[:3]))
         raise ValueError(
-            f"{names}, and fit takes y as it is: whoever scores predictions would compare them "
-            f"with {column} itself. Drop the left side and pass the transformed y, "
+            f"{names}, but fit takes y as it is, and scoring would compare predictions with "
+            f"{column} itself. Drop the left side and pass the transformed y, "
             "wrap the estimator in sklearn.compose.TransformedTargetRegressor, or use "
             "skmixed.mixed(formula, data)."
         )
@@ -260,7 +260,7 @@ def _terms_of_group(group: Any, effects: Any) -> list[RandomTerm]:
     if isinstance(effects, Sequence) and all(isinstance(name, (str, int)) for name in effects):
         return [RandomEffect(group, slopes=tuple(effects)).to_term()]
     raise TypeError(
-        f"random_effects={{{group!r}: {shortened(effects)}}}: by group there can be a list of "
+        f"random_effects={{{group!r}: {shortened(effects)}}}: a group takes a list of "
         "slopes, ['x'], the left side of a bar term, '1 + x', or None for an intercept alone."
     )
 
@@ -355,14 +355,14 @@ def strata_column(table: Table, dispersion: Any) -> ColumnKey:
         variables = [variable for term in terms for variable in term]
         if len(terms) != 1 or len(variables) != 1 or variables[0].functions or variables[0].steps:
             raise ValueError(
-                f"dispersion={shortened(dispersion)} must be one column of labels, whose rows have "
-                "a noise variance each; for combinations make a column of them before."
+                f"dispersion={shortened(dispersion)} must be one column of labels, with one noise "
+                "variance per label; for combinations, make a column of them first."
             )
         column, marked = variables[0].name, variables[0].categorical
     label = table.label(column)
     if not (marked or table.is_categorical(label)):
         raise ValueError(
-            f"dispersion={shortened(dispersion)} names a column of numbers; a noise variance for "
-            f"each of its values is dispersion='C({label})'."
+            f"dispersion={shortened(dispersion)} names a numeric column; for one noise variance "
+            f"per value write dispersion='C({label})'."
         )
     return label

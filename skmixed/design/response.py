@@ -160,9 +160,9 @@ class Response:
         curved = [f.name for f in self.functions if f.name not in _LINEAR]
         if self.computed is not None or len(curved) > 1 or not set(curved) <= set(_CURVED):
             raise ValueError(
-                f"type='response' knows no inverse of {self.label!r} with its mean (log, log1p, "
-                "sqrt, scale and center have one); predict without it, and transform the "
-                "draws of sample_y."
+                f"type='response' cannot transform the mean of {self.label!r} back (it can for "
+                "log, log1p, sqrt, scale and center); predict without it, and transform the draws "
+                "of sample_y."
             )
         return self.functions[::-1]
 

@@ -94,16 +94,16 @@ def groups_from_dtype(
             groups.append(name)
         elif not complete:
             raise ValueError(
-                f"Column {name!r} has {n_levels} labels in the first part of the data, which does "
-                "not tell whether it groups the rows (from five labels on) or is a fixed effect. "
-                f"Name the groups: random_effects=[{name!r}, ...] or without it."
+                f"Column {name!r} has {n_levels} labels in the first part of the data, so its role "
+                "is not clear: it would group the rows from five labels on, and be a fixed effect "
+                f"below. Name the groups: random_effects=[{name!r}, ...], or a list without it."
             )
     for name, n_levels in few:
         warn_user(
-            f"The category {name!r} groups the rows (random_effects='from_dtype') and has "
-            f"{n_levels} levels, too few for a variance to be estimated well. As a fixed effect: "
-            f"name the groups without it, random_effects={[g for g in groups if g != name]!r}. "
-            f"On purpose: random_effects={groups!r}.",
+            f"The category {name!r} groups the rows (random_effects='from_dtype') but has only "
+            f"{n_levels} levels, too few to estimate a variance well. To make it a fixed effect, "
+            f"name the groups without it: random_effects={[g for g in groups if g != name]!r}. "
+            f"To keep it as a group: random_effects={groups!r}.",
             ColumnRoleWarning,
         )
     return groups
@@ -142,7 +142,7 @@ def warn_of_doubtful_columns(
     elif ids:
         which, verb = ("it", "looks like an id") if len(ids) == 1 else ("they", "look like ids")
         warn_user(
-            f"{_listed(ids)} {verb} (whole numbers that repeat) and would be a slope, as a fixed "
+            f"{_listed(ids)} {verb} (whole numbers that repeat) but would be a slope, as a fixed "
             f"effect. If {which} group{'s' if which == 'it' else ''} the rows: {remedy}. If not, "
             f"list the fixed effects: fixed_effects={list(fixed)!r}; columns that are left out of "
             "it are not in the model.",

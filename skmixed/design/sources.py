@@ -75,17 +75,16 @@ def readable(X: Any) -> Any:
     reader = next((name for name in readers if hasattr(type(X), name)), None)
     if reader is not None:
         raise TypeError(
-            f"X is a {kind}, whose rows have not been read; pass the data frame that "
-            f"X.{reader}() gives."
+            f"X is a {kind}, whose rows are not in memory; pass the data frame X.{reader}()."
         )
     if is_foreign_frame(X):
         return X
     if hasattr(X, "to_pandas"):
         return X.to_pandas()
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "__array__"):
-        raise TypeError(f"X is a {kind}, which is no data frame; pass pyarrow.table(X).")
+        raise TypeError(f"X is a {kind}, not a data frame; pass pyarrow.table(X).")
     if isinstance(X, (str, bytes, dict)):
-        raise TypeError(f"X is a {kind}, which is no data frame; make a pandas.DataFrame of it.")
+        raise TypeError(f"X is a {kind}, not a data frame; pass pandas.DataFrame(X).")
     return X
 
 
@@ -249,8 +248,8 @@ def as_array(X: Any) -> npt.NDArray[Any]:
             array = np.asarray(X)
         except ValueError as error:
             raise ValueError(
-                f"X is no table of numbers and labels: {error} Pass rows of one length whose "
-                "entries are numbers or text."
+                f"X is not a table of numbers and labels: {error} Pass rows of equal length with "
+                "numbers or text."
             ) from None
         if array.dtype.kind not in NUMERIC_KINDS + "c":
             # Lists of numbers and text: as one array the numbers would become text.

@@ -338,7 +338,7 @@ class Table:
                 raise TypeError(
                     f"Column {self.names[position]!r} holds a {type(value).__name__} in row "
                     f"{row}, but its argument must be a string or a number; "
-                    "remove the column or spread its content over columns of its own."
+                    "drop the column, or split its content into several columns."
                 )
         return any(not _is_number(value) for value in values[~pd.isna(values)])
 
@@ -392,10 +392,10 @@ class Table:
         return ValueError(
             f"Column {shortened(key)} is not in X, which is {kind} of {n_columns} column(s) "
             f"without names. Write positions, 0 to {n_columns - 1} (in a formula in backticks), "
-            "where a tool such as BaggingClassifier hands over all columns as an array. A step of "
+            "if a tool such as BaggingClassifier passes all columns as an array. A step of "
             "a Pipeline keeps names with set_output(transform='pandas'): ColumnTransformer(..., "
             "verbose_feature_names_out=False), OneHotEncoder(sparse_output=False). RFE and "
-            "SequentialFeatureSelector hand over a part of the columns, so that names and "
+            "SequentialFeatureSelector pass a subset of the columns, so names and "
             "positions are lost: compare lists of fixed_effects= with GridSearchCV instead."
         )
 

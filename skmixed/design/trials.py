@@ -39,8 +39,8 @@ def check_counts(y: Any, n_rows: int, label: str) -> FloatArray:
     label, counts = quoted(label), np.asarray(y)
     if counts.shape != (n_rows, 2) or counts.dtype.kind not in "iufb":
         raise ValueError(
-            f"The model is of successes out of trials, {label}: y must have two columns of "
-            f"numbers, successes and failures, and {n_rows} row(s); it has the shape "
+            f"The response counts successes out of trials, {label}: y must have two columns of "
+            f"numbers, successes and failures, and {n_rows} row(s), but its shape is "
             f"{counts.shape}."
         )
     counts = counts.astype(np.float64)
@@ -53,7 +53,7 @@ def check_counts(y: Any, n_rows: int, label: str) -> FloatArray:
         successes, failures = counts[row].tolist()
         raise ValueError(
             f"{label} has {successes:g} successes and {failures:g} failures in row {row} (counted "
-            "from 0): both must be whole numbers from 0 on. The response is cbind(successes, "
+            "from 0): both must be whole numbers from 0 on. Write the response as cbind(successes, "
             "failures), successes/trials, or a proportion with weights= the number of trials."
         )
     return whole

@@ -150,7 +150,7 @@ def refuse_unknown_levels(design: Design, table: Table, encoder: DesignEncoder) 
         columns = encoder.factors[position].levels.columns
         value = ", ".join(str(np.asarray(table.ids(column))[row]) for column in columns)
         raise ValueError(
-            f"Group {factor.name!r} has the level {value!r} in row {row}, which was not there "
+            f"Group {factor.name!r} has the level {value!r} in row {row}, which was not seen "
             f"during fit ({int(unknown.sum())} such rows); set handle_unknown='population' to "
             "predict for the population, or fit with this level."
         )

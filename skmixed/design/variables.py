@@ -292,8 +292,7 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
     """
     if variable.categorical and variable.functions:
         raise ValueError(
-            f"{variable.label!r} applies a function to labels; apply functions to columns of "
-            "numbers."
+            f"{variable.label!r} applies a function to labels; apply functions to numeric columns."
         )
     if variable.steps:
         return ComputedVariable.learn(variable, table)
@@ -333,7 +332,7 @@ def _learn_categorical(variable: Variable, table: Table, complete: bool) -> Cate
         levels = ", ".join(map(repr, labels.index[:_LEVELS_SHOWN].tolist()))
         raise ValueError(
             f"{quoted(variable.label)}: column {variable.name!r} has no level "
-            f"{shortened(contrast.reference)} to compare the others with; its levels are {levels}."
+            f"{shortened(contrast.reference)} to serve as reference; its levels are {levels}."
         )
     return CategoricalVariable(variable, labels)
 

@@ -152,8 +152,8 @@ def refuse_no_counts(y: np.ndarray, family: str) -> None:
     )
     if not y.any():
         raise ValueError(
-            "y is 0 in every row, so that the expected count is 0 and its logarithm infinite; "
-            "there is nothing to learn. Check how y was made, or add rows with counts."
+            "y is 0 in every row, so the expected count is 0 and its logarithm infinite: "
+            "there is nothing to learn. Check how y was made, or add rows with positive counts."
         )
 
 

@@ -55,9 +55,9 @@ def corrected_way(rows: WorkingRows, names: tuple[str, ...], options: FitOptions
         if not refusal:
             return fit_collapsed
         raise ValueError(
-            "approximation='corrected' integrates over the effects of the levels of the largest "
-            f"grouping factor, and draws those of others; of this model {refusal or reason}. Use "
-            "approximation='variational', and diagnose(X, y) to see how close it is."
+            f"approximation='corrected' does not support this model: {refusal or reason}. It "
+            "integrates over the effects of the largest grouping factor and samples the others. "
+            "Use approximation='variational', and call diagnose(X, y) to see how close it is."
         ) from None
     return partial(fit_corrected, plan=plan)
 

@@ -236,8 +236,8 @@ def _first_working_model(
         coefficients = np.linalg.solve(gram, right)
     except np.linalg.LinAlgError:
         raise ValueError(
-            f"y runs from {responses.y.min():.3g} to {responses.y.max():.3g}: rows of so different "
-            "sizes make the equations singular in double precision; check the largest responses."
+            f"y runs from {responses.y.min():.3g} to {responses.y.max():.3g}, a range that "
+            "makes the equations singular in double precision; check the largest responses."
         ) from None
     rest = rest - rows.fixed @ coefficients
     return rows.cross_products(weights, weights * rest)

@@ -234,7 +234,7 @@ def _start(objective: Minimised, theta: np.ndarray) -> Point:
         theta = 0.1 * theta
     raise ValueError(
         "The ELBO is not finite at any starting value: y, the offset or columns of X differ by "
-        "too many orders for floating point; change their units."
+        "too many orders of magnitude; change their units."
     )
 
 

@@ -38,7 +38,8 @@ def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel
     if not np.isfinite(gradient.sum() + hessian.sum()):
         raise ValueError(
             "The derivatives of the ELBO are not finite: the model reproduces the response without "
-            "error, or columns differ by too many orders. Use fewer effects, or rescale columns."
+            "error, or columns differ by too many orders of magnitude. Use fewer effects, or "
+            "rescale columns."
         )
     if not len(gradient):
         return QuadraticModel(gradient, 0.0, np.empty((0, 0)), 1.0, gradient)

@@ -126,8 +126,7 @@ def _of_two(rows: WorkingRows, names: tuple[str, ...]) -> QuadraturePlan:
         whole = np.zeros(rows.n_rows, np.int64)
         return _of_levels(rows, FactorPart(inner, 1), FactorPart(outer, n_outer), whole)
     raise NotIntegrableError(
-        f"{names[inner]!r} and {names[outer]!r} are crossed: levels of neither lie within those "
-        "of the other"
+        f"{names[inner]!r} and {names[outer]!r} are crossed: neither is nested in the other"
     )
 
 

@@ -76,8 +76,8 @@ class VariancePenalty:
         for block in prior.blocks:
             if not block.covariance.has_sds:
                 raise ValueError(
-                    "variance_prior= is a density of the standard deviation of every effect, and "
-                    f"in a covariance of structure {block.covariance.name!r} effects share one. "
+                    "variance_prior= is a density of the standard deviation of every effect, but "
+                    f"with covariance={block.covariance.name!r} the effects share one. "
                     "Use covariance='unstructured' or 'diagonal', or leave variance_prior at None."
                 )
             position = block.factor.position

@@ -123,7 +123,7 @@ class ArithmeticParser(Cursor):
             raise self._error(
                 name.position,
                 f"{name.text}() marks a column and cannot be combined with functions or arithmetic",
-                "Write C(x); compute any other category before and name its column.",
+                "Write C(x); compute any other category first and use the name of its column.",
             )
         if name.text in RESPONSES or name.text not in known:
             raise self._error(
@@ -232,14 +232,15 @@ class ArithmeticParser(Cursor):
             raise self._error(
                 token.position,
                 f"{quoted(token.text)} does not stand for 'all columns' here",
-                "Name the columns; a column so named goes into backticks.",
+                "Name the columns; put a column of that name in backticks.",
             )
         # Both are letters a name may hold; a reader would take them for Python all the same.
         if token.text == "lambda" or ".__" in token.text:
             raise self._error(
                 token.position,
                 f"{quoted(token.text)} looks like Python code, which formulas never run",
-                "Compute the column before and name it; a column so named goes into backticks.",
+                "Compute the column first and use its name; put a column of that name in "
+                "backticks.",
             )
         return self._advance().text
 

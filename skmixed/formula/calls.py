@@ -62,7 +62,7 @@ class CallParser(ArithmeticParser):
             raise self._error(
                 mark.position,
                 f"{mark.text}() marks a column and cannot be combined with functions or arithmetic",
-                "Write C(x); compute any other category before and name its column.",
+                "Write C(x); compute any other category first and use the name of its column.",
             )
         if self._token.kind not in (NAME, QUOTED):
             raise self._argument_error(mark)
@@ -87,9 +87,8 @@ class CallParser(ArithmeticParser):
         if word.kind != NAME or word.text not in CONTRASTS:
             raise self._error(
                 word.position,
-                f"{quoted(word.text)} is no way to code a category",
-                'Write C(x, Treatment("a")) with the level that others are compared with, or '
-                "C(x, Sum).",
+                f"{quoted(word.text)} is not a coding of categories",
+                'Write C(x, Treatment("a")) with the reference level, or C(x, Sum).',
             )
         self._advance()
         kind = CONTRASTS[word.text]
@@ -161,8 +160,8 @@ class CallParser(ArithmeticParser):
         if any(step.name in _POLYNOMIALS for step in steps):
             raise self._error(
                 start.position,
-                "poly() makes several columns and stands alone",
-                "Write poly(x, 2) as a term of its own.",
+                "poly() makes several columns and must be a term of its own",
+                "Write y ~ poly(x, 2) + z.",
             )
 
     def _refuse_constants(self, steps: Steps, start: Token) -> None:

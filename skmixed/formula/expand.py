@@ -93,9 +93,9 @@ class Expander:
         if part.terms or part.intercept is not None or part.offsets or not part.bars:
             raise self._error(
                 node.position,
-                "random effects are bar terms and nothing else",
-                "Write for example (1 | g) or (1 | a) + (x | b); a plain grouping column is given "
-                "by its name, fixed effects are the other columns. A whole right-hand side goes "
+                "random effects must be bar terms",
+                "Write for example (1 | g) or (1 | a) + (x | b), or pass the name of a grouping "
+                "column; all other columns are fixed effects. A whole right-hand side goes "
                 "into formula=.",
             )
         return self._random(part.bars)
@@ -118,7 +118,7 @@ class Expander:
             if not (effects.intercept or effects.terms):
                 raise self._error(
                     bar.position,
-                    "nothing varies in this bar term",
+                    "this bar term has no effects",
                     "Write (1 | g) for an intercept or (0 + x | g) for a slope alone.",
                 )
             varying = {v.name for effect in effects.terms for v in effect if not v.steps}
@@ -135,7 +135,7 @@ class Expander:
                         bar.position,
                         f"the bar term {_written(term)} occurs twice; two copies cannot be told "
                         "apart",
-                        "Leave one out ((1 | a/b) stands for (1 | a) + (1 | a:b)).",
+                        "Leave one out; (1 | a/b) stands for (1 | a) + (1 | a:b).",
                     )
                 seen.add(key)
                 terms.append(term)
@@ -153,7 +153,7 @@ class Expander:
                     raise self._error(
                         node.position,
                         f"{quoted(variable.label)} cannot group rows",
-                        "Compute the grouping column before and name it.",
+                        "Compute the grouping column first and use its name.",
                     )
             case Chain(first=first, rest=rest):
                 self._check_group(first)
@@ -163,7 +163,7 @@ class Expander:
                 raise self._error(
                     node.position,
                     "groups cannot be added or removed inside one bar term",
-                    "Write one term for each group, as in (1 | a) + (1 | b).",
+                    "Write one term per group, as in (1 | a) + (1 | b).",
                 )
             case _:
                 raise self._error(
@@ -177,8 +177,8 @@ class Expander:
             raise self._error(
                 bar.position,
                 f"column {quoted(str(term.group[0]))} is both an effect and a group of the same "
-                "bar term: an effect of it has a single level, which tells no variance",
-                "Take it out of one side of the bar.",
+                "bar term: such an effect has a single level, so its variance cannot be estimated",
+                "Remove it from one side of the bar.",
             )
 
     def _check_response(self, response: Variable) -> None:
@@ -194,7 +194,7 @@ class Expander:
                 raise self._error(
                     position,
                     f"the response {quoted(str(response.name))} also stands on the right of '~'",
-                    "Take it out of the right side.",
+                    "Remove it from the right side.",
                 )
 
     # The algebra.
@@ -287,11 +287,11 @@ class Expander:
             raise self._error(
                 node.position,
                 "0 and 1 stand for the intercept and cannot be part of an interaction",
-                "Add them at the outside, as in 0 + a:b.",
+                "Add them outside it, as in 0 + a:b.",
             )
         if not part.terms:
             raise self._error(
-                node.position, "nothing is left of this operand", "Leave it out or name a column."
+                node.position, "this operand is empty", "Leave it out or name a column."
             )
         return part.terms
 
@@ -300,7 +300,7 @@ class Expander:
             raise self._error(
                 part.offsets[0].position,
                 f"an offset cannot {what}",
-                "Add it at the outside, as in y ~ x + offset(log(t)).",
+                "Add it as a term, as in y ~ x + offset(log(t)).",
             )
 
     def _combine(self, operator: str, left: _Terms, right: _Terms, position: int) -> _Terms:

@@ -25,16 +25,16 @@ CONTRASTS = {
 RESPONSES = ("cbind",)
 """Functions of the left side alone."""
 
-_COMPUTE_BEFORE = "Compute the column before and name it"
+_COMPUTE_BEFORE = "Compute the column first and use its name"
 
 # What R users reach for, and where it is found here.
 _ELSEWHERE = {
-    "as.integer": "Name the column alone: numbers are taken as numbers",
-    "as.numeric": "Name the column alone: numbers are taken as numbers",
+    "as.integer": "Name the column alone: numbers are read as numbers",
+    "as.numeric": "Name the column alone: numbers are read as numbers",
     "cbind": "It stands on the left side: cbind(successes, failures) ~ x",
-    "max": "Write pmax(x, z) for the larger one in every row",
-    "mean": "Write ave(x, g) for the mean of every group",
-    "min": "Write pmin(x, z) for the smaller one in every row",
+    "max": "Write pmax(x, z) for the larger value per row",
+    "mean": "Write ave(x, g) for the mean per group",
+    "min": "Write pmin(x, z) for the smaller value per row",
     "ordered": "Write C(x) for a categorical column",
     "weights": "Pass the name of the column as the parameter precision_weights",
 }

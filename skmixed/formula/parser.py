@@ -115,7 +115,8 @@ class Parser(CallParser):
                 raise self._error(
                     token.position,
                     f"the number {quoted(token.text)} has no meaning in a formula; only 0 and 1 do",
-                    "Write 1 for the intercept, 0 for none; put a column so named in backticks.",
+                    "Write 1 for the intercept, 0 for none; put a column of that name in "
+                    "backticks.",
                 )
             self._advance()
             return Constant(token.position, token.text == "1")
@@ -169,7 +170,7 @@ class Parser(CallParser):
         if self._token.kind != "|":
             raise self._error(
                 self._token.position,
-                f"{word.text}() is the covariance of random effects and holds a bar term",
+                f"{word.text}() is a covariance of random effects and needs a bar term",
                 f"Write {word.text}(1 + x | g), with one bar.",
             )
         bar = self._bar(effects)
@@ -190,7 +191,7 @@ class Parser(CallParser):
             raise self._error(
                 read[0].position,
                 f"{word.text}() takes no such argument",
-                "Write cs(1 + x | g, hom=TRUE) for one standard deviation of all effects.",
+                "Write cs(1 + x | g, hom=TRUE) for equal standard deviations of all effects.",
             )
         return homogeneous if read[2].text in ("TRUE", "T") else structure
 
@@ -199,5 +200,5 @@ class Parser(CallParser):
             raise self._error(
                 self._token.position,
                 "a bar term has one bar",
-                "Write one term for each group, as in (1 | a) + (1 | b).",
+                "Write one term per group, as in (1 | a) + (1 | b).",
             )

@@ -125,8 +125,8 @@ def marginal_effects(
     fitted = fitted_model(model)
     if fitted.likelihood.is_ordered:
         raise ValueError(
-            "marginal_effects() describes one expected response, and classes in an order have as "
-            "many probabilities as classes. Compare predict_proba at two values instead."
+            "marginal_effects() describes one expected response, but ordered classes have one "
+            "probability per class. Compare predict_proba at two values instead."
         )
     rows, weights = _rows(fitted, X, sample_weight)
     coefficients = coefficients_of(fitted)

@@ -338,14 +338,14 @@ def _check(models: Sequence[Any], statistic: Any, n_resamples: Any) -> None:
         fit = fitted_model(model)
         if fit.response.is_trials:
             raise ValueError(
-                f"parametric_bootstrap cannot draw {quoted(fit.response.label)}: a fitted model "
-                "keeps no numbers of trials. Fit the same model to two rows a set, of class 1 with "
-                "the successes as sample_weight and of class 0 with the failures, and pass it with "
-                "these weights."
+                f"parametric_bootstrap cannot simulate {quoted(fit.response.label)}: a fitted "
+                "model keeps no numbers of trials. Fit the same model to two rows per set, class 1 "
+                "with the successes and class 0 with the failures as sample_weight, and pass these "
+                "weights."
             )
         if fit.has_class_weights:
             raise ValueError(
-                "parametric_bootstrap simulates responses from the model, and with class_weight "
+                "parametric_bootstrap simulates responses from the model, but with class_weight "
                 "its probabilities are not those of the classes in y. Fit it without class_weight."
             )
     if not callable(statistic):
@@ -374,8 +374,8 @@ def _repeated(X: Any, sample_weight: Any) -> Any:
     n_rows = _num_samples(X)
     if weights.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight has the shape {weights.shape} and X has {n_rows} rows; pass a weight "
-            "for each."
+            f"sample_weight has shape {weights.shape}, but X has {n_rows} rows; pass one weight "
+            "per row."
         )
     odd = np.flatnonzero(~((weights >= 0) & (weights == np.round(weights)) & (weights < np.inf)))
     if len(odd):
@@ -394,16 +394,15 @@ def _result(
     for names, _ in made:
         if names != labels:
             raise TypeError(
-                f"statistic returned the entries {list(names)} of a refit and {list(labels)} of "
-                "the model itself; return the same entries each time."
+                f"statistic returned the entries {list(names)} for a refit and {list(labels)} for "
+                "the model itself; return the same entries every time."
             )
     n_failed = len(outcomes) - len(made)
     n_unconverged = sum(o.values is not None and not o.converged for o in outcomes)
     first_error = next((o.error for o in outcomes if o.values is None), "")
     if len(made) < 2:
         raise ValueError(
-            f"{n_failed} of {len(outcomes)} fits could not be made, the first one because: "
-            f"{first_error}"
+            f"{n_failed} of {len(outcomes)} fits failed, the first one with: {first_error}"
         )
     _warn(len(outcomes), n_failed, n_unconverged, first_error)
     return BootstrapResult(
@@ -417,12 +416,12 @@ def _result(
 def _warn(n_resamples: int, n_failed: int, n_unconverged: int, first_error: str) -> None:
     parts = []
     if n_failed:
-        parts.append(f"{n_failed} could not be made and are left out (the first: {first_error})")
+        parts.append(f"{n_failed} failed and are left out (the first with: {first_error})")
     if n_unconverged:
         parts.append(f"{n_unconverged} did not converge and are kept")
     if parts:
         warn_user(
-            f"Of {n_resamples} bootstrap fits, {', and '.join(parts)}. If these are many, the "
-            "model is too rich for the data: use fewer random effects.",
+            f"Of {n_resamples} bootstrap fits, {', and '.join(parts)}. If this is a large part, "
+            "the model is too complex for the data: use fewer random effects.",
             UserWarning,
         )

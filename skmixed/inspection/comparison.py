@@ -239,19 +239,18 @@ def _refuse_other_response(first: _Candidate, other: _Candidate) -> None:
     constants = first.model.response.log_coefficients, other.model.response.log_coefficients
     if not np.isclose(*constants, rtol=1e-9, atol=1e-9):
         raise ValueError(
-            f"{first.name!r} has {first.model.response.label} and {other.name!r} "
-            f"{other.model.response.label} as its response: the log likelihood of successes out "
-            "of trials has the binomial coefficients of its sets, which differ. Fit both to the "
-            "same sets."
+            f"{first.name!r} has the response {first.model.response.label} and {other.name!r} "
+            f"{other.model.response.label}: their log likelihoods contain different binomial "
+            "coefficients. Fit both to the same sets of trials."
         )
     mine, yours = first.model.response_moments, other.model.response_moments
     if mine is None or yours is None or np.allclose(mine, yours, rtol=1e-9, atol=1e-9 * mine[1]):
         return
     raise ValueError(
-        f"{first.name!r} was fitted to a response of mean {mine[0]:.6g} and root mean square "
-        f"{mine[1]:.6g}, {other.name!r} to one of {yours[0]:.6g} and {yours[1]:.6g}: other rows, "
-        "other sample_weight or another response, and their likelihoods cannot be compared. Fit "
-        "both to the same one. For log(y) against y, subtract the sum of log(y) from the log "
+        f"{first.name!r} was fitted to a response with mean {mine[0]:.6g} and root mean square "
+        f"{mine[1]:.6g}, {other.name!r} to one with {yours[0]:.6g} and {yours[1]:.6g}. Their rows, "
+        "sample_weight or responses differ, so their likelihoods cannot be compared. Fit "
+        "both to the same data. For log(y) against y, subtract the sum of log(y) from the log "
         "likelihood of the model of log(y), and compare AIC yourself."
     )
 
@@ -262,7 +261,7 @@ def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
             raise ValueError(
                 f"{each.name!r} was fitted with variance_prior="
                 f"{each.model.settings.variance_prior!r}: its variances do not maximise the "
-                "likelihood, which cannot be compared with another one. Refit without it."
+                "likelihood, so likelihoods cannot be compared. Refit without it."
             )
     first = candidates[0]
     for other in candidates[1:]:
@@ -277,8 +276,8 @@ def _refuse_other_criteria(candidates: list[_Candidate]) -> None:
             differing = ", ".join(sorted(map(repr, first.structure.fixed ^ other.structure.fixed)))
             raise ValueError(
                 f"{first.name!r} and {other.name!r} were fitted with method='reml' and have "
-                f"different fixed effects ({differing}): their restricted likelihoods are of "
-                "different data. Refit both with method='ml'."
+                f"different fixed effects ({differing}): their restricted likelihoods cannot "
+                "be compared. Refit both with method='ml'."
             )
 
 
@@ -338,15 +337,16 @@ def _lower_likelihood(smaller: _Candidate, larger: _Candidate, chi_square: float
     if unconverged:
         reason = f"{' and '.join(map(repr, unconverged))} did not converge"
     elif larger.criteria.is_bound and chi_square > -_LOOSER_BOUND:
-        reason = "the bound is probably looser in the larger model; diagnose has the likelihoods"
+        reason = "the bound is probably looser in the larger model; diagnose gives the likelihoods"
     else:
         reason = (
-            "most likely the models were fitted on other rows, or on other values of y or of a "
-            "column; fit both on the same data"
+            "most likely the models were fitted on different rows, or on different values of y or "
+            "of a column; fit both on the same data"
         )
     return (
         f"No test of {smaller.name!r} and {larger.name!r}: the larger model has the lower log "
-        f"likelihood (chi-square {chi_square:.4g}), which cannot be if they are nested: {reason}."
+        f"likelihood (chi-square {chi_square:.4g}), which is impossible if they are nested: "
+        f"{reason}."
     )
 
 
@@ -362,9 +362,9 @@ def _boundary(
     if added > 1:
         counted = "variances and dispersions" if dispersion else "variances"
         return np.nan, [
-            f"{pair}: {added} {counted} are tested at their boundary 0, where the distribution "
-            "is a mixture of chi-squares with weights that depend on the data. The p-value is "
-            "too large (conservative); parametric_bootstrap with others= has the distribution."
+            f"{pair}: {added} {counted} are tested at their boundary 0, where the distribution is "
+            "a mixture of chi-squares with weights that depend on the data. The p-value is too "
+            "large (conservative); parametric_bootstrap with others= simulates the distribution."
         ]
     # chi-square with 0 degrees of freedom is 0 for certain
     lower = float(chdtrc(df - 1, chi_square)) if df > 1 and chi_square > 0 else 0.0
@@ -389,13 +389,11 @@ def _notes_on_all(candidates: list[_Candidate]) -> list[str]:
     if any(candidate.criteria.is_bound for candidate in candidates):
         notes.append(
             "log_likelihood is a lower bound (the ELBO) here: AIC and BIC are upper bounds, and "
-            "chi-squares are differences of bounds, with p-values that are approximate. "
-            "model.diagnose(X, y) has the log likelihoods."
+            "chi-squares are differences of bounds, with approximate p-values. "
+            "model.diagnose(X, y) gives the log likelihoods."
         )
     if candidates[0].criteria.restricted:
-        notes.append(
-            "log_likelihood is the restricted one (method='reml'): it compares random effects only."
-        )
+        notes.append("log_likelihood is restricted (method='reml'): compare random effects only.")
     for candidate in candidates:
         if not candidate.model.result.converged:
             notes.append(f"{candidate.name!r} did not converge: its numbers are provisional.")

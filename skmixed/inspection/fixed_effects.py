@@ -141,8 +141,8 @@ def refuse_variance_prior(model: FittedModel, asks: str) -> None:
     prior = model.settings.variance_prior
     if prior is not None:
         raise ValueError(
-            f"{asks} compares maxima of the likelihood, and variance_prior={prior!r} moves the "
-            "variances from there. Refit without it."
+            f"{asks} compares maxima of the likelihood, but variance_prior={prior!r} moves the "
+            "variances away from the maximum. Refit without it."
         )
 
 
@@ -152,11 +152,11 @@ def refuse_structures(model: FittedModel, asks: str, instead: str) -> None:
         for structure in factor.block_structures:
             if structure not in ("unstructured", "diagonal"):
                 raise ValueError(
-                    f"{asks} knows covariances without a structure, and that of "
+                    f"{asks} does not support a covariance structure, but that of "
                     f"{factor.name!r} is {structure!r}. Use {instead}."
                 )
     if model.encoder.strata is not None:
-        raise ValueError(f"{asks} knows one noise variance, and dispersion= gives several.")
+        raise ValueError(f"{asks} supports a single noise variance, but dispersion= gives several.")
 
 
 def _quantile(probability: float, df: np.ndarray) -> np.ndarray:

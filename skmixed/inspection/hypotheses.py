@@ -128,9 +128,9 @@ def _at_equal_weights(basis: Basis, table: Table, X: np.ndarray) -> dict[str, np
     centred = replace(basis, variables=variables).matrix(table)
     if np.linalg.matrix_rank(centred) < centred.shape[1]:
         raise ValueError(
-            "Type 3 tests compare means at equal weights of all cells, and some columns of the "
-            "fixed effects depend on others (cells without rows, mostly), so that such means "
-            "cannot be estimated. Use type=2, or marginal_means and contrasts, which say what "
+            "Type 3 tests compare means with equal weights for all cells. These means cannot be "
+            "estimated, because some columns of the fixed effects depend on others (usually "
+            "cells without rows). Use type=2, or marginal_means and contrasts, which report what "
             "can be estimated."
         )
     change = np.linalg.lstsq(centred, X, rcond=None)[0]

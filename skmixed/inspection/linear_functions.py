@@ -37,13 +37,13 @@ def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
         unknown = [name for name in L.columns if name not in names]
         if unknown:
             known = ", ".join(map(repr, names))
-            raise ValueError(f"contrast names {unknown[0]!r}, which is none of {known}.")
+            raise ValueError(f"contrast names {unknown[0]!r}, which is not one of {known}.")
         return L.reindex(columns=list(names), fill_value=0.0).astype(float)
     matrix = np.atleast_2d(np.asarray(L, dtype=float))
     if matrix.ndim != 2 or matrix.shape[1] != len(names):
         raise ValueError(
             f"contrast needs {len(names)} numbers per row, one per coefficient "
-            f"({', '.join(map(repr, names))}), and has the shape {np.shape(L)}."
+            f"({', '.join(map(repr, names))}), but its shape is {np.shape(L)}."
         )
     return pd.DataFrame(matrix, columns=list(names))
 

@@ -158,8 +158,7 @@ def contrasts(
     """
     if not isinstance(means, MarginalMeans):
         raise TypeError(
-            f"contrasts() compares what marginal_means() returns, and was given a "
-            f"{type(means).__name__}."
+            f"contrasts() needs the result of marginal_means(), but got a {type(means).__name__}."
         )
     if adjust is _DEFAULT:
         adjust = (
@@ -173,7 +172,7 @@ def contrasts(
     within = as_columns(by) if by is not None else list(means.by)
     unknown = [column for column in within if column not in means.cells.columns]
     if unknown:
-        raise ValueError(f"by={unknown[0]!r} is none of the columns of these means.")
+        raise ValueError(f"by={unknown[0]!r} is not a column of these means.")
     tables = []
     for values, rows in _families(means.cells, within):
         named = _contrasts_of(means, rows, within, method, interaction)
@@ -222,7 +221,7 @@ def _contrasts_of(
         names = [f"contrast {number + 1}" for number in range(len(matrix))]
     if matrix.ndim != 2 or matrix.shape[1] != len(rows):
         raise ValueError(
-            f"method= has {matrix.shape[-1]} weights per contrast, and there are {len(rows)} "
+            f"method= has {matrix.shape[-1]} weights per contrast, but there are {len(rows)} "
             f"means: {', '.join(labels[:8])}."
         )
     return list(zip(names, matrix, strict=True))
@@ -232,8 +231,8 @@ def _interactions(cells: pd.DataFrame, compared: list[Any], method: Any) -> Rows
     """Products of the contrasts of every column, the first column varying fastest."""
     if not isinstance(method, str) or len(compared) < 2:
         raise ValueError(
-            "interaction=True multiplies contrasts of two columns or more, by a method of a name: "
-            "marginal_means(model, ['a', 'b']) first, and here method='pairwise'."
+            "interaction=True needs means by two or more columns and a named method: call "
+            "marginal_means(model, ['a', 'b']), then contrasts with method='pairwise'."
         )
     check_choice("method", method, tuple(METHODS))
     parts = []
@@ -255,7 +254,7 @@ def _refuse_misuse(adjust: str | None, method: Any, interaction: bool) -> None:
     if suits is None or (isinstance(method, str) and method == suits and not interaction):
         return
     raise ValueError(
-        f"adjust={adjust!r} is for method={suits!r}; use 'holm' or 'bonferroni' for others."
+        f"adjust={adjust!r} needs method={suits!r}; use 'holm' or 'bonferroni' for other methods."
     )
 
 

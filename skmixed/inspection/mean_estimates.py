@@ -239,8 +239,8 @@ def as_columns(columns: Any) -> list[Any]:
 def _refuse_ordered(model: FittedModel) -> None:
     if model.likelihood.is_ordered:
         raise ValueError(
-            "marginal_means() describes one mean per cell, and classes in an order have as many "
-            "probabilities as classes. Average predict_proba over the rows of a grid instead."
+            "marginal_means() describes one mean per cell, but ordered classes have one "
+            "probability per class. Average predict_proba over the rows of a grid instead."
         )
 
 

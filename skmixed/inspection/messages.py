@@ -67,21 +67,21 @@ def _relative_weights(model: FittedModel, n_rows: int) -> str:
     if model.settings.class_weight is not None:
         return (
             f"The case weights sum to {total:.4g} for {n_rows} rows, class_weight "
-            f"{model.settings.class_weight!r} included. The model is fitted as to that many rows: "
-            "variances of random effects can vanish, and standard errors are those of so few rows. "
-            "Multiply the weights of all classes with one number, so that their mean is 1; "
+            f"{model.settings.class_weight!r} included. The model is fitted as if there were that "
+            "many rows: variances of random effects can vanish, and standard errors are too large. "
+            "Multiply the weights of all classes by one number, so that their mean is 1; "
             "class_weight='balanced' does so."
         )
     remedy = (
-        "If they say how precise a row is, name their column in precision_weights instead; if they "
-        "are importances, scale"
+        "If they give the precision of rows, name their column in precision_weights instead; if "
+        "they are importances, scale"
         if model.likelihood.has_noise
         else "If they are importances, scale"
     )
     return (
         f"sample_weight counts rows (weight 2 is the row twice), and these weights sum to "
-        f"{total:.4g} for {n_rows} rows. The model is fitted as to that many rows: "
-        "variances of random effects can vanish, and standard errors are those of so few rows. "
+        f"{total:.4g} for {n_rows} rows. The model is fitted as if there were that many rows: "
+        "variances of random effects can vanish, and standard errors are too large. "
         f"{remedy} them to mean 1: sample_weight / sample_weight.mean()."
     )
 
@@ -101,9 +101,9 @@ def _about_fixed_effects(result: FitResult, encoder: DesignEncoder) -> list[str]
         messages.append(
             "Fixed and random effects reproduce the response without error (a response that is "
             "constant within groups, or as many effects as rows): the likelihood grows without "
-            "bound as the noise goes to 0. Noise is estimated as 0, the ELBO is infinite, and "
-            "variances of random effects are those in the limit. Check y, fit one row per level, "
-            "or use fewer random effects."
+            "bound as the noise goes to 0. The noise variance is estimated as 0, the ELBO is "
+            "infinite, and variances of random effects are their limits. Check y, fit one row per "
+            "level, or use fewer random effects."
         )
     elif result.interpolates:
         messages.append(
@@ -114,7 +114,7 @@ def _about_fixed_effects(result: FitResult, encoder: DesignEncoder) -> list[str]
     if len(result.dropped):
         names = ", ".join(repr(encoder.fixed.names[j]) for j in result.dropped)
         messages.append(
-            f"Fixed-effect columns that other columns determine were left out: {names}. Their "
+            f"Fixed-effect columns that depend on other columns were left out: {names}. Their "
             "coefficient is 0; predictions are those of the model without them. Drop them from "
             "X to silence this."
         )
@@ -122,8 +122,8 @@ def _about_fixed_effects(result: FitResult, encoder: DesignEncoder) -> list[str]
         names = ", ".join(repr(encoder.fixed.names[j]) for j in result.doubts.separated)
         messages.append(
             f"Fixed-effect columns predict a part of the responses without error: {names}. Their "
-            "coefficients grow without bound (complete separation), and only their sign means "
-            "something; the others are as they should be. Leave these columns out, join "
+            "coefficients grow without bound (complete separation), and only their sign is "
+            "meaningful; the other coefficients are valid. Leave these columns out, merge "
             "categories, or get rows that contradict the pattern."
         )
     return messages
@@ -135,29 +135,29 @@ def _about_variances(result: FitResult, encoder: DesignEncoder) -> list[str]:
         name = encoder.factors[position].name
         messages.append(
             f"The data do not determine the variance of {name!r}: it cannot be told apart from "
-            "the noise or the fixed effects (a level a row, or the same column among the fixed "
+            "the noise or the fixed effects (one row per level, or the same column among the fixed "
             f"effects). It was set to 0; remove {name!r} from the random effects."
         )
     for encoded, effects in zip(encoder.factors, result.doubts.dependent, strict=False):
         for j in effects:
             messages.append(
-                f"The random slope {encoded.term_names[j]!r} of group {encoded.name!r} is zero "
-                "or a combination of the term's other effects, so it has no variance of its own: "
+                f"The random slope {encoded.term_names[j]!r} of group {encoded.name!r} is zero or "
+                "a combination of the term's other effects, so its variance cannot be estimated: "
                 "it was set to 0. Remove it from the random effects."
             )
     if result.doubts.confounded:
         names = " and ".join(repr(encoder.factors[p].name) for p in result.doubts.confounded)
         messages.append(
-            f"The data determine the variances of {names} only together (the factors group the "
-            "rows in the same way): how the total is divided is arbitrary. Remove one of them."
+            f"The data determine only the sum of the variances of {names} (the factors group the "
+            "rows in the same way); its division is arbitrary. Remove one of them."
         )
     for factor in encoder.factors:
         for term, contrasts in factor.lone_contrasts.items():
             messages.append(_depends_on_the_base(term, contrasts, factor.name))
         for term in factor.never_together:
             messages.append(
-                f"A level of group {factor.name!r} has one of the random effects of {term!r}, so "
-                "that the data do not determine how these are correlated: their covariances are "
+                f"Every level of group {factor.name!r} has only one of the random effects of "
+                f"{term!r}, so the data do not determine their correlations: their covariances are "
                 f"arbitrary, their variances are not. Write (0 + {term} || {factor.name}), without "
                 "correlations."
             )
@@ -177,8 +177,8 @@ def _about_numbers_of_levels(result: FitResult, encoder: DesignEncoder, n_rows: 
             )
         elif result.likelihood.is_classifier and n_levels >= one_each:
             messages.append(
-                f"Every row has a level of {factor.name!r} of its own. One class tells hardly "
-                "anything about how its level differs, so the variance is almost arbitrary, and "
+                f"Every row has its own level of {factor.name!r}. One class says very little about "
+                "its level, so the variance is almost arbitrary, and "
                 f"the coefficients grow with it. Remove {factor.name!r} from the random effects."
             )
     return messages
@@ -187,10 +187,10 @@ def _about_numbers_of_levels(result: FitResult, encoder: DesignEncoder, n_rows: 
 def _depends_on_the_base(term: str, effects: tuple[str, ...], group: str) -> str:
     return (
         f"The random effects {', '.join(map(repr, effects))} of group {group!r} are differences "
-        f"from the base level of {term!r} and independent of all others, so that the model depends "
+        f"from the base level of {term!r} and independent of all others, so the model depends "
         f"on which level is the base. ({term} | {group}) does not; nor does (0 + {term} || "
-        f"{group}), one independent effect per level. lme4 makes (1 | {group}) + "
-        f"(0 + {term} | {group}) of (1 + {term} || {group}), with correlated effects of the levels."
+        f"{group}), one independent effect per level. lme4 reads (1 + {term} || {group}) as "
+        f"(1 | {group}) + (0 + {term} | {group}), with correlated effects of the levels."
     )
 
 
@@ -212,10 +212,10 @@ def _short_bound(result: FitResult, encoder: DesignEncoder) -> str:
         return ""
     coefficients = ", and coefficients further from 0" if result.likelihood.is_classifier else ""
     return (
-        "The variational bound is short here: at the maximum of the likelihood these standard "
-        f"deviations are larger, {', '.join(found)}{coefficients}. Rows say little "
-        "about their levels, or levels differ much. Fit with approximation='corrected', "
-        "which maximises the likelihood itself; or call diagnose(X, y), which examines how far "
+        "The variational approximation is rough here: at the maximum of the likelihood these "
+        f"standard deviations are larger, {', '.join(found)}{coefficients}. Levels have few "
+        "informative rows, or differ much. Fit with approximation='corrected', "
+        "which maximises the likelihood itself, or call diagnose(X, y), which measures how far "
         "estimates are off."
     )
 
@@ -230,8 +230,8 @@ def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
     if collapsed:
         warn_user(
             f"The mean-field posterior estimates a variance of {', '.join(map(repr, collapsed))} "
-            "as 0. Independent normals pay for every crossed or nested factor they keep and can "
-            "collapse a real one; compare with posterior='full'.",
+            "as 0. With crossed or nested factors, the mean-field approximation can set a real "
+            "variance to 0; compare with posterior='full'.",
             UserWarning,
         )
 
@@ -239,7 +239,7 @@ def _warn_of_collapse(result: FitResult, encoder: DesignEncoder) -> None:
 def _warn_of_few_probes(result: FitResult, n_probes: int | str) -> None:
     if isinstance(n_probes, Integral) and n_probes < _FEWEST_PROBES:
         warn_user(
-            f"The ELBO and the variances were estimated from n_probes={n_probes} random vectors, "
+            f"The ELBO and the variances were estimated with n_probes={n_probes} random vectors, "
             f"too few to know their error: elbo_std_ ({result.elbo_std:.2g}) can be several times "
             f"too small. Use n_probes={_FEWEST_PROBES} or more, or leave it at 'auto'.",
             UserWarning,
@@ -252,9 +252,9 @@ def _not_converged(result: FitResult, settings: FitSettings) -> str:
         f"{result.gradient_path[-1]:.1e} after {result.n_iter} iterations (tol={settings.tol:g})."
     )
     if result.n_iter >= settings.max_iter:
-        return f"{reached} Raise max_iter, or go on from here with warm_start=True."
+        return f"{reached} Raise max_iter, or continue from here with warm_start=True."
     return (
-        f"{reached} No step improved the ELBO any more: the random effects may reproduce the "
+        f"{reached} No further step improved the ELBO: the random effects may reproduce the "
         "response without noise, or a covariance is close to singular. Simplify the random "
-        "effects, or rescale columns whose sizes differ by many orders."
+        "effects, or rescale columns whose sizes differ by many orders of magnitude."
     )

@@ -172,7 +172,7 @@ def profile(
         unknown = [name for name in asked if name not in held]
         if unknown:
             known = ", ".join(map(repr, held))
-            raise ValueError(f"parameters= names {unknown[0]!r}, which is none of {known}.")
+            raise ValueError(f"parameters= names {unknown[0]!r}, which is not one of {known}.")
         held = {name: held[name] for name in asked}
     return Profile(held, n_threads)
 

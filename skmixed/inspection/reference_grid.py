@@ -72,7 +72,7 @@ class ReferenceGrid:
         unknown = [name for name in at if name not in columns]
         if unknown:
             raise ValueError(
-                f"at= names {unknown[0]!r}, which is no column of the fixed effects; they have "
+                f"at= names {unknown[0]!r}, which is not a column of the fixed effects; they have "
                 f"{basis.shown_data_columns}."
             )
         values: dict[Any, list[Any]] = {}
@@ -111,8 +111,8 @@ class ReferenceGrid:
             if column not in self.values:
                 known = ", ".join(repr(name) for name in self.values) or "none"
                 raise ValueError(
-                    f"{argument} names {column!r}, which is no column of the fixed effects; they "
-                    f"have {known}."
+                    f"{argument} names {column!r}, which is not a column of the fixed effects; "
+                    f"they have {known}."
                 )
 
     def cells(self, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -166,8 +166,8 @@ class ReferenceGrid:
         if len(cells) * prod(counts) > _MOST_CELLS:
             raise ValueError(
                 f"The reference grid has {len(cells) * prod(counts):,} cells; it can have "
-                f"{_MOST_CELLS:,}. Hold columns with at=, or let columns of many levels group "
-                "the rows."
+                f"{_MOST_CELLS:,}. Fix columns with at=, or use columns with many levels as "
+                "grouping factors."
             )
         rest, shares = self._rest(others, weights)
         n = len(rest)

@@ -121,11 +121,11 @@ def check_residuals(
     """
     check_choice("effects", effects, EFFECTS)
     if n_samples < _FEWEST_SAMPLES:
-        raise ValueError(f"n_samples={n_samples} is too few; draw {_FEWEST_SAMPLES} or more.")
+        raise ValueError(f"n_samples={n_samples} is too small; draw {_FEWEST_SAMPLES} or more.")
     fitted = fitted_model(model)
     if fitted.response.is_trials:
         raise ValueError(
-            "check_residuals() compares one response per row, and this model has sets of trials. "
+            "check_residuals() needs one response per row, but this model has sets of trials. "
             "Fit it to single trials."
         )
     data = fitted.training_data(X, y, sample_weight, "check_residuals()")

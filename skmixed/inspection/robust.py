@@ -134,7 +134,7 @@ def robust_covariance(
     fitted = fitted_model(model)
     if not fitted.likelihood.is_quadratic:
         raise ValueError(
-            f"robust_covariance() needs a normal response, and this one is "
+            f"robust_covariance() needs a normal response, but this one is "
             f"{fitted.likelihood.name}. Resample clusters, or use parametric_bootstrap."
         )
     data = fitted.training_data(X, y, sample_weight, "robust_covariance()")
@@ -186,11 +186,13 @@ def _scaled(rows: RowModel, clusters: np.ndarray, kind: str) -> np.ndarray:
 
 def _refuse_crossed(rows: RowModel, clusters: list[np.ndarray]) -> None:
     if len(clusters) > 1:
-        raise ValueError("kind='CR2' is for one way of clusters; use 'CR0' or 'CR1' for two.")
+        raise ValueError(
+            "kind='CR2' needs one-way clusters; use 'CR0' or 'CR1' for two-way clusters."
+        )
     if rows.is_crossed(clusters[0]):
         raise ValueError(
-            "kind='CR2' needs clusters that hold all rows of a group of the model, and some group "
-            "has rows in several clusters. Cluster by the outermost group, or use 'CR1'."
+            "kind='CR2' needs clusters that contain all rows of every group, but some group of the "
+            "model has rows in several clusters. Cluster by the outermost group, or use 'CR1'."
         )
 
 
@@ -214,7 +216,8 @@ def cluster_labels(data: TrainingData, groups: Any, argument: str) -> np.ndarray
     if isinstance(groups, str) or np.ndim(groups) == 0:
         if not (hasattr(data.X, "columns") and groups in list(data.X.columns)):
             raise ValueError(
-                f"{argument}{groups!r} is no column of X; pass a column's name, or a label per row."
+                f"{argument}{groups!r} is not a column of X; pass a column's name, or a label per "
+                "row."
             )
         groups = data.X[groups]
     check_consistent_length(groups, data.y)
@@ -222,5 +225,5 @@ def cluster_labels(data: TrainingData, groups: Any, argument: str) -> np.ndarray
     if pd.isna(labels).any():
         raise ValueError(f"{argument} has missing labels; give these rows a label of their own.")
     if len(pd.unique(labels)) < 2:
-        raise ValueError(f"{argument} has a single label; there have to be two or more.")
+        raise ValueError(f"{argument} has a single label, but needs two or more.")
     return labels

@@ -66,8 +66,8 @@ def _dependence(covariance: np.ndarray, names: list[str], group: str) -> str:
 def singular_note(terms: list[str]) -> str:
     """The warning about a singular fit, with advice."""
     return (
-        f"Singular fit: {', '.join(terms)}. The estimate is at the end of its range, because "
-        "noise explains what the data show of this term. The other estimates hold. Leave the "
-        "term out or simplify it (|| for |), or keep it and filter "
+        f"Singular fit: {', '.join(terms)}. The estimate is on the boundary of its range, because "
+        "noise alone explains the variation of this term. The other estimates are valid. Leave "
+        "the term out, simplify it (|| for |), or keep it and filter "
         "skmixed.exceptions.SingularFitWarning."
     )

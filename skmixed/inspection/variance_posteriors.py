@@ -320,8 +320,8 @@ def variance_posterior(
         fits = posterior_points(Coordinates(fit, scales), density, n_points, seed)
     if fits.n_effective < _FEW_EFFECTIVE:
         raise ValueError(
-            f"The points of the posterior are worth {fits.n_effective:.0f} equal ones, too few for "
-            "intervals. Raise n_points, or simplify the random effects."
+            f"The effective sample size of the posterior is {fits.n_effective:.0f} points, too few "
+            "for intervals. Raise n_points, or simplify the random effects."
         )
     named = {
         f"sd[{factor.name}, {name}]": float(scale)

@@ -139,8 +139,8 @@ def icc(model: Any) -> pd.DataFrame:
     parts = variance_parts(fitted_model(model))
     if not parts.groups:
         raise ValueError(
-            "The model has no random effects, and so no group whose share of the variance could "
-            "be told; name grouping columns in random_effects."
+            "The model has no random effects, so no group has a share of the variance; "
+            "name grouping columns in random_effects."
         )
     variances = pd.Series({**parts.groups, ALL_GROUPS: parts.random}, dtype=float)
     adjusted = _positive_total(parts.random + parts.residual)
@@ -209,7 +209,7 @@ def r2(model: Any) -> pd.Series:
     if np.isnan(parts.fixed):
         raise ValueError(
             "The variance of the fixed part is not known: partial_fit and Dask fits of a model "
-            "without an intercept keep sums that do not hold it. Use fit on all rows at once, "
+            "without an intercept do not keep it. Use fit on all rows at once, "
             "or fit with an intercept."
         )
     total = _positive_total(parts.fixed + parts.random + parts.residual)
@@ -226,6 +226,6 @@ def _positive_total(variance: float) -> float:
     if variance == 0.0:
         raise ValueError(
             "All variances are 0 (the response does not vary, or the fixed effects reproduce "
-            "it), so there is nothing to have a share of; check y."
+            "it), so there are no shares; check y."
         )
     return variance

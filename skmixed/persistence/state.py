@@ -59,7 +59,7 @@ class PersistentMixin(ABC):
         number, checksum = state.pop(_FORMAT_KEY, None), state.pop(_CHECKSUM_KEY, None)
         _refuse_format(type(self).__name__, number)
         if number > 1 and checksum != checksum_of(state):
-            raise self._damaged("its content does not have its checksum")
+            raise self._damaged("its checksum does not match")
         super().__setstate__(state)  # type: ignore[misc]
         # a parameter that came later has the value that leaves an older model as it was
         for name, parameter in signature(type(self).__init__).parameters.items():

@@ -96,7 +96,7 @@ def independent_parts(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     used = values > max(_DEPENDENT * values[-1], 0.0)
     if not used.any():
         raise ValueError(
-            "The hypothesis says nothing about the coefficients: all its rows are zero, or the "
-            "coefficients that they name are known without error."
+            "The hypothesis does not restrict the coefficients: all its rows are zero, or the "
+            "coefficients in them have no standard error."
         )
     return values[used], vectors[:, used]

@@ -252,12 +252,12 @@ def _refuse(fit: ReopenedFit) -> None:
     objective = fit.objective
     if not objective.integrate_fixed:
         raise ValueError(
-            "ddf='kenward-roger' belongs to restricted likelihood, and this model was fitted by "
+            "ddf='kenward-roger' needs restricted likelihood, but this model was fitted with "
             "method='ml'. Fit with method='reml', or use ddf='satterthwaite'."
         )
     if objective.noise.n_parameters:
         raise ValueError(
-            "ddf='kenward-roger' takes the noise for one variance, and dispersion= gives it "
+            "ddf='kenward-roger' assumes a single noise variance, but dispersion= gives "
             "several. Use ddf='satterthwaite'."
         )
 

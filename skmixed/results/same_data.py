@@ -17,8 +17,8 @@ _SAME_MOMENTS = 1e-6
 """Relative difference of two means of the fixed part, of which the same holds."""
 
 _PASS = (
-    "pass the X, y and sample_weight that fit was called with (of mixed(..., missing='drop') only "
-    "the rows that it kept: those that miss nothing the model needs, the response included)."
+    "pass the X, y and sample_weight of fit (with mixed(..., missing='drop') only the rows it "
+    "kept: those without missing values in any column of the model, the response included)."
 )
 
 

@@ -71,7 +71,7 @@ def make_solver(cross: CrossProducts, options: SolverOptions) -> Solver:
     """
     if options.direct_for and options.name == "iterative":
         raise ValueError(
-            f"solver='iterative' does not know {options.direct_for}=; use solver='direct', or "
+            f"solver='iterative' does not support {options.direct_for}=; use solver='direct' or "
             "'auto'."
         )
     direct = options.name == "direct" or bool(options.direct_for)

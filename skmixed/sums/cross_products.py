@@ -302,8 +302,8 @@ def refuse_what_does_not_fit(n_tail: int) -> None:
     needed, available = dense_tail_bytes(n_tail), available_memory()
     if available is not None and needed > 0.8 * available:
         raise MemoryError(
-            f"solver='direct' keeps every factor but the largest in dense matrices: "
-            f"{n_tail:,} effects and coefficients need {needed:,} bytes, and this process can "
-            f"have {available:,}. Use solver='iterative', which needs memory for the levels and "
-            "their cells only, or solver='auto', which chooses it."
+            f"solver='direct' keeps all factors except the largest in dense matrices: "
+            f"{n_tail:,} effects and coefficients need {needed:,} bytes, but only "
+            f"{available:,} are available. Use solver='iterative', whose memory grows with the "
+            "levels and their cells only, or solver='auto', which chooses it."
         )

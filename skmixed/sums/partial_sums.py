@@ -393,8 +393,8 @@ class Reference:
         )
         for label in encoder.learnt_functions:
             raise ValueError(
-                f"{label} is computed from all rows, and a part of them does not know it; "
-                "compute the column before, with constants of your own."
+                f"{label} is computed from all rows, but here only a part of them is known; "
+                "compute the column first, with fixed constants."
             )
         return cls(
             encoder, WorkingUnits.learn(design, response, case_weights, basis_may(design.factors))

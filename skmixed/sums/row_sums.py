@@ -389,7 +389,7 @@ def refuse_range(spread: float) -> None:
     """Raise when a variance of so spread a response is not a number."""
     if not (spread == 0.0 or _SMALLEST < spread < 1.0 / _SMALLEST):
         raise ValueError(
-            f"y varies by {spread:.3g}, of which a variance cannot be computed in floating "
+            f"y varies by {spread:.3g}: its variance cannot be computed in floating "
             "point; change the unit of y."
         )
 
@@ -398,9 +398,9 @@ def refuse_too_few(n_observations: float, rank: int, n_rows: int) -> None:
     """Raise when case weights sum to less than the fixed effects take."""
     if n_observations <= rank < n_rows:
         raise ValueError(
-            f"The case weights sum to {n_observations:g}, no more than there are fixed effects "
-            f"({rank}); sample_weight counts rows: weight 2 is the row twice. Scale weights that "
-            "are relative to mean 1."
+            f"The case weights sum to {n_observations:g}, no more than the number of fixed "
+            f"effects ({rank}); sample_weight counts rows: weight 2 is the row twice. Scale "
+            "relative weights to mean 1."
         )
 
 

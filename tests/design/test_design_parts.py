@@ -85,7 +85,7 @@ def test_fixed_effects_cannot_have_new_labels_in_later_parts():
     table = Table.from_input(frame)
     encoder, _ = DesignEncoder.learn(spec, rows(frame, 0, 20), complete=False)
     message = (
-        r"'h' holds 'new' in row 13, which the first part of the data did not hold; its levels "
+        r"'h' holds 'new' in row 13, which the first part of the data did not have; its levels "
         r"are 'p', 'q'\. Before the first part, declare the column as a pandas categorical"
     )
     with pytest.raises(ValueError, match=message):

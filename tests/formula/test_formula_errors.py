@@ -43,7 +43,7 @@ POINTED = [
     ("y ~ log()", ")", "where a column is expected"),
     ("y ~ log(1)", "log(1)", "is given no column"),
     ("y ~ log(x", "log(x", "never closed"),
-    ("y ~ C(a, Helmert)", "Helmert)", "no way to code"),
+    ("y ~ C(a, Helmert)", "Helmert)", "not a coding of categories"),
     ("y ~ C(a, Sum(b))", "(b))", "operator is missing"),
     ("y ~ C(a, Treatment(b))", "b))", "text in quotes or a number"),
     ("y ~ C(a, Treatment('b)", "'b)", "never closed"),

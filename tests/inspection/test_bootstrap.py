@@ -256,7 +256,7 @@ def test_failed_fits_are_counted_and_told_of_once():
     X = pd.DataFrame({"g": np.repeat(np.arange(5), 3)})
     labels = np.array([1] + [0] * 14)
     model = MixedEffectsVIClassifier("g").fit(X, labels)
-    with pytest.warns(UserWarning, match="could not be made and are left out") as caught:
+    with pytest.warns(UserWarning, match="failed and are left out") as caught:
         result = parametric_bootstrap(
             model, lambda m: m.intercept_, X, n_resamples=30, random_state=0
         )
@@ -358,7 +358,7 @@ def test_refuses_what_cannot_be_done(small):
 def test_entries_that_differ_between_fits_are_refused(small):
     model, X = small
     names = iter(["a", "a", "b"])
-    with pytest.raises(TypeError, match=r"\['b'\] of a refit and \['a'\]"):
+    with pytest.raises(TypeError, match=r"\['b'\] for a refit and \['a'\]"):
         parametric_bootstrap(
             model, lambda m: {next(names): m.coef_[0]}, X, n_resamples=2, random_state=0
         )

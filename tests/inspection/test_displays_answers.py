@@ -159,7 +159,7 @@ def test_a_number_at_one_value_is_a_point(model):
 
 
 def test_curves_refuse_other_columns(model):
-    with pytest.raises(ValueError, match=r"'g' is no column of the fixed effects.*'age'"):
+    with pytest.raises(ValueError, match=r"'g' is not a column of the fixed effects.*'age'"):
         EffectCurvesDisplay.from_estimator(model, "g")
 
 

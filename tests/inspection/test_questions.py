@@ -236,7 +236,7 @@ def test_two_ways_of_clusters(frame):
         for groups in ("g", frame["h"], frame["g"] + frame["h"])
     )
     np.testing.assert_allclose(robust_covariance(model, ["g", frame["h"]]).cov, one + other - both)
-    with pytest.raises(ValueError, match="for one way of clusters"):
+    with pytest.raises(ValueError, match="needs one-way clusters"):
         robust_covariance(model, ["g", frame["h"]], kind="CR2")
     with pytest.raises(ValueError, match="has rows in several clusters"):
         robust_covariance(model, frame["h"], kind="CR2")
@@ -288,23 +288,23 @@ def test_plots(frame):
         (lambda m: anova(m, type=4), "type=4 is not known"),
         (lambda m: anova(m, ddf="barlett"), "ddf='barlett' is not known"),
         (lambda m: anova(m, hypothesis=[[1.0, 0.0]]), "needs 4 numbers per row"),
-        (lambda m: anova(m, hypothesis=np.zeros((1, 4))), "says nothing about the coefficients"),
-        (lambda m: marginal_means(m, "g"), "no column of the fixed effects"),
+        (lambda m: anova(m, hypothesis=np.zeros((1, 4))), "does not restrict the coefficients"),
+        (lambda m: marginal_means(m, "g"), "not a column of the fixed effects"),
         (lambda m: marginal_means(m, "kind", at={"kind": "z"}), "whose levels are 'a', 'b', 'c'"),
         (lambda m: marginal_means(m, "x", slope_of="kind"), "which has no slope"),
         (
             lambda m: contrasts(marginal_means(m, "kind"), "polynomial", adjust="tukey"),
-            "for method",
+            "needs method",
         ),
         (lambda m: contrasts(marginal_means(m, "kind"), [[1.0, -1.0]]), "there are 3 means"),
-        (lambda m: contrasts(m), "what marginal_means"),
-        (lambda m: contrasts(marginal_means(m, "kind"), interaction=True), "two columns or more"),
+        (lambda m: contrasts(m), "result of marginal_means"),
+        (lambda m: contrasts(marginal_means(m, "kind"), interaction=True), "two or more columns"),
         (lambda m: drop_terms(m, kind="all"), "kind='all' is not known"),
-        (lambda m: robust_covariance(m, "nobody"), "no column of X"),
+        (lambda m: robust_covariance(m, "nobody"), "not a column of X"),
         (lambda m: influence(m, np.zeros(160)), "a single label"),
         (lambda m: check_residuals(m, n_samples=3), "too few"),
-        (lambda m: marginal_effects(m, "g"), "no column of the fixed effects"),
-        (lambda m: profile(m, parameters=["sd[nobody]"]), "which is none of"),
+        (lambda m: marginal_effects(m, "g"), "not a column of the fixed effects"),
+        (lambda m: profile(m, parameters=["sd[nobody]"]), "which is not one of"),
     ],
 )
 def test_refusals(frame, ask, words):
@@ -314,7 +314,7 @@ def test_refusals(frame, ask, words):
 
 def test_what_kenward_roger_does_not_know(frame):
     asked = {"ddf": "kenward-roger"}
-    with pytest.raises(ValueError, match="belongs to restricted likelihood"):
+    with pytest.raises(ValueError, match="needs restricted likelihood"):
         anova(mixed("y ~ x + (1 | g)", frame, method="ml"), **asked)
     with pytest.raises(ValueError, match="dispersion="):
         anova(mixed("y ~ x + (1 | g)", frame, dispersion="kind"), **asked)

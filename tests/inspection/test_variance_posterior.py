@@ -125,7 +125,7 @@ def test_quantiles_of_mixtures():
 def test_refusals(frame, model):
     with pytest.raises(ValueError, match="prior='jeffreys' is not known"):
         variance_posterior(model, prior="jeffreys")
-    with pytest.raises(ValueError, match="covariances without a structure"):
+    with pytest.raises(ValueError, match="does not support a covariance structure"):
         variance_posterior(mixed("y ~ w + cs(1 + x | g)", frame))
     classes = frame.assign(y=frame["y"] > 1.0)
     binary = MixedEffectsVIClassifier("g", keep_data=True).fit(classes[["w", "g"]], classes["y"])

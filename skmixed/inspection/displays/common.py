@@ -67,7 +67,7 @@ def effects_of_group(model: FittedModel, group: Any) -> pd.DataFrame:
     effects = random_effects(model)
     if group not in effects:
         groups = ", ".join(map(repr, effects)) or "none"
-        raise ValueError(f"group={group!r} is no group of this model; choose one of: {groups}.")
+        raise ValueError(f"group={group!r} is not a group of this model; choose one of: {groups}.")
     return effects[group]
 
 
@@ -83,7 +83,9 @@ def choose_term(frame: pd.DataFrame, group: Any, term: Any) -> Any:
         return frame.columns[0]
     if term not in frame.columns:
         terms = ", ".join(map(repr, frame.columns))
-        raise ValueError(f"term={term!r} is no effect of group {group!r}; choose one of: {terms}.")
+        raise ValueError(
+            f"term={term!r} is not an effect of group {group!r}; choose one of: {terms}."
+        )
     return term
 
 

@@ -180,16 +180,16 @@ class EffectsComparisonDisplay:
             if not column.index.is_unique:
                 twice = column.index[column.index.duplicated()].tolist()[0]
                 raise ValueError(
-                    f"{name}: level {twice!r} of group {group!r} stands there twice; "
-                    "keep one row a level."
+                    f"{name}: level {twice!r} of group {group!r} occurs twice; "
+                    "keep one row per level."
                 )
         left, right = columns
         effects = pd.concat({"first": left, "second": right}, axis=1, join="inner")
         if effects.empty:
             raise ValueError(
                 f"The two have no level of group {group!r} in common: {names[0]} has "
-                f"{left.index[:3].tolist()}, {names[1]} has {right.index[:3].tolist()}, ...; make "
-                "the labels alike, for instance with table.index = table.index.astype(str)."
+                f"{left.index[:3].tolist()}, {names[1]} has {right.index[:3].tolist()}, ...; give "
+                "both the same labels, for instance with table.index = table.index.astype(str)."
             )
         effects["difference"] = effects["second"] - effects["first"]
         shown = term if term is not None else left.name

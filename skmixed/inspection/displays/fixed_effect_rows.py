@@ -118,7 +118,7 @@ class FixedEffectsDisplay(IntervalRowsDisplay):
         units = units_of_coefficients(model.encoder.fixed)
         shown = [name for name in table.index if intercept or name != INTERCEPT]
         if not shown:
-            raise ValueError("The model has no coefficient to show but the intercept.")
+            raise ValueError("The model has no coefficient to show except the intercept.")
         name = model.likelihood.ratio if is_ratio else "coefficient"
         xlabel = f"{name}, {100 * level:g} % interval"
         panels = _panels(table.loc[shown], {} if is_ratio else units, xlabel)

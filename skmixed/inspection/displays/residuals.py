@@ -367,16 +367,15 @@ def _warn_of_weights_of_classes(model: FittedModel, rows: ObservedRows) -> None:
     if model.has_class_weights:
         warn_user(
             "The model was fitted with class_weight, so its probabilities are not those of the "
-            "classes in y, and residuals lean towards the classes of small weight. Fit it without "
-            "class_weight to see whether it holds.",
+            "classes in y, and residuals are biased towards classes with small weights. Fit it "
+            "without class_weight to check it.",
             UserWarning,
         )
         return
     warn_user(
-        "sample_weight stands for several observations per row here, and each row has one "
-        "residual: residuals of these rows cannot show overdispersion between sets of trials. "
-        "They can for two classes and whole weights, where rows of equal covariates and groups "
-        "are pooled.",
+        "With sample_weight a row counts several times but has one residual, so these residuals "
+        "cannot show overdispersion between sets of trials. They can for two classes and whole "
+        "weights: rows with equal covariates and groups are then pooled.",
         UserWarning,
     )
 
@@ -387,8 +386,8 @@ def _warn_of_other_rows(rows: ObservedRows) -> None:
     if difference:
         warn_user(
             f"{difference}. Residuals of other rows spread more than the noise: use "
-            "spread='prediction' for them. For those of the fit pass all its rows, with their "
-            "sample_weight.",
+            "spread='prediction' for them. For the residuals of the fit, pass all its rows and "
+            "their sample_weight.",
             UserWarning,
         )
 
@@ -398,8 +397,8 @@ def _scaled_residuals(rows: ObservedRows, mean: np.ndarray, variance: np.ndarray
     total = variance + rows.parameters
     if not np.all(total > 0):
         raise ValueError(
-            "The noise variance of the model is 0: it reproduces its rows, and there is nothing "
-            "to standardise residuals with. Fit a smaller model, or more rows."
+            "The noise variance of the model is 0: it reproduces its rows, so residuals cannot be "
+            "standardised. Fit a smaller model, or more rows."
         )
     return (rows.response - mean) / np.sqrt(total)
 

@@ -149,8 +149,8 @@ class ShrinkageDisplay:
         if label is None:
             names = (name for name, family in FAMILIES.items() if family.raw_label is not None)
             raise ValueError(
-                f"family={model.likelihood.name!r} has no raw effect of a level to compare with "
-                "(it is infinite for a level of one class only); families that have: "
+                f"family={model.likelihood.name!r} has no raw effect per level to compare with "
+                "(it is infinite for a level with one class only); families with raw effects: "
                 f"{', '.join(map(repr, names))}. "
                 "RandomEffectsDisplay shows the effects with their intervals."
             )
@@ -160,8 +160,8 @@ class ShrinkageDisplay:
         occur = np.flatnonzero(levels["n_rows"])
         if not len(occur):
             raise ValueError(
-                f"No row has a level of group {group!r} that the model was fitted on; pass the "
-                "rows of the fit, or others with some of its levels."
+                f"No row has a level of group {group!r} seen during fit; pass the "
+                "rows of the fit, or other rows with its levels."
             )
         levels = levels.drop(columns="n_rows")
         return cls(levels.iloc[occur], group=group, raw_label=label).plot(
