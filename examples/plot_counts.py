@@ -108,8 +108,8 @@ print(covered[list(splitters)].round(3))
 
 # %%
 # For further broods of known places the intervals of the Poisson model contain only 73 % of the
-# counts. For new places they are wide enough, because the variance between places has taken up
-# what the clusters do.
+# counts. For new places they are wide enough, because the variance between places includes the
+# variation of the clusters.
 #
 # The plot shows the intervals of further broods, in the order of the counts that the negative
 # binomial model expects.

@@ -1,21 +1,20 @@
 """
-=================================================
-A model criticised and mended: epileptic seizures
-=================================================
+=======================================================
+Check and improve a model of counts: epileptic seizures
+=======================================================
 
-A model that has been fitted is an opinion. This page shows how to argue with it: simulate from
-it, look where the simulations differ from the data, change what is wrong, and look again. The
-data are seizure counts from a clinical trial (Thall and Vail 1990), small enough to print and
-with most of the faults that counts can have.
+This example checks a Poisson model by simulation, finds overdispersion and a wrong functional
+form, improves the model and checks it again. The data are seizure counts from a clinical trial
+(Thall and Vail 1990). They are few, and have most of the problems that counts can have.
 """
 
 # %%
 # The data
 # --------
 #
-# 59 patients with epilepsy received the drug progabide or a placebo. They counted their
-# seizures during eight weeks before the trial, and in four periods of two weeks each. A patient
-# below is one record: group, seizures before, age, and the four counts.
+# 59 patients with epilepsy received the drug progabide or a placebo. They counted their seizures
+# during eight weeks before the trial, and in four periods of two weeks each. Each record below is
+# one patient: group, seizures before, age, and the four counts.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,35 +57,32 @@ print(trial.groupby("group", observed=True)["seizures"].describe().round(1))
 # A first model
 # -------------
 #
-# Counts suggest a Poisson distribution, and patients with four counts each a random intercept.
+# Counts suggest a Poisson distribution. Each patient has four counts and gets a random intercept.
 
 first = mixed("seizures ~ group + before + age + period + (1 | patient)", trial, family="poisson")
 print(first.summary())
 
 # %%
-# The drug seems to do little, and seizures become fewer over the periods: the interval of
-# ``period`` is far from 0. Both statements come from a model that nobody has checked yet.
+# The effect of the drug seems small. Seizures become fewer over the periods: the interval of
+# ``period`` is far from 0. But the model has not been checked yet.
+# Check the model by simulation
+# -----------------------------
 #
-# Criticism
-# ---------
-#
-# ``check_residuals`` draws a thousand new sets of counts from the model. With
-# ``effects="fitted"`` each patient keeps the fitted effect, so that the check is about counts
-# within patients. The observed spread is almost three times what Poisson counts have, and zeros
-# are twice as frequent.
+# ``check_residuals`` draws a thousand new sets of counts from the model. With ``effects="fitted"``
+# each patient keeps the fitted effect, so this checks counts within patients. The observed spread
+# is almost three times that of Poisson counts, and zeros are twice as frequent.
 
 first_checks = check_residuals(first, effects="fitted", random_state=0)
 print(first_checks)
 
 # %%
-# The left picture shows the same by patient. Poisson counts would scatter around the line,
-# where the variance is the mean. The more seizures a patient has, the further the variance is
-# above it.
+# The left plot shows this by patient. Poisson counts would scatter around the line, where the
+# variance equals the mean. Patients with more seizures are further above the line.
 #
-# The right picture is about the shape of an effect. The model says that the logarithm of the
-# mean rises linearly with the seizures before the trial. The effects of patients should then
-# lie around 0 whatever their count before. They do not: they rise, and fall again. A few
-# patients with large counts bend the line for all others.
+# The right plot checks the shape of an effect. In the model the logarithm of the mean rises
+# linearly with the seizures before the trial. Then the effects of patients should lie around 0 for
+# any count before the trial. But they rise and fall again: a few patients with large counts
+# determine the slope for all others.
 
 of_patient = trial.groupby("patient")["seizures"].agg(["mean", "var"])
 effects = first.random_effects_["patient"]["Intercept"]
@@ -102,15 +98,15 @@ right.set(xlabel="seizures before the trial", ylabel="effect of the patient")
 plt.show()
 
 # %%
-# Mending
-# -------
+# Improve the model
+# -----------------
 #
-# Two changes answer the two objections. Seizures before enter by their logarithm, so that the
-# mean is a power of them, and the drug may work differently in severe cases. Counts become
-# negative binomial: their variance is the mean plus a multiple of its square.
+# Two changes solve the two problems. First, seizures before the trial enter as a logarithm, and the
+# drug may work differently in severe cases. Second, counts are negative binomial: their variance is
+# the mean plus a multiple of its square.
 
 formula = "seizures ~ group * log_before + log_age + period + (1 | patient)"
-# centred: the coefficient of the group is that of a patient in the middle
+# centred: the coefficient of the group is for an average patient
 trial["log_before"] = np.log(trial["before"]) - np.log(trial["before"]).mean()
 trial["log_age"] = np.log(trial["age"]) - np.log(trial["age"]).mean()
 poisson = mixed(formula, trial, family="poisson")
@@ -119,7 +115,7 @@ print(f"dispersion: {mended.dispersion_:.3f}")
 print(compare_models(poisson, mended).to_frame()[["log_likelihood", "aic", "chi_square"]].round(1))
 
 # %%
-# The chi-square with one degree of freedom leaves no doubt. The checks are quiet as well:
+# The chi-square with one degree of freedom is very large. The checks now pass:
 
 mended_checks = check_residuals(mended, effects="fitted", random_state=0)
 print(mended_checks)
@@ -128,10 +124,9 @@ print(mended_checks)
 # What has changed
 # ----------------
 #
-# The decline over the periods was known too well: its standard error has grown by more than
-# half, and the interval of the mended model holds "no change". Overdispersion of counts within
-# patients does not touch what is compared between patients, which the random effects had
-# accounted for.
+# The standard error of the decline over the periods was too small. It is now larger by more than
+# half, and the interval contains "no change". Comparisons between patients hardly change, because
+# the random effects had already accounted for the differences between patients.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", sharex=True)
 for ax, model, name in zip(axes, (poisson, mended), ("Poisson", "negative binomial"), strict=True):
@@ -140,10 +135,10 @@ for ax, model, name in zip(axes, (poisson, mended), ("Poisson", "negative binomi
 plt.show()
 
 # %%
-# Does one patient carry the result?
-# ----------------------------------
+# Does the result depend on one patient?
+# --------------------------------------
 #
-# ``influence`` fits the model once per patient without that patient. Patient 49, who had 151
+# ``influence`` refits the model once per patient, without that patient. Patient 49, who had 151
 # seizures before the trial and 302 during it, stands out.
 
 found = influence(mended, "patient")
@@ -151,8 +146,8 @@ display = InfluenceDisplay.from_influence(found, n_levels=12)
 plt.show()
 
 # %%
-# The coefficients without patient 49 say what depends on this patient: the interaction. Much of
-# the evidence that the drug works less in severe cases comes from one person.
+# Without patient 49 the interaction changes. Much of the evidence that the drug works less in
+# severe cases comes from this patient.
 
 columns = ["group[drug]", "group[drug]:log_before"]
 both = pd.DataFrame(
@@ -161,19 +156,18 @@ both = pd.DataFrame(
 print(both.round(2))
 
 # %%
-# The answer
-# ----------
+# How many seizures does the drug prevent?
+# ----------------------------------------
 #
-# What a clinician asks is how many seizures the drug prevents in two weeks.
-# ``marginal_effects`` averages over the patients of the trial, and over the effects of patients
-# like them.
+# ``marginal_effects`` gives the number of seizures prevented in two weeks. It averages over the
+# patients of the trial, and over the distribution of patient effects.
 
 print(marginal_effects(mended, "group"))
 
 # %%
-# For a patient in the middle the rate under the drug is about three quarters of that under the
-# placebo, yet the average number of seizures prevented is not told from zero: severe cases have
-# most of the seizures, and whether they profit is what the trial does not say.
+# For an average patient the rate under the drug is about three quarters of that under the
+# placebo. But the average number of seizures prevented is not significantly different from zero.
+# Severe cases have most of the seizures, and the trial does not show whether they benefit.
 
 middle = np.exp(mended.summary().to_frame().loc["group[drug]", ["estimate", "lower", "upper"]])
 print(middle.astype(float).round(2))

@@ -1,12 +1,11 @@
 """
 =======================================
-Pictures of a fitted model
+Displays of a fitted model
 =======================================
 
-A fitted model is more than a table: which lecturers stand out, how far effects were shrunk,
-whether the residuals look like noise. ``skmixed.inspection`` has a display for each of these
-questions. They work as the displays of scikit-learn do: ``from_estimator`` computes and plots,
-``ax=`` takes axes, and ``plot`` draws again what a display holds.
+This example shows the displays of ``skmixed.inspection``: effects of lecturers, shrinkage,
+residuals and more. They work like scikit-learn's displays: ``from_estimator`` computes and plots,
+``ax=`` takes axes, and ``plot`` draws a display again.
 
 The data are the InstEval ratings: 73,421 marks from 1 to 5 that students gave to lecturers of
 14 departments.
@@ -32,7 +31,7 @@ from skmixed.inspection import (
 
 X, y = load_insteval(return_X_y=True)
 X = X.rename(columns={"s": "student", "d": "lecturer", "dept": "department"})
-# lectures for students of another department, and the year of study as a label
+# fixed effects: lectures for students of another department, and the year of study as a label
 X = X.assign(
     service=X["service"].map({0: "own", 1: "other"}), year=X["studage"].map("year {}".format)
 )
@@ -41,8 +40,8 @@ groups = ["student", "lecturer", "department"]
 model = MixedEffectsVIRegressor(groups, reference={"service": "own"}).fit(X, y)
 
 # %%
-# The four pictures to begin with
-# -------------------------------
+# Overview: four displays in one figure
+# -------------------------------------
 #
 # Coefficients, standard deviations, effects of a group and residuals, in one call.
 
@@ -53,8 +52,8 @@ plt.show()
 # How much do groups vary?
 # ------------------------
 #
-# Left: standard deviations, in marks. Right: shares of the variance. Most of the variance of a
-# mark is noise, and departments hardly differ once lecturers are in the model.
+# Left: standard deviations, in marks. Right: shares of the variance. Most of the variance of a mark
+# is noise. Departments hardly differ if lecturers are in the model.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 VarianceComponentsDisplay.from_estimator(model, ax=left)
@@ -62,11 +61,11 @@ VarianceComponentsDisplay.from_estimator(model, kind="share", ax=right)
 plt.show()
 
 # %%
-# What do the coefficients say?
-# -----------------------------
+# Coefficients with intervals
+# ---------------------------
 #
-# Coefficients of labels are differences from the reference. Hollow points mark those whose
-# interval holds 0.
+# Coefficients of labels are differences from the reference level. Hollow points mark coefficients
+# whose interval contains 0.
 
 FixedEffectsDisplay.from_estimator(model)
 plt.show()
@@ -88,22 +87,22 @@ plt.show()
 # Which levels stand out?
 # -----------------------
 #
-# Each effect has an interval. The lowest and the highest of the 1,128 lecturers are shown; a
-# gap marks where the others are.
+# Each effect has an interval. The plot shows the lowest and the highest of the 1,128 lecturers,
+# with a gap for the others.
 
 RandomEffectsDisplay.from_estimator(model, "lecturer", n_levels=24)
 plt.show()
 
 # %%
-# ``kind="ranked"`` shows all of them, without labels. For most students the interval holds 0:
-# some 25 marks do not tell a student from the average.
+# ``kind="ranked"`` shows all levels, without labels. For most students the interval contains 0:
+# about 25 marks are not enough to tell a student from the average.
 
 RandomEffectsDisplay.from_estimator(model, "student", kind="ranked")
 plt.show()
 
 # %%
-# How far are effects shrunk?
-# ---------------------------
+# How much are effects shrunk?
+# ----------------------------
 #
 # One point per lecturer. x: mean residual after the other effects; y: estimated effect. Without
 # shrinkage all points would lie on the line. Lecturers with few marks, small points, are shrunk
@@ -113,12 +112,12 @@ ShrinkageDisplay.from_estimator(model, X, y, "lecturer")
 plt.show()
 
 # %%
-# What is left over?
-# ------------------
+# Do the residuals look like noise?
+# ---------------------------------
 #
-# Marks are whole numbers, and normal noise is not: the residuals lie on five slanted bands, one
-# per mark. In the normal quantile plot both ends are shorter than those of the normal
-# distribution, because no mark is below 1 or above 5.
+# Marks are whole numbers, so the residuals lie on five slanted bands, one per mark. In the normal
+# quantile plot both tails are shorter than those of the normal distribution, because no mark is
+# below 1 or above 5.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 ResidualsDisplay.from_estimator(model, X, y, ax=left)
@@ -129,19 +128,19 @@ plt.show()
 # Did the fit converge?
 # ---------------------
 #
-# Each step brings the ELBO some digits nearer to its end, until only rounding is left, and the
-# scaled gradient below ``tol``.
+# Each step brings the ELBO some digits closer to its maximum, until only rounding error is left and
+# the scaled gradient is below ``tol``.
 
 ConvergenceDisplay.from_estimator(model)
 plt.show()
 
 # %%
-# What does a change of the model do to the effects?
-# --------------------------------------------------
+# How do effects change with the model?
+# -------------------------------------
 #
-# Without students in the model, a lecturer answers for the students' habits too. The level that
-# changes most is named. A table of effects, of other software for instance, can take the place
-# of the second model.
+# Without students in the model, the effect of a lecturer contains the habits of the students. The
+# plot labels the level that changes most. The second model can also be a table of effects, for
+# instance from other software.
 
 without_students = MixedEffectsVIRegressor(["lecturer", "department"])
 without_students.fit(X.drop(columns="student"), y)
@@ -151,10 +150,10 @@ EffectsComparisonDisplay.from_estimators(
 plt.show()
 
 # %%
-# In any style
-# ------------
+# Dark and other styles
+# ---------------------
 #
-# Colours come from the style that is set, so that dark ones work as well.
+# Colours follow the matplotlib style, so dark styles work as well.
 
 with plt.style.context("dark_background"):
     RandomEffectsDisplay.from_estimator(model, "department")

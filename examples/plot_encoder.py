@@ -9,7 +9,7 @@ leakage.
 
 Gradient boosting needs numbers, and a column of 2,972 students has only labels. So an encoder
 replaces each label by a number learnt from the target. The mean of a few ratings is mostly noise.
-`MixedEffectsEncoder` uses random effects instead, which are shrunk by as much as the data call for.
+`MixedEffectsEncoder` uses random effects instead; the data determine how much they are shrunk.
 scikit-learn's :class:`~sklearn.preprocessing.TargetEncoder` is the comparison.
 """
 

@@ -141,7 +141,7 @@ for name in subjects:
 panel.plot(raw["Intercept"], raw["Days"], "o", color=ORANGE, label="least squares")
 panel.plot(lines["Intercept"], lines["Days"], "o", color=BLUE, label="model")
 panel.plot(*population, "+", color=INK, markersize=14, markeredgewidth=2, label="population")
-panel.set(xlabel="intercept, ms", ylabel="slope, ms a day")
+panel.set(xlabel="intercept, ms", ylabel="slope, ms per day")
 panel.spines[["top", "right"]].set_visible(False)
 panel.legend(frameon=False)
 plt.show()

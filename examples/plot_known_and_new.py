@@ -1,21 +1,21 @@
 """
-========================================
-Known and new groups, beside plain means
-========================================
+==================================================
+Known and new groups: mixed model and plain means
+==================================================
 
-How good is a lecturer who has three ratings? And one who has none yet? A plain mean believes
-three ratings as much as three hundred. One-hot columns know nothing of a new lecturer, and
-their penalty has to be guessed. A mixed model learns from all lecturers how far they differ,
-shrinks the means of few ratings, and says how sure it is.
+How good is a lecturer with three ratings, and one with none? This example predicts both, and
+compares a mixed model with plain means and one-hot columns. A plain mean trusts three ratings as
+much as three hundred. One-hot columns cannot predict a new lecturer, and their penalty has to be
+chosen. A mixed model estimates from all lecturers how much they differ, shrinks the means of few
+ratings, and gives intervals.
 """
 
 # %%
 # A tenth of the ratings
 # ----------------------
 #
-# 73,421 ratings of lectures, from 1 to 5. A tenth is for training. The mean of a lecturer's
-# other ratings is what the predictions are compared with, for lecturers with fifty of them or
-# more.
+# 73,421 ratings of lectures, from 1 to 5. A tenth is for training. For lecturers with at least
+# fifty other ratings, we compare the predictions with the mean of these.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +31,7 @@ ratings = load_insteval().frame.rename(
     columns={"y": "rating", "s": "student", "d": "lecturer", "dept": "department"}
 )
 rng = np.random.default_rng(0)
-# ratings of one lecturer in ten are left out altogether: these are new
+# one lecturer in ten is left out of the training data: these are new
 new = rng.choice(ratings["lecturer"].cat.categories, size=113, replace=False)
 is_train = (rng.random(len(ratings)) < 0.1) & ~ratings["lecturer"].isin(new)
 train, test = ratings[is_train], ratings[~is_train]
@@ -46,9 +46,9 @@ print(f"{len(train):,} ratings to learn from, {len(truth)} lecturers to predict,
 # Three predictions
 # -----------------
 #
-# The plain mean falls back to the overall mean where there is no rating. One-hot has the
-# default penalty of ``Ridge``. The mixed model has students too; a lecturer is predicted for a
-# student whom nobody knows.
+# The plain mean of a lecturer without ratings is the overall mean. One-hot columns have the default
+# penalty of ``Ridge``. The mixed model also has student effects; it predicts a lecturer for an
+# unknown student.
 
 overall = train["rating"].mean()
 means = train.groupby("lecturer", observed=True)["rating"].mean()
@@ -61,7 +61,7 @@ indicator = pd.Series(one_hot.predict(lecturers), truth.index)
 
 model = mixed("rating ~ 1 + (1 | student) + (1 | lecturer)", train)
 mean, std = model.predict(lecturers.assign(student=-1), return_std=True, include=["lecturer"])
-# the lecturer alone: what a rating adds is noise
+# of the lecturer alone, without the noise of a rating
 lecturer_std = np.sqrt(std**2 - model.noise_variance_)
 prediction = pd.DataFrame(
     {"mean": mean, "lower": mean - 1.96 * lecturer_std, "upper": mean + 1.96 * lecturer_std},
@@ -69,11 +69,12 @@ prediction = pd.DataFrame(
 )
 
 # %%
-# By the number of ratings
-# ------------------------
+# Errors by the number of ratings
+# -------------------------------
 #
-# The fewer ratings, the more a plain mean is off. A mean of later ratings has an error of its
-# own, from students and noise. With it, intervals of 95 % should hold 95 of 100 of these means.
+# Plain means have larger errors with fewer ratings. The means of other ratings have an error too,
+# from students and noise. The intervals include it, so 95 % intervals should contain 95 of 100 of
+# these means.
 
 groups = pd.cut(n_ratings, [-1, 0, 5, 10, 20, 1000], labels=["new", "1-5", "6-10", "11-20", "more"])
 variances = model.variance_components_.set_index("group")["variance"]
@@ -98,8 +99,7 @@ table = pd.DataFrame(
 print(table.rename_axis("ratings").round(2))
 
 # %%
-# The same as a picture, with fifteen lecturers drawn at random: three for each row of the
-# table.
+# The figure shows the same, with fifteen random lecturers: three per row of the table.
 
 chosen = [part.sample(3, random_state=1) for _, part in n_ratings.groupby(groups, observed=True)]
 shown = pd.concat(chosen).sort_values()

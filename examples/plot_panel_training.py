@@ -57,8 +57,8 @@ print(wages.head(3))
 # Random intercepts alone are not enough
 # --------------------------------------
 #
-# A random intercept per worker supposes that the effect of a worker has nothing to do with the
-# days of training. Here it has: ability drives both. The coefficient of ``days`` then mixes the
+# A random intercept per worker assumes that the effect of a worker is independent of the days of
+# training. Here it is not: both depend on ability. The coefficient of ``days`` then mixes the
 # comparison within workers with the one between them.
 
 plain = mixed("log_wage ~ C(year) + school + days + (1 | worker)", wages)
@@ -78,14 +78,15 @@ table = model_table(plain, mundlak, names=["random intercepts", "with the mean"]
 print(table.loc["fixed"].filter(regex="Intercept|school|days", axis=0).round(4))
 
 # %%
-# The coefficient of the mean tests whether random intercepts alone would do. It plays the role of
-# Hausman's test. Here it is far from 0, so they would not.
+# The coefficient of the mean tests whether random intercepts are enough, like Hausman's test.
+# Here it is far from 0, so they are not.
 #
 # Standard errors by cluster
 # --------------------------
 #
-# The model takes the noise of different years for independent. It is not. Cluster-robust standard
-# errors hold whatever the dependence within a worker is. They need many clusters; we have 600.
+# The model assumes that the noise of different years is independent. It is not. Cluster-robust
+# standard errors are valid for any dependence within a worker. They need many clusters; we have
+# 600.
 
 robust = robust_covariance(mundlak, "worker", kind="CR2").to_frame()
 names = ["school", "days", "ave(days, worker)"]

@@ -15,8 +15,8 @@ from all others, and its posterior says for which products a decision is safe.
 #
 # 2,500 products over 40 weeks, simulated: 100,000 rows. In some weeks a product is sold at 10, 20
 # or 30 % off. The discounts are drawn at random. If discounts reacted to demand, no regression of
-# this kind would find the elasticity. Most products sell few units per week, and some weeks have
-# none. The logarithm of 0 does not exist, so the model is one of counts.
+# this kind would find the elasticity. Most products sell few units per week, and in some weeks
+# none. The logarithm of 0 does not exist, so we model counts.
 
 import time
 
@@ -121,9 +121,10 @@ print(
 )
 
 # %%
-# Products that sold little on offer have useless elasticities of their own; a product without
-# any sale on offer has one that tends to infinity, and only the limit on steps stops it. The mixed
-# model moves them to the mean. Its error is never above the spread of 0.6. Its intervals hold:
+# For products that sold little on offer, the estimates of each product alone are useless.
+# Without any sale on offer the estimate tends to infinity, and only the limit on steps stops it.
+# The mixed model shrinks such estimates to the mean. Its error is never above the spread of 0.6.
+# Its intervals have the right coverage:
 
 inside = (products["true"] - products["elasticity"]).abs() < 1.96 * products["std"]
 print(f"{inside.mean():.1%} of the true elasticities are in the 95 % intervals")
@@ -174,11 +175,12 @@ products["decision"] = rules["mixed model, if 90 % sure"]
 print(pd.DataFrame(outcome).T.to_string())
 
 # %%
-# "Share of best gain" is the profit of a small price change in the chosen directions, as a share of
-# what someone who knows all elasticities would gain. If changes cost nothing, follow the mean of
-# the posterior for all products. If wrong changes hurt, follow it where it is sure: 3 % of the
-# changes are then wrong, and changes of two products in five bring most of the gain. Estimates of
-# each product alone claim to be 90 % sure, and are wrong in 12 % of the cases.
+# "Share of best gain" is the profit of a small price change in the chosen directions, as a share
+# of what someone who knows all elasticities would gain. If changes cost nothing, follow the mean of
+# the posterior for all products. If wrong changes are costly, change only products with a high
+# probability: then 3 % of the changes are wrong, and changing two products in five brings most of
+# the gain. Estimates of each product alone claim to be 90 % sure, and are wrong in 12 % of the
+# cases.
 #
 # The list of products to change begins with those that promise most:
 

@@ -58,7 +58,7 @@ print(trials.pivot_table(index="print", columns="prime", values="time").round(0)
 #
 # Subjects and words are crossed, and both factors vary within both. The *maximal* model lets every
 # effect differ between subjects and between words (Barr and others 2013). It has 20 variances and
-# covariances, which is more than the data can tell. We catch the warning that says so.
+# covariances, more than the data can determine. We catch the warning that says so.
 
 maximal_formula = """
     time ~ prime * print + (1 + prime * print | subject) + (1 + prime * print | word)
@@ -136,7 +136,7 @@ print(contrasts(cells, "reference", interaction=True))
 #
 # Left: means of the conditions with 95 % intervals, and a grey line for each subject. Subjects
 # differ so much that the intervals of the means overlap. Right: effects with 95 % intervals. They
-# are differences within subjects, so they are much more exact. Black lines mark the truth. The
+# are differences within subjects, so they are much more precise. Black lines mark the truth. The
 # model without slopes claims an interval for the print that is a third too narrow.
 
 

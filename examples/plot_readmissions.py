@@ -154,7 +154,7 @@ print(scores.unstack().round(4).to_string())
 # patient who would be readmitted saves 1,200 on average. It pays if the probability is above
 # 150 / 1,200 = 0.125. A calibrated model needs nothing else.
 # :class:`~sklearn.model_selection.TunedThresholdClassifierCV` looks for the best threshold in the
-# data instead. It takes no groups, so we hand it the folds.
+# data instead. It takes no groups, so we pass it the folds.
 
 CALL, SAVED = 150.0, 0.2 * 6_000.0
 
@@ -171,9 +171,9 @@ tuned = TunedThresholdClassifierCV(
 print(f"by costs {best:.3f}, tuned {tuned.best_threshold_:.2f}")
 
 # %%
-# The tuned threshold is near the one by costs, and the savings are nearly the same: the optimum is
-# flat. (The folds that chose the tuned threshold also measure it, which flatters it.) The default
-# threshold of one half calls far too few patients.
+# The tuned threshold is near the one by costs, and the savings are nearly the same: the optimum
+# is flat. (The tuned threshold is evaluated on the folds that chose it, so its savings are slightly
+# too high.) The default threshold of one half calls far too few patients.
 
 money = pd.DataFrame(
     {

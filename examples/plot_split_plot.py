@@ -3,19 +3,18 @@
 A designed experiment: oats in split plots
 ===================================================
 
-Does nitrogen raise the yield of oats, how much of it is enough, and does the answer depend on
-the variety? Yates (1935) published an experiment that answers these questions, and it has been
-the textbook example of a split plot ever since. This page goes from the data to tests of the
-terms, marginal means, contrasts, one figure and one paragraph for a report.
+Does nitrogen raise the yield of oats? How much is enough? Does the answer depend on the variety?
+The experiment of Yates (1935) is the textbook example of a split plot. This page goes from the data
+to tests of terms, marginal means, contrasts, one figure and one paragraph for a report.
 """
 
 # %%
 # The data
 # --------
 #
-# Six blocks of land. Each block was divided into three *plots*, one per variety. Each plot was
-# divided into four *subplots*, one per amount of nitrogen (hundredweight of manure per acre).
-# The yields are in quarter pounds per subplot.
+# There are six blocks of land. Each block was divided into three *plots*, one per variety. Each
+# plot was divided into four *subplots*, one per amount of nitrogen (hundredweight of manure per
+# acre). The yields are in quarter pounds per subplot.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,8 +63,7 @@ print(oats.pivot_table(index="variety", columns="nitrogen", values="grain").roun
 # ---------
 #
 # Subplots of one plot share its soil, and plots of one block share the field. Both are random
-# effects. ``C(nitrogen)`` makes a category of the amounts, so that the means may follow any
-# shape.
+# effects. ``C(nitrogen)`` makes the amounts categorical, so the means can follow any shape.
 
 model = mixed("grain ~ variety * C(nitrogen) + (1 | block) + (1 | block:variety)", oats)
 print(model.variance_components_[["group", "sd"]].round(1))
@@ -74,15 +72,15 @@ print(model.variance_components_[["group", "sd"]].round(1))
 # Which terms matter?
 # -------------------
 #
-# Varieties were given to whole plots, of which there are 18, and nitrogen to 72 subplots.
-# Degrees of freedom have to know that. Kenward and Roger's method finds the 10 and 45 of the
-# classical analysis from the model alone, and it also works for designs with missing plots.
+# Varieties were assigned to 18 whole plots, and nitrogen to 72 subplots. The degrees of freedom
+# depend on this. Kenward and Roger's method finds the 10 and 45 of the classical analysis from the
+# model, and also works with missing plots.
 
 print(anova(model, ddf="kenward-roger"))
 
 # %%
-# Nitrogen matters. Varieties may differ, but 18 plots do not show it, and nothing says that the
-# effect of nitrogen depends on the variety.
+# Nitrogen has an effect. Varieties may differ, but 18 plots are not enough to show it. There is
+# no evidence that the effect of nitrogen depends on the variety.
 #
 # Without the term for plots, subplots would count as independent evidence on varieties. The
 # denominator is then 55 instead of 10, and the p-value of the variety becomes far too small:
@@ -94,21 +92,22 @@ print(anova(wrong, ddf="kenward-roger").to_frame()[["den_df", "F", "p_value"]].r
 # Which amounts differ?
 # ---------------------
 #
-# Marginal means average over the varieties with equal weights. Contrasts with the first amount
-# have Dunnett's p-values and limits, which hold for the three comparisons together.
+# Marginal means average over the varieties with equal weights. Contrasts with the first amount have
+# Dunnett's p-values and limits, which are valid for the three comparisons together.
 
 means = marginal_means(model, "nitrogen", ddf="kenward-roger")
 print(means)
 print(contrasts(means, "reference"))
 
 # %%
-# Amounts have an order, and the trend over them can be split into a straight and a curved part.
-# The curvature is small compared with its standard error.
+# Amounts have an order, so the trend can be split into a linear and a curved part. The curvature
+# is small compared with its standard error.
 
 print(contrasts(means, "polynomial"))
 
 # %%
-# All pairs, with Tukey's adjustment: 0.4 and 0.6 are not told apart.
+# These are all pairs, with Tukey's adjustment. The difference between 0.4 and 0.6 is not
+# significant.
 
 pairs = contrasts(means)
 print(pairs)
@@ -117,10 +116,9 @@ print(pairs)
 # The figure
 # ----------
 #
-# To the left the means of the twelve cells, with the plots behind them; to the right the
-# differences between amounts. Intervals of means are wide because blocks differ a lot, and
-# differences within plots are not touched by that. This is why contrasts are what a split plot
-# is read by.
+# Left: means of the twelve cells, with the plots behind them. Right: differences between amounts.
+# Intervals of means are wide because blocks differ a lot. Differences within plots do not contain
+# the differences between blocks. So compare amounts by contrasts.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 cells = marginal_means(model, "nitrogen", by="variety", ddf="kenward-roger")
@@ -136,10 +134,10 @@ right.set(xlabel="difference in yield, with simultaneous 95 % intervals", ylabel
 plt.show()
 
 # %%
-# Does the model hold?
-# --------------------
+# Check the model
+# ---------------
 #
-# Responses drawn from the model look like the observed ones: no test is near its limit.
+# Responses simulated from the model look like the observed ones: no test is close to its limit.
 
 checks = check_residuals(model, random_state=0)
 print(checks)
