@@ -16,10 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 
 
 class PredictorAdapter(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
-    """An estimator whose `predict` is another method of a model.
+    """An estimator whose `predict` calls another method of a model.
 
-    Made by ``model.as_predictor("predict_interval", level=0.9)``. As the last step of a
-    pipeline it hands intervals, quantiles or probabilities through ``pipeline.predict`` and
+    Made by ``model.as_predictor("predict_interval", level=0.9)``. As the last step of a pipeline,
+    it returns intervals, quantiles or probabilities from ``pipeline.predict`` and
     `cross_val_predict`.
 
     Parameters
@@ -64,9 +64,9 @@ class PredictorAdapter(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X, y : array-like
-            As the model takes them.
+            The data, as for the model.
         **fit_params
-            Handed on to its `fit`: ``sample_weight``.
+            Passed to its `fit`: ``sample_weight``.
 
         Returns
         -------

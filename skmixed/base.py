@@ -249,10 +249,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     @property
     def rows_(self) -> pd.Index:
-        """The rows that the fit used, by the index of the data frame or by position.
+        """The rows used by the fit: the index of the data frame, or positions.
 
-        Rows of weight 0, and those that ``mixed(..., missing="drop")`` left out, are not among
-        them. Only with ``keep_data=True``.
+        Rows of weight 0 and rows dropped by ``mixed(..., missing="drop")`` are not included. Only
+        with ``keep_data=True``.
         """
         check_is_fitted(self)
         kept = self._kept
@@ -272,12 +272,12 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     @cached_property
     def random_effects_cov_(self) -> dict[str, pd.DataFrame]:
-        """Covariance of the effects of a level of all groups, terms x terms."""
+        """Covariance of the effects of a level, for all groups, terms x terms."""
         return random_effects_cov(self._fitted_model)
 
     @cached_property
     def variance_components_(self) -> pd.DataFrame:
-        """Variances and covariances of the random effects and the noise, a row each."""
+        """Variances and covariances of the random effects and the noise, one per row."""
         return components(self._fitted_model)
 
     def _model(self) -> dict[str, str]:
@@ -541,10 +541,10 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """Standard deviation of what each column of X adds to the linear predictor.
+        """Standard deviation of the contribution of each column of X to the linear predictor.
 
-        Of shape (n_features_in_,), over the training rows. `coef_` is by coefficient, not by
-        column; tools that select columns can use this: ``SelectFromModel(model,
+        Over the training rows, of shape (n_features_in_,). `coef_` has one entry per coefficient,
+        not per column. To select columns use ``SelectFromModel(model,
         importance_getter="feature_importances_")``.
         """
         check_is_fitted(self)
@@ -570,8 +570,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         Returns
         -------
         known : DataFrame of bool, of shape (n_samples, n_groups)
-            A column per group; its mean is the share of known rows, to be watched in
-            production.
+            One column per group. Its mean is the share of known rows; monitor it in production.
 
         Examples
         --------
@@ -599,27 +598,27 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         Returns
         -------
         matrix : DataFrame of shape (n_samples, n_coefficients)
-            The intercept first, where there is one; its product with `params` is the fixed
-            part of the linear predictor, less the offset.
+            The intercept first, if there is one. Its product with `params` is the fixed part of the
+            linear predictor, without the offset.
         """
         _, design = self._fitted_model.table_and_design(X, (), with_weights=False)
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(design.fixed, columns=list(design.fixed_names), index=index)
 
     def as_predictor(self, method: str = "predict_interval", **options: Any) -> PredictorAdapter:
-        """An estimator whose `predict` is another method of this model.
+        """Make an estimator whose `predict` calls another method of this model.
 
         Parameters
         ----------
         method : str, default="predict_interval"
-            The method; another example is "predict_quantile".
+            The method, for example "predict_quantile".
         **options
             Its keyword arguments.
 
         Returns
         -------
         predictor : PredictorAdapter
-            To be fitted like this model: in a pipeline, by `cross_val_predict`.
+            Fit it like this model: in a pipeline, or with `cross_val_predict`.
         """
         return PredictorAdapter(self, method, options or None)
 

@@ -75,12 +75,12 @@ class ClassScale:
         Raises
         ------
         ValueError
-            When the order is not known, or `class_order` lacks a class.
+            If the order is not known, or `class_order` lacks a class.
 
         Warns
         -----
         ClassOrderWarning
-            When the classes were numbered, perhaps in another order.
+            If the classes were numbered, perhaps in another order.
         """
         if class_order is not None:
             return self._as_listed(_checked_order(class_order))
@@ -135,7 +135,7 @@ class ClassScale:
         Raises
         ------
         ValueError
-            When it is no class of the response.
+            If it is no class of the response.
         """
         if positive_class is None:
             return self.classes if self.declared is None else self.declared
@@ -214,7 +214,7 @@ def weights_of_classes(
     Raises
     ------
     ValueError
-        When a dict has labels that are not classes, and lacks some that are.
+        If a dict has labels that are not classes, and lacks some that are.
     """
     if class_weight is None:
         return None

@@ -41,7 +41,7 @@ from skmixed.validation import check_choice, check_labels, check_level
 
 
 class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
-    r"""Mixed-effects model of classes, fitted by variational inference.
+    r"""Mixed-effects classification of two classes or ordered classes.
 
     Row i has the linear predictor
 
@@ -57,164 +57,154 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
 
     .. math:: P(y_i = c_1 \mid \eta_i) = F(\eta_i),
 
-    and classes in an order, :math:`c_0 < c_1 < \dots`, follow the cumulative model
-    with thresholds :math:`t_0 < t_1 < \dots` [1]_
+    and ordered classes, :math:`c_0 < c_1 < \dots`, follow the cumulative model with thresholds
+    :math:`t_0 < t_1 < \dots` [1]_
 
     .. math:: P(y_i \le c_j \mid \eta_i) = F(t_j - \eta_i).
 
-    Grouping columns are ordinary columns of X, so pipelines, cross-validation and grid
-    search need nothing special. Successes out of a number of trials are two rows with
-    weights: see `fit`.
+    Grouping columns are ordinary columns of X, so pipelines, cross-validation and grid search work
+    as usual. Pass successes out of trials as two rows with weights: see `fit`.
 
     Parameters
     ----------
     random_effects : "from_dtype", None, str, int, RandomEffect, dict or list of these, \
             default="from_dtype"
-        Which columns group the rows. ``"from_dtype"``: every pandas category, and every
-        column of text or other labels with at least five of them, gets a random
-        intercept; a bare numeric array has none and the model is a regression without
-        groups. A column name or position gets a random intercept; text with a bar is a
-        term in lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``,
-        ``"(x || g)"``; a dict has slopes, or the left side of a bar term, by group:
-        ``{"subject": ["days"]}``. None: no random effects. All other columns of X are
-        fixed effects, see `fixed_effects`.
+        Which columns group the rows. ``"from_dtype"``: every pandas category, and every column of
+        text or other labels with at least five of them, gets a random intercept; a numeric array
+        has no groups. A column name or position gets a random intercept. Text with a bar is a term
+        in lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``, ``"(x || g)"``. A
+        dict has the slopes, or the left side of a bar term, of each group: ``{"subject":
+        ["days"]}``. None: no random effects. All other columns of X are fixed effects, see
+        `fixed_effects`.
     fixed_effects : list of str or int, or None, default=None
-        Columns of X that are fixed effects; columns of labels are coded by treatment
-        contrasts, against their first label. None: all columns of X without another role.
+        Columns of X that are fixed effects. Columns of labels have treatment contrasts with the
+        first label as reference level. None: all columns of X without another role.
     reference : dict or None, default=None
-        Level that the others are compared with, by column of labels:
-        ``{"treatment": "placebo"}``. In formulas ``C(treatment, Treatment("placebo"))``.
+        Reference level of columns of labels: ``{"treatment": "placebo"}``. In formulas write
+        ``C(treatment, Treatment("placebo"))``.
     formula : str or None, default=None
-        The right-hand side of a formula in lme4's notation,
-        ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
-        excludes `random_effects` and `fixed_effects`.
+        The right-hand side of a formula in lme4's notation, ``"1 + service + (1 | s)"``. It uses
+        the columns of X that it names, and cannot be combined with `random_effects` and
+        `fixed_effects`.
     family : {"bernoulli", "ordinal"}, default="bernoulli"
-        Two classes, or classes in an order.
+        Two classes, or ordered classes.
     link : {"logit", "probit"}, default="logit"
-        Which F.
+        The distribution function F.
     positive_class : label or None, default=None
-        Which of two classes is modelled: positive coefficients make it more probable.
-        None: the last category that y declares where y is a pandas categorical, else
-        the last of `classes_`. Labels of another class only change signs.
+        The class, of two, that positive coefficients make more probable. None: the last category if
+        y is a pandas categorical, else the last of `classes_`. The choice changes only signs.
     class_order : list of labels or None, default=None
-        Classes in an order, lowest first. None: the order of the categories where y is
-        an ordered categorical, and the order of numbers. Tools of scikit-learn that
-        number the classes before `fit`, such as
-        ``cross_val_predict(method="predict_proba")``, do so in the order of the
-        alphabet; with `class_order` such numbers are understood.
+        Ordered classes, lowest first. None: the order of the categories of an ordered categorical,
+        or of numbers. scikit-learn tools such as ``cross_val_predict(method="predict_proba")``
+        replace the classes by numbers in alphabetical order before `fit`; with `class_order` such
+        numbers are understood.
     class_weight : dict, "balanced" or None, default=None
-        What case weights are multiplied with, by class: ``{label: weight}``, 1 for labels
-        that are left out; "balanced": the number of rows over the number of classes times
-        the number of rows of the class, both by case weights. All that the fit says is then
-        said of the reweighted data: predicted probabilities are not those of the classes in
-        y, but those where classes were as frequent as their weights make them, and standard
-        errors are those of as many rows. To let one class cost more, rather leave this at
-        None and move the threshold on `predict_proba`.
+        Factors of the case weights by class: ``{label: weight}``, with 1 for labels that are left
+        out. "balanced": the number of rows divided by the number of classes and by the number of
+        rows of the class, all by case weights. All results are then for the reweighted data:
+        predicted probabilities and standard errors are those of classes with the reweighted
+        frequencies. If errors in one class cost more, leave this at None and move the threshold on
+        `predict_proba`.
     posterior : {"full", "mean_field"}, default="full"
-        Variational family: one Gaussian over all effects, or independent normals.
-        The second is there for comparison: it can shrink the variance of crossed
-        or nested factors to zero and its standard deviations are too small.
+        Variational family: one Gaussian over all effects, or independent normal distributions. Use
+        "mean_field" for comparison only: it can set variances of crossed or nested factors to 0,
+        and its standard deviations are too small.
     method : {"auto", "reml", "ml"}, default="auto"
-        Whether the fixed effects have a flat prior and belong to the posterior
-        ("reml") or are a point that maximises the ELBO ("ml"). "auto" is "ml", as in
-        other programs. Thresholds are points with either.
+        "reml": fixed effects have a flat prior and belong to the posterior. "ml": they maximise the
+        ELBO as point estimates. "auto" is "ml", as in other programs. Thresholds are always point
+        estimates.
     approximation : {"variational", "corrected"}, default="variational"
-        What is maximised. "variational": a lower bound of
-        the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
-        adaptive quadrature within the levels of the largest grouping factor, of up to three
-        effects each. It is exact to six digits and more with one factor, two of which one is
-        nested in the other, or two of which one has three levels at most. Effects of other
-        crossed factors, up to 10,000, are drawn, with a Monte Carlo error that `loglik_std_`
-        tells. With ``method="reml"`` the coefficients are integrated out as well.
+        Objective. "variational": a lower bound of the likelihood, by the best Gaussian posterior.
+        "corrected": the likelihood itself, by adaptive quadrature within the levels of the largest
+        grouping factor, with up to three effects per level. It is exact to at least six digits with
+        one factor, with one factor nested in another, and with two factors of which one has at most
+        three levels. Effects of other crossed factors, up to 10,000, are drawn; `loglik_std_` is
+        their Monte Carlo error. With ``method="reml"`` the coefficients are integrated out as well.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1.
     relations : mapping or None, default=None
-        How the levels of a group are related, by grouping column:
-        ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
-        relation get effects; a level of the data that it does not have is an error. Needs
-        ``posterior="full"`` and the direct solver.
+        Known covariances between the levels of grouping columns: ``{"line": Relationship(K,
+        labels)}``; see `skmixed.Relationship`. All levels of the relation get effects. A level of
+        the data that the relation lacks is an error. Needs ``posterior="full"`` and the direct
+        solver.
     variance_prior : str or None, default=None
-        Prior density of the standard deviation of every effect, "gamma", "half-cauchy",
-        "half-normal", "exponential" or "flat": its logarithm is added to what is maximised, so that
-        variances are at their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) keeps them
-        from 0. "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) keep
-        them from growing. Their scale is 1 on the linear predictor, for a slope
-        that over the standard deviation of its column.
-        Correlations and coefficients have flat priors. `elbo_` is at these variances, the prior
-        left out; such likelihoods are not compared. A mode is a point: for intervals see
-        `skmixed.variance_posterior`.
+        Prior of the standard deviation of every effect: "gamma", "half-cauchy", "half-normal",
+        "exponential" or "flat". The log density is added to the objective, so variances are at
+        their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) avoids variances of 0.
+        "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) shrink large
+        variances. Their scale is 1 on the linear predictor, for a slope divided by the standard
+        deviation of its column. Correlations and coefficients have flat priors. `elbo_` does not
+        include the prior, and such fits cannot be compared by likelihood. The mode is a point
+        estimate: for intervals see `skmixed.variance_posterior`.
     fit_intercept : bool, default=True
-        Whether there is a fixed intercept. Classes in an order need it: their
-        thresholds take its place.
+        Whether there is a fixed intercept. Must be True for ordered classes, whose thresholds
+        replace it.
     solver : {"auto", "direct", "iterative"}, default="auto"
-        How the mixed-model equations of every step are solved. "direct" factorises
-        them, which is exact; its cost grows with the cube of the number of levels
-        outside the largest factor. "iterative" solves them by conjugate gradients and
-        estimates variances and determinants from random vectors: see `n_probes`.
-        It is exact where elimination keeps the equations sparse. "auto" takes "direct"
-        up to 2,500 such levels, where memory allows and no sparse factor costs less,
-        and says what it took in `solver_`.
+        How the mixed-model equations of every step are solved. "direct" factorises them, which is
+        exact; its cost grows with the cube of the number of levels outside the largest factor.
+        "iterative" solves them by conjugate gradients and estimates variances and determinants from
+        random vectors: see `n_probes`. It is exact where elimination keeps the equations sparse.
+        "auto" chooses "direct" up to 2,500 such levels, if memory allows and no sparse factor is
+        faster; `solver_` has the choice.
     handle_unknown : {"population", "warn", "error"}, default="population"
-        What predictions do with a level that `fit` has not seen, a missing label
-        included: average over the prior distribution of its effect, do so and warn of every
-        unknown label, or raise.
+        What to do with unseen levels and missing labels in predictions. "population": average over
+        the distribution between levels. "warn": do the same and warn about every unknown label.
+        "error": raise an error.
     max_iter : int, default=100
-        Most steps on variances and posterior.
+        Maximum number of steps on variances and posterior.
     tol : float, default=1e-6
         The fit stops when the scaled gradient of the variance parameters and
         thresholds, their distance to the optimum in units of their standard errors,
         and the distance of the posterior from its own optimum are below it.
-        Estimates of the iterative solver have a Monte Carlo error of some hundredths
-        of a standard error; there up to 1e-3 is enough.
+        With the iterative solver up to 1e-3 is enough, because its Monte Carlo error is a few
+        percent of a standard error.
     n_probes : int or "auto", default="auto"
-        Random vectors of the iterative solver. Monte Carlo errors fall with their
-        square root, time grows about linearly. "auto": between 64 (few levels) and 5
-        (more than 20,000).
+        Number of random vectors of the iterative solver. Monte Carlo errors fall with its square
+        root; time grows about linearly. "auto": between 64 (few levels) and 5 (more than 20,000).
     warm_start : bool, default=False
         Whether `fit` starts from the variance parameters and thresholds of the
         previous fit.
     random_state : int, RandomState instance or None, default=None
-        Seed of the iterative solver's random vectors; None is a fixed seed, so that
-        equal data give equal fits. Not used by the direct solver.
+        Seed of the random vectors of the iterative solver. None is a fixed seed, so equal data give
+        equal fits. The direct solver does not use it.
     n_jobs : int or None, default=None
         Threads of the compiled kernels; results do not depend on it. None: all
         cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra
         library takes half as many.
     verbose : int, default=0
-        1 prints a line an iteration: ELBO, scaled gradient and seconds.
+        1 prints one line per iteration: ELBO, scaled gradient and seconds.
     keep_data : bool, default=False
-        Whether `fit` keeps X, y and the case weights, so that `diagnose`,
-        ``summary(test="t")``, displays and the bootstrap need not be given them again.
-        They are not copied, and not stored in pickles. `skmixed.mixed` keeps them.
+        Whether `fit` keeps X, y and the case weights for `diagnose`, ``summary(test="t")``,
+        displays and the bootstrap. They are not copied, and not stored in pickles. `skmixed.mixed`
+        keeps them.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, ascending, as scikit-learn's metrics expect them: the order of the
-        columns of `predict_proba`.
+        The sorted classes: the order of the columns of `predict_proba`, as scikit-learn's metrics
+        expect it.
     ordered_classes_ : ndarray of shape (n_classes,)
-        The classes from the lowest to the highest of the scale; of two classes, the one
-        that is modelled comes last.
+        The classes from the lowest to the highest of the scale; with two classes, the modelled
+        class is last.
     class_weight_ : ndarray of shape (n_classes,)
-        What case weights of rows of each of `classes_` were multiplied with.
+        Factors of the case weights, in the order of `classes_`.
     intercept_ : float
-        Fixed intercept; 0 when there is none, and 0 for classes in an order.
+        Fixed intercept; 0 if there is none, and for ordered classes.
     thresholds_ : ndarray of shape (n_classes - 1,)
         Only with ``family="ordinal"``: P(y <= class j) = F(thresholds_[j] - eta).
     thresholds_std_ : ndarray of shape (n_classes - 1,)
         Their standard errors. Only with ``family="ordinal"``.
     coef_ : ndarray of shape (n_fixed,)
-        Fixed effects in the order of `coef_names_`, which is not that of the columns of X:
-        tools that select columns by ``coef_`` are to use `feature_importances_`. 0 for a
-        column that others span.
-        A positive one favours the last of `ordered_classes_`.
+        Fixed effects in the order of `coef_names_`, which differs from that of the columns of X: to
+        select columns use `feature_importances_` instead. 0 if the column is collinear and was
+        dropped. Positive values make the last of `ordered_classes_` more probable.
     coef_names_ : list of str
-        What each entry of `coef_` multiplies.
+        Name of each entry of `coef_`.
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
-        Covariance of the intercept and the coefficients, the intercept first:
-        posterior for "reml", sampling for "ml", knowing that variances and thresholds
-        are estimates too (see the user guide, "Standard errors"). Without the row and
-        column of the intercept when there is none, and for classes in an order.
+        Covariance of the intercept and the coefficients, the intercept first: posterior covariance
+        for "reml", sampling covariance for "ml", including the uncertainty of variances and
+        thresholds (see the user guide, "Standard errors"). Without the row and column of the
+        intercept if there is none, and for ordered classes.
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.
@@ -227,35 +217,32 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         error of the logarithm of a standard deviation (that of a logarithmic variance is twice
         it), from the curvature in all parameters.
     elbo_ : float
-        Evidence lower bound with all constants; see the notes.
-        With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is
-        what was maximised; `approximation_` says what that is.
+        Evidence lower bound with all constants, see the notes; with ``approximation="corrected"``
+        the log likelihood. `loglik_` is the same number, and `approximation_` says which it is.
     elbo_std_ : float
-        Its Monte Carlo standard error, for random vectors of other seeds; 0 where
-        nothing is estimated: with the direct solver, and with sparse factors, unless
-        ``approximation="corrected"`` draws effects of crossed factors.
+        Its Monte Carlo standard error over seeds. 0 with the direct solver and with sparse factors,
+        unless ``approximation="corrected"`` draws effects of crossed factors.
     elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path_ : ndarray of shape (n_steps + 1,)
         The scaled gradient at the same points.
     n_iter_ : int
-        Steps taken; 1 where none was needed.
+        Number of steps; 1 if none was needed.
     converged_ : bool
-        Whether no better variances are to be found: the scaled gradient fell to `tol` or below
-        (to 1e-3 or less where random vectors estimate it), or rounding keeps it above. The
-        latter holds where it is below 1e-4 and did not halve in three iterations, or where five
-        iterations gained less than the rounding error of the ELBO and its square promises no
-        more. A point with a direction of negative curvature
-        counts only if no step along it leads down. `gradient_path_` ends with the scaled
-        gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
-        point published.
+        Whether the fit converged: the scaled gradient is at most `tol` (with random vectors at most
+        1e-3), or as small as rounding allows. The latter means that it is below 1e-4 and did not
+        halve in three iterations, or that five iterations gained less than the rounding error of the
+        ELBO and the square of the gradient promises no more. At a point with negative curvature, no
+        step along this direction may improve the objective. `gradient_path_` ends with the scaled
+        gradient of the published estimates, after variances close to 0 were set to 0.
     n_observations_ : float
         Sum of the case weights, after `class_weight`.
     response_moments_ : ndarray of shape (2,)
-        Weighted mean and root mean square of the numbers of the classes, by which
-        `compare_models` tells responses apart.
+        Weighted mean and root mean square of the class numbers, by which `compare_models`
+        distinguishes responses.
     offset_range_ : ndarray of shape (2,)
-        Least and largest offset of the fit, where there is one; `predict_proba` warns of others.
+        Smallest and largest offset of the fit, if there is one; `predict_proba` warns about offsets
+        far outside.
     method_ : {"reml", "ml"}
         The method that was used.
     solver_ : str
@@ -263,29 +250,26 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, when X has names that are all strings.
+        Their names, if all names in X are strings.
 
     See Also
     --------
     skmixed.MixedEffectsVIRegressor : Numbers, counts and positive amounts.
     skmixed.mixed : Fit a model from a formula and a data frame.
-    skmixed.RandomEffect : A random effect described by its parts.
+    skmixed.RandomEffect : A random effect, described without a formula.
 
     Notes
     -----
-    The posterior of the effects is not normal here, and the fit finds the normal
-    distribution that is nearest to it in the sense of the ELBO [2]_ [3]_. The ELBO is
-    therefore *below* the log likelihood (the restricted one with ``"reml"``), never
-    above, and variances are those that maximise the bound. They come out too small where
-    levels have few rows and differ much; where levels have some dozens of rows, or
-    variances are moderate, the gap is negligible. ``model.diagnose(X, y)`` measures it on
-    the data at hand. The ELBO contains the binomial coefficients of successes
-    out of trials where `mixed` was given them as such, ``cbind(k, n - k) ~ ...``; that of rows
-    with case weights does not.
+    The posterior is approximated by the normal distribution with the largest ELBO [2]_ [3]_. The
+    ELBO is always *below* the log likelihood (the restricted one with ``"reml"``), and variances
+    maximise the bound. They are too small if levels have few rows and differ much. With a few dozen
+    rows per level, or moderate variances, the gap is negligible. ``model.diagnose(X, y)`` measures
+    it on your data. For successes out of trials in `mixed`, ``cbind(k, n - k) ~ ...``, the ELBO
+    includes the binomial coefficients; for rows with case weights it does not.
 
-    All expectations of a row are one-dimensional and computed to rounding error.
-    `coef_`, `random_effects_` and all other attributes are in the units of X. The
-    training data are not kept unless `keep_data` says so.
+    All expectations of a row are one-dimensional and computed to rounding error. `coef_`,
+    `random_effects_` and all other attributes are in the units of X. The training data are kept
+    only with ``keep_data=True``.
 
     References
     ----------
@@ -386,8 +370,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         X : DataFrame or array-like of shape (n_samples, n_features)
             Fixed-effect and grouping columns.
         y : array-like of shape (n_samples,)
-            Classes: numbers, text or a categorical. Text has no order: more than two
-            classes of it have to be an ordered categorical.
+            Classes: numbers, text or a categorical. Text has no order: more than two text classes
+            must be an ordered categorical, or `class_order` must list them.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights: weight 2 counts as the row twice, weight 0 as absent. So k
             successes out of n trials are a row of the one class with weight k and a
@@ -401,16 +385,15 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Raises
         ------
         ValueError
-            When a parameter, a column or a value cannot be used; the message
-            names it and says what to do.
+            If a parameter, a column or a value cannot be used; the message names it and says what
+            to do.
 
         Warns
         -----
         ConvergenceWarning
-            When the variance parameters did not converge.
+            If the variance parameters did not converge.
         UserWarning
-            When a part of the model is not determined by the data, or a column
-            separates the classes.
+            If the data do not determine a part of the model, or a column separates the classes.
         """
         refuse_distributed(X, self.family)
         with unchanged_on_error(self):
@@ -424,20 +407,20 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         X : DataFrame or array-like of shape (n_samples, n_features)
             Rows to predict.
         include : "all", "none" or list of str, default="all"
-            Groups whose random effects enter; the others are left out, their mean
-            and their variance alike. "none" leaves the fixed part, averaged over the
-            coefficients where they have a posterior (``method="reml"``), else at them.
+            Groups whose random effects are used; mean and variance of the others are left out.
+            "none": fixed effects only; with ``method="reml"`` this averages over the coefficients.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; of a Dask data frame one with the classes as columns.
+            In the order of `classes_`. For a Dask data frame, a Dask data frame with the classes as
+            columns.
 
         Notes
         -----
-        These are predictive probabilities: averages over the posterior of the linear
-        predictor, and over the prior of the effects of levels that `fit` has not seen.
-        They lie nearer to each other than those at the posterior mean.
+        These are predictive probabilities: averages over the posterior of the linear predictor, and
+        for unseen levels over the distribution between levels. They are less extreme than
+        probabilities at the posterior mean.
         """
         if is_distributed(X):
             check_is_fitted(self)
@@ -484,18 +467,18 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         intervals : ndarray of shape (n_samples, n_classes, 2)
-            Lower and upper end, classes in the order of `classes_`.
+            Lower and upper limits, with the classes in the order of `classes_`.
 
         Notes
         -----
-        The ends are quantiles of P(class | eta) over the posterior of the linear predictor
-        eta, and for levels that `fit` has not seen over the prior of their effects. They are
-        exact for a normal posterior, also for classes in the middle of a scale, which are
-        probable at moderate eta alone. With ``approximation="corrected"`` and quadrature the
-        posterior of a level's effects is skewed, and eta is taken for a shifted lognormal
-        variable of its mean, variance and skewness. The ends of all classes do not add up to 1, and
-        thresholds count as known. With ``method="reml"`` `predict_proba` is the mean of the same
-        distribution; with "ml" coefficients are uncertain here and held there.
+        The limits are quantiles of P(class | eta) over the posterior of the linear predictor eta,
+        and for unseen levels over the distribution between levels. They are exact for a normal
+        posterior, also for middle classes, whose probability is not monotone in eta. With
+        ``approximation="corrected"`` and quadrature the posterior of a level's effects is skewed, and
+        eta is treated as a shifted lognormal variable with its mean, variance and skewness. Limits
+        of all classes do not add up to 1. Thresholds count as known. With ``method="reml"``
+        `predict_proba` is the mean of the same distribution. With "ml" coefficients are uncertain
+        here, but fixed in `predict_proba`.
 
         Examples
         --------
@@ -529,16 +512,15 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         include : "all", "none" or list of str, default="all"
             As for `predict_proba`.
         type : {None, "link"}, default=None
-            "link": the posterior mean of the linear predictor in place of a class. It is
-            large where the last of `ordered_classes_` is probable; of classes in an order
-            it is to be compared with `thresholds_`.
+            "link": return the posterior mean of the linear predictor instead of a class. Large
+            values mean that the last of `ordered_classes_` is probable. For ordered classes it is
+            on the scale of `thresholds_`.
 
         Returns
         -------
         classes : ndarray of shape (n_samples,)
-            Elements of `classes_`; numbers with ``type="link"``. After `mixed` with a response
-            of successes out of trials the probability of a success.
-            Of a Dask data frame a Dask series.
+            Elements of `classes_`; numbers with ``type="link"``. After `mixed` with successes out
+            of trials, the probability of a success. For a Dask data frame, a Dask series.
         """
         if type is not None:
             check_choice("type", type, ("link",))
@@ -559,7 +541,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows whose class is predicted.
+        """Accuracy: the share of rows whose class is predicted.
 
         Parameters
         ----------
@@ -585,7 +567,7 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         return float(super().score(X, y, sample_weight))
 
     def decision_function(self, X: Any, include: str | Sequence[str] = "all") -> np.ndarray:
-        """Score the rows, as scikit-learn's tools expect it.
+        """Scores of the rows, for scikit-learn's tools.
 
         The linear predictor itself is ``predict(X, type="link")``.
 
@@ -599,8 +581,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Of two classes, the log odds of the second of `classes_` by `predict_proba`. Of
-            more, the logarithms of the probabilities, a column per class of `classes_`.
+            Two classes: the log odds of the second of `classes_` by `predict_proba`. More classes:
+            the logarithms of the probabilities, one column per class.
         """
         scores = self.predict_log_proba(X, include)
         return scores if len(self.classes_) > 2 else scores[:, 1] - scores[:, 0]
@@ -608,8 +590,8 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw classes from the posterior predictive distribution.
 
-        In one draw all rows share the fixed effects and the effects of their
-        levels, also of levels that `fit` has not seen.
+        In one draw all rows share the fixed effects, and rows of a level, also an unseen one, share
+        its effects.
 
         Parameters
         ----------
@@ -618,12 +600,12 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         n_samples : int, default=1
             Number of draws.
         random_state : int, RandomState instance or None, default=None
-            Source of randomness; equal seeds give equal draws.
+            Seed; equal seeds give equal draws.
 
         Returns
         -------
         samples : ndarray of shape (n_rows, n_samples)
-            One draw a column, elements of `classes_`.
+            One draw per column, elements of `classes_`.
         """
         draws = self._draw(X, n_samples, random_state)
         return self.ordered_classes_[draws.astype(np.int64)]

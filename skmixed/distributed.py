@@ -61,7 +61,7 @@ def fit_distributed(estimator: Estimator, X: Any, y: Any, sample_weight: Any) ->
     Raises
     ------
     ValueError
-        When X, y and the weights do not have the same number of partitions, or
+        If X, y and the weights do not have the same number of partitions, or
         when no partition has a row that counts.
     """
     import dask

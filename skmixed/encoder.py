@@ -64,23 +64,22 @@ _MANY = 100
 class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Encode categorical columns by the random effects of their levels.
 
-    A mixed model of the target y with an intercept and a random intercept for every
-    encoded column is fitted,
+    The encoder fits a mixed model of the target y with an intercept and one random intercept per
+    encoded column,
 
     .. math::
 
         \eta_i = \mu + \sum_k u_k[g_k(i)], \qquad u_k[l] \sim N(0, \sigma_k^2),
 
-    and every label is replaced by the posterior mean of its effect :math:`u_k[l]`. With
-    a single column and a numeric target that is the difference of the level's mean from
-    the population's, shrunken by :math:`n / (n + \sigma^2 / \sigma_k^2)` where the level
-    has n rows [1]_; how much is shrunken follows from the data. With several columns
-    the effects of one are adjusted for the others.
+    and replaces each label by the posterior mean of its effect :math:`u_k[l]`. With a single column
+    and a numeric target this is the difference between the mean of the level and that of the
+    population, times :math:`n / (n + \sigma^2 / \sigma_k^2)` for a level with n rows [1]_. The data
+    determine the shrinkage. With several columns the effects of each are adjusted for the others.
 
-    Like :class:`~sklearn.preprocessing.TargetEncoder`, `fit_transform` encodes every row
-    by a model that has not seen it, so that a model fitted on the result is not
-    misled. Hence ``fit(X, y).transform(X)`` is not ``fit_transform(X, y)``: use the
-    latter, or a pipeline, for the rows that further models are trained on.
+    Like :class:`~sklearn.preprocessing.TargetEncoder`, `fit_transform` encodes each row by a model
+    that was fitted without it, so that the next model does not overfit. So ``fit(X,
+    y).transform(X)`` differs from ``fit_transform(X, y)``. Use `fit_transform`, or a pipeline, for
+    rows that train another model.
 
     Parameters
     ----------
@@ -88,42 +87,39 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         Columns to encode, by name or position. ``"from_dtype"``: every categorical,
         string or object column. All other columns pass through unchanged.
     joint : bool, default=True
-        Whether one model has the random effects of all columns, crossed. If False
-        every column has a model of its own, which is quicker and double counts what
-        columns have in common.
+        True: one model with crossed random effects of all columns. False: one model per column,
+        which is faster but counts twice what columns have in common.
     target_type : {"auto", "continuous", "binary", "poisson"}, default="auto"
-        "continuous": a normal model (`MixedEffectsVIRegressor`); encodings are in the
-        units of y. "binary": a logistic one (`MixedEffectsVIClassifier`); encodings are
-        log odds of the second of `classes_`. "poisson": counts with a logarithmic link;
-        encodings are logarithms of ratios of means. "auto" is what
-        :func:`~sklearn.utils.multiclass.type_of_target` makes of y. Whole numbers of
-        more than two values, such as ratings or counts, count as classes there: name
-        them "continuous" or "poisson".
+        "continuous": a normal model (`MixedEffectsVIRegressor`); encodings are in the units of y.
+        "binary": a logistic one (`MixedEffectsVIClassifier`); encodings are log odds of the second
+        of `classes_`. "poisson": counts with a logarithmic link; encodings are logarithms of ratios
+        of means. "auto" uses :func:`~sklearn.utils.multiclass.type_of_target`, which treats whole
+        numbers with more than two values as classes: for ratings set "continuous", for counts
+        "poisson".
     extra : None, "std", "count" or sequence of these, default=None
-        Further columns, behind those of X: of each encoded column the posterior standard
-        deviations of the effects ("std", named ``"city_std"``; that between levels where a
-        label is unknown, 0 where a column has no model), and the sums of case weights that
-        the effects were learnt from ("count"; 0 for unknown labels). `fit_transform` takes
-        both from the models that have not seen the row, as the effects.
+        Additional columns after those of X, per encoded column. "std": posterior standard
+        deviations of the effects, named ``"city_std"``; for unknown labels the standard deviation
+        between levels, 0 if a column has no model. "count": sums of case weights from which the
+        effects were learnt; 0 for unknown labels. `fit_transform` takes both from models that were
+        fitted without the row.
     cv : int, splitter, iterable or None, default=5
-        Folds of `fit_transform`. An integer: that many folds, stratified for two
-        classes; None: five. A splitter or an iterable of (train, test) positions has
-        to test every row exactly once. Groups for ``GroupKFold()`` and the like go to
-        `fit_transform`.
+        Folds of `fit_transform`. An integer: the number of folds, stratified for two classes. None:
+        five folds. A splitter or an iterable of (train, test) positions must test every row exactly
+        once. Pass groups for ``GroupKFold()`` to `fit_transform`.
     shuffle : bool, default=True
         Whether rows are shuffled before they are split into an integer number of folds.
     random_state : int, RandomState instance or None, default=None
-        Source of that shuffling; pass an int for reproducible encodings.
+        Seed of the shuffling; pass an int for reproducible encodings.
     handle_unknown : {"population", "error"}, default="population"
-        What becomes of a label that `fit` has not seen, and of a missing one: an effect
-        of 0, which is the mean of the population, or an error.
+        What to do with unseen and missing labels. "population": effect 0, the mean of the
+        population. "error": raise an error.
     solver : {"auto", "direct", "iterative"}, default="auto"
         Solver of the models.
     max_iter : int, default=100
-        Most steps of a model.
+        Maximum number of steps per model.
     tol : float, default=1e-4
-        Models stop when their variance parameters are this near to the optimum, in
-        standard errors.
+        Models stop when their variance parameters are this close to the optimum, in standard
+        errors.
     n_jobs : int or None, default=None
         Threads of the compiled kernels; results do not depend on it. None: all
         cores the process may use.
@@ -131,23 +127,22 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
     Attributes
     ----------
     encodings_ : dict of {column: Series}
-        Effects by level, learnt from all rows; what `transform` uses.
+        Effects by level, learnt from all rows; used by `transform`.
     models_ : dict of {column: estimator}
-        The fitted model that has the column's effects, one for all if `joint`, for its
-        variances, standard deviations and summary. It knows levels by number:
-        level k of its grouping factor is ``encodings_[column].index[k]``, and -1 are the
-        rows without a label. A column of a single level, or of a level a row, has no model;
-        its effects are 0.
+        The fitted model with the effects of the column; with `joint` the same for all columns. It
+        numbers the levels: level k of its grouping factor is ``encodings_[column].index[k]``, and
+        -1 stands for rows without a label. A column with a single level, or with one level per row,
+        has no model; its effects are 0.
     target_type_ : {"continuous", "binary", "poisson"}
         The type of target.
     classes_ : ndarray of shape (2,) or None
-        The classes of a binary target, ascending.
+        The sorted classes of a binary target.
     n_iter_ : int
-        Steps of the model on all rows; of several models, the most.
+        Steps of the model on all rows; with several models, the maximum.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, when X has names that are all strings.
+        Their names, if all names in X are strings.
 
     See Also
     --------
@@ -157,17 +152,16 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
 
     Notes
     -----
-    Encodings do not contain the intercept :math:`\mu`. Effects of unseen levels are then
-    0 whatever the fold, while a mean of the target would differ between folds and tell
-    which of them a row was in. Linear models with an intercept and trees do not need it.
-    To have it back, add ``models_[column].intercept_``.
+    Encodings do not contain the intercept :math:`\mu`. So unseen levels are encoded as 0 in all
+    folds. A mean of the target would differ between folds and show which fold a row was in. Linear
+    models with an intercept and trees do not need the intercept. To add it, use
+    ``models_[column].intercept_``.
 
-    Rows without a label stay in the fit, as a level of their own whose effect is not
-    used, so that they do not disturb the others. If being missing may mean something,
-    give it a label first, as in ``X["g"].fillna("missing")``.
+    Rows without a label form a level of their own in the fit, whose effect is not used. If a
+    missing label may be informative, give it a name first: ``X["g"].fillna("missing")``.
 
-    In `fit_transform` the model on all rows comes first, and those of the folds start
-    from its variances. They only start there: each goes on to its own optimum.
+    `fit_transform` fits the model on all rows first. The models of the folds start from its
+    variances, but converge to their own optimum.
 
     References
     ----------
@@ -227,8 +221,8 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsEncoder:
         """Learn the effects from all rows.
 
-        `transform` of the same rows then gives every row an effect that its own y has a
-        part in. Use `fit_transform` for rows that further models are trained on.
+        `transform` of the same rows gives effects that contain the rows' own y. Use `fit_transform`
+        for rows that train another model.
 
         Parameters
         ----------
@@ -247,7 +241,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         Raises
         ------
         ValueError
-            When a parameter, a column or a value cannot be used; the message
+            If a parameter, a column or a value cannot be used; the message
             names it and says what to do.
         """
         with unchanged_on_error(self):
@@ -255,7 +249,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         return self
 
     def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
-        """Learn the effects, and encode every row by a model that has not seen it.
+        """Learn the effects, and encode each row by a model that was fitted without it.
 
         Parameters
         ----------
@@ -266,15 +260,15 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights in every model; rows of weight 0 are encoded as well.
         groups : array-like of shape (n_samples,), default=None
-            Handed on to a splitter such as ``cv=GroupKFold()``. A pipeline does so by the
-            name of the step, ``pipeline.fit(X, y, encoder__groups=groups)``, or by metadata
-            routing, ``pipeline.fit(X, y, groups=groups)``.
+            Groups for a splitter such as ``cv=GroupKFold()``. In a pipeline, pass them by the name
+            of the step, ``pipeline.fit(X, y, encoder__groups=groups)``, or by metadata routing,
+            ``pipeline.fit(X, y, groups=groups)``.
 
         Returns
         -------
         X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features_out)
-            As by `transform`. A level all of whose rows are in one fold is 0 there,
-            also with ``handle_unknown="error"``.
+            As for `transform`. A level whose rows are all in one fold is encoded as 0 there, also
+            with ``handle_unknown="error"``.
 
         Raises
         ------
@@ -322,14 +316,13 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         Returns
         -------
         X_encoded : ndarray, or DataFrame by `set_output`, of shape (n_samples, n_features_out)
-            Columns in the order of X: effects in place of labels, the others as they
-            are; then those of `extra`. The array has floats, or objects if a column that is
-            not encoded is not numeric.
+            Columns in the order of X, with effects instead of labels, then those of `extra`. The
+            array has floats, or objects if a column that is not encoded is not numeric.
 
         Raises
         ------
         ValueError
-            When columns differ from those of `fit`; with ``handle_unknown="error"``
+            If columns differ from those of `fit`; with ``handle_unknown="error"``
             also when a label is unknown or missing.
         """
         check_is_fitted(self)
@@ -353,7 +346,7 @@ class MixedEffectsEncoder(PersistentMixin, OneToOneFeatureMixin, TransformerMixi
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Names of the columns of X, where `fit` saw none.
+            Names of the columns of X, if `fit` had none.
 
         Returns
         -------

@@ -95,7 +95,7 @@ def folds(
     Raises
     ------
     ValueError
-        When a row is not tested exactly once, or a splitter lacks its groups.
+        If a row is not tested exactly once, or a splitter lacks its groups.
     """
     splitter = 5 if cv is None else cv
     if isinstance(splitter, Integral):

@@ -20,9 +20,9 @@ _WRAPPERS = (str(Path("sklearn", "callback")), "contextlib.py")
 
 
 class ColumnRoleWarning(UserWarning):
-    """A column was read as a group or as a fixed effect by its type, perhaps wrongly.
+    """A column got its role (group or fixed effect) by its type, perhaps wrongly.
 
-    The message names the column and the parameter that settles its role.
+    The message names the column and the parameter that sets its role.
 
     Examples
     --------
@@ -33,10 +33,10 @@ class ColumnRoleWarning(UserWarning):
 
 
 class UnknownLevelsWarning(UserWarning):
-    """Most labels of a grouping column are not those that the model was fitted on.
+    """Most labels of a grouping column were not seen during fit.
 
-    Right where new groups are predicted on purpose, as in cross-validation by group; a
-    sign of labels of another type or table elsewhere.
+    This is right if you predict new groups on purpose, as in cross-validation by group. Otherwise
+    the labels may have another type or come from another table.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class UnknownLevelsWarning(UserWarning):
 
 
 class ClassOrderWarning(UserWarning):
-    """Classes in an order were numbered by another program, perhaps not in that order.
+    """Ordered classes were replaced by numbers before `fit`, perhaps in another order.
 
     Examples
     --------
@@ -69,10 +69,11 @@ class SingularFitWarning(UserWarning):
 
 
 class ApproximationWarning(UserWarning):
-    """Estimates are likely off because the Gaussian posterior is far from the exact one.
+    """Estimates are probably inaccurate, because the Gaussian posterior is far from the exact one.
 
-    `fit` warns so of classes, counts and amounts where standard deviations of effects would be
-    larger by more than 5 % at the maximum of the likelihood, estimated from the bound's optimum.
+    `fit` gives this warning for classes, counts and amounts if standard deviations of effects would
+    be more than 5 % larger at the maximum of the likelihood, as estimated at the optimum of the
+    bound.
 
     Examples
     --------

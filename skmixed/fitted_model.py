@@ -374,12 +374,12 @@ class FittedModel:
         Raises
         ------
         ValueError
-            When rows do not suit the model, or a level is unknown and must not be.
+            If rows do not suit the model, or a level is unknown and must not be.
 
         Warns
         -----
         UnknownLevelsWarning
-            When labels are unknown that may be known ones of another type.
+            If labels are unknown that may be known ones of another type.
         """
         encoder = self.encoder
         names = check_include(include, encoder.factor_names)
@@ -520,9 +520,9 @@ def fitted_model(model: Any) -> FittedModel:
     Raises
     ------
     NotFittedError
-        When the estimator is not fitted.
+        If the estimator is not fitted.
     TypeError
-        When it is no model of this package.
+        If it is no model of this package.
     """
     if isinstance(model, FittedModel):
         return model
@@ -544,7 +544,7 @@ def named_models(models: Sequence[Any], names: Sequence[str] | None) -> dict[str
     NotFittedError, TypeError
         As `fitted_model`.
     ValueError
-        When there are no models, or names do not fit.
+        If there are no models, or names do not fit.
     """
     if not models:
         raise ValueError(

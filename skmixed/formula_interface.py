@@ -66,44 +66,43 @@ def mixed(
     Parameters
     ----------
     formula : str
-        Response, ``~`` and right-hand side in lme4's notation:
-        ``"y ~ 1 + service + (1 | s) + (1 | d)"``. It is parsed, never evaluated;
-        a name that is not a plain word goes into backticks. With ``family="binomial"``
-        the response may be ``cbind(successes, failures)`` or ``successes/trials``.
+        Response, ``~`` and right-hand side in lme4's notation: ``"y ~ 1 + service + (1 | s) + (1 |
+        d)"``. It is parsed, never evaluated. Put names that are not plain words in backticks. With
+        ``family="binomial"`` the response may be ``cbind(successes, failures)`` or
+        ``successes/trials``.
     data : DataFrame
-        Has the columns that the formula names.
+        The data, with the columns of the formula.
     missing : {"raise", "drop"}, default="raise"
-        What to do with rows that miss a value the model needs: raise an error,
-        or fit without them, as lme4 does.
+        What to do with rows with missing values in columns of the model: raise an error, or drop
+        them, as lme4 does.
     sample_weight : str, array-like of shape (n_rows,) or None, default=None
-        Case weights, or the column that holds them.
+        Case weights, or the name of their column.
     weights : str, array-like of shape (n_rows,) or None, default=None
-        Of a binomial response that is a proportion: the numbers of trials, as in R. A column
-        of `data` or an array.
+        For a binomial response that is a proportion: the numbers of trials, as in R. A column of
+        `data` or an array.
     **parameters
-        Parameters of the estimator, such as ``method="ml"``; ``offset`` and
-        ``precision_weights`` are columns or arrays. ``family`` decides which
-        one it is: "bernoulli" and "ordinal" are families of the classifier. Names from
-        elsewhere are understood: "binomial", "nb", "normal".
+        Parameters of the estimator, such as ``method="ml"``; ``offset`` and ``precision_weights``
+        are columns or arrays. ``family`` chooses the estimator: "bernoulli" and "ordinal" are
+        families of the classifier. Names of other software are understood: "binomial", "nb",
+        "normal".
 
     Returns
     -------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        The fitted estimator; `predict` picks the columns it needs out of a data
-        frame.
+        The fitted estimator. `predict` takes data frames with the columns of the model.
 
     Raises
     ------
     FormulaError
-        When the formula is not in the language; the message points at the place.
+        If the formula is not valid; the message points at the place.
     ValueError
-        When a column is not in `data` or cannot be used.
+        If a column is not in `data` or cannot be used.
 
     Notes
     -----
-    Successes out of trials are modelled as that many rows of two classes. `predict` of such a
-    model has the probability of a success, and its log likelihood the binomial coefficients.
-    Methods that take y, such as `diagnose`, take two columns, successes and failures.
+    Successes out of trials are modelled as rows of two classes. `predict` then gives the
+    probability of a success, and the log likelihood includes the binomial coefficients. Methods
+    that take y, such as `diagnose`, take two columns, successes and failures.
 
     Examples
     --------

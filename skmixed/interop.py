@@ -32,33 +32,33 @@ def marginaleffects_model(
     ``avg_predictions``, ``avg_comparisons``, ``avg_slopes``, ``predictions``, ``comparisons``,
     ``slopes`` and ``datagrid`` of marginaleffects take what this returns. Its estimates are
     expected responses of new groups, and its standard errors come from the covariance of the
-    coefficients by the delta method, the variances held.
+    coefficients by the delta method, with the variances known.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        A fitted model; of classifiers those of two classes.
+        A fitted model. A classifier must have two classes.
     X : DataFrame of shape (n_samples, n_features), default=None
-        The rows of the fit, where the model did not keep them.
+        The rows of the fit, if the model did not keep them.
     y : array-like of shape (n_samples,), default=None
         Their response.
     random_effects : {"averaged", "zero"}, default="averaged"
-        Whether expected responses average over new groups, whose effects are drawn from their
-        estimated distribution, or are those of a group whose effects are zero (``re.form = NA``).
+        "averaged": average over new groups, with effects from their estimated distribution. "zero":
+        a group with effects 0 (``re.form = NA``).
 
     Returns
     -------
     adapter : marginaleffects.classes.ModelAbstract
-        For the functions of marginaleffects. Labels become the Enum columns that it asks for,
-        levels in the order of the model.
+        For the functions of marginaleffects. Labels become Enum columns, with levels in the order
+        of the model.
 
     Raises
     ------
     ImportError
-        When marginaleffects is not installed. It is licensed under the GPL, is no dependency
-        of this package, and is loaded by this function alone.
+        If marginaleffects is not installed. It is licensed under the GPL, is not a dependency of
+        this package, and is loaded by this function only.
     ValueError
-        When the classes have an order, X has no column names, or data are missing.
+        If the classes are ordered, X has no column names, or data are missing.
 
     See Also
     --------

@@ -50,7 +50,7 @@ def _adds_up(estimator: MixedEffectsVIRegressor) -> bool:
 
 
 class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
-    r"""Mixed-effects model of numbers, counts or amounts, fitted by variational inference.
+    r"""Mixed-effects regression for normal responses, counts and positive amounts.
 
     Row i has the linear predictor
 
@@ -64,145 +64,138 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     .. math:: y_i \mid \eta_i \sim N(\eta_i, \sigma^2 / w_i)
 
-    with known weights :math:`w`, or has the mean :math:`\mu_i = \exp(\eta_i)`: see
-    `family`. Grouping columns are ordinary columns of X, so pipelines,
-    cross-validation and grid search need nothing special.
+    with known weights :math:`w`, or has the mean :math:`\mu_i = \exp(\eta_i)`: see `family`.
+    Grouping columns are ordinary columns of X, so pipelines, cross-validation and grid search work
+    as usual.
 
-    For normal responses and ``posterior="full"`` the variational posterior is the exact
-    one and the ELBO is the log likelihood (``method="ml"``) or the restricted log
-    likelihood (``method="reml"``) of the model, all constants included [1]_. For the
-    other families it is a lower bound: see the notes.
+    For normal responses and ``posterior="full"`` the posterior is exact, and the ELBO is the log
+    likelihood (``method="ml"``) or the restricted log likelihood (``method="reml"``), all constants
+    included [1]_. For other families the ELBO is a lower bound: see the notes.
 
     Parameters
     ----------
     random_effects : "from_dtype", None, str, int, RandomEffect, dict or list of these, \
             default="from_dtype"
-        Which columns group the rows. ``"from_dtype"``: every pandas category, and every
-        column of text or other labels with at least five of them, gets a random
-        intercept; a bare numeric array has none and the model is a regression without
-        groups. A column name or position gets a random intercept; text with a bar is a
-        term in lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``,
-        ``"(x || g)"``; a dict has slopes, or the left side of a bar term, by group:
-        ``{"subject": ["days"]}``. None: no random effects. All other columns of X are
-        fixed effects, see `fixed_effects`.
+        Which columns group the rows. ``"from_dtype"``: every pandas category, and every column of
+        text or other labels with at least five of them, gets a random intercept; a numeric array
+        has no groups. A column name or position gets a random intercept. Text with a bar is a term
+        in lme4's notation, such as ``"(1 + days | subject)"``, ``"(1 | a/b)"``, ``"(x || g)"``. A
+        dict has the slopes, or the left side of a bar term, of each group: ``{"subject":
+        ["days"]}``. None: no random effects. All other columns of X are fixed effects, see
+        `fixed_effects`.
     fixed_effects : list of str or int, or None, default=None
-        Columns of X that are fixed effects; columns of labels are coded by treatment
-        contrasts, against their first label. None: all columns of X without another role.
+        Columns of X that are fixed effects. Columns of labels have treatment contrasts with the
+        first label as reference level. None: all columns of X without another role.
     reference : dict or None, default=None
-        Level that the others are compared with, by column of labels:
-        ``{"treatment": "placebo"}``. In formulas ``C(treatment, Treatment("placebo"))``.
+        Reference level of columns of labels: ``{"treatment": "placebo"}``. In formulas write
+        ``C(treatment, Treatment("placebo"))``.
     formula : str or None, default=None
-        The right-hand side of a formula in lme4's notation,
-        ``"1 + service + (1 | s)"``. It picks the columns it names out of X and
-        excludes `random_effects` and `fixed_effects`.
+        The right-hand side of a formula in lme4's notation, ``"1 + service + (1 | s)"``. It uses
+        the columns of X that it names, and cannot be combined with `random_effects` and
+        `fixed_effects`.
     family : {"gaussian", "poisson", "negative_binomial", "gamma"}, default="gaussian"
-        Distribution of the response: any number; a count whose variance is its mean
-        :math:`\mu`; a count of variance :math:`\mu + d \mu^2`; a positive amount of
-        variance :math:`d \mu^2`. The dispersion d is estimated. All but the first
-        have a logarithmic link.
+        Distribution of the response. "gaussian": any number. "poisson": counts with variance
+        :math:`\mu`, the mean. "negative_binomial": counts with variance :math:`\mu + d \mu^2`.
+        "gamma": positive amounts with variance :math:`d \mu^2`. The dispersion d is estimated. All
+        except "gaussian" have a log link.
     posterior : {"full", "mean_field"}, default="full"
-        Variational family: one Gaussian over all effects, or independent normals.
-        The second is there for comparison: it can shrink the variance of crossed
-        or nested factors to zero and its standard deviations are too small.
+        Variational family: one Gaussian over all effects, or independent normal distributions. Use
+        "mean_field" for comparison only: it can set variances of crossed or nested factors to 0,
+        and its standard deviations are too small.
     method : {"auto", "reml", "ml"}, default="auto"
-        Whether the fixed effects are integrated out under a flat prior ("reml")
-        or are a point that maximises the ELBO ("ml"). "auto" is "reml" for normal
-        responses and "ml" for counts and amounts, as in other programs; `method_`
-        tells.
+        "reml": fixed effects are integrated out under a flat prior. "ml": they maximise the ELBO as
+        point estimates. "auto" is "reml" for normal responses and "ml" for counts and amounts, as
+        in other programs; `method_` has the choice.
     approximation : {"variational", "corrected"}, default="variational"
-        What is maximised of counts and amounts. "variational": a lower bound of
-        the likelihood, by the best Gaussian posterior. "corrected": the likelihood itself, by
-        adaptive quadrature within the levels of the largest grouping factor, of up to three
-        effects each. It is exact to six digits and more with one factor, two of which one is
-        nested in the other, or two of which one has three levels at most. Effects of other
-        crossed factors, up to 10,000, are drawn, with a Monte Carlo error that `loglik_std_`
-        tells. With ``method="reml"`` the coefficients are integrated out as well.
+        Objective for counts and amounts. "variational": a lower bound of the likelihood, by the
+        best Gaussian posterior. "corrected": the likelihood itself, by adaptive quadrature within
+        the levels of the largest grouping factor, with up to three effects per level. It is exact
+        to at least six digits with one factor, with one factor nested in another, and with two
+        factors of which one has at most three levels. Effects of other crossed factors, up to
+        10,000, are drawn; `loglik_std_` is their Monte Carlo error. With ``method="reml"`` the
+        coefficients are integrated out as well.
     noise_scale : float or None, default=None
         Standard deviation of the noise. None: estimated. Normal responses only.
     offset : str, int or None, default=None
         Column of X added to the linear predictor with coefficient 1; for counts the
         logarithm of the exposure.
     precision_weights : str, int or None, default=None
-        Column of X with positive weights; the noise variance of a row is
-        `noise_variance_` over its weight, as with lme4's ``weights``. Normal
-        responses only.
+        Column of X with positive weights. The noise variance of a row is `noise_variance_` divided
+        by its weight, as with lme4's ``weights``. Normal responses only.
     dispersion : str, int or None, default=None
-        Column of labels of X whose rows have a noise variance each, as nlme's ``varIdent``
-        has it; ``"C(month)"`` where the labels are numbers. `noise_variance_` is that of the
-        first label, `noise_` has all. Normal responses, ``posterior="full"`` and the direct
-        solver only.
+        Column of labels with one noise variance per label, like nlme's ``varIdent``. If the labels
+        are numbers, write ``"C(month)"``. `noise_variance_` is that of the first label, `noise_`
+        has all. Needs normal responses, ``posterior="full"`` and the direct solver.
     relations : mapping or None, default=None
-        How the levels of a group are related, by grouping column:
-        ``{"line": Relationship(K, labels)}``; see `skmixed.Relationship`. All levels of the
-        relation get effects; a level of the data that it does not have is an error. Needs
-        ``posterior="full"`` and the direct solver.
+        Known covariances between the levels of grouping columns: ``{"line": Relationship(K,
+        labels)}``; see `skmixed.Relationship`. All levels of the relation get effects. A level of
+        the data that the relation lacks is an error. Needs ``posterior="full"`` and the direct
+        solver.
     variance_prior : str or None, default=None
-        Prior density of the standard deviation of every effect, "gamma", "half-cauchy",
-        "half-normal", "exponential" or "flat": its logarithm is added to what is maximised, so that
-        variances are at their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) keeps them
-        from 0. "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) keep
-        them from growing. Their scale is the standard deviation of y (of counts and
-        amounts 1), for a slope that over the standard deviation of its column.
-        Correlations and coefficients have flat priors. `elbo_` is at these variances, the prior
-        left out; such likelihoods are not compared. A mode is a point: for intervals see
-        `skmixed.variance_posterior`.
+        Prior of the standard deviation of every effect: "gamma", "half-cauchy", "half-normal",
+        "exponential" or "flat". The log density is added to the objective, so variances are at
+        their posterior mode. "gamma" (shape 2, rate 0, as in R's blme) avoids variances of 0.
+        "half-normal", "half-cauchy" and "exponential" (the penalised-complexity prior) shrink large
+        variances. Their scale is the standard deviation of y (1 for counts and amounts), for a
+        slope divided by the standard deviation of its column. Correlations and coefficients have
+        flat priors. `elbo_` does not include the prior, and such fits cannot be compared by
+        likelihood. The mode is a point estimate: for intervals see `skmixed.variance_posterior`.
     fit_intercept : bool, default=True
         Whether there is a fixed intercept.
     solver : {"auto", "direct", "iterative"}, default="auto"
-        How the mixed-model equations are solved. "direct" factorises them, which
-        is exact; its cost grows with the cube of the number of levels outside the
-        largest factor. "iterative" solves them by conjugate gradients and
-        estimates traces and determinants from random vectors: see `n_probes`.
-        It is exact where elimination keeps the equations sparse. "auto" takes "direct"
-        up to 2,500 such levels, where memory allows and no sparse factor costs less,
-        and says what it took in `solver_`.
+        How the mixed-model equations are solved. "direct" factorises them, which is exact; its cost
+        grows with the cube of the number of levels outside the largest factor. "iterative" solves
+        them by conjugate gradients and estimates traces and determinants from random vectors: see
+        `n_probes`. It is exact where elimination keeps the equations sparse. "auto" chooses
+        "direct" up to 2,500 such levels, if memory allows and no sparse factor is faster; `solver_`
+        has the choice.
     handle_unknown : {"population", "warn", "error"}, default="population"
-        What `predict` does with a level that `fit` has not seen, a missing label
-        included: predict for the population (an effect of mean 0 and the variance
-        between levels), do so and warn of every unknown label, or raise.
+        What to do with unseen levels and missing labels in `predict`. "population": predict for the
+        population, with effect 0 and the variance between levels. "warn": do the same and warn
+        about every unknown label. "error": raise an error.
     max_iter : int, default=100
-        Most Newton steps on the variance parameters.
+        Maximum number of Newton steps on the variance parameters.
     tol : float, default=1e-6
         The fit stops when the scaled gradient of the variance parameters, their
         distance to the optimum in units of their standard errors, falls below it.
-        Estimates of the iterative solver have a Monte Carlo error of some hundredths
-        of a standard error; there up to 1e-3 is enough.
+        With the iterative solver up to 1e-3 is enough, because its Monte Carlo error is a few
+        percent of a standard error.
     n_probes : int or "auto", default="auto"
-        Random vectors of the iterative solver. The Monte Carlo errors of variances
-        and of the ELBO fall with their square root, time grows about linearly.
-        "auto": between 64 (few levels) and 5 (more than 20,000), which keeps the
-        error of a variance at some hundredths of its standard error.
+        Number of random vectors of the iterative solver. Monte Carlo errors of variances and of the
+        ELBO fall with its square root; time grows about linearly. "auto": between 64 (few levels)
+        and 5 (more than 20,000), so that the error of a variance is a few percent of its standard
+        error.
     warm_start : bool, default=False
         Whether `fit` starts from the variance parameters of the previous fit.
     random_state : int, RandomState instance or None, default=None
-        Seed of the iterative solver's random vectors; None is a fixed seed, so that
-        equal data give equal fits. Not used by the direct solver.
+        Seed of the random vectors of the iterative solver. None is a fixed seed, so equal data give
+        equal fits. The direct solver does not use it.
     n_jobs : int or None, default=None
         Threads of the compiled kernels; results do not depend on it. None: all
         cores the process may use, or ``OMP_NUM_THREADS``. The linear algebra
         library takes half as many.
     verbose : int, default=0
-        1 prints a line an iteration: ELBO, scaled gradient and seconds.
+        1 prints one line per iteration: ELBO, scaled gradient and seconds.
     keep_data : bool, default=False
-        Whether `fit` keeps X, y and the case weights, so that `diagnose`,
-        ``summary(test="t")``, displays and the bootstrap need not be given them again.
-        They are not copied, and not stored in pickles. `skmixed.mixed` keeps them.
+        Whether `fit` keeps X, y and the case weights for `diagnose`, ``summary(test="t")``,
+        displays and the bootstrap. They are not copied, and not stored in pickles. `skmixed.mixed`
+        keeps them.
 
     Attributes
     ----------
     intercept_ : float
         Fixed intercept, 0 when there is none.
     coef_ : ndarray of shape (n_fixed,)
-        Fixed effects in the order of `coef_names_`, which is not that of the columns of X:
-        tools that select columns by ``coef_`` are to use `feature_importances_`. 0 for a
-        column that others span.
+        Fixed effects in the order of `coef_names_`, which differs from that of the columns of X: to
+        select columns use `feature_importances_` instead. 0 if the column is collinear and was
+        dropped.
     coef_names_ : list of str
-        What each entry of `coef_` multiplies.
+        Name of each entry of `coef_`.
     coef_cov_ : ndarray of shape (n_fixed + 1, n_fixed + 1)
-        Covariance of the intercept and the coefficients, the intercept first
-        (without its row and column when there is none): posterior for "reml",
-        sampling for "ml". For families other than normal it knows that variances and
-        dispersions are estimates too; see the user guide, "Standard errors".
+        Covariance of the intercept and the coefficients, the intercept first (if there is one):
+        posterior covariance for "reml", sampling covariance for "ml". For families other than
+        "gaussian" it includes the uncertainty of variances and dispersions; see the user guide,
+        "Standard errors".
     random_effects_ : dict of {str: DataFrame}
         Posterior means, levels x terms, by group; an interaction of columns is
         keyed ``"a:b"``.
@@ -213,45 +206,42 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     noise_variance_ : float
         Variance of the noise of a row of weight 1. Normal responses only.
     noise_ : DataFrame
-        Standard deviations of the noise, a row per label of `dispersion`, or one. Columns
+        Standard deviations of the noise, one row per label of `dispersion`, or one row. Columns
         ``group``, ``term``, ``parameter`` and ``estimate``. Normal responses only.
     dispersion_ : float
         The d of `family`. Only with "negative_binomial" and "gamma".
     dispersion_std_ : float
-        Its standard error; NaN where the dispersion is 0 or infinite.
+        Its standard error; NaN if the dispersion is 0 or infinite.
     variance_components_ : DataFrame
-        Columns group, term_1, term_2, variance, sd, corr and log_sd_std_error; the noise, where
-        there is one, comes last. The last column is the standard error of the logarithm of a
-        standard deviation, from the curvature in all parameters; it is NaN for normal
-        responses, see `variance_intervals`.
+        Columns group, term_1, term_2, variance, sd, corr and log_sd_std_error; the noise, if there
+        is one, comes last. The last column is the standard error of the logarithm of a standard
+        deviation, from the curvature in all parameters; it is NaN for normal responses, see
+        `variance_intervals`.
     elbo_ : float
-        Evidence lower bound with all constants.
-        With ``approximation="corrected"`` the log likelihood itself, as `loglik_` always is
-        what was maximised; `approximation_` says what that is.
+        Evidence lower bound with all constants; with ``approximation="corrected"`` the log
+        likelihood. `loglik_` is the same number, and `approximation_` says which it is.
     elbo_std_ : float
-        Its Monte Carlo standard error, for random vectors of other seeds; 0 where
-        nothing is estimated: with the direct solver, and with sparse factors, unless
-        ``approximation="corrected"`` draws effects of crossed factors.
+        Its Monte Carlo standard error over seeds. 0 with the direct solver and with sparse factors,
+        unless ``approximation="corrected"`` draws effects of crossed factors.
     elbo_path_ : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path_ : ndarray of shape (n_steps + 1,)
         The scaled gradient at the same points.
     n_iter_ : int
-        Newton steps taken; 1 where none was needed.
+        Number of Newton steps; 1 if none was needed.
     converged_ : bool
-        Whether no better variances are to be found: the scaled gradient fell to `tol` or below
-        (to 1e-3 or less where random vectors estimate it), or rounding keeps it above. The
-        latter holds where it is below 1e-4 and did not halve in three iterations, or where five
-        iterations gained less than the rounding error of the ELBO and its square promises no
-        more. A point with a direction of negative curvature
-        counts only if no step along it leads down. `gradient_path_` ends with the scaled
-        gradient reached; where variances next to 0 were set to 0 afterwards, it is that of the
-        point published.
+        Whether the fit converged: the scaled gradient is at most `tol` (with random vectors at most
+        1e-3), or as small as rounding allows. The latter means that it is below 1e-4 and did not
+        halve in three iterations, or that five iterations gained less than the rounding error of the
+        ELBO and the square of the gradient promises no more. At a point with negative curvature, no
+        step along this direction may improve the objective. `gradient_path_` ends with the scaled
+        gradient of the published estimates, after variances close to 0 were set to 0.
     response_moments_ : ndarray of shape (2,)
-        Weighted mean and root mean square of the response, by
-        which `compare_models` tells responses apart. Not there after sums of parts.
+        Weighted mean and root mean square of the response, by which `compare_models` distinguishes
+        responses. Not available after `partial_fit` and Dask fits.
     offset_range_ : ndarray of shape (2,)
-        Least and largest offset of the fit, where there is one; `predict` warns of others.
+        Smallest and largest offset of the fit, if there is one; `predict` warns about offsets far
+        outside.
     method_ : {"reml", "ml"}
         The method that was used.
     solver_ : str
@@ -259,24 +249,23 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, when X has names that are all strings.
+        Their names, if all names in X are strings.
 
     See Also
     --------
-    skmixed.MixedEffectsVIClassifier : Classes, two or in an order.
+    skmixed.MixedEffectsVIClassifier : Two classes, or ordered classes.
     skmixed.mixed : Fit a model from a formula and a data frame.
-    skmixed.RandomEffect : A random effect described by its parts.
+    skmixed.RandomEffect : A random effect, described without a formula.
 
     Notes
     -----
-    For counts and amounts the posterior of the effects is not normal, and the fit finds
-    the normal distribution that is nearest to it in the sense of the ELBO [2]_. The
-    ELBO is then below the log likelihood, and variances maximise the bound;
-    ``model.diagnose(X, y)`` measures what that costs on the data at hand. Such fits need
-    their rows in every iteration: `partial_fit` and Dask are for normal responses.
+    For counts and amounts the posterior is approximated by the normal distribution with the largest
+    ELBO [2]_. The ELBO is then below the log likelihood, and variances maximise the bound.
+    ``model.diagnose(X, y)`` measures the error on your data. Such fits need all rows in every
+    iteration, so `partial_fit` and Dask need normal responses.
 
-    `coef_`, `random_effects_` and all other attributes are in the units of X and
-    y. The training data are not kept unless `keep_data` says so.
+    `coef_`, `random_effects_` and all other attributes are in the units of X and y. The training
+    data are kept only with ``keep_data=True``.
 
     References
     ----------
@@ -378,12 +367,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Fixed-effect and grouping columns. A Dask data frame (normal responses
-            only) is summed partition by partition where it lies, on the current
-            ``dask.distributed`` client if there is one, and need not fit into memory.
+            Fixed-effect and grouping columns. A Dask data frame (normal responses only) is summed
+            by partition, on the current ``dask.distributed`` client if there is one, and need not
+            fit into memory.
         y : array-like of shape (n_samples,)
-            Response: numbers, counts from 0 on, or positive amounts, as `family` has
-            it; with a Dask data frame, a Dask series of the same partitions.
+            Response: numbers, counts or positive amounts, depending on `family`. With a Dask data
+            frame, a Dask series with the same partitions.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights: weight 2 counts as the row twice, weight 0 as absent.
 
@@ -395,15 +384,15 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Raises
         ------
         ValueError
-            When a parameter, a column or a value cannot be used; the message
-            names it and says what to do.
+            If a parameter, a column or a value cannot be used; the message names it and says what
+            to do.
 
         Warns
         -----
         ConvergenceWarning
-            When the variance parameters did not converge.
+            If the variance parameters did not converge.
         UserWarning
-            When a part of the model is not determined by the data.
+            If the data do not determine a part of the model.
         """
         if not traits(self.family).is_quadratic:
             refuse_distributed(X, self.family)
@@ -415,11 +404,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     @available_if(_adds_up)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MixedEffectsVIRegressor:
-        """Fit the model on the rows of this call and of all calls before.
+        """Fit the model on the rows of this call and of all earlier calls.
 
-        For normal responses only. The estimates equal those of one `fit` on all the
-        rows: chunks are reduced to sums over cells of levels, which add up. New levels
-        may arrive with any chunk; rows are not kept, cells and levels are.
+        For normal responses only. The estimates equal those of one `fit` on all rows, because
+        chunks are reduced to sums over cells of levels, which add up. Any chunk may bring new
+        levels. Cells and levels are kept, rows are not.
 
         Parameters
         ----------
@@ -433,22 +422,20 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Returns
         -------
         self : MixedEffectsVIRegressor
-            The fitted estimator; not fitted yet while a grouping column has shown
-            a single level.
+            The estimator; it stays unfitted while a grouping column has shown a single level.
 
         Raises
         ------
         ValueError
-            As `fit`; also when the model has a function that is computed from all
-            rows, such as ``scale(x)``, or when a categorical fixed effect shows a
-            label that the first chunk did not declare.
+            As `fit`; also if the model has a function that is computed from all rows, such as
+            ``scale(x)``, or if a categorical fixed effect has a label that the first chunk did not
+            declare.
 
         Notes
         -----
-        A call of `fit` forgets the chunks; `partial_fit` after it goes on from the rows of
-        `fit`, whose sums are kept up to 64 MB (not in pickles), or says that it cannot.
-        Every call costs one fit on the sums so far, which does not depend on the number of
-        rows.
+        `fit` discards the chunks. `partial_fit` after `fit` continues from the rows of `fit` if
+        their sums were kept: up to 64 MB, and not in pickles. Every call costs one fit on the sums
+        so far, whose time does not depend on the number of rows.
 
         Examples
         --------
@@ -467,7 +454,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
 
     @property
     def noise_(self) -> pd.DataFrame:
-        """Standard deviations of the noise of normal responses, a row per stratum."""
+        """Standard deviations of the noise of normal responses, one row per stratum."""
         model = self._fitted_model
         if not model.likelihood.has_noise:
             raise AttributeError("noise_ exists for normal responses only; see dispersion_.")
@@ -485,42 +472,38 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows to predict. A level that `fit` has not seen, or a missing label, has
-            an effect of mean 0 (see `handle_unknown`). With a Dask data frame the
-            results are Dask series.
+            Rows to predict. Unseen levels and missing labels have effect 0 (see `handle_unknown`).
+            For a Dask data frame the results are Dask series.
         return_std : bool or "mean", default=False
-            Whether to return the standard deviation of a new observation: noise, or
-            the spread of the counts or amounts at their mean; posterior variance of the
-            effects; uncertainty of what the posterior holds fixed, coefficients with
-            ``method="ml"``; and for unseen levels their prior variance. "mean": the standard
-            error of the mean alone, without noise.
+            True: also return the standard deviation of a new observation. It contains the noise (or
+            the variance of counts or amounts at their mean), the posterior variance of the effects,
+            the uncertainty of coefficients also with ``method="ml"``, and for unseen levels the
+            variance between levels. "mean": return the standard error of the mean, without noise.
         include : "all", "none" or list of str, default="all"
-            Groups whose random effects enter; the others are left out of the mean
-            and the standard deviation alike. "none" leaves the fixed part, for counts
-            and amounts averaged over the coefficients where they have a posterior
-            (``method="reml"``), else at them.
+            Groups whose random effects are used; the others are left out of the mean and the
+            standard deviation. "none": fixed effects only. For counts and amounts with
+            ``method="reml"`` this averages over the coefficients.
         type : {None, "link", "response"}, default=None
-            None: what is modelled, which after ``mixed("log(y) ~ ...")`` is log(y).
-            "response": the column itself, where what is modelled is a function of it;
-            the mean of y is then that of a log-normal number, above exp(mean of log(y)).
-            "link": the linear predictor, with its own standard deviation.
+            None: the modelled response, which is log(y) after ``mixed("log(y) ~ ...")``.
+            "response": y itself, if a function of y is modelled; for log(y) this is the mean of a
+            log-normal variable, above exp(mean of log(y)). "link": the linear predictor and its
+            standard deviation.
 
         Returns
         -------
         mean : ndarray of shape (n_samples,)
-            Posterior predictive mean of the response. For counts and amounts that is
-            E[exp(eta)] over the posterior, which is above exp(E[eta]); for unseen levels
-            eta has the variance of the prior as well.
+            Posterior predictive mean of the response. For counts and amounts this is E[exp(eta)]
+            over the posterior, which is above exp(E[eta]). For unseen levels eta includes the
+            variance between levels.
         std : ndarray of shape (n_samples,)
             Only with ``return_std=True``.
 
         Notes
         -----
-        The posterior covariance between levels of two different large factors is
-        approximated by what they owe to fixed effects and small factors; see
-        ``skmixed.results.prediction``. It is exact for models with up to some 280
-        effects in all. After an iterative fit the variances of single effects are
-        exact given the other effects, plus an estimate from posterior draws.
+        Given fixed effects and small factors, levels of two different large factors are treated as
+        independent; see ``skmixed.results.prediction``. The standard deviation is exact for models
+        with up to about 280 effects. After an iterative fit the variance of an effect is exact
+        given the other effects, plus an estimate from posterior draws.
         """
         if type is not None:
             check_choice("type", type, TYPES)
@@ -559,14 +542,14 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         return (expected, std) if return_std else expected
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination of the predictions, on the scale that is modelled.
+        """Coefficient of determination (R squared) of the predictions, on the scale of the model.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
             Rows to predict.
         y : array-like of shape (n_samples,)
-            Their response as it is: after ``mixed("log(y) ~ ...")`` y, not log(y).
+            Their response: after ``mixed("log(y) ~ ...")`` pass y, not log(y).
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -587,11 +570,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         type: str | None = None,
         include: str | Sequence[str] = "all",
     ) -> np.ndarray:
-        """Predict a central interval for a new observation of every row.
+        """Predict a central interval for a new observation per row.
 
-        For counts and amounts its ends are quantiles of the predictive distribution:
-        the family's, averaged over the posterior of the linear predictor. Intervals of
-        counts, whole numbers at both ends, contain at least the probability asked for.
+        For counts and amounts the limits are quantiles of the predictive distribution, the family's
+        distribution averaged over the posterior of the linear predictor. Limits of counts are whole
+        numbers, and such intervals have at least the requested probability.
 
         Parameters
         ----------
@@ -607,7 +590,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Returns
         -------
         interval : ndarray of shape (n_samples, 2)
-            Lower and upper end; of a Dask data frame one with the columns "lower" and "upper".
+            Lower and upper limits. For a Dask data frame, a Dask data frame with the columns
+            "lower" and "upper".
         """
         check_level(level)
         if is_distributed(X):
@@ -625,7 +609,7 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         type: str | None = None,
         include: str | Sequence[str] = "all",
     ) -> np.ndarray:
-        """Predict quantiles of a new observation of every row.
+        """Predict quantiles of a new observation per row.
 
         Parameters
         ----------
@@ -641,8 +625,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         Returns
         -------
         quantiles : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
-            A column per entry of a sequence; of a Dask data frame a Dask series, or data
-            frame with the probabilities as names.
+            One column per entry of a sequence. For a Dask data frame, a Dask series, or a Dask data
+            frame whose columns are the probabilities.
 
         Examples
         --------
@@ -679,9 +663,8 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw responses from the posterior predictive distribution.
 
-        In one draw all rows share the fixed effects and the effects of their
-        levels, also of levels that `fit` has not seen; noise, or the draw of a count
-        or an amount, is each row's own.
+        In one draw all rows share the fixed effects, and rows of a level, also an unseen one, share
+        its effects. Noise, or the draw of a count or an amount, is independent between rows.
 
         Parameters
         ----------
@@ -690,12 +673,12 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
         n_samples : int, default=1
             Number of draws.
         random_state : int, RandomState instance or None, default=None
-            Source of randomness; equal seeds give equal draws.
+            Seed; equal seeds give equal draws.
 
         Returns
         -------
         samples : ndarray of shape (n_rows, n_samples)
-            One draw a column.
+            One draw per column.
         """
         return self._draw(X, n_samples, random_state)
 

@@ -277,7 +277,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class RandomEffect:
-    """A random effect described by its parts instead of a formula.
+    """A random effect, described without a formula.
 
     Parameters
     ----------
@@ -285,25 +285,24 @@ class RandomEffect:
         The column that groups the rows. A tuple of columns groups by their
         combinations, as ``a:b`` does in a formula.
     slopes : str, int or sequence of these, default=()
-        Columns whose coefficient varies between the groups. A categorical
-        column varies by treatment contrasts.
+        Columns whose coefficient varies between groups. A categorical column has treatment
+        contrasts.
     intercept : bool, default=True
-        Whether the groups also differ by a constant.
+        Whether there is a random intercept.
     covariance : {"unstructured", "diagonal", "isotropic", "compound_symmetry"}, \
             default="unstructured"
-        How the effects of one level covary. "unstructured": any covariance matrix;
-        "diagonal": independent effects, each with a variance of its own; "isotropic":
-        independent effects of one variance; "compound_symmetry": one correlation between any
-        two effects.
+        Covariance structure of the effects of one level. "unstructured": any covariance matrix.
+        "diagonal": independent effects, each with its own variance. "isotropic": independent
+        effects with one variance. "compound_symmetry": one correlation between any two effects.
     homogeneous : bool or None, default=None
-        Whether one standard deviation serves all effects of a structure. None is what is
-        usual for it.
+        Whether all effects of a structure have the same standard deviation. None: the default of
+        the structure.
 
     Raises
     ------
     ValueError
-        When nothing varies (no slope and no intercept), `covariance` is not known, or
-        `homogeneous` means nothing for it.
+        If there is neither a slope nor an intercept, `covariance` is not known, or `homogeneous`
+        does not apply to it.
 
     Examples
     --------
@@ -348,7 +347,7 @@ class RandomEffect:
         return (self.homogeneous and STRUCTURES[self.covariance].homogeneous) or self.covariance
 
     def to_term(self) -> RandomTerm:
-        """The bar term this object stands for."""
+        """The bar term of this object."""
         group = self.group if isinstance(self.group, tuple) else (self.group,)
         effects = TermList(self.intercept, tuple((Variable(name),) for name in self.slopes))
         return RandomTerm(effects, group, self._structure())

@@ -81,7 +81,7 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        When y is missing, not numeric, of another length, or holds NaN or
+        If y is missing, not numeric, of another length, or holds NaN or
         infinity; the message names the first row.
     """
     if y is None:
@@ -129,7 +129,7 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     Raises
     ------
     ValueError
-        When y is missing, of another length, holds NaN, or numbers that are not
+        If y is missing, of another length, holds NaN, or numbers that are not
         classes.
     """
     if y is None:
@@ -192,7 +192,7 @@ def check_case_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        When weights are negative, not finite, of another length or all zero.
+        If weights are negative, not finite, of another length or all zero.
     """
     if sample_weight is None:
         return np.ones(n_rows)
@@ -229,7 +229,7 @@ def check_weight_range(name: str, weights: np.ndarray) -> None:
         return
     if used.max() > LARGEST or used.min() < 1.0 / LARGEST:
         raise ValueError(
-            f"{name} runs from {used.min():.3g} to {used.max():.3g}, whose squares overflow or "
+            f"{name} runs from {used.min():.3g} to {used.max():.3g}: their squares overflow or "
             "vanish; divide all weights by a typical one."
         )
     if used.max() > _WIDEST * used.min():
@@ -276,7 +276,7 @@ def check_relations(relations: Any) -> None:
     Raises
     ------
     TypeError
-        When it is not a mapping from columns to relations.
+        If it is not a mapping from columns to relations.
     """
     if relations is None:
         return

@@ -114,7 +114,7 @@ def test_probabilities_are_those_of_reweighted_data(data):
         ([1.0, 2.0], "choose 'balanced', None or a dict"),
         ({"no": 0.0}, "gives class 'no' the weight 0.0, which must be a positive number"),
         ({"no": "2"}, "gives class 'no' the weight '2'"),
-        ({"no": 1.0, "Yes": 2.0}, "but y holds the class 'yes': give the weights by the labels"),
+        ({"no": 1.0, "Yes": 2.0}, "but y has the class 'yes': use the labels of y as keys"),
     ],
 )
 def test_errors_name_the_class_and_the_weight(data, class_weight, message):

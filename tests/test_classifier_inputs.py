@@ -359,7 +359,7 @@ def test_a_level_a_row_is_named(data, ordered, kind):
     family = "bernoulli" if kind == "two classes" else "ordinal"
     rows = X.assign(row=np.arange(len(X)))
     model = MixedEffectsVIClassifier(["g0", "row"], family=family, max_iter=3)
-    with pytest.warns(UserWarning, match="level of 'row' of its own"):
+    with pytest.warns(UserWarning, match="own level of 'row'"):
         model.fit(rows, y)
 
 

@@ -283,7 +283,7 @@ def test_folds_that_did_not_converge_are_counted():
     assert len(messages) == 2
     assert "5 of 5 folds" in messages[-1]
     # iterations are few here, and otherwise no remedy
-    assert "a larger max_iter than 1 or a larger tol" in messages[-1]
+    assert "a larger max_iter than 1 or a tol" in messages[-1]
     assert "does not predict y" in messages[-1]
 
 
@@ -293,7 +293,7 @@ def test_folds_that_did_not_converge_are_counted():
         ({"target_type": "multiclass"}, {}, "target_type='multiclass' is not known"),
         ({"handle_unknown": "zero"}, {}, "handle_unknown='zero'"),
         ({"joint": "yes"}, {}, "joint='yes' must be True or False"),
-        ({"columns": ["g0", 0]}, {}, "columns names 'g0' twice"),
+        ({"columns": ["g0", 0]}, {}, "columns lists 'g0' twice"),
         ({"columns": ["g9"]}, {}, "Column 'g9' is not in X"),
         ({}, {"y": np.arange(400) % 3}, "target_type='continuous' for numbers"),
         ({"target_type": "binary"}, {"y": np.arange(400) % 3}, "y has 3 classes: 0, 1, 2"),
@@ -309,7 +309,7 @@ def test_folds_that_did_not_converge_are_counted():
         (
             {"cv": [(np.arange(200), np.arange(200, 400)), (np.arange(200, 400), np.arange(200))]},
             {"y": np.repeat(["a", "b"], 200)},
-            "Fold 0 of cv trains on rows of class 'a' alone",
+            "Fold 0 of cv trains on class 'a' alone",
         ),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_response_of_one_column_takes_the_column() -> None:
     assert small.score(SLEEP, SLEEP["Reaction"]) == pytest.approx(
         plain.score(SLEEP, SLEEP["Reaction"]), rel=1e-6
     )
-    with pytest.raises(ValueError, match=r"no inverse of 'I\(Reaction/100\)'"):
+    with pytest.raises(ValueError, match=r"cannot transform the mean of 'I\(Reaction/100\)'"):
         small.predict(SLEEP, type="response")
 
 

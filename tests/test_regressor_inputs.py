@@ -267,7 +267,7 @@ def test_one_row_and_no_rows():
 def test_all_rows_dropped():
     frame, y = make_frame()
     data = frame.assign(y=y, x=np.nan)
-    with pytest.raises(ValueError, match=r"leaves no row.*column 'x' misses 150 of 150"):
+    with pytest.raises(ValueError, match=r"leaves no row.*column 'x' has 150 missing values"):
         mixed("y ~ x + (1 | school)", data, missing="drop")
 
 

@@ -64,7 +64,7 @@ def test_include(data, model):
     np.testing.assert_array_equal(none, model.predict(X, include=[]))
     parts = model.predict(X, include="g0") + model.predict(X, include="g1") - none
     np.testing.assert_allclose(parts, everything, rtol=1e-10, atol=1e-12)
-    with pytest.raises(ValueError, match=r"'g2', which is no group.*\(groups: 'g0', 'g1'\)"):
+    with pytest.raises(ValueError, match=r"'g2', which is not a group.*\(groups: 'g0', 'g1'\)"):
         model.predict(X, include=["g2"])
 
 

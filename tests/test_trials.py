@@ -218,13 +218,13 @@ def test_probit_is_a_model_of_the_same_sets() -> None:
         (CBIND, {"family": "poisson"}, "use family='binomial'"),
         (CBIND, {"family": "binomial", "weights": "size"}, "leave out weights="),
         ("incidence ~ period", {"weights": "size"}, "precision_weights='w'"),
-        ("incidence ~ 1", {"family": "binomial", "weights": "size"}, "reaches from 0 to 12"),
+        ("incidence ~ 1", {"family": "binomial", "weights": "size"}, "ranges from 0 to 12"),
         ("incidence/2 ~ 1", {"family": "binomial"}, "successes and -?[0-9.]+ failures in row"),
         ("cbind(incidence, size/7) ~ 1", {"family": "binomial"}, "must be whole numbers"),
         ("cbind(size - size, size) ~ 1", {"family": "binomial"}, "no successes in any row"),
         ("cbind(size, size - size) ~ 1", {"family": "binomial"}, "no failures in any row"),
         (CBIND, {"family": "binomial", "positive_class": 0}, "already counts successes"),
-        ("share ~ 1", {"family": "binomial", "weights": [1, 2]}, "56 numbers, one a row"),
+        ("share ~ 1", {"family": "binomial", "weights": [1, 2]}, "56 numbers, one per row"),
     ],
 )
 def test_what_cannot_be_read_as_trials(formula, arguments, message) -> None:

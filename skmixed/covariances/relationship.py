@@ -15,28 +15,27 @@ _ROUNDING = 1e-8
 class Relationship:
     """A known covariance matrix of the levels of a grouping factor.
 
-    With ``relations={"line": Relationship(K, labels)}`` the effects of the levels of ``line``
-    have the covariance K times that of one level: two levels l and m covary as K[l, m] says. The
-    variance that is estimated is that of a level whose K[l, l] is 1.
+    With ``relations={"line": Relationship(K, labels)}`` the effects of two levels l and m of
+    ``line`` have the covariance K[l, m] times the estimated variance, which is that of a level with
+    K[l, l] = 1.
 
     Parameters
     ----------
     matrix : array-like or sparse matrix of shape (n_levels, n_levels)
-        K: symmetric and positive semi-definite, in any unit.
+        K: symmetric and positive semi-definite.
     labels : sequence of length n_levels
-        The level of every row of the matrix, as the grouping column has it. Levels without
-        rows in the data get effects and predictions, too.
+        The level of each row of the matrix, as in the grouping column. Levels without rows in the
+        data get effects and predictions too.
 
     Raises
     ------
     ValueError
-        When the matrix is not square, finite, symmetric or positive semi-definite, or the
+        If the matrix is not square, finite, symmetric or positive semi-definite, or the
         labels are not one per row, all different.
 
     Notes
     -----
-    Levels whose effects are related are not independent given the rest, so that they are
-    solved for together, in time that grows with the cube of their number.
+    Related levels are solved for together, in time that grows with the cube of their number.
 
     Examples
     --------

@@ -45,10 +45,9 @@ def load_insteval(
     Parameters
     ----------
     as_frame : bool, default=True
-        Give a DataFrame and a Series, the three identifiers as categorical
-        columns of integers and the rest as integers, so that
-        ``random_effects="from_dtype"`` groups by students, instructors and
-        departments. If False: arrays of integers.
+        True: a DataFrame and a Series. The three identifiers are categorical columns of integers
+        and the other columns are integers, so ``random_effects="from_dtype"`` groups by students,
+        instructors and departments. False: arrays of integers.
     return_X_y : bool, default=False
         Give ``(data, target)`` instead of a Bunch.
     names : {"lme4", "plain"}, default="lme4"
@@ -242,9 +241,9 @@ def load_grouseticks(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
 def load_sleepstudy(*, as_frame: bool = True, return_X_y: bool = False) -> Any:
     """Load the sleep study (regression, growth of a response by subject).
 
-    Mean reaction times (`Reaction`, in ms) of 18 subjects (`Subject`) on ten days (`Days`,
-    0 to 9), three hours a night in bed after day 2: the example of random slopes that
-    comes with the R package lme4. The study is that of Belenky and others [1]_.
+    Mean reaction times (`Reaction`, in ms) of 18 subjects (`Subject`) on ten days (`Days`, 0 to 9),
+    with three hours in bed per night after day 2: the example of random slopes that comes with the
+    R package lme4. The study is that of Belenky and others [1]_.
 
     Parameters
     ----------

@@ -65,8 +65,8 @@ def make_mixed_regression(
         Levels of a nested factor are numbered through, so ``(1 | g0) + (1 | g1)``
         is the model in both cases.
     n_slopes : int or sequence of int, default=0
-        How many of the first features have a slope that varies between the
-        levels, for all the factors or one number a factor.
+        Number of features, the first ones, whose slope varies between levels: for all factors, or
+        one number per factor.
     intercept : float, default=0.0
         Intercept of the fixed effects.
     coef : float or array-like of shape (n_features,), default=None
@@ -81,10 +81,9 @@ def make_mixed_regression(
     noise_sd : float, default=1.0
         Standard deviation of the noise; counts have none.
     heavy_tailed : bool, default=False
-        If False the levels of a factor occur equally often, to one row. If True
-        the activity of the first factor is log-normal and the popularity of
-        the others falls like a power of the rank (Zipf-Mandelbrot), as in ratings
-        of films by users.
+        False: levels of a factor occur equally often, up to one row. True: the activity of the
+        first factor is log-normal, and the popularity of the others falls like a power of the rank
+        (Zipf-Mandelbrot), as in ratings of films by users.
     shuffle : bool, default=True
         If False the rows stay in the order of the levels of ``g0`` (of the
         innermost factor if nested).
@@ -114,7 +113,7 @@ def make_mixed_regression(
     Raises
     ------
     ValueError
-        When a size, a standard deviation, the correlation or the family is
+        If a size, a standard deviation, the correlation or the family is
         impossible, a sequence has the wrong length, or counts would be too large
         for integers.
 
@@ -184,16 +183,15 @@ def make_mixed_classification(
     n_classes : int, default=2
         Number of classes; from 3 on they are ordered categories.
     link : {"logit", "probit"}, default="logit"
-        Which F: logistic or standard normal.
+        The distribution function F: logistic or standard normal.
     thresholds : array-like of shape (n_classes - 1,), default=None
-        Where one ordered category ends and the next begins, in ascending order. If
-        None, all categories are equally probable where the linear predictor is 0.
-        Two classes have the intercept instead.
+        Boundaries between ordered categories, ascending. None: all categories are equally probable
+        at a linear predictor of 0. Two classes have `intercept` instead.
     nested, n_slopes
         As in :func:`make_mixed_regression`.
     intercept : float, default=0.0
-        Intercept of the fixed effects. It lowers all thresholds of ordered
-        categories, which is how the truth tells it.
+        Intercept of the fixed effects. For ordered categories it is subtracted from all thresholds,
+        also in `truth`.
     coef, group_sd, slope_sd, correlation, heavy_tailed, shuffle, as_frame
         As in :func:`make_mixed_regression`.
     return_truth : bool, default=True
@@ -215,8 +213,8 @@ def make_mixed_classification(
     Raises
     ------
     ValueError
-        When a size, a standard deviation, the correlation or the link is
-        impossible, thresholds do not ascend, or a sequence has the wrong length.
+        If a size, a standard deviation, the correlation or the link is not valid, thresholds are
+        not ascending, or a sequence has the wrong length.
 
     References
     ----------

@@ -53,9 +53,9 @@ class TrueModel:
     ----------
     groups : list of Group
     effects : list of ndarray of shape (n_levels, n_terms)
-        One array a grouping factor.
+        One array per grouping factor.
     codes : list of ndarray of shape (n_samples,)
-        Levels of the rows, one array a grouping factor.
+        Levels of the rows, one array per grouping factor.
     features : list of ndarray of shape (n_samples,)
     intercept : float
     coefficients : ndarray of shape (n_features,)

@@ -108,7 +108,7 @@ class Basis:
         Raises
         ------
         ValueError
-            When a used value is missing, infinite or unusable, or when two
+            If a used value is missing, infinite or unusable, or when two
             columns would have the same name.
         """
         distinct: dict[Variable, int] = {}
@@ -206,7 +206,7 @@ class Basis:
         Raises
         ------
         ValueError
-            When a used value is missing, infinite or no number, or when a
+            If a used value is missing, infinite or no number, or when a
             label was not in the training data.
         """
         first = int(self.intercept)

@@ -75,7 +75,7 @@ def require_finite(values: npt.NDArray[np.float64], name: Any) -> None:
     Raises
     ------
     ValueError
-        When a value is NaN or infinite.
+        If a value is NaN or infinite.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def require_range(
     Raises
     ------
     ValueError
-        When a column has a value beyond 1e150, or all of its values are too small.
+        If a column has a value beyond 1e150, or all of its values are too small.
 
     Examples
     --------
@@ -151,6 +151,6 @@ def require_range(
     if bad.any():
         first = int(bad.argmax())
         raise ValueError(
-            f"Column {names[first]!r} is too large: the square of its largest absolute value, "
-            f"{sizes[first]:.3g}, overflows; rescale the column."
+            f"Column {names[first]!r} has a largest absolute value of {sizes[first]:.3g}: its "
+            "square overflows or vanishes; rescale the column."
         )

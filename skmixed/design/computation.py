@@ -114,7 +114,7 @@ class ComputedVariable:
         Raises
         ------
         ValueError
-            When a value is missing or cannot be computed.
+            If a value is missing or cannot be computed.
         """
         learnt: list[Learnt] = []
 
@@ -148,7 +148,7 @@ class ComputedVariable:
         Raises
         ------
         ValueError
-            When a value is missing, no number, or a result is not finite.
+            If a value is missing, no number, or a result is not finite.
         """
         return [np.asarray(values) for values in self.stack(table)[-1]]
 

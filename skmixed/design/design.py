@@ -176,7 +176,7 @@ class DesignEncoder:
         Raises
         ------
         ValueError
-            When a column is unknown or unusable, or a term is written twice.
+            If a column is unknown or unusable, or a term is written twice.
         """
         fixed = Basis.learn(spec.fixed, table, complete=complete)
         encoders: list[FactorEncoder] = []
@@ -284,7 +284,7 @@ class DesignEncoder:
         Raises
         ------
         ValueError
-            When a column is unusable, or a column of labels among the fixed
+            If a column is unusable, or a column of labels among the fixed
             effects holds a label that this encoder does not know.
         """
         try:
@@ -321,7 +321,7 @@ class DesignEncoder:
         Raises
         ------
         ValueError
-            When the encoders are not of the same model.
+            If the encoders are not of the same model.
         """
         mine = (self.factor_names, self.offset, self.precision_weights)
         yours = (other.factor_names, other.offset, other.precision_weights)
@@ -344,7 +344,7 @@ class DesignEncoder:
         Raises
         ------
         ValueError
-            When a factor has only one level.
+            If a factor has only one level.
         """
         for factor in self.factors:
             factor.levels.refuse_single_level()
@@ -376,7 +376,7 @@ class DesignEncoder:
         Raises
         ------
         ValueError
-            When a factor or column is unknown, or a used value is unusable.
+            If a factor or column is unknown, or a used value is unusable.
         """
         chosen = self.factor_names if factors is None else factors
         chosen = (chosen,) if isinstance(chosen, str) else tuple(chosen)

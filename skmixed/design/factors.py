@@ -116,7 +116,7 @@ class FactorEncoder:
         Raises
         ------
         ValueError
-            When an effect occurs twice, a column is effect and group at once,
+            If an effect occurs twice, a column is effect and group at once,
             or the columns are unusable.
         """
         group = terms[0].group
@@ -229,7 +229,7 @@ class FactorEncoder:
         Raises
         ------
         ValueError
-            When a label is missing, or a value of an effect is unusable.
+            If a label is missing, or a value of an effect is unusable.
         """
         _refuse_what_is_no_label(table, self.levels.columns)
         levels, codes = LevelEncoder.learn(
@@ -256,7 +256,7 @@ class FactorEncoder:
         Raises
         ------
         ValueError
-            When the encoders are of different factors, or their effects differ.
+            If the encoders are of different factors, or their effects differ.
         """
         levels, here, there = self.levels.merge(other.levels)
         # Equal blocks of equal names do not tell how many terms they came from.

@@ -77,7 +77,7 @@ class FittedFunction:
         Raises
         ------
         ValueError
-            When a result is not finite, naming the column, the function and the value.
+            If a result is not finite, naming the column, the function and the value.
         """
         result = self(values)
         bad = ~np.isfinite(result)
@@ -111,7 +111,7 @@ def learn_function(name: str, values: FloatArray, column: Any) -> FittedFunction
     Raises
     ------
     ValueError
-        When the function is not in the table, or a constant column is to be scaled.
+        If the function is not in the table, or a constant column is to be scaled.
 
     Examples
     --------

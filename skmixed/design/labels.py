@@ -254,7 +254,7 @@ def learn_labels(values: Any, *, unseen: bool = False) -> tuple[ColumnLabels, Co
     Raises
     ------
     TypeError
-        When a value cannot be hashed.
+        If a value cannot be hashed.
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
         if unseen:

@@ -87,9 +87,9 @@ class LevelEncoder:
         Raises
         ------
         ValueError
-            When a label is missing, or when all the data have only one level.
+            If a label is missing, or when all the data have only one level.
         TypeError
-            When a value cannot be a label because it cannot be hashed.
+            If a value cannot be a label because it cannot be hashed.
         """
         parts: list[ColumnLabels] = []
         pairs: list[ColumnLabels] = []
@@ -135,7 +135,7 @@ class LevelEncoder:
         Raises
         ------
         ValueError
-            When a label is missing, or is none of the given ones.
+            If a label is missing, or is none of the given ones.
         """
         given, _ = cls.learn(_table_of(columns, labels), columns, complete=False)
         found, codes = cls.learn(table, columns, complete=False, earlier=given)
@@ -223,7 +223,7 @@ class LevelEncoder:
         Raises
         ------
         ValueError
-            When the encoders are of different factors.
+            If the encoders are of different factors.
         """
         if self.columns != other.columns:
             raise ValueError(
@@ -266,7 +266,7 @@ class LevelEncoder:
         Raises
         ------
         ValueError
-            When there is only one level.
+            If there is only one level.
         """
         if self.n_levels < 2:
             raise ValueError(

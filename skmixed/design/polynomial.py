@@ -53,7 +53,7 @@ class Polynomial:
         Raises
         ------
         ValueError
-            When the column has too few distinct values.
+            If the column has too few distinct values.
         """
         n_values = len(np.unique(values))
         if n_values <= degree:

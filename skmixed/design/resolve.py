@@ -69,15 +69,15 @@ def resolve_spec(
     Raises
     ------
     ValueError
-        When parameters contradict each other, a column is unknown or cannot
+        If parameters contradict each other, a column is unknown or cannot
         be what it is asked to be.
     TypeError
-        When an entry of `random_effects` or `fixed_effects` is of another type.
+        If an entry of `random_effects` or `fixed_effects` is of another type.
 
     Warns
     -----
     ColumnRoleWarning
-        When the role of a column was guessed and may well be another.
+        If the role of a column was guessed and may well be another.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def right_side(formula: str) -> ModelSpec:
     Raises
     ------
     ValueError
-        When it cannot be read or names a response.
+        If it cannot be read or names a response.
     """
     spec = parse_formula(formula)
     if spec.response is None:
@@ -347,7 +347,7 @@ def strata_column(table: Table, dispersion: Any) -> ColumnKey:
     Raises
     ------
     ValueError
-        When it is no single column of labels.
+        If it is no single column of labels.
     """
     column, marked = dispersion, False
     if isinstance(dispersion, str) and dispersion not in table.names:

@@ -124,7 +124,7 @@ class Response:
         Raises
         ------
         ValueError
-            When there is no inverse with known moments.
+            If there is no inverse with known moments.
         """
         steps = self._back()
         with np.errstate(over="ignore"):

@@ -69,12 +69,12 @@ def groups_from_dtype(
     Raises
     ------
     ValueError
-        When a part of the data does not tell whether a column of text groups the rows.
+        If a part of the data does not tell whether a column of text groups the rows.
 
     Warns
     -----
     ColumnRoleWarning
-        When a group has fewer than five levels, and when nothing groups the rows.
+        If a group has fewer than five levels, and when nothing groups the rows.
     """
     groups, few = [], []
     for position in positions:

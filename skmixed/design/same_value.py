@@ -173,7 +173,7 @@ def refuse_rounded(values: Any, column: Any) -> None:
     Raises
     ------
     ValueError
-        When a label is a float of at least 2**53 (2**24 in single precision).
+        If a label is a float of at least 2**53 (2**24 in single precision).
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = np.asarray(values.categories)

@@ -34,7 +34,7 @@ def refuse_duplicates(labels: pd.Index) -> None:
     Raises
     ------
     ValueError
-        When a label occurs more than once, naming all such.
+        If a label occurs more than once, naming all such.
     """
     if not labels.is_unique:
         twice = ", ".join(repr(name) for name in labels[labels.duplicated()].unique())
@@ -61,7 +61,7 @@ def readable(X: Any) -> Any:
     Raises
     ------
     TypeError
-        When the rows are not in memory, or are there in a form that is no table,
+        If the rows are not in memory, or are there in a form that is no table,
         naming the call that makes one.
     """
     if hasattr(X, "to_native"):
@@ -239,7 +239,7 @@ def as_array(X: Any) -> npt.NDArray[Any]:
     Raises
     ------
     ValueError
-        When X is not two-dimensional, has no columns or is complex.
+        If X is not two-dimensional, has no columns or is complex.
     """
     if isinstance(X, np.ndarray) or hasattr(X, "__array__"):
         array = np.asarray(X)

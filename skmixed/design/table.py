@@ -91,10 +91,10 @@ class Table:
         Raises
         ------
         ValueError
-            When X has no rows, is not two-dimensional, is complex or has two
+            If X has no rows, is not two-dimensional, is complex or has two
             columns of one name.
         TypeError
-            When X is sparse, or is data whose rows have not been read.
+            If X is sparse, or is data whose rows have not been read.
         """
         if issparse(X):
             raise TypeError(
@@ -141,7 +141,7 @@ class Table:
         Raises
         ------
         ValueError
-            When there is no such column, naming similar ones.
+            If there is no such column, naming similar ones.
         """
         try:
             if key in self._positions:
@@ -197,7 +197,7 @@ class Table:
         Raises
         ------
         TypeError
-            When an object column holds containers such as dicts.
+            If an object column holds containers such as dicts.
         """
         position = self.position(key)
         if position not in self._categorical:
@@ -235,7 +235,7 @@ class Table:
         Raises
         ------
         ValueError
-            When a value is not a number, naming the column and the value.
+            If a value is not a number, naming the column and the value.
         """
         position = self.position(key)
         values = self._column(position)
@@ -280,7 +280,7 @@ class Table:
         Raises
         ------
         ValueError
-            When a value is not a number.
+            If a value is not a number.
         """
         positions = [self.position(key) for key in keys]
         if out is None:

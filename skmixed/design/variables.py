@@ -140,7 +140,7 @@ class NumericVariable:
         Raises
         ------
         ValueError
-            When a value is missing, infinite, no number or outside a function's domain.
+            If a value is missing, infinite, no number or outside a function's domain.
         """
         values = _finite(table, self.column)
         for function in self.functions:
@@ -235,7 +235,7 @@ class CategoricalVariable:
         UnknownLabel
             When a label was not in the training data.
         ValueError
-            When a label is missing.
+            If a label is missing.
         """
         values = table.ids(self.column)
         refuse_rounded(values, self.column)
@@ -288,7 +288,7 @@ def learn_variable(variable: Variable, table: Table, *, complete: bool = True) -
     Raises
     ------
     ValueError
-        When a used value is missing or unusable.
+        If a used value is missing or unusable.
     """
     if variable.categorical and variable.functions:
         raise ValueError(

@@ -112,7 +112,7 @@ def make_family(name: str, link: str | None = None, n_classes: int | None = None
     Raises
     ------
     ValueError
-        When the family or the link is not known.
+        If the family or the link is not known.
     """
     if name not in FAMILIES:
         raise ValueError(f"family={name!r} is not known; choose one of {', '.join(FAMILIES)}")

@@ -40,7 +40,7 @@ class Ordinal(ClassLikelihood):
     Raises
     ------
     ValueError
-        When `n_classes` is not given or below 2.
+        If `n_classes` is not given or below 2.
     """
 
     name: ClassVar[str] = "ordinal"

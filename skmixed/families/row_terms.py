@@ -134,7 +134,7 @@ def refuse_rows(y: np.ndarray, allowed: np.ndarray, needs: str, advice: str) -> 
     Raises
     ------
     ValueError
-        When a row is not allowed.
+        If a row is not allowed.
     """
     if not allowed.all():
         row = int(np.argmin(allowed))

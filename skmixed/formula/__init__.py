@@ -57,7 +57,7 @@ def parse_formula(text: str) -> ModelSpec:
     Raises
     ------
     FormulaError
-        When the text cannot be read, is too long or expands to too many terms.
+        If the text cannot be read, is too long or expands to too many terms.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
     Raises
     ------
     FormulaError
-        When the text cannot be read, or holds anything but bar terms.
+        If the text cannot be read, or holds anything but bar terms.
 
     Examples
     --------

@@ -33,7 +33,7 @@ class Cursor:
     Raises
     ------
     FormulaError
-        When the text is no text, or too long.
+        If the text is no text, or too long.
     """
 
     def __init__(self, text: str) -> None:

@@ -30,7 +30,7 @@ class Parser(CallParser):
     Raises
     ------
     FormulaError
-        When the text is no text, or too long.
+        If the text is no text, or too long.
     """
 
     def formula(self) -> Formula:

@@ -36,7 +36,7 @@ class AverageEffects(Answer):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None: those of a new figure.
+            None: a new figure.
         **options
             Of `~skmixed.inspection.AverageEffectsDisplay.plot`.
 
@@ -78,25 +78,25 @@ def marginal_effects(
     random_effects: str = "averaged",
     level: float = 0.95,
 ) -> AverageEffects:
-    r"""Average the effect of a column on the expected response over all rows.
+    r"""Average effects of columns on the expected response, over all rows.
 
-    Of a column of numbers it is the mean derivative, of one of 0 and 1 the mean difference
-    between 1 and 0, of labels those between each level and the reference, with all other columns
-    as they are.
+    For a numeric column this is the mean derivative, for a column of 0 and 1 the mean difference
+    between 1 and 0, and for labels the mean differences from the reference level. All other columns
+    stay as they are.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        A fitted model; of classifiers those of two classes, whose modelled class is described.
+        A fitted model. A classifier must have two classes; the result is about the modelled class.
     columns : column or list of columns
         Columns of the fixed effects.
     X : DataFrame or array-like of shape (n_samples, n_features), default=None
-        Rows to average over; None: those of the fit, where the model kept them.
+        Rows to average over; None: those of the fit, if the model kept them.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of these rows.
     random_effects : {"averaged", "zero"}, default="averaged"
-        Whether the expected response averages over new groups, whose effects are drawn from
-        their estimated distribution, or is that of a group whose effects are zero.
+        "averaged": average over new groups, with effects from their estimated distribution. "zero":
+        a group with effects 0.
     level : float, default=0.95
         Probability of the intervals.
 
@@ -104,12 +104,13 @@ def marginal_effects(
     -------
     answer : AverageEffects
         Prints as text, shows as HTML, and has ``.plot()`` and ``.to_frame()``: column, contrast,
-        estimate, std_error (delta method, the variances held), lower, upper, statistic and p_value.
+        estimate, std_error (delta method, with the variances known), lower, upper, statistic and
+        p_value.
 
     Raises
     ------
     ValueError
-        When a column is none of the fixed effects, or the classes have an order.
+        If a column is not a fixed effect, or the classes are ordered.
 
     Examples
     --------

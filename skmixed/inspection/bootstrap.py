@@ -45,39 +45,36 @@ def parametric_bootstrap(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> BootstrapResult:
-    """Find the sampling distribution of a statistic by simulation and refits.
+    """Estimate the sampling distribution of a statistic by simulation and refits.
 
-    Responses are drawn from the fitted model, with its coefficients, covariances and noise
-    but new random effects of all levels; a copy of the model is fitted to them, and the
-    statistic computed: as ``bootMer(use.u = FALSE)`` of lme4 does [1]_.
+    Each resample draws responses from the fitted model with new random effects, fits a copy of the
+    model to them, and computes the statistic, like ``bootMer(use.u = FALSE)`` in lme4 [1]_.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Fitted. It stays as it is.
+        A fitted model, which is not changed.
     statistic : callable
-        Takes a fitted model, and after it those of `others`, and returns a number, a
-        one-dimensional array, a dict or a Series of numbers, of the same length or keys
-        each time.
+        Takes a fitted model, followed by those of `others`. Returns a number, a one-dimensional
+        array, a dict or a Series of numbers, always with the same length or keys.
     X : DataFrame or array-like of shape (n_samples, n_features)
-        The rows that `fit` was called with. None: those that the model kept with their
-        weights, with ``keep_data=True``. Of ``mixed(..., missing="drop")`` only the rows that
-        it kept.
+        The rows of `fit`. None: those that the model kept with their weights, with
+        ``keep_data=True``. After ``mixed(..., missing="drop")`` only the rows that it kept.
     others : sequence of fitted models, default=()
-        Further models, of the same X, to fit to the responses that `model` draws: for
-        statistics that compare models, such as a likelihood ratio.
+        Further models of the same X to fit to the responses that `model` draws, for statistics that
+        compare models, such as a likelihood ratio.
     n_resamples : int, default=200
-        Number of simulated data sets, at least 2. Standard errors need some hundreds,
-        the ends of a 95 % interval a thousand or more.
+        Number of simulated data sets, at least 2. Standard errors need a few hundred, the limits of
+        a 95 % interval at least a thousand.
     sample_weight : array-like of shape (n_samples,), default=None
         Case weights of the fit, whole numbers: a row of weight 2 is drawn twice.
     random_state : int, RandomState instance or None, default=None
-        Source of randomness; equal seeds give equal results, whatever `n_jobs` is.
+        Seed; equal seeds give equal results, whatever `n_jobs` is.
     n_jobs : int or None, default=None
-        Processes that refit, by joblib; None is 1. With more than one each fit has a single
-        thread.
+        Number of processes (joblib) for the refits; None is 1. With more than one, each fit uses a
+        single thread.
     progress : bool, default=False
-        Whether to show a bar on stderr; that of tqdm where it is installed.
+        Whether to show a progress bar on stderr, by tqdm if it is installed.
 
     Returns
     -------
@@ -87,17 +84,17 @@ def parametric_bootstrap(
     Raises
     ------
     NotFittedError
-        When the model is not fitted.
+        If the model is not fitted.
     TypeError
-        When `statistic` is not callable or returns something else than numbers.
+        If `statistic` is not callable or returns something else than numbers.
     ValueError
-        When a parameter or weight cannot be used, rows or weights are seen not to be those of
-        the fit, or fewer than two fits could be made.
+        If a parameter or weight cannot be used, rows or weights are visibly not those of the fit,
+        or fewer than two fits succeed.
 
     Warns
     -----
     UserWarning
-        Once, when some fits could not be made, or did not converge.
+        Once, if some fits failed or did not converge.
 
     See Also
     --------
@@ -105,16 +102,14 @@ def parametric_bootstrap(
 
     Notes
     -----
-    Refits start from the variances of the fit, which saves iterations and does not change
-    what they converge to. Of normal responses a resample changes y alone: columns, cells and
-    solver are prepared once, and so is the first factorisation. Values of fits that did not
-    converge are kept; fits that could not be made at all, such as of responses in which a class
-    does not occur, are left out.
+    Refits start from the variances of the fit, which saves iterations and does not change the
+    result. For normal responses only y changes: columns, cells, solver and the first factorisation
+    are prepared once. Values of fits that did not converge are kept. Fits that failed are left out,
+    for instance if a class does not occur.
 
-    Variances at 0 and other estimates at a boundary are no obstacle to simulation, but the
-    distribution of such an estimate is not that of its error. Where the posterior is an
-    approximation, the simulated responses are exact and the refits are not: the bias then
-    shows what the approximation does to an estimate.
+    If an estimate is at a boundary, such as a variance of 0, its bootstrap distribution is not that
+    of its error. If the posterior is an approximation, simulated responses are exact but refits are
+    approximate; the bias then contains the error of the approximation.
 
     References
     ----------

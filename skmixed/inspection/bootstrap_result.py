@@ -21,12 +21,12 @@ class BootstrapResult(Report):
     observed : Series
         The statistic of the fitted model.
     values : DataFrame
-        A row a refit that could be made, a column an entry of the statistic. NaN entries
-        do not enter standard errors, bias and intervals.
+        One row per successful refit, one column per entry of the statistic. Standard errors, bias
+        and intervals ignore NaN.
     n_failed : int
-        Fits that could not be made; they are not in `values`.
+        Number of failed fits, which are not in `values`.
     n_unconverged : int
-        Fits that did not converge; they are in `values`.
+        Number of fits that did not converge, which are in `values`.
     """
 
     observed: pd.Series
@@ -41,19 +41,19 @@ class BootstrapResult(Report):
 
     @property
     def bias(self) -> pd.Series:
-        """Mean of the values less the observed one."""
+        """Mean of the values minus the observed value."""
         return self.values.mean() - self.observed
 
     def confidence_interval(self, level: float = 0.95, kind: str = "percentile") -> pd.DataFrame:
-        """Confidence interval of every entry.
+        """Confidence intervals of all entries.
 
         Parameters
         ----------
         level : float, default=0.95
             Probability of the interval, between 0 and 1.
         kind : {"percentile", "basic"}, default="percentile"
-            Quantiles of the values; or those of their distance to the observed value, turned
-            round, which corrects a bias once (Davison and Hinkley 1997, "Bootstrap Methods and
+            "percentile": quantiles of the values. "basic": 2 times the observed value minus the
+            quantiles, which corrects the bias (Davison and Hinkley 1997, "Bootstrap Methods and
             their Application", chapter 5).
 
         Returns
@@ -64,7 +64,7 @@ class BootstrapResult(Report):
         Raises
         ------
         ValueError
-            When `level` is no probability or `kind` is not one of the two words.
+            If `level` is not a probability or `kind` is not known.
         """
         check_level(level)
         check_choice("kind", kind, KINDS)
@@ -75,7 +75,7 @@ class BootstrapResult(Report):
         return pd.DataFrame({"lower": lower, "upper": upper})
 
     def to_frame(self, level: float = 0.95, kind: str = "percentile") -> pd.DataFrame:
-        """Everything in a table.
+        """All results in a table.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class BootstrapResult(Report):
         Returns
         -------
         DataFrame
-            Columns observed, bias, std_error, lower and upper, a row an entry.
+            Columns observed, bias, std_error, lower and upper, one row per entry.
         """
         frame = pd.DataFrame(
             {"observed": self.observed, "bias": self.bias, "std_error": self.standard_error}

@@ -35,9 +35,9 @@ class ModelComparison(Report):
     Attributes
     ----------
     table : DataFrame
-        A row a model, from few parameters to many: see `compare_models`.
+        One row per model, from few parameters to many: see `compare_models`.
     descriptions : dict of {str: str}
-        What each model is, by name.
+        Description of each model, by name.
     notes : tuple of str
         How to read the numbers.
     """
@@ -90,23 +90,22 @@ class _Test:
 def compare_models(
     *models: Any, names: Sequence[str] | None = None, X: Any = None, nested: bool = False
 ) -> ModelComparison:
-    r"""Compare models that were fitted on the same data.
+    r"""Compare models fitted to the same data by AIC, BIC and likelihood-ratio tests.
 
-    Models are put in order of their number of parameters, and each is tested against the
-    one before it by the likelihood ratio, as ``anova(m1, m2)`` of lme4 does.
+    Models are sorted by their number of parameters. Each is tested against the one before it, like
+    ``anova(m1, m2)`` in lme4.
 
     Parameters
     ----------
     *models : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Fitted models of the same rows and the same response; of a single one the criteria
-        are shown.
+        Fitted models of the same rows and the same response. A single model shows its criteria.
     names : sequence of str, default=None
-        What to call them, in the order they are passed; None: "model 1", "model 2", ...
+        Names of the models, in the order they are passed; None: "model 1", "model 2", ...
     X : DataFrame or array-like of shape (n_samples, n_features), default=None
-        The rows of the fits, with the columns of all models: whether a model is nested in
-        another is then decided by the spaces of their columns, not by names.
+        The rows of the fits, with the columns of all models. Nesting is then decided by comparing
+        column spaces, not names.
     nested : bool, default=False
-        True: every model is nested in the next larger one, on your word.
+        True: treat every model as nested in the next larger one, without a check.
 
     Returns
     -------
@@ -116,58 +115,56 @@ def compare_models(
         n_parameters : float
             Fixed effects, covariance entries, noise and other estimated parameters.
         log_likelihood, aic, bic : float
-            The ELBO, and -2 ELBO + 2 or log(rows) times the number of parameters.
+            The ELBO; AIC = -2 ELBO + 2k; BIC = -2 ELBO + k log(rows), with k parameters.
         chi_square, df, p_value : float
-            Twice the difference of the log likelihoods to the row above, the difference of
-            the numbers of parameters, and the tail of the chi-squared distribution. NaN where
-            the models are not seen to be nested.
+            Twice the difference of the log likelihoods from the row above, the difference of the
+            numbers of parameters, and the p-value of the chi-squared distribution. NaN for models
+            that are not nested.
         p_corrected : float
-            The p-value under the distribution that holds at the boundary, where it is
-            known: see the notes. NaN where a variance at the boundary makes it unknown.
+            The p-value under the distribution at the boundary, if it is known: see the notes. NaN
+            if it is not known.
 
     Raises
     ------
     NotFittedError
-        When a model is not fitted.
+        If a model is not fitted.
     ValueError
-        When models have other numbers of rows, other responses (a transformed one included),
-        families whose likelihoods cannot be compared or other criteria ("reml" and "ml"), or are
-        "reml" fits of different fixed effects.
+        If models differ in the number of rows, the response (also by a transformation) or the
+        criterion ("reml" and "ml"), if likelihoods of their families cannot be compared, or if
+        "reml" fits differ in their fixed effects.
 
     Warns
     -----
     UserWarning
-        When the larger of two nested models has the lower log likelihood; there is no test then.
+        If the larger of two nested models has the lower log likelihood; there is no test then.
 
     See Also
     --------
-    skmixed.parametric_bootstrap : Distribution of a statistic where no formula holds.
+    skmixed.parametric_bootstrap : Distribution of a statistic by simulation.
 
     Notes
     -----
-    The training data are not kept. Responses are told apart by number, mean and root mean
-    square; other columns in the same rows, or the same values in another order, are not noticed.
-    AIC and BIC of models with different offsets or precision weights can be compared: these are
-    parts of the model, and all constants are in the likelihood. So can those of families for the
-    same kind of response, counts or amounts.
+    Responses are compared by their number, mean and root mean square. Differences in other columns
+    or in the order of values are not detected. AIC and BIC can be compared for different offsets
+    and precision weights, which are parts of the model, and for different families of the same kind
+    of response (counts or amounts): the likelihood includes all constants.
 
-    Nested means, without `X`, that the fixed effects and random terms of the one model are, by
-    name, among those of the other; ``a:b`` is ``b:a``. Names do not show that ``x`` is nested in
-    ``scale(x)`` or ``C(x)``, or that another base level changes nothing: with `X` it is seen.
-    "poisson" is nested in "negative_binomial", at the boundary where the dispersion is 0.
+    Without `X`, nesting is decided by comparing names of fixed effects and random terms; ``a:b`` is
+    ``b:a``. Names do not show that ``x`` is nested in ``scale(x)`` or ``C(x)``, or that another
+    base level gives the same model; `X` does. "poisson" is nested in "negative_binomial", at the
+    boundary of dispersion 0.
 
-    A variance of 0 lies at the boundary of what a variance can be. A test that a variance
-    is 0 then has no chi-squared distribution but a mixture of them, and the ordinary p-value
-    is too large [1]_. With one variance more, and its covariances with effects that are in
-    both models, the mixture is half :math:`\chi^2_{d-1}` and half :math:`\chi^2_d`, d the
-    difference of the numbers of parameters [2]_: that is `p_corrected`. For one variance
-    alone it is half of the ordinary p-value. With several variances more the weights depend
-    on the data, and all that can be said is that the p-value is too large.
+    Testing a variance against 0 is a test on the boundary. The statistic then has a mixture of
+    chi-squared distributions, and the ordinary p-value is too large [1]_. With one additional
+    variance, and its covariances with effects of both models, the mixture is half
+    :math:`\chi^2_{d-1}` and half :math:`\chi^2_d`, with d the difference of the numbers of
+    parameters [2]_; this gives `p_corrected`. For one variance alone it is half of the ordinary
+    p-value. With several additional variances the weights depend on the data; the p-value is then
+    an upper bound.
 
-    Where the ELBO is a lower bound only (responses that are not normal,
-    ``posterior="mean_field"``), so is everything that is computed from it: test statistics
-    are differences of bounds, and p-values are approximate. ``model.diagnose`` has the log
-    likelihoods themselves.
+    For responses that are not normal and for ``posterior="mean_field"`` the ELBO is a lower bound.
+    Test statistics are then differences of bounds, and p-values are approximate. ``model.diagnose``
+    gives the log likelihoods.
 
     References
     ----------

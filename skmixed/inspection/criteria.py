@@ -59,9 +59,9 @@ def information_criteria(model: Any) -> InformationCriteria:
     Raises
     ------
     NotFittedError
-        When the model is not fitted.
+        If the model is not fitted.
     TypeError
-        When it is no model of this package.
+        If it is no model of this package.
 
     Notes
     -----

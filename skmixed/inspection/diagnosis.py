@@ -56,46 +56,46 @@ _GAP_LEAST = 0.5
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Diagnosis(Report):
-    """How close a posterior is to the exact one; prints as text, shows as HTML in notebooks.
+    """Accuracy of a posterior; prints as text, shows as HTML in notebooks.
 
     Attributes
     ----------
     pareto_k : float
-        Shape of the tail of the importance weights. Up to 0.5 the posterior is close to the
-        exact one at the estimated variances and coefficients, up to 0.7 it is usable. Whether
-        these estimates are right it cannot say: see `gap`. The weights are those of all effects
-        but the ones of the largest group, whose levels are integrated out; where there is no
-        other group, those of all effects together. 0 where the posterior is exact.
+        Shape of the tail of the importance weights. Up to 0.5 the posterior is close to the exact
+        one at the estimated variances and coefficients; up to 0.7 it is usable. It does not show
+        whether these estimates are right: see `gap`. The weights are for all effects except those
+        of the largest group, whose levels are integrated out; with a single group, for all effects
+        together. 0 if the posterior is exact.
     effective_share : float
-        Effective draws over draws, between 0 and 1; NaN where nothing was drawn. Where it is
-        above 0.9 the weights are nearly equal, the posterior is close to the exact one, and
-        `pareto_k` says little: the tail of nearly equal weights can have any shape.
+        Effective draws divided by draws, between 0 and 1; NaN without draws. Above 0.9 the weights
+        are nearly equal and the posterior is close to the exact one; then ignore `pareto_k`,
+        because the tail of nearly equal weights can have any shape.
     log_likelihood : float
         (Restricted) log likelihood at the fitted parameters, by importance sampling.
     log_likelihood_std : float
-        Its standard error; with several groups not to be trusted where `pareto_k` is above 0.7.
+        Its standard error; with several groups not reliable if `pareto_k` is above 0.7.
     elbo : float
         The lower bound of it that the fit maximised.
     gap : float
         ``log_likelihood - elbo``. A gap above 3, or above 0.005 per level of the largest group,
-        means that variances and coefficients are off, whatever `pareto_k` is.
+        means that variances and coefficients are off, for any `pareto_k`.
     share_of_levels_off : float
         Share of the levels of the largest group whose exact posterior, given the other
         effects and the estimated variances, has a mean more than 0.25 standard deviations away,
         or a standard deviation that differs by more than 10 %.
     advice : str
-        What this means, and what to do.
+        The verdict, and what to do.
     moves : DataFrame
-        How far estimates are from the maximum of the likelihood, nearly: one Newton step. Columns
-        ``estimate``, ``likelihood`` (what the step leads to), ``std_errors`` (the move in standard
-        errors; of a standard deviation that of its logarithm), ``percent`` (of a standard
-        deviation; NaN of others) and ``mc_error`` (of ``std_errors``; 0 where it is exact). The
-        index has the names: ``sd(term | group)``, the likelihood's own parameters, coefficients.
-        The furthest come first. Empty where the step is not known.
+        One Newton step from the estimates towards the maximum of the likelihood, the largest move
+        first. Columns: ``estimate``, ``likelihood`` (the estimate after the step), ``std_errors``
+        (the move in standard errors, for a standard deviation on the log scale), ``percent`` (for
+        standard deviations, else NaN) and ``mc_error`` (of ``std_errors``; 0 if exact). The index
+        has the names: ``sd(term | group)``, parameters of the likelihood, coefficients. Empty if
+        the step is not known.
     n_draws : int
-        Draws that the log likelihood is from; fewer than were asked for where these would take
-        long, and `pareto_k` is NaN then. 0 where nothing was drawn: the log likelihood is by
-        quadrature then, or not known (NaN).
+        Number of draws for the log likelihood. It is smaller than requested if these would take
+        long; `pareto_k` is then NaN. 0 without draws: the log likelihood is then by quadrature, or
+        not known (NaN).
     """
 
     pareto_k: float

@@ -25,14 +25,14 @@ VARIANCES = ("estimated", "held")
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Influence(Answer):
-    """Estimates without each level, and how far they move.
+    """Estimates without each level, and their changes.
 
     Attributes
     ----------
     coef : DataFrame (levels, p)
         Intercept and coefficients without the rows of a level.
     dfbetas : DataFrame (levels, p)
-        Their distances from those of all rows, in standard errors without the level.
+        Their differences from the estimates of all rows, in standard errors without the level.
     """
 
     coef: pd.DataFrame
@@ -44,9 +44,9 @@ class Influence(Answer):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None: those of a new figure.
+            None: a new figure.
         n_largest : int, default=20
-            Levels that are shown.
+            Number of levels to show.
 
         Returns
         -------
@@ -64,42 +64,41 @@ def influence(
     *,
     variances: str = "estimated",
 ) -> Influence:
-    """Leave out the rows of every level of a column, one after the other.
+    """Measure the influence of each level of a column by leaving out its rows.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
         A fitted model.
     by : column or array-like of shape (n_samples,)
-        The column whose levels are left out, whether or not the model groups by it; a
-        combination of columns that the model groups by, ``"Block:Variety"``; or labels of
-        the rows.
+        The column whose levels are left out: any column of X, a combination of columns that the
+        model groups by, ``"Block:Variety"``, or labels of the rows.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     variances : {"estimated", "held"}, default="estimated"
-        Whether variances are estimated again without each level, from the estimates of all
-        rows on, or held at these: the coefficients of all levels then follow from one
-        factorisation, in less than a millisecond each. Held is for normal responses.
+        "estimated": estimate variances again without each level, starting from those of all rows.
+        "held": keep the variances of all rows; then one factorisation serves all levels, in less
+        than a millisecond each. "held" needs normal responses.
 
     Returns
     -------
     influence : Influence
-        Prints as text, shows as HTML, and has ``.to_frame()``: a row per level with
-        cooks_distance and mdffits (squared distances of the coefficients over their number,
-        by the covariance of all rows and by that without the level), covariance_ratio
-        (determinant of the covariance without the level, over that with it) and sigma (the noise
-        standard deviation without it). ``.coef``, ``.dfbetas`` and ``.plot()``.
+        Prints as text, shows as HTML, and has ``.to_frame()``: one row per level with
+        cooks_distance and mdffits (squared distance of the coefficients divided by their number, by
+        the covariance of all rows and by that without the level), covariance_ratio (determinant of
+        the covariance without the level, divided by that with it) and sigma (the standard deviation
+        of the noise without it). Also has ``.coef``, ``.dfbetas`` and ``.plot()``.
 
     Raises
     ------
     ValueError
-        When the column does not exist, has one level, or data are missing.
+        If the column does not exist, has one level, or data are missing.
 
     Notes
     -----
-    With normal responses no row is encoded again: the sums over the rows of a level are taken
-    off those of all rows, and steps start at the variances of all rows. Levels that a coefficient
-    depends on, ``dispersion=`` and other families are fitted from the rows.
+    For normal responses the sums over the rows of a level are subtracted from those of all rows, so
+    no row is encoded again. Fits use the rows if a coefficient depends on the level alone, with
+    ``dispersion=``, and for other families.
 
     References
     ----------

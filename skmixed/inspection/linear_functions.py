@@ -25,7 +25,7 @@ def as_matrix(L: Any, names: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        When a name is no coefficient, or the number of columns is another one.
+        If a name is no coefficient, or the number of columns is another one.
     """
     if isinstance(L, pd.Series):
         L = L.to_dict()

@@ -77,11 +77,11 @@ class Contrasts(Answer):
     Attributes
     ----------
     by : tuple
-        Columns within whose values means are compared.
+        Columns within whose levels means are compared.
     level : float
         Probability of the intervals.
     label : str
-        What an estimate is, for an axis.
+        Label of an estimate, for an axis.
     """
 
     by: tuple[Any, ...]
@@ -94,7 +94,7 @@ class Contrasts(Answer):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None: those of a new figure.
+            None: a new figure.
         **options
             Of `~skmixed.inspection.ContrastsDisplay.plot`.
 
@@ -122,30 +122,30 @@ def contrasts(
         From `marginal_means`.
     method : {"pairwise", "reference", "polynomial"} or array-like of shape (m, k), \
             default="pairwise"
-        "pairwise": the first minus the second of every pair. "reference": every level minus the
-        first. "polynomial": linear, quadratic, ... trends over levels in order. A matrix or a
-        dict of label and weights: weights of the means of a family, in their order.
+        "pairwise": the first minus the second of every pair. "reference": each level minus the
+        first. "polynomial": linear, quadratic, ... trends over ordered levels. A matrix, or a dict
+        from labels to weights: weights of the means of a family, in their order.
     by : column or list of columns, default=None
-        Within whose values means are compared; None: as in `marginal_means`.
+        Columns within whose levels means are compared; None: as in `marginal_means`.
     interaction : bool, default=False
-        Whether contrasts of every term are multiplied: differences of differences.
+        Whether contrasts of all terms are multiplied: differences of differences.
     adjust : {"tukey", "dunnett", "holm", "bonferroni", None}, optional
-        How p-values and limits allow for the number of contrasts in a family (one for each value
-        of `by`). "tukey" is for all pairs, "dunnett" for comparisons with one reference, by the
-        exact distribution of the largest of correlated t variables. Without it "tukey" for
-        pairs, "dunnett" for a reference, and none for others.
+        Adjustment of p-values and limits for the number of contrasts in a family (one family per
+        value of `by`). "tukey" is for all pairs. "dunnett" is for comparisons with one reference,
+        by the exact distribution of the largest of correlated t variables. The default is "tukey"
+        for pairs, "dunnett" for a reference, and no adjustment for others.
 
     Returns
     -------
     answer : Contrasts
-        Prints as text, shows as HTML, and has ``.plot()`` and ``.to_frame()``: a row per contrast
+        Prints as text, shows as HTML, and has ``.plot()`` and ``.to_frame()``: one row per contrast
         with estimate, std_error, df, lower, upper, statistic, p_value and p_unadjusted, on the
         scale of the linear predictor. Limits of "holm" are those of "bonferroni".
 
     Raises
     ------
     ValueError
-        When an adjustment does not suit the method, or weights do not suit the means.
+        If an adjustment does not match the method, or weights do not match the means.
 
     Examples
     --------

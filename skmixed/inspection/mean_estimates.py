@@ -66,12 +66,12 @@ class MarginalMeans(Answer):
         return f"contrast, {'linear predictor' if 'Scale' in self.facts else self.label}"
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the means: with intervals at levels, as curves with bands along numbers.
+        """Draw means with intervals, or curves with bands along a numeric column.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None: those of a new figure.
+            None: a new figure.
         **options
             Of `~skmixed.inspection.MarginalMeansDisplay.plot`, or of
             `~skmixed.inspection.EffectCurvesDisplay.plot` where the first term is a column of
@@ -104,51 +104,51 @@ def marginal_means(
     slope_of: Any = None,
     random_effects: str = "averaged",
 ) -> MarginalMeans:
-    """Estimate means at levels of some columns, whatever the numbers of rows in the cells.
+    """Estimate marginal means at levels of some columns.
 
-    Predictions of the fixed effects on a grid of all levels, numeric columns at their mean,
-    are averaged over the columns that are not named: estimated marginal means, or least
-    squares means [1]_.
+    These are predictions of the fixed effects on a grid of all levels, with numeric columns at
+    their means, averaged over all other columns. They do not depend on the numbers of rows per
+    cell, and are also called estimated marginal means or least squares means [1]_.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        A fitted model; of classifiers those of two classes, whose modelled class has the mean.
+        A fitted model. A classifier must have two classes; means are probabilities of the modelled
+        class.
     terms : column or list of columns
-        Whose values have a mean each; several: all combinations.
+        Columns with one mean per level; several columns: all combinations.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     by : column or list of columns, default=None
-        Further columns, within whose values `contrasts` compares.
+        Further columns, within whose levels `contrasts` compares.
     at : dict of {column: value or list of values}, default=None
-        Where the grid is, instead of all levels or the mean of a number.
+        Values of columns in the grid, instead of all levels or the mean of a numeric column.
     weights : {"equal", "proportional"}, default="equal"
-        Whether levels of the other columns count alike, or by how often they occur.
+        Weights of the levels of other columns: equal, or by their frequency.
     ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, default="satterthwaite"
         Degrees of freedom; see `anova`.
     level : float, default=0.95
         Probability of the intervals.
     scale : {"response", "link"}, default="response"
-        Whether means of other than normal responses are on the scale of the response, or
-        on that of the linear predictor.
+        Scale of the means if the response is not normal: the response, or the linear predictor.
     slope_of : column, default=None
-        A numeric column: its slope in every cell, instead of means.
+        A numeric column. Estimate its slope per cell instead of means.
     random_effects : {"averaged", "zero"}, default="averaged"
-        Whether means of other than normal responses average over the groups, whose effects
-        have the mean variance of the rows, or are those of a group whose effects are zero.
+        For responses that are not normal. "averaged": average over groups, whose effects have the
+        mean variance of the rows. "zero": a group with effects 0.
 
     Returns
     -------
     means : MarginalMeans
-        Prints as text, shows as HTML, and has ``.to_frame()``: a row per cell with the columns
-        `terms` and `by`, estimate, std_error, df, lower and upper; of slopes also statistic and
-        p_value. NaN where cells without rows leave a mean unknown.
+        Prints as text, shows as HTML, and has ``.to_frame()``: one row per cell with the columns
+        `terms` and `by`, estimate, std_error, df, lower and upper; for slopes also statistic and
+        p_value. NaN if a mean cannot be estimated, because cells have no rows.
 
     Raises
     ------
     ValueError
-        When a column is none of the fixed effects, a level does not exist, or the data are
-        missing or others than those of the fit.
+        If a column is not a fixed effect, a level does not exist, or the data are
+        missing or are not those of the fit.
 
     See Also
     --------

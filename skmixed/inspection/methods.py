@@ -49,32 +49,31 @@ class InspectionMixin(ABC):
     ) -> Summary:
         """Describe the fitted model in tables.
 
-        Fixed effects with standard errors and intervals, variance components with
-        correlations, groups, log likelihood, AIC, BIC, and how the fit went; on request
-        tests of the fixed effects.
+        Fixed effects with standard errors and intervals, variance components with correlations,
+        groups, log likelihood, AIC, BIC and convergence; with `test` also tests of the fixed
+        effects.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features), default=None
-            The rows that `fit` was called with. Only for ``test="t"``, and only where
-            the model did not keep them (``keep_data=True``).
+            The rows of `fit`. Needed only for ``test="t"``, if the model did not keep them
+            (``keep_data=True``).
         y : array-like of shape (n_samples,), default=None
             Their response.
         sample_weight : array-like of shape (n_samples,), default=None
             Their case weights.
         test : {None, "z", "t"}, default=None
-            Test of every fixed effect against 0. "z" takes the variances for known;
-            "t" has degrees of freedom, and is for normal responses with
-            ``posterior="full"``. Intervals follow the same distribution.
+            Test of each fixed effect against 0. "z" treats the variances as known. "t" has degrees
+            of freedom; it needs normal responses and ``posterior="full"``. Intervals use the same
+            distribution.
         ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, default="satterthwaite"
             Degrees of freedom of ``test="t"``: Satterthwaite's [1]_, those of R's lmerTest;
             Kenward and Roger's [2]_, with their standard errors, for ``method="reml"``.
         level : float, default=0.95
             Probability of the intervals, between 0 and 1.
         exponentiate : bool, default=False
-            Whether coefficients and their intervals are shown as exponentials: odds ratios
-            of "logit", rate ratios of a logarithmic link, ratios after
-            ``mixed("log(y) ~ ...")``.
+            Whether to show exponentials of coefficients and intervals: odds ratios with "logit",
+            rate ratios with a log link, ratios after ``mixed("log(y) ~ ...")``.
 
         Returns
         -------
@@ -84,8 +83,8 @@ class InspectionMixin(ABC):
         Raises
         ------
         ValueError
-            When ``test="t"`` has no data, others than those of the fit, or a model it
-            is not defined for.
+            If ``test="t"`` has no data, data that are not those of the fit, or is not defined for
+            the model.
 
         References
         ----------
@@ -124,12 +123,12 @@ class InspectionMixin(ABC):
         Parameters
         ----------
         X, y, sample_weight : array-like, default=None
-            The data of the fit, for the residuals where the model did not keep them.
+            The data of the fit, for the residuals if the model did not keep them.
 
         Returns
         -------
         display : OverviewDisplay
-            With `figure_`, and the single displays in `displays_`.
+            With `figure_`, and the displays in `displays_`.
         """
         from skmixed.inspection.displays.overview import OverviewDisplay  # loads all displays
 
@@ -137,22 +136,22 @@ class InspectionMixin(ABC):
 
     @property
     def loglik_(self) -> float:
-        """What the fit maximised: the log likelihood itself, or a bound (`approximation_`)."""
+        """The maximised log likelihood, or its lower bound: see `approximation_`."""
         return information_criteria(self._fitted_model).log_likelihood
 
     @property
     def loglik_std_(self) -> float:
-        """Monte Carlo standard error of `loglik_`; 0 where no random numbers enter."""
+        """Monte Carlo standard error of `loglik_`; 0 without random numbers."""
         return float(self._fitted_model.result.elbo_std)
 
     @property
     def approximation_(self) -> str:
-        """What `loglik_` is, and what the estimates maximise.
+        """The objective of the fit, which `loglik_` is the maximum of.
 
-        "exact": the log likelihood, of a normal response or of a model without random effects.
-        "corrected": the log likelihood, random effects integrated out by quadrature to six
-        digits and more, or, of crossed factors, by quadrature and draws within `loglik_std_`.
-        "variational": a lower bound of it.
+        "exact": the log likelihood, for a normal response or without random effects. "corrected":
+        the log likelihood, by quadrature (at least six digits) or, with crossed factors, by
+        quadrature and draws (Monte Carlo error `loglik_std_`). "variational": a lower bound of the
+        log likelihood.
         """
         return self._fitted_model.approximation
 
@@ -184,8 +183,7 @@ class InspectionMixin(ABC):
         Returns
         -------
         table : DataFrame
-            Columns estimate, std_error, lower, upper, df, statistic, p_value, as far as
-            they apply.
+            Columns estimate, std_error, lower, upper, df, statistic, p_value, if they apply.
         """
         return self.summary(test=test, level=level, exponentiate=exponentiate).to_frame()
 
@@ -201,7 +199,7 @@ class InspectionMixin(ABC):
 
     @property
     def pvalues(self) -> pd.Series:
-        """P-values of the tests of every coefficient against 0 (z), by name."""
+        """P-values of z tests of each coefficient against 0, by name."""
         return self.coef_table("z")["p_value"].rename(None)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
@@ -237,18 +235,17 @@ class InspectionMixin(ABC):
             Weights by name, ``{"Intercept": 1, "Days": 9}``, a mapping of such mappings, or
             numbers in the order of the intercept and `coef_`.
         X, y, sample_weight : array-like, default=None
-            The data of the fit, for ``test="t"`` where the model did not keep them.
+            The data of the fit, for ``test="t"`` if the model did not keep them.
         test : {"auto", "t", "z"}, default="auto"
-            "t": Satterthwaite's degrees of freedom. "auto": "t" where it is defined and the
-            data are at hand, else "z".
+            "t": Satterthwaite's degrees of freedom. "auto": "t" if it is defined and the data are
+            available, else "z".
         level : float, default=0.95
             Probability of the intervals.
 
         Returns
         -------
         table : DataFrame
-            Columns estimate, std_error, lower, upper, df, statistic, p_value, a row per
-            function.
+            Columns estimate, std_error, lower, upper, df, statistic, p_value; one row per function.
 
         Examples
         --------
@@ -281,14 +278,13 @@ class InspectionMixin(ABC):
     ) -> pd.DataFrame:
         """Intervals of the standard deviations of random effects and noise.
 
-        They are symmetric about the logarithm of a standard deviation, with standard errors
-        from the curvature of what was maximised, in all parameters: Wald's intervals. With few
-        levels profiles or `parametric_bootstrap` are better.
+        These are Wald intervals on the log scale, with standard errors from the curvature of the
+        objective in all parameters. With few levels `profile` or `parametric_bootstrap` is better.
 
         Parameters
         ----------
         X, y, sample_weight : array-like, default=None
-            The data of the fit, where the response is normal and the model did not keep them.
+            The data of the fit, if the response is normal and the model did not keep them.
         level : float, default=0.95
             Probability of the intervals.
 
@@ -335,8 +331,8 @@ class InspectionMixin(ABC):
         Returns
         -------
         table : DataFrame
-            Columns group, level, term, estimate, std, lower and upper; a row per level and
-            term. Levels of an interaction are tuples.
+            Columns group, level, term, estimate, std, lower and upper; one row per level and term.
+            Levels of an interaction are tuples.
         """
         model = self._fitted_model
         check_level(level)
@@ -360,33 +356,31 @@ class InspectionMixin(ABC):
         n_draws: int = 1000,
         random_state: Any = None,
     ) -> Diagnosis:
-        """Judge how close the posterior is to the exact one, on the training data.
+        """Check how close the posterior and the estimates are to the exact ones, on the training
+        data.
 
-        The posterior is the best Gaussian, which for normal responses is exact with
-        ``posterior="full"``. Otherwise the ELBO is below the log likelihood, and the fit
-        maximised the ELBO. The verdict is by how far the estimates are from the maximum of the
-        likelihood: one Newton step, in standard errors and as a ratio of standard deviations.
-        Below 0.1 standard errors and 2 % it is "Good", below 0.5 and 10 % "Acceptable".
-        Draws from the posterior are weighted by importance as well: their mean is the
-        likelihood, and how heavy the tail of the weights is (Pareto k) says how good the
-        posterior is at the estimates.
+        For normal responses with ``posterior="full"`` the Gaussian posterior is exact. Otherwise
+        the fit maximised the ELBO, a lower bound of the log likelihood. The verdict depends on one
+        Newton step towards the maximum of the likelihood, in standard errors and in percent of
+        standard deviations: moves below 0.1 standard errors and 2 % are "Good", below 0.5 and 10 %
+        "Acceptable". Importance weights of draws from the posterior give the log likelihood, and
+        the tail of the weights (Pareto k) shows how good the posterior is at the estimates.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            The rows that `fit` was called with. None: those that it kept, with
-            ``keep_data=True``.
+            The rows of `fit`. None: those that the model kept, with ``keep_data=True``.
         y : array-like of shape (n_samples,)
             Their response, or labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Their case weights.
         n_draws : int, default=1000
-            Draws from the posterior, at least 100. Every one costs a few passes over the rows.
-            Where rows times draws are more than 4e7, 16 to 256 draws with derivatives take their
-            place, or quadrature alone where factors are not crossed: ``Diagnosis.n_draws`` and the
-            advice say so, and `log_likelihood_std` what that costs.
+            Number of draws from the posterior, at least 100. Each needs a few passes over the rows.
+            If rows times draws exceed 4e7, 16 to 256 draws with derivatives replace them, or
+            quadrature alone if factors are not crossed. ``Diagnosis.n_draws`` and the advice say
+            so, and `log_likelihood_std` includes the error.
         random_state : int, RandomState instance or None, default=None
-            Source of randomness; equal seeds give equal results.
+            Seed; equal seeds give equal results.
 
         Returns
         -------
@@ -396,19 +390,18 @@ class InspectionMixin(ABC):
         Raises
         ------
         ValueError
-            When the data are not those of the fit.
+            If the data are not those of the fit.
 
         Notes
         -----
-        Given the effects of all other groups (and the fixed effects where they are
-        integrated out, ``method="reml"``), the levels of the largest group are independent
-        and their integrals are solved by quadrature; only the other effects are drawn. With a
-        single group, `pareto_k` is that of all effects together.
+        Given the effects of all other groups (and the fixed effects with ``method="reml"``), the
+        levels of the largest group are independent and integrated by quadrature; only the other
+        effects are drawn. With a single group, `pareto_k` is that of all effects together.
 
-        The Newton step has exact derivatives with one factor and with nested ones. With crossed
-        ones weighed draws tell the gradient, and its differences the curvature. Where more than
-        8,000 other effects can be neither integrated nor drawn, only the levels of the largest
-        group are judged. With ``verbose`` a line per stage is printed.
+        With one factor or nested factors the derivatives of the Newton step are exact. With crossed
+        factors they are from weighted draws: the gradient, and its differences for the curvature.
+        More than 8,000 other effects can be neither integrated nor drawn; then only the levels of
+        the largest group are judged. ``verbose`` prints one line per stage.
 
         References
         ----------

@@ -16,28 +16,28 @@ from skmixed.inspection.variance_shares import icc
 
 
 def model_table(*models: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """Put coefficients, standard deviations and criteria of models into one table.
+    """Show coefficients, standard deviations and criteria of several models in one table.
 
     Parameters
     ----------
     *models : MixedEffectsVIRegressor or MixedEffectsVIClassifier
-        Fitted models, of whatever data.
+        Fitted models, of any data.
     names : sequence of str, default=None
-        What to call them; None: "model 1", "model 2", ...
+        Names of the models; None: "model 1", "model 2", ...
 
     Returns
     -------
     table : DataFrame
-        Rows by part and name: coefficients ("fixed"), standard deviations ("sd") and
-        correlations ("corr") of random effects and noise, and of the fit ("fit") the rows,
-        levels of groups, the intraclass correlation, log likelihood, AIC and BIC. Columns by
-        model: estimate and std_error. NaN where a model has no such row. ``to_latex`` and
-        ``to_markdown`` of pandas write it out.
+        Rows by part and name: coefficients ("fixed"), standard deviations ("sd") and correlations
+        ("corr") of random effects and noise, and of the fit ("fit") the rows, levels of groups, the
+        intraclass correlation, log likelihood, AIC and BIC. Columns by model: estimate and
+        std_error. NaN if a model has no such row. Export it with ``to_latex`` and ``to_markdown``
+        of pandas.
 
     Raises
     ------
     ValueError
-        When no model is passed, or names do not fit.
+        If no model is passed, or the number of names is wrong.
 
     Examples
     --------

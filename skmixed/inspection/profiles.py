@@ -27,7 +27,7 @@ _DRAWN = 2.5
 
 @dataclass
 class Profile:
-    """Profiles of the parameters of a model, computed as far as they are asked for.
+    """Profiles of the parameters of a model, computed on demand.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Profile:
             return find_end(held, target, sign, self._seen[name])
 
     def intervals(self, level: float = 0.95) -> Answer:
-        """Values that a likelihood-ratio test does not refuse.
+        """Profile likelihood intervals.
 
         Parameters
         ----------
@@ -58,8 +58,8 @@ class Profile:
         -------
         answer : Answer
             Prints as text, shows as HTML, and has ``.to_frame()``: estimate, lower and upper by
-            parameter. A standard deviation that may be 0 has the end 0, a correlation -1 or 1;
-            NaN where there is no end.
+            parameter. The limit of a standard deviation can be 0, that of a correlation -1 or 1;
+            NaN if there is no limit.
         """
         check_level(level)
         target = float(ndtri(0.5 + 0.5 * level))
@@ -74,12 +74,13 @@ class Profile:
         return Answer("Profile likelihood intervals", table, facts)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the signed root of the deviance by each parameter: straight where it is normal.
+        """Draw the signed root of the deviance by each parameter: a straight line if the estimate
+        is normal.
 
         Parameters
         ----------
         axes : sequence of matplotlib Axes, default=None
-            One for each parameter; None: those of a new figure.
+            One per parameter; None: a new figure.
 
         Returns
         -------
@@ -118,18 +119,17 @@ def profile(
     *,
     parameters: Any = "all",
 ) -> Profile:
-    """Profile the likelihood in each parameter: the others follow at their best.
+    """Profile the likelihood in each parameter, maximised over all others.
 
-    Intervals of profiles hold where an estimate's distribution is skewed, as that of a standard
-    deviation with few levels is. As in lme4 they are those of maximum likelihood, whatever the
-    method of the fit.
+    Profile intervals are also valid if the distribution of an estimate is skewed, like that of a
+    standard deviation with few levels. As in lme4 they always use maximum likelihood.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor
         A fitted model of a normal response with ``posterior="full"``.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     parameters : "all" or list of str, default="all"
         Names: coefficients; ``"sd[Subject, Days]"``, ``"corr[Subject, Intercept, Days]"``,
         ``"sd[Residual]"``.
@@ -142,7 +142,7 @@ def profile(
     Raises
     ------
     ValueError
-        When the model is of another kind, a covariance has a structure, a name is unknown, or
+        If the model is not supported, a covariance has a structure, a name is unknown, or
         data are missing.
 
     Examples

@@ -43,7 +43,7 @@ class Report(ABC):
         """The parts of the report."""
 
     def to_markdown(self, **options: Any) -> str:
-        """The table as it is printed, in Markdown; of several the first.
+        """The printed table in Markdown; with several tables, the first.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class Report(ABC):
         return str(self._main_table().to_markdown(**({"disable_numparse": True} | options)))
 
     def to_latex(self, **options: Any) -> str:
-        """The table as it is printed, in LaTeX; of several the first.
+        """The printed table in LaTeX; with several tables, the first.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class Report(ABC):
         return str(self._main_table().to_latex(**({"escape": True} | options)))
 
     def to_great_table(self) -> Any:
-        """The table as it is printed, for the package great_tables; of several the first.
+        """The printed table for the package great_tables; with several tables, the first.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class Report(ABC):
         Raises
         ------
         ImportError
-            When great_tables is not installed.
+            If great_tables is not installed.
         """
         try:
             great_tables = import_module("great_tables")

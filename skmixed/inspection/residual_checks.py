@@ -31,7 +31,7 @@ class ResidualChecks(Answer):
     Attributes
     ----------
     residuals : ndarray (n,)
-        Of the rows that counted, in (0, 1): uniform where the model is true.
+        Residuals of the rows with positive weight, in (0, 1): uniform if the model is true.
     """
 
     residuals: np.ndarray
@@ -42,12 +42,12 @@ class ResidualChecks(Answer):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None: those of a new figure.
+            None: a new figure.
 
         Returns
         -------
         ax : matplotlib Axes
-            With a band that holds the whole line in 95 of 100 true models.
+            With a band that contains the whole line for 95 % of true models.
         """
         ax, _ = axes_and_figure(ax)
         n = len(self.residuals)
@@ -72,38 +72,39 @@ def check_residuals(
     n_samples: int = 1000,
     random_state: Any = None,
 ) -> ResidualChecks:
-    """Compare the responses with many that the model draws for the same rows.
+    """Compare the responses with responses simulated from the model for the same rows.
 
-    The residual of a row is the share of drawn responses below its own, ties broken at random:
-    uniform between 0 and 1 where the model is true, whatever the family [1]_.
+    The residual of a row is the share of simulated responses below the observed one, with ties
+    broken at random. If the model is true, it is uniform between 0 and 1, for all families [1]_.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
         A fitted model.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     effects : {"new", "fitted"}, default="new"
-        Whether every draw has new random effects, or all the fitted ones. New ones judge the
-        whole model, and make residuals of a group alike; fitted ones judge the rows given their
-        groups, and are a little too even, because the effects were fitted to them.
+        "new": every draw has new random effects. This checks the whole model; residuals within a
+        group are then correlated. "fitted": all draws have the fitted effects. This checks the rows
+        given their groups; residuals are slightly too uniform, because the effects were fitted to
+        the rows.
     n_samples : int, default=1000
-        Draws. Each costs a pass over the rows.
+        Number of draws. Each needs a pass over the rows.
     random_state : int, RandomState instance or None, default=None
-        Source of randomness; equal seeds give equal results.
+        Seed; equal seeds give equal results.
 
     Returns
     -------
     checks : ResidualChecks
         Prints as text, shows as HTML, and has ``.to_frame()``, ``.residuals`` and ``.plot()``.
-        Rows: uniformity (Kolmogorov and Smirnov), dispersion (mean squared distance of the
-        responses from their expectation, over that of the draws), outliers (rows beyond all
-        draws), zeros (rows of 0, over their number in the draws).
+        Rows: uniformity (Kolmogorov-Smirnov test), dispersion (mean squared distance of the
+        responses from their expectation, divided by that of the draws), outliers (rows beyond all
+        draws), zeros (number of zeros, divided by that in the draws).
 
     Raises
     ------
     ValueError
-        When there are no data, or others than those of the fit.
+        If there are no data, or are not those of the fit.
 
     References
     ----------

@@ -32,9 +32,9 @@ class RobustCovariance(Answer):
     coefficients : Coefficients
     n_clusters : int
     reduced : BiasReduced or None
-        What the tests of CR2 need.
+        Arrays for the tests of CR2.
     change : ndarray (p, r)
-        The published coefficients from the centred ones that are estimated.
+        Maps the estimated, centred coefficients to the published ones.
     """
 
     cov: pd.DataFrame
@@ -44,7 +44,7 @@ class RobustCovariance(Answer):
     change: np.ndarray
 
     def test(self, hypothesis: Any) -> Answer:
-        """Test functions of the coefficients together against 0.
+        """Test functions of the coefficients jointly against 0.
 
         Parameters
         ----------
@@ -54,9 +54,9 @@ class RobustCovariance(Answer):
         Returns
         -------
         answer : Answer
-            One row with num_df, den_df, F and p_value: of CR2 the approximate Hotelling test
-            HTZ of Pustejovsky and Tipton (2018), of others Wald's with one degree of freedom
-            less than there are clusters.
+            One row with num_df, den_df, F and p_value: for CR2 the approximate Hotelling test HTZ
+            of Pustejovsky and Tipton (2018), for others Wald's test with one degree of freedom
+            fewer than clusters.
         """
         L = as_matrix(hypothesis, self.coefficients.names).to_numpy(float)
         values = L @ self.coefficients.estimates
@@ -83,21 +83,21 @@ def robust_covariance(
 ) -> RobustCovariance:
     """Standard errors of the coefficients from the scores of clusters of rows.
 
-    They hold for many clusters whatever the covariance of the rows within a cluster is.
+    With many clusters they are valid for any covariance of the rows within a cluster.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor
         A fitted model of a normal response.
     groups : column, list of two columns, or array-like of shape (n_samples,)
-        Which cluster a row belongs to: a column of X, or labels. Two columns: two-way clusters
-        (Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics 29).
+        The cluster of each row: a column of X, or labels. Two columns: two-way clusters (Cameron,
+        Gelbach and Miller 2011, J. Business & Economic Statistics 29).
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     kind : {"CR0", "CR1", "CR1S", "CR2"}, default="CR0"
-        "CR0": the scores as they are [1]_. "CR1": times m / (m - 1) for m clusters. "CR1S":
-        that times (n - 1) / (n - p). "CR2": bias-reduced [2]_, with degrees of freedom; the
-        right one for few clusters. No group of the model may have rows in several clusters.
+        "CR0": the scores as they are [1]_. "CR1": times m / (m - 1) for m clusters. "CR1S": that
+        times (n - 1) / (n - p). "CR2": bias-reduced [2]_, with degrees of freedom; use it for few
+        clusters. Each group of the model must then lie within one cluster.
     level : float, default=0.95
         Probability of the intervals.
 
@@ -109,7 +109,7 @@ def robust_covariance(
     Raises
     ------
     ValueError
-        When the response is not normal, clusters are crossed and should not be, or data are
+        If the response is not normal, groups have rows in several clusters with "CR2", or data are
         missing.
 
     References
@@ -211,7 +211,7 @@ def cluster_labels(data: TrainingData, groups: Any, argument: str) -> np.ndarray
     Raises
     ------
     ValueError
-        When there is no such column, a label is missing, or all are one.
+        If there is no such column, a label is missing, or all are one.
     """
     if isinstance(groups, str) or np.ndim(groups) == 0:
         if not (hasattr(data.X, "columns") and groups in list(data.X.columns)):

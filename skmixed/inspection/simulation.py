@@ -59,7 +59,7 @@ class ResponseSimulator:
         Raises
         ------
         ValueError
-            When a class does not occur in the draw, so that no model of it can be fitted.
+            If a class does not occur in the draw, so that no model of it can be fitted.
         """
         return self.labelled(self.draw_numbers(rng))
 

@@ -31,17 +31,16 @@ class Summary(Report):
         Estimate, standard error and interval of every fixed effect; with a test its
         degrees of freedom, statistic and p-value.
     variance_components : DataFrame
-        Group, term, variance, standard deviation and correlations, a row a random effect;
-        ``variance_components_`` of the model has the same in one tidy table.
+        Group, term, variance, standard deviation and correlations, one row per random effect.
+        ``variance_components_`` of the model has the same numbers in long format.
     groups : DataFrame
         Levels and terms of every grouping factor.
     notes : tuple of str
-        What the columns of the fixed effects are, why some have no test, and what to know of
-        the estimates: a singular fit, an approximation, roles of columns that were found by
-        their type.
+        Explanations: columns of the fixed effects, missing tests, a singular fit, an approximation,
+        roles of columns that were found by their type.
     numbers : dict of {str: float}
         The numbers behind `facts`: rows, log_likelihood, aic, bic, n_parameters, iterations,
-        scaled_gradient, and where there is one dispersion.
+        scaled_gradient, and dispersion if there is one.
     level : float
         Probability of the intervals.
 
@@ -72,9 +71,9 @@ class Summary(Report):
         Returns
         -------
         DataFrame
-            Columns estimate, std_error, lower and upper; with a test also statistic and
-            p_value, with ``test="t"`` df before them. Where a column separates responses
-            or was dropped also note, and its interval and test are NaN: see `notes`.
+            Columns estimate, std_error, lower and upper; with a test also statistic and p_value,
+            with ``test="t"`` df before them. If a column separates responses or was dropped, also
+            note, and its interval and test are NaN: see `notes`.
         """
         return self.fixed_effects.copy()
 
@@ -90,12 +89,12 @@ class Summary(Report):
 
     @property
     def tvalues(self) -> pd.Series:
-        """Coefficients over their standard errors, where the summary has tests."""
+        """Coefficients divided by their standard errors, if the summary has tests."""
         return self._column("statistic")
 
     @property
     def pvalues(self) -> pd.Series:
-        """P-values by name, where the summary has tests: ``summary(test="t")``."""
+        """P-values by name, if the summary has tests: ``summary(test="t")``."""
         return self._column("p_value")
 
     def conf_int(self) -> pd.DataFrame:

@@ -28,39 +28,39 @@ def drop_terms(
     *,
     kind: str = "fixed",
 ) -> Answer:
-    """Test terms by the likelihood ratio of the model without each of them.
+    """Test each term by the likelihood ratio of the models with and without it.
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
         A fitted model.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     kind : {"fixed", "random"}, default="fixed"
-        "fixed": terms of the fixed effects that no other contains, by maximum likelihood,
-        whatever the method of the fit (R's ``drop1``). "random": every random term, by the
-        method of the fit (``lmerTest::ranova`` without reduction of slopes).
+        "fixed": terms of the fixed effects that no other term contains, always by maximum
+        likelihood (R's ``drop1``). "random": every random term, by the method of the fit
+        (``lmerTest::ranova`` without reduction of slopes).
 
     Returns
     -------
     answer : Answer
-        Prints as text, shows as HTML, and has ``.to_frame()``: a row per term with
-        n_parameters, log_likelihood and aic of the model without it, chi_square, df and
-        p_value; of random terms also p_corrected.
+        Prints as text, shows as HTML, and has ``.to_frame()``: one row per term with n_parameters,
+        log_likelihood and aic of the model without it, chi_square, df and p_value; for random terms
+        also p_corrected.
 
     Raises
     ------
     ValueError
-        When there are no such terms, or the data are missing or others than those of the fit.
+        If there are no such terms, or the data are missing or are not those of the fit.
 
     Notes
     -----
-    A variance of 0 lies at the edge of its range, where the ratio is smaller than
-    chi-square: p_value is too large. For a term of one variance p_corrected is that of an equal
-    mixture of 0 and chi-square with one degree of freedom (Self and Liang 1987, J. American
-    Statistical Association 82); of other terms it is NaN.
+    Testing a variance against 0 is a test on the boundary, and p_value is too large. For a term
+    with one variance, p_corrected is from an equal mixture of 0 and chi-square with one degree of
+    freedom (Self and Liang 1987, J. American Statistical Association 82). For other terms it is
+    NaN.
 
-    Of responses that are not normal the bound takes the place of the likelihood.
+    For responses that are not normal the bound replaces the likelihood.
 
     Examples
     --------

@@ -36,30 +36,30 @@ def anova(
     model : MixedEffectsVIRegressor or MixedEffectsVIClassifier
         A fitted model.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them (``keep_data=True``; `mixed`
+        The data of the fit, if the model did not keep them (``keep_data=True``; `mixed`
         keeps them).
     type : {1, 2, 3}, default=3
-        1: every term after those before it. 2: after all terms that do not contain it (a:b
-        contains a and b). 3: at equal weights of the levels of all other variables, numeric
-        ones at 0, whatever the coding of the columns.
+        1: each term after the terms before it. 2: after all terms that do not contain it (a:b
+        contains a and b). 3: with equal weights for the levels of all other variables, numeric
+        variables at 0, for any coding of the columns.
     ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, default="satterthwaite"
-        Denominator degrees of freedom of normal responses [1]_, [2]_. "asymptotic" takes the
-        variances for known. Other responses have Wald's chi-square tests.
+        Denominator degrees of freedom for normal responses [1]_, [2]_. "asymptotic" treats the
+        variances as known. Other responses have Wald's chi-square tests.
     hypothesis : array-like of shape (k, n_coefficients), mapping or DataFrame, default=None
-        Instead of the terms: functions of the coefficients that are tested together against
-        0, in the order of the intercept and `coef_`, or by name as in ``model.contrast``.
+        Functions of the coefficients to test jointly against 0, instead of the terms: in the order
+        of the intercept and `coef_`, or by name as in ``model.contrast``.
 
     Returns
     -------
     answer : Answer
-        Prints as text, shows as HTML, and has ``.to_frame()``: a row per term with sum_sq,
-        mean_sq, num_df, den_df, F and p_value; of other responses chi_square, num_df and
-        p_value.
+        Prints as text, shows as HTML, and has ``.to_frame()``: one row per term with sum_sq,
+        mean_sq, num_df, den_df, F and p_value; for responses that are not normal chi_square, num_df
+        and p_value.
 
     Raises
     ------
     ValueError
-        When there are no data, or others than those of the fit; when a test is not defined
+        If there are no data, or are not those of the fit; when a test is not defined
         for the model.
 
     See Also
@@ -68,8 +68,8 @@ def anova(
 
     Notes
     -----
-    Sums of squares are F times the noise variance times the numerator degrees of freedom:
-    what a model without random effects would need for the same F.
+    Sums of squares are F times the noise variance times the numerator degrees of freedom: those of
+    a model without random effects with the same F.
 
     References
     ----------

@@ -127,11 +127,11 @@ class VariancePosterior:
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows to predict; levels that the fit has not seen have their prior's variance.
+            Rows to predict; unseen levels have the variance between levels.
         level : float, default=0.95
             Probability of the intervals.
         include : "all", "none" or list of str, default="all"
-            Groups whose random effects enter.
+            Groups whose random effects are used.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class VariancePosterior:
         )  # fmt: skip
 
     def sample(self, n_samples: int = 1000, random_state: Any = None) -> pd.DataFrame:
-        """Draw coefficients, standard deviations and correlations together.
+        """Draw coefficients, standard deviations and correlations jointly.
 
         Parameters
         ----------
@@ -187,12 +187,12 @@ class VariancePosterior:
         Returns
         -------
         data : arviz.InferenceData
-            From arviz 1.0 on a DataTree.
+            A DataTree with arviz 1.0 and later.
 
         Raises
         ------
         ImportError
-            When arviz is not installed.
+            If arviz is not installed.
         """
         try:
             import arviz
@@ -253,27 +253,27 @@ def variance_posterior(
     n_points: int = 256,
     random_state: Any = None,
 ) -> VariancePosterior:
-    """Average over the posterior of the variances instead of taking their estimates for known.
+    """Average over the posterior of the variances, instead of treating their estimates as known.
 
-    With few levels estimated variances are uncertain, and intervals that take them for known are
+    With few levels estimated variances are uncertain, and intervals that treat them as known are
     too short. Here the model is solved at points of the posterior of the variances, and intervals
-    are quantiles of the mixture (integrated nested Laplace approximations [1]_; exact given the
-    variances, as the response is normal).
+    are quantiles of the mixture (integrated nested Laplace approximation [1]_; exact given the
+    variances, because the response is normal).
 
     Parameters
     ----------
     model : MixedEffectsVIRegressor
         A fitted model of a normal response with ``posterior="full"``.
     X, y, sample_weight : array-like, default=None
-        The data of the fit, where the model did not keep them.
+        The data of the fit, if the model did not keep them.
     prior : {"half-cauchy", "half-normal", "exponential", "gamma", "flat"}, default="half-cauchy"
-        Of the standard deviations of random effects. Its scale is the standard deviation of the
-        response, for a slope that over the standard deviation of its column. Coefficients have a
-        flat prior, correlation matrices a uniform one, the noise one in proportion to 1 / sd.
+        Prior of the standard deviations of random effects. Its scale is the standard deviation of
+        the response, for a slope divided by the standard deviation of its column. Coefficients have
+        a flat prior, correlation matrices a uniform one, and the noise one proportional to 1 / sd.
     n_points : int, default=256
-        Points of the posterior.
+        Number of points of the posterior.
     random_state : int, RandomState instance or None, default=None
-        Of the points; equal seeds give equal results.
+        Seed of the points; equal seeds give equal results.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def variance_posterior(
     Raises
     ------
     ValueError
-        When the model is of another kind, a covariance has a structure, or data are missing.
+        If the model is not supported, a covariance has a structure, or data are missing.
 
     References
     ----------

@@ -81,17 +81,17 @@ def icc(model: Any) -> pd.DataFrame:
     Returns
     -------
     shares : DataFrame
-        A row a group, in the order of the model, and ``"(all groups)"`` last. Columns:
-        ``variance`` (in squared units of the linear predictor), ``adjusted`` and
-        ``unadjusted`` (between 0 and 1). The last is NaN after `partial_fit` without an
-        intercept, where the variance of the fixed part is not known.
+        One row per group, in the order of the model, and ``"(all groups)"`` last. Columns:
+        ``variance`` (in squared units of the linear predictor), ``adjusted`` and ``unadjusted``
+        (between 0 and 1). The last is NaN after `partial_fit` without an intercept, because the
+        variance of the fixed part is not known.
 
     Raises
     ------
     NotFittedError
-        When the model is not fitted.
+        If the model is not fitted.
     ValueError
-        When there are no random effects, or nothing varies.
+        If there are no random effects, or nothing varies.
 
     See Also
     --------
@@ -99,20 +99,17 @@ def icc(model: Any) -> pd.DataFrame:
 
     Notes
     -----
-    With random slopes the variance of a group differs from row to row; its mean over the
-    rows is taken [2]_. Rows count by case weight times precision weight, and the residual
-    variance is that of a row of mean precision weight, so that the unit of the weights does
-    not matter.
+    With random slopes the variance of a group differs between rows; we take its mean over the rows
+    [2]_. Rows are weighted by case weight times precision weight, and the residual variance is that
+    of a row of mean precision weight, so the unit of the weights does not matter.
 
-    Where the response is not normal, shares are those on the scale of the linear predictor,
-    and the residual is the variance that the response distribution adds to it [1]_:
-    :math:`\pi^2 / 3` (logit) or 1 (probit) for classes, with or without an order;
-    :math:`\ln(1 + 1/\lambda + d)` for counts, d = 0 with "poisson", at the mean count
-    :math:`\lambda` of the fitted model: the mean over the rows of :math:`E[e^{\eta}]`, with their
-    fixed effects and offset and averaged over random effects. The R package performance takes
-    :math:`\lambda` from a model without fixed effects (intercept and variances, as if the
-    predictor were normal), so that its shares of counts differ;
-    :math:`\psi_1(1/d)`, the trigamma function, for "gamma".
+    For responses that are not normal, shares are on the scale of the linear predictor, and the
+    residual is the variance that the response distribution adds [1]_: :math:`\pi^2 / 3` (logit) or
+    1 (probit) for binary and ordinal classes; :math:`\ln(1 + 1/\lambda + d)` for counts, with d = 0
+    for "poisson"; :math:`\psi_1(1/d)`, the trigamma function, for "gamma". :math:`\lambda` is the
+    mean count of the fitted model: the mean over the rows of :math:`E[e^{\eta}]`, with fixed
+    effects and offset, averaged over random effects. The R package performance takes
+    :math:`\lambda` from a model without fixed effects, so its shares for counts differ.
 
     References
     ----------
@@ -157,8 +154,10 @@ def r2(model: Any) -> pd.Series:
     r"""Share of the variance that a model explains, R-squared.
 
     With the variances of `icc`, the marginal share is that of the fixed effects,
-    :math:`\sigma^2_f / (\sigma^2_f + \sum_j \sigma^2_j + \sigma^2_e)`; the conditional one
-    has :math:`\sigma^2_f + \sum_j \sigma^2_j` above the line [1]_ [2]_.
+    :math:`\sigma^2_f / (\sigma^2_f + \sum_j \sigma^2_j + \sigma^2_e)`. The conditional share is
+    that of fixed and random effects,
+    :math:`(\sigma^2_f + \sum_j \sigma^2_j) / (\sigma^2_f + \sum_j \sigma^2_j + \sigma^2_e)` [1]_
+    [2]_.
 
     Parameters
     ----------
@@ -173,10 +172,10 @@ def r2(model: Any) -> pd.Series:
     Raises
     ------
     NotFittedError
-        When the model is not fitted.
+        If the model is not fitted.
     ValueError
-        After `partial_fit` of a model without an intercept, whose sums do not hold the
-        variance of the fixed part, and when nothing varies.
+        After `partial_fit` of a model without an intercept, which does not know the variance of the
+        fixed part; and if all variances are 0.
 
     See Also
     --------
@@ -184,9 +183,9 @@ def r2(model: Any) -> pd.Series:
 
     Notes
     -----
-    The variance of the fixed part is that over the rows of the fit, with their weights and
-    their number (not one less) below the line. The offset is known and no part of it.
-    ``model.score`` is another thing: the share explained in rows that it is given.
+    The variance of the fixed part is over the rows of the fit, weighted, and divided by n (not n -
+    1). It does not include the offset. ``model.score`` differs: it is the share explained in the
+    rows that you pass.
 
     References
     ----------

@@ -34,7 +34,7 @@ def check_encoder(encoder: DesignEncoder) -> None:
     Raises
     ------
     ValueError
-        When levels, terms and names contradict each other.
+        If levels, terms and names contradict each other.
     """
     check_basis("fixed effects", encoder.fixed)
     for variable in encoder.offset_terms:

@@ -76,7 +76,7 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
     Raises
     ------
     ValueError
-        When an array has another shape or type, or holds NaN.
+        If an array has another shape or type, or holds NaN.
     """
     check_encoder(encoder)
     parts: tuple[FitResult | FactorResult, ...] = (result, *result.factors)
@@ -152,7 +152,7 @@ def check_accumulation(seen: Accumulation) -> None:
     Raises
     ------
     ValueError
-        When an array has another shape or type, or points outside another one.
+        If an array has another shape or type, or points outside another one.
     """
     encoder, units, sums = seen.encoder, seen.sums.units, seen.sums.sums
     check_encoder(encoder)

@@ -57,7 +57,7 @@ class PosteriorCovariance:
     Attributes
     ----------
     levels : tuple of ndarray (levels, q, q)
-        Of each level's effects, one array a grouping factor.
+        Of each level's effects, one array per grouping factor.
     level_errors : tuple of float
         By factor, the Monte Carlo standard error of standard deviations in `levels`, relative
         to these, root mean square over levels.

@@ -90,7 +90,7 @@ def independent_parts(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        When nothing varies.
+        If nothing varies.
     """
     values, vectors = np.linalg.eigh(covariance)
     used = values > max(_DEPENDENT * values[-1], 0.0)

@@ -113,7 +113,7 @@ def examine(
     Raises
     ------
     ValueError
-        When the data are not those of the fit.
+        If the data are not those of the fit.
     """
     refuse_other_rows(design, case_weights, result)
     if result.approximation == "corrected":
@@ -178,7 +178,7 @@ def settled(
     Raises
     ------
     ValueError
-        When the ELBO is not finite there.
+        If the ELBO is not finite there.
     """
     point = objective.at(theta)
     if point is None:

@@ -198,7 +198,7 @@ def kenward_roger(fit: ReopenedFit) -> KenwardRoger:
     Raises
     ------
     ValueError
-        When the fit is by maximum likelihood, or its noise has parameters.
+        If the fit is by maximum likelihood, or its noise has parameters.
     """
     _refuse(fit)
     system = fit.point.system

@@ -72,7 +72,7 @@ class ReopenedFit:
         Raises
         ------
         ValueError
-            When the data are not those of the fit.
+            If the data are not those of the fit.
         """
         refuse_other_rows(design, case_weights, result)
         fit = cls.at_variances(design, response, case_weights, result, options)

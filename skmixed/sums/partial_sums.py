@@ -386,7 +386,7 @@ class Reference:
         Raises
         ------
         ValueError
-            When the model has a function that learns from all rows.
+            If the model has a function that learns from all rows.
         """
         encoder, design = DesignEncoder.learn(
             spec, table, offset=offset, precision_weights=precision_weights, complete=False

@@ -118,7 +118,7 @@ def test_poly_in_an_interaction_and_in_a_random_term() -> None:
 
 
 def test_poly_needs_enough_values() -> None:
-    with pytest.raises(ValueError, match=r"'poly\(flag, 2\)' needs a column of more than 2"):
+    with pytest.raises(ValueError, match=r"'poly\(flag, 2\)' needs a column with more than 2"):
         learn("poly(flag, 2)")
 
 

@@ -138,7 +138,7 @@ def test_a_normal_response_has_no_bound_to_leave():
 
 def test_counts_are_warned_of_where_they_say_little():
     X, y = simulate("poisson", 100, 2, 1.5)
-    with pytest.warns(ApproximationWarning, match=r"sd\(Intercept \| g\) by some \d+ %\. Rows"):
+    with pytest.warns(ApproximationWarning, match=r"sd\(Intercept \| g\) by some \d+ %\. Levels"):
         MixedEffectsVIRegressor(formula="x + (1 | g)", family="poisson").fit(X, y)
 
 

@@ -360,5 +360,5 @@ def test_sums_of_parts_and_shared_sds_are_refused(frame):
     with pytest.raises(ValueError, match="variance_prior='gamma' needs all rows at once"):
         MixedEffectsVIRegressor("g", variance_prior="gamma").partial_fit(X, y)
     shared = RandomEffect("g", slopes=["x"], covariance="isotropic")
-    with pytest.raises(ValueError, match="'isotropic' effects share one"):
+    with pytest.raises(ValueError, match="'isotropic' the effects share one"):
         MixedEffectsVIRegressor([shared], variance_prior="gamma").fit(X, y)

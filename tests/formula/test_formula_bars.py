@@ -139,9 +139,9 @@ REFUSED = [
     ("y ~ x - (1 | g)", "cannot be subtracted"),
     ("y ~ x - (z + (1 | g))", "cannot be subtracted"),
     # Nothing varies.
-    ("y ~ (0 | g)", "nothing varies"),
-    ("y ~ (-1 | g)", "nothing varies"),
-    ("y ~ (x - x - 1 | g)", "nothing varies"),
+    ("y ~ (0 | g)", "this bar term has no effects"),
+    ("y ~ (-1 | g)", "this bar term has no effects"),
+    ("y ~ (x - x - 1 | g)", "this bar term has no effects"),
     # Groups that are no groups.
     ("y ~ (1 | 1)", "must name grouping columns"),
     ("y ~ (1 | 0)", "must name grouping columns"),

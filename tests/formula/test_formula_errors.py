@@ -21,7 +21,7 @@ def test_whole_message() -> None:
         "'bs' is followed by '(' but is not a function of formulas\n"
         "    y ~ x + bs(z, 2)\n"
         "            ^\n"
-        "Compute the column before and name it. The functions of a formula are "
+        "Compute the column first and use its name. The functions of a formula are "
         "log, log1p, exp, sqrt, abs, scale, center, log10, log2, expm1, sin, cos, tan, tanh, "
         "round, floor, ceiling, sign, I, pmin, pmax, ave, poly, offset and C."
     )
@@ -66,7 +66,7 @@ POINTED = [
     ("y ~ I((x + 1)", "I((x + 1)", "never closed"),
     ("y ~ I(2)", "I(2)", "is given no column"),
     ("y ~ I()", ")", "where a column is expected"),
-    ("y ~ I(poly(x, 2))", "I(poly(x, 2))", "stands alone"),
+    ("y ~ I(poly(x, 2))", "I(poly(x, 2))", "a term of its own"),
     ("y ~ poly(x, 0)", "0)", "from 1 to 20"),
     ("y ~ poly(x, 1.5)", "1.5)", "from 1 to 20"),
     ("y ~ poly(x, 21)", "21)", "from 1 to 20"),
@@ -79,7 +79,7 @@ POINTED = [
     ("y ~ z - offset(x)", "offset(x)", "be subtracted"),
     ("y ~ (offset(x) | g)", "offset(x) | g)", "vary between"),
     ("y ~ x > 2", "> 2", "inside I() alone"),
-    ("poly(y, 2) ~ x", "poly(y, 2) ~ x", "stands alone"),
+    ("poly(y, 2) ~ x", "poly(y, 2) ~ x", "a term of its own"),
     ("cbind(a) ~ x", ") ~ x", "cannot have this argument"),
     ("cbind(a, b, c) ~ x", ", c) ~ x", "cannot have this argument"),
     ("I(cbind(a, b)) ~ x", "cbind(a, b)) ~ x", "not a function"),
@@ -95,7 +95,7 @@ POINTED = [
     ("y ~ x:1", "1", "cannot be part of an interaction"),
     ("y ~ (1 + x)*z", "1 + x)*z", "cannot be part of an interaction"),
     ("y ~ (0 + a + b)^2", "0 + a + b)^2", "cannot be part of an interaction"),
-    ("y ~ (a - a):b", "a - a):b", "nothing is left"),
+    ("y ~ (a - a):b", "a - a):b", "this operand is empty"),
     ("y ~ x^2", "x^2", "does not raise a column to a power"),
     ("y ~ (a + b)^0", "0", "from 1 to 9"),
     ("y ~ (a + b)^10", "10", "from 1 to 9"),

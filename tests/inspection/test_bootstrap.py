@@ -401,7 +401,9 @@ def test_rows_that_mixed_left_out_are_refused():
     X, y, _ = make_mixed_regression(200, 1, (12,), random_state=0)
     frame = X.assign(y=np.where(np.arange(200) < 40, np.nan, y))
     model = mixed("y ~ x0 + (1 | g0)", frame, missing="drop")
-    with pytest.raises(ValueError, match=r"160 rows .* 200.*missing='drop'\) only the rows that"):
+    with pytest.raises(
+        ValueError, match=r"160 rows .* 200.*missing='drop'\) only the rows it kept"
+    ):
         parametric_bootstrap(model, coefficients, frame, n_resamples=2)
     result = parametric_bootstrap(
         model, coefficients, frame.dropna(), n_resamples=2, random_state=0

@@ -129,7 +129,9 @@ def test_refuses_what_is_not_fitted(draw, data):
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 def test_refuses_other_estimators(draw, data):
     other = LinearRegression().fit(data[0][["x0"]], data[1])
-    with pytest.raises(TypeError, match=r"LinearRegression has no random effects.*pass a fitted"):
+    with pytest.raises(
+        TypeError, match=r"LinearRegression is not a mixed-effects model.*pass a fitted"
+    ):
         draw(other, *data)
 
 
@@ -158,7 +160,7 @@ def test_names_the_known_groups(name, model, data):
         "shrinkage": lambda: ShrinkageDisplay.from_estimator(model, *data, "g9"),
         "comparison": lambda: EffectsComparisonDisplay.from_estimators(model, model, "g9"),
     }[name]
-    with pytest.raises(ValueError, match=r"group='g9' is no group.*'g0', 'g1'"):
+    with pytest.raises(ValueError, match=r"group='g9' is not a group.*'g0', 'g1'"):
         draw()
 
 
@@ -266,7 +268,7 @@ def test_ranked_curve_averages_neighbours(n_levels):
     ("given", "message"),
     [
         ({"kind": "bars"}, r"kind='bars' is not known.*'labelled', 'ranked'"),
-        ({"term": "x7"}, r"term='x7' is no effect of group 'g0'.*'Intercept', 'x0'"),
+        ({"term": "x7"}, r"term='x7' is not an effect of group 'g0'.*'Intercept', 'x0'"),
         ({"level": 1.0}, r"level == 1.0"),
         ({"n_levels": 1}, r"n_levels == 1"),
     ],
@@ -429,7 +431,7 @@ def test_comparisons_that_are_refused(model):
     with pytest.raises(ValueError, match=r"no level of group 'g0' in common.*'level 0'.*astype"):
         EffectsComparisonDisplay.from_estimators(model, renamed, "g0")
     twice = pd.concat([effects, effects.iloc[:1]])
-    with pytest.raises(ValueError, match=r"theirs: level 0 of group 'g0' stands there twice"):
+    with pytest.raises(ValueError, match=r"theirs: level 0 of group 'g0' occurs twice"):
         EffectsComparisonDisplay.from_estimators(model, twice, "g0", names=("ours", "theirs"))
 
 

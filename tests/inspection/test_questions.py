@@ -302,7 +302,7 @@ def test_plots(frame):
         (lambda m: drop_terms(m, kind="all"), "kind='all' is not known"),
         (lambda m: robust_covariance(m, "nobody"), "not a column of X"),
         (lambda m: influence(m, np.zeros(160)), "a single label"),
-        (lambda m: check_residuals(m, n_samples=3), "too few"),
+        (lambda m: check_residuals(m, n_samples=3), "too small"),
         (lambda m: marginal_effects(m, "g"), "not a column of the fixed effects"),
         (lambda m: profile(m, parameters=["sd[nobody]"]), "which is not one of"),
     ],

@@ -21,7 +21,7 @@ class AverageEffectsDisplay(IntervalRowsDisplay):
     panels : sequence of Panel
         One per unit.
     reference, log_scale
-        As of every display of rows.
+        As for all displays of rows.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class AverageEffectsDisplay(IntervalRowsDisplay):
         interval_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take average effects and plot them.
+        """Plot average effects.
 
         Parameters
         ----------

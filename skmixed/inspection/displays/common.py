@@ -25,9 +25,9 @@ def split_pipeline(estimator: Any) -> tuple[FittedModel, Any]:
     Raises
     ------
     NotFittedError
-        When the estimator is not fitted.
+        If the estimator is not fitted.
     TypeError
-        When it is no mixed model.
+        If it is no mixed model.
     """
     check_is_fitted(estimator)
     if not hasattr(estimator, "named_steps"):
@@ -62,7 +62,7 @@ def effects_of_group(model: FittedModel, group: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        When the model has no such group.
+        If the model has no such group.
     """
     effects = random_effects(model)
     if group not in effects:
@@ -77,7 +77,7 @@ def choose_term(frame: pd.DataFrame, group: Any, term: Any) -> Any:
     Raises
     ------
     ValueError
-        When the group has no such term.
+        If the group has no such term.
     """
     if term is None:
         return frame.columns[0]

@@ -19,9 +19,9 @@ class ContrastsDisplay(IntervalRowsDisplay):
     Parameters
     ----------
     panels : sequence of Panel
-        One per family of contrasts: a panel for each value of ``by``.
+        One per family of contrasts: one panel per value of ``by``.
     reference, log_scale
-        As of every display of rows.
+        As for all displays of rows.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class ContrastsDisplay(IntervalRowsDisplay):
         interval_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take contrasts and plot them.
+        """Plot contrasts.
 
         Parameters
         ----------

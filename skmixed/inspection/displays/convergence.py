@@ -21,19 +21,20 @@ class ConvergenceDisplay:
     elbo_path : ndarray of shape (n_steps + 1,)
         The ELBO at the start and after every step.
     gradient_path : ndarray of shape (n_steps + 1,)
-        The scaled gradient at the same points: distances to the optimum in standard
-        errors of the variance parameters.
+        The scaled gradient at the same points: the distance to the optimum in standard errors of
+        the variance parameters.
     tol : float, default=None
         Scaled gradient below which the fit stops.
     converged : bool, default=True
-        Whether it did.
+        Whether the fit converged.
 
     Attributes
     ----------
     elbo_path, gradient_path, tol, converged
         As given.
     distances : ndarray of shape (n_steps + 1,)
-        ``abs(elbo_path - elbo_path[-1])``; the last one is 0 and not on a logarithmic axis.
+        ``abs(elbo_path - elbo_path[-1])``; the last one is 0 and is not shown on the logarithmic
+        axis.
     ax_ : ndarray of shape (2,) of matplotlib Axes
         The axes of the ELBO, and those of the gradient.
     figure_ : matplotlib Figure
@@ -41,8 +42,8 @@ class ConvergenceDisplay:
 
     Notes
     -----
-    With ``solver="iterative"`` the ELBO is estimated from random vectors, and the distances
-    are those of the estimates; ``elbo_std_`` says how far they may be off.
+    With ``solver="iterative"`` the ELBO and the distances are estimated from random vectors;
+    ``elbo_std_`` is their Monte Carlo error.
 
     Examples
     --------
@@ -80,7 +81,7 @@ class ConvergenceDisplay:
         line_kwargs: Mapping[str, Any] | None = None,
         tol_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take the paths of a fitted model and plot them.
+        """Plot the paths of a fitted model.
 
         Parameters
         ----------
@@ -97,7 +98,7 @@ class ConvergenceDisplay:
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         """
         model, _ = split_pipeline(estimator)
         result, tol = model.result, model.settings.tol
@@ -117,7 +118,7 @@ class ConvergenceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array-like of two of them, default=None
-            Axes to draw on: two, or one that two will replace. None makes a figure.
+            Axes to draw on: two, or one that is split into two. None makes a figure.
         line_kwargs : dict, default=None
             Keywords of `Axes.plot` for the paths.
         tol_kwargs : dict, default=None
@@ -131,9 +132,9 @@ class ConvergenceDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         ValueError
-            When `ax` holds neither one nor two axes.
+            If `ax` holds neither one nor two axes.
         """
         self.ax_, self.figure_ = _two_axes(ax)
         upper, lower = self.ax_

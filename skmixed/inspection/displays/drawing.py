@@ -31,7 +31,7 @@ def load_pyplot() -> Any:
     Raises
     ------
     ImportError
-        When matplotlib is not installed.
+        If matplotlib is not installed.
     """
     try:
         return import_module("matplotlib.pyplot")

@@ -25,14 +25,14 @@ from skmixed.inspection.displays.drawing import (
 
 
 class EffectsComparisonDisplay:
-    """Effects of a group by two models, or by this one and another software.
+    """Effects of a group from two models, or from a model and other software.
 
     Use :meth:`from_estimators` or :meth:`from_frames` to make one.
 
     Parameters
     ----------
     effects : DataFrame of shape (n_levels, 3)
-        By level: `first`, `second`, and `difference`, the second less the first.
+        By level: `first`, `second`, and `difference`, the second minus the first.
     group : str
         Name of the group.
     term : str, default="Intercept"
@@ -40,7 +40,7 @@ class EffectsComparisonDisplay:
     names : sequence of two str, default=("first model", "second model")
         What the two are called on the axes.
     n_unmatched : int, default=0
-        Levels that only one of the two has, which are not shown.
+        Number of levels that only one of the two has, which are not shown.
 
     Attributes
     ----------
@@ -94,14 +94,14 @@ class EffectsComparisonDisplay:
         line_kwargs: Mapping[str, Any] | None = None,
         text_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Compare a fitted model with another one, or with effects in a table.
+        """Compare a fitted model with another model, or with effects in a table.
 
         Parameters
         ----------
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
         other : estimator, Series or DataFrame
-            The same, or the effects themselves as for :meth:`from_frames`.
+            Another fitted model, or effects as for :meth:`from_frames`.
         group : str
             A key of `random_effects_`.
         term : str, default=None
@@ -119,9 +119,9 @@ class EffectsComparisonDisplay:
         Raises
         ------
         NotFittedError
-            When an estimator is not fitted.
+            If an estimator is not fitted.
         ValueError
-            When a model has no such group or effect, or they have no level in common.
+            If a model has no such group or effect, or they have no level in common.
         """
         return cls.from_frames(
             _effects_of(estimator, group),
@@ -154,7 +154,7 @@ class EffectsComparisonDisplay:
         Parameters
         ----------
         first, second : DataFrame or Series
-            Effects by level, the index. Of a DataFrame the column `term` is taken.
+            Effects with levels as index. From a DataFrame the column `term` is used.
         group : str
             Name of the group, for the labels.
         term : str, default=None
@@ -172,7 +172,7 @@ class EffectsComparisonDisplay:
         Raises
         ------
         ValueError
-            When a table has no such column, has a level twice, or both have no level in
+            If a table has no such column or has a level twice, or if the two have no level in
             common.
         """
         columns = [_column(table, group, term) for table in (first, second)]
@@ -209,7 +209,7 @@ class EffectsComparisonDisplay:
         line_kwargs: Mapping[str, Any] | None = None,
         text_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a point a level, the line where both agree, and name the largest difference.
+        """Draw one point per level and the line of agreement, and label the largest difference.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class EffectsComparisonDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         """
         self.ax_, self.figure_ = axes_and_figure(ax)
         ax, effects = self.ax_, self.effects

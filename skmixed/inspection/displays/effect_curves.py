@@ -13,7 +13,7 @@ from skmixed.inspection.displays.mean_series import MeansDisplay, add_legend, sp
 
 
 class EffectCurvesDisplay(MeansDisplay):
-    """Marginal means along a column of numbers: curves with bands.
+    """Marginal means along a numeric column: curves with bands.
 
     Use :meth:`from_estimator`, or ``marginal_means(model, "x", at={"x": values}).plot()``.
 
@@ -22,9 +22,9 @@ class EffectCurvesDisplay(MeansDisplay):
     means : DataFrame
         Columns of `columns`, and estimate, lower and upper.
     columns : sequence of column
-        The first holds the numbers; combinations of the others have a curve each.
+        The first is numeric; each combination of the others has a curve.
     label : str, default="marginal mean"
-        What an estimate is, for the axis.
+        Label of the axis.
 
     Attributes
     ----------
@@ -41,8 +41,8 @@ class EffectCurvesDisplay(MeansDisplay):
 
     Notes
     -----
-    A band is a pointwise interval of the mean: it does not hold the whole curve with its
-    probability, and new observations vary further.
+    A band is a pointwise interval of the mean. It is not a simultaneous band for the whole curve,
+    and not a prediction interval.
 
     Examples
     --------
@@ -70,20 +70,20 @@ class EffectCurvesDisplay(MeansDisplay):
         band_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Self:
-        """Estimate means between the least and the largest value of a column, and plot them.
+        """Estimate means between the smallest and the largest value of a column, and plot them.
 
         Parameters
         ----------
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
         column : column
-            A column of numbers among the fixed effects.
+            A numeric column of the fixed effects.
         X, y : array-like, default=None
-            The data of the fit, where the model did not keep them.
+            The data of the fit, if the model did not keep them.
         by : column or list of columns, default=None
-            Columns whose values have a curve each; numbers among them need ``at=``.
+            Columns with one curve per level; numeric columns need ``at=``.
         n_points : int, default=50
-            Points of a curve.
+            Number of points per curve.
         ax, line_kwargs, band_kwargs
             As for :meth:`plot`.
         **options
@@ -98,9 +98,9 @@ class EffectCurvesDisplay(MeansDisplay):
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When the column is not a numeric column of the fixed effects, or data are missing.
+            If the column is not a numeric column of the fixed effects, or data are missing.
         """
         from skmixed.inspection.mean_estimates import marginal_means  # which plots with this
 
@@ -119,7 +119,7 @@ class EffectCurvesDisplay(MeansDisplay):
         line_kwargs: Mapping[str, Any] | None = None,
         band_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a curve with a band for each series.
+        """Draw one curve with a band per series.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class EffectCurvesDisplay(MeansDisplay):
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         """
         self.ax_, self.figure_ = axes_and_figure(ax)
         first = self.columns[0]

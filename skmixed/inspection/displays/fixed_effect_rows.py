@@ -19,17 +19,17 @@ _TRANSFORMS = ("exp",)
 
 
 class FixedEffectsDisplay(IntervalRowsDisplay):
-    """Coefficients with intervals, by name: a forest plot.
+    """Forest plot: coefficients with intervals.
 
     Use :meth:`from_estimator` to make one.
 
     Parameters
     ----------
     panels : sequence of Panel
-        One per unit: differences between levels share a panel, each numeric column has its own.
-        Ratios (``transform="exp"``) have no unit and share one.
+        One per unit: differences between levels share a panel, and each numeric column has its own
+        panel. Ratios (``transform="exp"``) have no unit and share a panel.
     reference : float, default=0.0
-        Where there is no effect: 0, or 1 for ratios.
+        Position of the line of no effect: 0, or 1 for ratios.
     log_scale : bool, default=False
         Whether the axis is logarithmic.
 
@@ -76,14 +76,14 @@ class FixedEffectsDisplay(IntervalRowsDisplay):
         interval_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take the coefficients of a fitted model and plot them.
+        """Plot the coefficients of a fitted model.
 
         Parameters
         ----------
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
         X, y : array-like, default=None
-            The data of the fit, for other than asymptotic `ddf` where the model did not keep them.
+            The data of the fit, if the model did not keep them and `ddf` is not "asymptotic".
         transform : {None, "exp"}, default=None
             "exp": exponentials of the coefficients on a logarithmic axis, such as odds ratios.
         intercept : bool, default=False
@@ -103,9 +103,9 @@ class FixedEffectsDisplay(IntervalRowsDisplay):
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When there is no coefficient to show.
+            If there is no coefficient to show.
         """
         if transform is not None:
             check_choice("transform", transform, _TRANSFORMS)

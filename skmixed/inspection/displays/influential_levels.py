@@ -20,7 +20,7 @@ _KINDS = ("cooks_distance", "dfbetas")
 
 
 class InfluenceDisplay:
-    """The influence of levels: Cook's distances, or the moves of every coefficient.
+    """The influence of levels: Cook's distances, or changes of each coefficient.
 
     Use :meth:`from_influence`.
 
@@ -29,23 +29,23 @@ class InfluenceDisplay:
     cooks_distance : Series
         By level.
     dfbetas : DataFrame of shape (n_levels, n_coefficients)
-        By level, the distance of each coefficient in standard errors.
+        By level, the change of each coefficient in standard errors.
     group : str, default="level"
-        What is left out.
+        Name of the levels that are left out.
 
     Attributes
     ----------
     cooks_distance, dfbetas, group
         As given.
     ax_ : matplotlib Axes, or ndarray of them
-        The axes drawn on; of DFBETAS one per coefficient.
+        The axes drawn on; for DFBETAS one per coefficient.
     figure_ : matplotlib Figure
         Their figure.
 
     Notes
     -----
-    The dashed lines are customary thresholds, 4 / n of Cook's distance and 2 / sqrt(n) of
-    DFBETAS for n levels [1]_. They say where to look, and nothing more.
+    The dashed lines are customary thresholds for n levels, 4 / n for Cook's distance and 2 /
+    sqrt(n) for DFBETAS [1]_. They show which levels to look at; they are not tests.
 
     References
     ----------
@@ -80,7 +80,7 @@ class InfluenceDisplay:
         point_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take influences of levels and plot them.
+        """Plot the influence of levels.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class InfluenceDisplay:
         point_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw the levels that move the coefficients most, the first on top.
+        """Draw the most influential levels, the largest on top.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class InfluenceDisplay:
         kind : {"cooks_distance", "dfbetas"}, default="cooks_distance"
             All coefficients together, or one panel per coefficient.
         n_levels : int, default=20
-            How many levels are shown.
+            Number of levels to show.
         point_kwargs : dict, default=None
             Keywords of `Axes.plot` for the points.
         line_kwargs : dict, default=None
@@ -133,9 +133,9 @@ class InfluenceDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         ValueError
-            When `kind` is not known.
+            If `kind` is not known.
         """
         check_choice("kind", kind, _KINDS)
         check_scalar(n_levels, "n_levels", int, min_val=1)

@@ -21,9 +21,9 @@ class Panel:
     table : DataFrame
         Columns estimate, lower and upper, and p_value where rows show one; the index labels rows.
     xlabel : str
-        What an estimate is, with its unit.
+        Label of the axis, with the unit.
     heading : str
-        What is common to the rows; empty for nothing.
+        Heading of the panel; may be empty.
     """
 
     table: pd.DataFrame
@@ -32,14 +32,14 @@ class Panel:
 
 
 class IntervalRowsDisplay:
-    """Panels of estimates with intervals and a line to compare with.
+    """Panels of estimates with intervals and a reference line.
 
     Parameters
     ----------
     panels : sequence of Panel
         From the top.
     reference : float, default=0.0
-        Where there is no effect.
+        Position of the line of no effect.
     log_scale : bool, default=False
         Whether estimates are ratios, shown on a logarithmic axis.
 
@@ -48,7 +48,7 @@ class IntervalRowsDisplay:
     panels, reference, log_scale
         As given.
     ax_ : matplotlib Axes, or ndarray of them
-        The axes drawn on: several where estimates have several units or belong to several families.
+        The axes drawn on: one per unit or family.
     figure_ : matplotlib Figure
         Their figure.
     """
@@ -68,7 +68,8 @@ class IntervalRowsDisplay:
         interval_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a point and an interval per estimate, hollow where the interval has the reference.
+        """Draw a point and an interval per estimate; hollow points have intervals that contain the
+        reference.
 
         Parameters
         ----------
@@ -89,7 +90,7 @@ class IntervalRowsDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         """
         sizes = [len(panel.table) for panel in self.panels]
         one_unit = len({panel.xlabel for panel in self.panels}) == 1

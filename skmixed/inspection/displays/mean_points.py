@@ -25,9 +25,9 @@ class MarginalMeansDisplay(MeansDisplay):
     means : DataFrame
         Columns of `columns`, and estimate, lower and upper.
     columns : sequence of column
-        The first is along the axis; combinations of the others are told apart by colour.
+        The first is along the axis; combinations of the others have different colours.
     label : str, default="marginal mean"
-        What an estimate is, for the axis.
+        Label of the axis.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class MarginalMeansDisplay(MeansDisplay):
 
     See Also
     --------
-    EffectCurvesDisplay : Means along a column of numbers.
+    EffectCurvesDisplay : Means along a numeric column.
     ContrastsDisplay : Their differences.
 
     Notes
     -----
-    Overlapping intervals of two means do not say that the means are alike: they are estimated
-    from the same rows and blocks. Look at the contrast.
+    Intervals of two means may overlap although the means differ, because the means are estimated
+    from the same rows and blocks. The contrast decides.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class MarginalMeansDisplay(MeansDisplay):
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         """
         self.ax_, self.figure_ = axes_and_figure(ax)
         first = self.columns[0]

@@ -22,7 +22,7 @@ class MeansDisplay(ABC):
     columns : sequence of column
         The first is along the axis; combinations of the others are series.
     label : str, default="marginal mean"
-        What an estimate is, for the axis.
+        Label of the axis.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class MeansDisplay(ABC):
 
     @classmethod
     def from_means(cls, means: MarginalMeans, *, ax: Any = None, **styles: Any) -> Self:
-        """Take marginal means and plot them.
+        """Plot marginal means.
 
         Parameters
         ----------

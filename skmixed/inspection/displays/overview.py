@@ -21,14 +21,14 @@ _FEW_LEVELS = 20
 
 
 class OverviewDisplay:
-    """Coefficients, variances, effects of a group, and residuals, as far as a model has them.
+    """Overview of a model: coefficients, variances, effects of a group and residuals.
 
     Use ``model.plot()``, or :meth:`from_estimator`.
 
     Parameters
     ----------
     parts : dict of {str: callable}
-        By heading, what draws on given axes and returns a display.
+        By heading, a function that draws on given axes and returns a display.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class OverviewDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
     ) -> Self:
-        """Choose the pictures of a fitted model and draw them.
+        """Choose and draw the displays of a fitted model.
 
         Parameters
         ----------
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
         X, y, sample_weight : array-like, default=None
-            The data of the fit, for the residuals where the model did not keep them. Without data
+            The data of the fit, for the residuals if the model did not keep them. Without data
             there are no residuals.
 
         Returns
@@ -77,9 +77,9 @@ class OverviewDisplay:
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When the model has nothing to show.
+            If the model has nothing to show.
         """
         model, _ = split_pipeline(estimator)
         parts = _parts_of_model(model, estimator)
@@ -95,7 +95,7 @@ class OverviewDisplay:
         return cls(parts).plot()
 
     def plot(self) -> Self:
-        """Draw the pictures, two in a row.
+        """Draw the displays, two per row.
 
         Returns
         -------
@@ -105,7 +105,7 @@ class OverviewDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         """
         pyplot = load_pyplot()
         n_rows = -(-len(self.parts) // 2)

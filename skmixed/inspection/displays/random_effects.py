@@ -57,7 +57,7 @@ class RandomEffectsDisplay:
     group : str
         Name of the group.
     term : str
-        Name of the effect, ``"Intercept"`` or what it multiplies.
+        Name of the effect, ``"Intercept"`` or the column that it multiplies.
     level : float
         Probability of the intervals.
 
@@ -77,9 +77,8 @@ class RandomEffectsDisplay:
 
     Notes
     -----
-    An interval is that of the posterior of a single level, which is normal: mean and
-    standard deviation times the quantile of the normal distribution. Variance parameters
-    count as known.
+    Intervals are for single levels: posterior mean plus and minus a normal quantile times the
+    posterior standard deviation. Variance parameters count as known.
 
     Examples
     --------
@@ -114,7 +113,7 @@ class RandomEffectsDisplay:
         interval_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take the effects of a fitted model and plot them.
+        """Plot the random effects of a fitted model.
 
         Parameters
         ----------
@@ -123,8 +122,8 @@ class RandomEffectsDisplay:
         group : str
             A key of its `random_effects_`.
         term : str, default=None
-            A column of ``random_effects_[group]``; None: the first one, which is the
-            intercept where there is one.
+            A column of ``random_effects_[group]``; None: the first one, which is the intercept if
+            there is one.
         level : float, default=0.95
             Probability of the intervals, between 0 and 1.
         kind, n_levels, ax, point_kwargs, interval_kwargs, line_kwargs
@@ -138,9 +137,9 @@ class RandomEffectsDisplay:
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When the model has no such group or effect.
+            If the model has no such group or effect.
         """
         model, _ = split_pipeline(estimator)
         means = effects_of_group(model, group)
@@ -178,13 +177,13 @@ class RandomEffectsDisplay:
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure as high as its rows need.
         kind : {"labelled", "ranked"}, default="labelled"
-            "labelled": a row with its label for every level, or where there are more than
-            `n_levels`, for the lowest and the highest, with a gap between them.
-            "ranked": all levels as a curve over their rank, with a band for the intervals;
-            above 1,000 levels, neighbouring ranks are averaged.
+            "labelled": one labelled row per level; with more than `n_levels` levels only the lowest
+            and the highest, with a gap between them. "ranked": all levels as a curve over their
+            rank, with a band for the intervals; above 1,000 levels, neighbouring ranks are
+            averaged.
         n_levels : int, default=30
-            Most rows of "labelled", at least 2; on axes that are too low for the labels of
-            so many there are fewer.
+            Maximum number of rows of "labelled", at least 2; fewer if the axes are too low for the
+            labels.
         point_kwargs : dict, default=None
             Keywords of `Axes.plot` for the effects: points, or the curve.
         interval_kwargs : dict, default=None
@@ -200,9 +199,9 @@ class RandomEffectsDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         ValueError
-            When `kind` or `n_levels` is not known.
+            If `kind` or `n_levels` is not known.
         """
         check_choice("kind", kind, _KINDS)
         check_scalar(n_levels, "n_levels", Integral, min_val=2)

@@ -57,7 +57,7 @@ class ResidualsDisplay:
     weights : ndarray of shape (n,), default=None
         Case weights; None: ones.
     fitted_label : str, default="fitted value"
-        What `fitted` is, for the axis.
+        Label of the axis of `fitted`.
 
     Attributes
     ----------
@@ -76,21 +76,20 @@ class ResidualsDisplay:
 
     For classes, counts and amounts it is a randomised quantile residual [1]_: with F the
     distribution function of the response, u is drawn uniformly between :math:`F(y_i -)` and
-    :math:`F(y_i)`, and the residual is :math:`\Phi^{-1}(u)`. Where the model holds it is
-    standard normal, for discrete responses too; the draw takes away the stripes that
-    other residuals of counts and classes have. Classes count in the order of `ordered_classes_`.
+    :math:`F(y_i)`, and the residual is :math:`\Phi^{-1}(u)`. If the model is right, it is standard
+    normal, for discrete responses too. Randomisation removes the stripes of other residuals of
+    counts and classes. Classes are numbered in the order of `ordered_classes_`.
 
-    A residual of a single binary row cannot show overdispersion. Where `sample_weight` holds
-    whole numbers other than 1 (successes out of trials), rows of two classes with equal
-    covariates, offset and groups are pooled to one trial set, whose residual is that of a
-    binomial number of successes. Trials that were written out row by row are not pooled; pass
-    them as weights.
+    Single binary rows cannot show overdispersion. If `sample_weight` has whole numbers other than 1
+    (successes out of trials), rows of two classes with equal covariates, offset and groups are
+    pooled to one set of trials, whose residual is that of a binomial number of successes. Trials
+    with one row each are not pooled; pass them as weights.
 
-    ``spread="noise"`` takes :math:`\eta_i` as known, at its posterior mean. Residuals of
-    rows of the fit then spread a little less than a standard normal variable, since the
-    model has followed them; those of other rows a little more. ``spread="prediction"``
-    adds what is not known of :math:`\eta_i`: the residuals of rows that the fit has not
-    seen, also of unknown levels, are then standard normal where the model holds.
+    ``spread="noise"`` treats :math:`\eta_i` as known, at its posterior mean. Residuals of training
+    rows then have a standard deviation slightly below 1, because the model was fitted to them, and
+    those of other rows slightly above 1. ``spread="prediction"`` adds the uncertainty of
+    :math:`\eta_i`: if the model is right, residuals of new rows, also of unknown levels, are then
+    standard normal.
 
     References
     ----------
@@ -148,25 +147,25 @@ class ResidualsDisplay:
         estimator : estimator
             Fitted mixed model, or a pipeline that ends in one.
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows of the fit, or others. None: the rows that the model kept, with
+            Rows, of the fit or new ones. None: the rows that the model kept, with
             ``keep_data=True``.
         y : array-like of shape (n_samples,)
             Their response, or labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Case weights; rows of weight 0 are left out.
         include : "all", "none" or list of str, default="all"
-            Groups whose effects are taken off. "none": residuals around the population.
+            Groups whose effects are subtracted. "none": residuals around the population.
         kind : {"residual_vs_fitted", "scale_location", "quantile"}, \
                 default="residual_vs_fitted"
             As for :meth:`plot`.
         spread : {"noise", "prediction"}, default="noise"
-            What a residual is measured against: the noise alone, or that of a new
-            observation, for rows that were not in the fit. See the notes.
+            Standard deviation of a residual: of the noise, or of a new observation, for rows that
+            were not in the fit. See the notes.
         subsample : int or None, default=50_000
-            Most rows or trial sets, drawn at random; None takes all.
+            Maximum number of rows or sets of trials, drawn at random; None uses all.
         random_state : int, RandomState instance or None, default=None
-            Source of the subsample and of the draws of randomised residuals; None is a
-            fixed seed, so that equal data give equal pictures.
+            Seed of the subsample and of randomised residuals. None is a fixed seed, so equal data
+            give equal plots.
         ax, scatter_kwargs, hexbin_kwargs, line_kwargs, trend_kwargs
             As for :meth:`plot`.
 
@@ -178,15 +177,15 @@ class ResidualsDisplay:
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When rows do not suit the model, or it leaves no noise.
+            If rows do not match the model, or its noise variance is 0.
 
         Warns
         -----
         UserWarning
-            With ``spread="noise"``, when rows or weights are not those of the fit; when weights
-            of classes cannot be pooled to trials.
+            If rows or weights are not those of the fit, with ``spread="noise"``; if weights of
+            classes cannot be pooled to trials.
         """
         check_choice("kind", kind, _KINDS)
         check_choice("spread", spread, _SPREADS)
@@ -244,16 +243,15 @@ class ResidualsDisplay:
             Axes to draw on; None makes a figure.
         kind : {"residual_vs_fitted", "scale_location", "quantile"}, \
                 default="residual_vs_fitted"
-            Residuals, or square roots of their absolute values, against fitted values,
-            with their mean in up to 20 parts of equal weight; or sorted, against the quantiles
-            of a standard normal variable.
+            Residuals against fitted values; square roots of absolute residuals against fitted
+            values; or sorted residuals against standard normal quantiles. The first two have means
+            in up to 20 parts of equal weight.
         scatter_kwargs : dict, default=None
             Keywords of `Axes.scatter`.
         hexbin_kwargs : dict, default=None
-            Keywords of `Axes.hexbin`, which takes the place of single points for more
-            than 2,000 rows (not for "quantile").
+            Keywords of `Axes.hexbin`, which replaces points above 2,000 rows (not for "quantile").
         line_kwargs : dict, default=None
-            Keywords of the line that a model which holds would have.
+            Keywords of the line that a correct model would have.
         trend_kwargs : dict, default=None
             Keywords of `Axes.plot` for the means.
 
@@ -265,9 +263,9 @@ class ResidualsDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         ValueError
-            When `kind` is not known.
+            If `kind` is not known.
         """
         check_choice("kind", kind, _KINDS)
         self.ax_, self.figure_ = axes_and_figure(ax)

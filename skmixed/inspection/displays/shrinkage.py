@@ -24,20 +24,19 @@ from skmixed.inspection.displays.drawing import (
 
 
 class ShrinkageDisplay:
-    r"""Effects of the levels against what their rows alone would say.
+    r"""Estimated effects of levels against raw effects, which use the rows of each level only.
 
     Use :meth:`from_estimator` to make one.
 
     Parameters
     ----------
     levels : DataFrame of shape (n_levels, 3)
-        By level: `raw`, the effect that its rows alone suggest; `effect`, the one of the
-        model; and `size`, its rows by their case weights. Both effects are on the scale
-        of the linear predictor.
+        By level: `raw`, the effect from its rows alone; `effect`, the estimate of the model; and
+        `size`, the sum of its case weights. Both effects are on the scale of the linear predictor.
     group : str
         Name of the group.
     raw_label : str, default="raw mean of a level"
-        What `raw` is, for the axis.
+        Label of the axis of `raw`.
 
     Attributes
     ----------
@@ -57,23 +56,21 @@ class ShrinkageDisplay:
     With :math:`\eta_i` the linear predictor of row i without the group, and sums over the
     rows of a level by their weights, the raw effect is
 
-    * for normal responses the mean of the partial residuals :math:`y_i - \eta_i`. Of a
-      single factor with an intercept the effect is
-      :math:`n / (n + \sigma^2 / \sigma_u^2)` times that, up to what is not known of the
-      fixed effects [1]_;
+    * for normal responses the mean of the partial residuals :math:`y_i - \eta_i`. For a single
+      factor with an intercept the effect is :math:`n / (n + \sigma^2 / \sigma_u^2)` times that, up
+      to the uncertainty of the fixed effects [1]_;
     * for counts :math:`\log(\sum y_i / \sum E[\exp \eta_i])`, observed over expected: the
       maximum of the Poisson likelihood of the level, and for negative binomial counts a
       moment estimate. It is :math:`-\infty` for a level whose counts are all 0;
     * for gamma amounts :math:`\log` of the mean of :math:`y_i E[\exp(-\eta_i)]`, the
       maximum of their likelihood.
 
-    Classes are refused: a level with one class only, a common case, has no raw effect, and
-    the others have no closed one.
+    Classes raise an error: a level with one class only has no raw effect, and for others there is
+    no closed form.
 
-    Where slopes vary between the levels, `effect` is what the group adds to the linear
-    predictor, averaged over the rows of the level. Of a group with an intercept alone that
-    is its effect. `size` counts the rows given, which may be others than those of the fit;
-    levels that the fit has not seen are left out.
+    With random slopes, `effect` is the contribution of the group to the linear predictor, averaged
+    over the rows of the level; with an intercept only, it is the random effect. `size` counts the
+    rows that you pass, which need not be those of the fit. Unseen levels are left out.
 
     References
     ----------
@@ -112,14 +109,14 @@ class ShrinkageDisplay:
         scatter_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Compute raw effects from rows and plot them with those of the model.
+        """Compute raw effects from rows and plot them with the estimated effects.
 
         Parameters
         ----------
         estimator : estimator
             Fitted regressor, or a pipeline that ends in one.
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows, as a rule those of the fit. None: the rows that the model kept, with
+            Rows, usually those of the fit. None: the rows that the model kept, with
             ``keep_data=True``.
         y : array-like of shape (n_samples,)
             Their response.
@@ -138,10 +135,9 @@ class ShrinkageDisplay:
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When the model has no such group, its response is a class, or none of the rows
-            has a level of the fit.
+            If the model has no such group, its response is a class, or no row has a known level.
         """
         model, data, steps = with_training_data(estimator, X, y, sample_weight)
         labels = effects_of_group(model, group).index
@@ -175,7 +171,7 @@ class ShrinkageDisplay:
         scatter_kwargs: Mapping[str, Any] | None = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a point a level, the larger the more rows it has, and the line of no shrinkage.
+        """Draw one point per level, larger for levels with more rows, and the line of no shrinkage.
 
         Raw effects of minus infinity are drawn as triangles at the left edge.
 
@@ -196,7 +192,7 @@ class ShrinkageDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         """
         self.ax_, self.figure_ = axes_and_figure(ax)
         ax = self.ax_

@@ -24,17 +24,17 @@ class VarianceComponentsDisplay:
     Parameters
     ----------
     components : DataFrame
-        A row per variance: `group`, `term` (None of the noise), `variance`, `sd`, and
-        `share`, the variance over the sum of all of them; with intervals also `lower` and
-        `upper` of the standard deviation.
+        One row per variance: `group`, `term` (None for the noise), `variance`, `sd`, and `share`,
+        the variance divided by the sum of all variances; with intervals also `lower` and `upper` of
+        the standard deviation.
 
     Attributes
     ----------
     components
         As given.
     ax_ : matplotlib Axes, or ndarray of them
-        The axes drawn on. Where slopes vary there are several, from the top: those of intercepts
-        and noise, which have one unit, and those of each slope.
+        The axes drawn on. With random slopes there are several: the first for intercepts and noise,
+        which have the same unit, and one per slope.
     figure_ : matplotlib Figure
         Their figure.
 
@@ -70,7 +70,7 @@ class VarianceComponentsDisplay:
         bar_kwargs: Mapping[str, Any] | None = None,
         text_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Take the variances of a fitted model and plot them.
+        """Plot the variances of a fitted model.
 
         Parameters
         ----------
@@ -79,8 +79,8 @@ class VarianceComponentsDisplay:
         kind : {"sd", "share"}, default="sd"
             As for :meth:`plot`.
         level : float or None, default=None
-            Probability of intervals of the standard deviations, those of
-            ``variance_intervals``: for normal responses and ``keep_data=True``. None: none.
+            Probability of intervals of the standard deviations, from ``variance_intervals``; needs
+            a normal response and ``keep_data=True``. None: no intervals.
         ax, bar_kwargs, text_kwargs
             As for :meth:`plot`.
 
@@ -92,9 +92,9 @@ class VarianceComponentsDisplay:
         Raises
         ------
         NotFittedError
-            When the estimator is not fitted.
+            If the estimator is not fitted.
         ValueError
-            When there is nothing to show, or no share can be told.
+            If there is nothing to show, or shares are not defined.
         """
         model, _ = split_pipeline(estimator)
         table = variance_components(model)
@@ -124,19 +124,19 @@ class VarianceComponentsDisplay:
         bar_kwargs: Mapping[str, Any] | None = None,
         text_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Draw a bar per component.
+        """Draw one bar per component.
 
-        Components of different units are not drawn on one axis: intercepts and noise share a
-        panel, and each slope has its own.
+        Components with different units have different axes: intercepts and noise share a panel, and
+        each slope has its own.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw on, or to place several panels in; None makes a figure.
         kind : {"sd", "share"}, default="sd"
-            Standard deviations, in the units of the linear predictor (of a slope: over
-            those of its column), or shares of the sum of all variances. Shares are for
-            models of intercepts: the variance of a slope has the units of its column.
+            Standard deviations in the units of the linear predictor (for a slope, per unit of its
+            column), or shares of the sum of all variances. Shares need random intercepts only,
+            because the variance of a slope depends on the units of its column.
         bar_kwargs : dict, default=None
             Keywords of `Axes.barh`.
         text_kwargs : dict, default=None
@@ -150,9 +150,9 @@ class VarianceComponentsDisplay:
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            If matplotlib is not installed.
         ValueError
-            When `kind` is not known, or shares are asked for where slopes vary.
+            If `kind` is not known, or shares are requested with random slopes.
         """
         check_choice("kind", kind, _KINDS)
         if kind == "share":
