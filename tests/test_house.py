@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from skmixed.families import FAMILIES
@@ -28,11 +29,21 @@ PUBLIC_PARAMETERS = {
 """Signatures that users type, whose parameters are fixed."""
 
 
+@cache
+def parsed(path):
+    return path.read_text(), ast.parse(path.read_text())
+
+
+@cache
 def functions():
     """Name, definition and source of every function of the package."""
+    return list(find_functions())
+
+
+def find_functions():
     for path in FILES:
-        text = path.read_text()
-        tree = ast.parse(text)
+        text, tree = parsed(path)
+        lines = text.splitlines()
         inside = {
             child: node.name
             for node in ast.walk(tree)
@@ -43,7 +54,7 @@ def functions():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 owner = f"{inside[node]}." if node in inside else ""
                 where = path.relative_to(PACKAGE).as_posix()
-                yield f"{where}: {owner}{node.name}", node, text.splitlines()
+                yield f"{where}: {owner}{node.name}", node, lines
 
 
 def n_lines(node, source):
@@ -99,7 +110,7 @@ def test_families_are_asked_not_compared():
     for path in FILES:
         if path.parent.name == "families":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)[1]):
             if isinstance(node, ast.Compare):
                 operands = [node.left, *node.comparators]
                 if any(map(names_of_families, operands)):

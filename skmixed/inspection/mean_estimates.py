@@ -148,7 +148,7 @@ def marginal_means(
     ------
     ValueError
         If a column is not a fixed effect, a level does not exist, or the data are
-        missing or are not those of the fit.
+        missing or not those of the fit.
 
     See Also
     --------

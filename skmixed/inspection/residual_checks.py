@@ -104,7 +104,7 @@ def check_residuals(
     Raises
     ------
     ValueError
-        If there are no data, or are not those of the fit.
+        If the data are missing or not those of the fit.
 
     References
     ----------

@@ -51,7 +51,7 @@ def drop_terms(
     Raises
     ------
     ValueError
-        If there are no such terms, or the data are missing or are not those of the fit.
+        If there are no such terms, or the data are missing or not those of the fit.
 
     Notes
     -----

@@ -59,8 +59,8 @@ def anova(
     Raises
     ------
     ValueError
-        If there are no data, or are not those of the fit; when a test is not defined
-        for the model.
+        If the data are missing or not those of the fit, or a test is not defined for the
+        model.
 
     See Also
     --------

@@ -134,7 +134,7 @@ class ConvergenceDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `ax` holds neither one nor two axes.
+            If `ax` has neither one nor two axes.
         """
         self.ax_, self.figure_ = _two_axes(ax)
         upper, lower = self.ax_
