@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,6 +21,21 @@ from skmixed import MixedEffectsVIRegressor
 @pytest.fixture(scope="module")
 def fitted():
     return fit_each()
+
+
+N_DRAWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def drawn(fitted):
+    """A function from a family to draws for `rows_with_unknown`, made once."""
+
+    @cache
+    def get(family):
+        X, _, model = fitted(family)
+        return model.sample_y(rows_with_unknown(X), N_DRAWS, random_state=1)
+
+    return get
 
 
 def rows_with_unknown(X):
@@ -49,16 +65,15 @@ def test_estimates_are_near_the_truth(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predictions_average_over_the_posterior(family, fitted):
+def test_predictions_average_over_the_posterior(family, fitted, drawn):
     """Means and standard deviations are those of draws; an unseen level has its prior."""
     X, _, model = fitted(family)
     rows = rows_with_unknown(X)
     mean, std = model.predict(rows, return_std=True)
     np.testing.assert_array_equal(mean, model.predict(rows))
-    n_draws = 20_000
-    draws = model.sample_y(rows, n_draws, random_state=1)
+    draws = drawn(family)
     np.testing.assert_array_equal(draws[:, :2], model.sample_y(rows, 2, random_state=1))
-    error = draws.std(axis=1) / np.sqrt(n_draws)
+    error = draws.std(axis=1) / np.sqrt(N_DRAWS)
     assert (np.abs(draws.mean(axis=1) - mean) < 5 * error).all()
     np.testing.assert_allclose(draws.std(axis=1), std, rtol=0.15)
 
@@ -125,12 +140,12 @@ def test_intervals_cover_new_rows(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ends_of_intervals_are_quantiles_of_draws(family, fitted):
+def test_ends_of_intervals_are_quantiles_of_draws(family, fitted, drawn):
     X, _, model = fitted(family)
     rows = rows_with_unknown(X)[:15]
     lower, upper = model.predict_interval(rows, level=0.8).T
-    draws = model.sample_y(rows, 20_000, random_state=2)
-    below = binom.ppf([1e-6, 1 - 1e-6], 20_000, 0.1) / 20_000
+    draws = drawn(family)[:15]
+    below = binom.ppf([1e-6, 1 - 1e-6], N_DRAWS, 0.1) / N_DRAWS
     for end, share in ((lower, 0.1), (upper, 0.9)):
         at_most = (draws <= end[:, None]).mean(axis=1)
         less = (draws < end[:, None]).mean(axis=1)

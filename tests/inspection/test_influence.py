@@ -1,6 +1,7 @@
 """Influence beside refits without the rows: real ones, and dense ones at held variances."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -233,10 +234,16 @@ def rings(n=2000):
     return frame.assign(y=frame["y"] + rng.normal(size=n))
 
 
+@cache
+def one_by_one_in_rings(**options):
+    """A model of the rings, and the influence of its groups by a fit for each."""
+    model = mixed("y ~ x + (1 | g) + (1 | h)", rings(), tol=1e-9, **options)
+    return model, influence(model, "g")
+
+
 @pytest.mark.parametrize("options", [{}, {"method": "ml"}, {"noise_scale": 1.0}])
 def test_many_groups_by_polynomials(options, monkeypatch):
-    model = mixed("y ~ x + (1 | g) + (1 | h)", rings(), tol=1e-9, **options)
-    one_by_one = influence(model, "g")
+    model, one_by_one = one_by_one_in_rings(**options)
     monkeypatch.setattr("skmixed.results.left_out._SMALL_TAIL", 0)
     calls = []
     fit = RowDeletions._estimated
@@ -253,8 +260,7 @@ def test_many_groups_by_polynomials(options, monkeypatch):
 
 
 def test_polynomials_that_fail_their_check_are_not_used(monkeypatch):
-    model = mixed("y ~ x + (1 | g) + (1 | h)", rings(), tol=1e-9)
-    one_by_one = influence(model, "g")
+    model, one_by_one = one_by_one_in_rings()
     monkeypatch.setattr("skmixed.results.left_out._SMALL_TAIL", 0)
     monkeypatch.setattr("skmixed.results.left_out._REACH", 40.0)
     monkeypatch.setattr("skmixed.results.left_out._SAME", 1e-15)
