@@ -54,7 +54,7 @@ def test_workflows_call_every_job():
     called |= set(re.search(r"job: \[([\w, ]+)\]", workflow)[1].split(", "))
     assert called == jobs()
     assert jobs() == set(
-        re.findall(r"`(\w+)`", re.search(r"single jobs: (.*?), which", CONTRIBUTING, re.DOTALL)[1])
+        re.findall(r"`(\w+)`", re.search(r"single jobs: (.*?)\. The", CONTRIBUTING, re.DOTALL)[1])
     )
 
 
