@@ -231,10 +231,11 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
     converged_ : bool
         Whether the fit converged: the scaled gradient is at most `tol` (with random vectors at most
         1e-3), or as small as rounding allows. The latter means that it is below 1e-4 and did not
-        halve in three iterations, or that five iterations gained less than the rounding error of the
-        ELBO and the square of the gradient promises no more. At a point with negative curvature, no
-        step along this direction may improve the objective. `gradient_path_` ends with the scaled
-        gradient of the published estimates, after variances close to 0 were set to 0.
+        halve in three iterations, or that five iterations gained less than the rounding error of
+        the ELBO and the square of the gradient promises no more. At a point with negative
+        curvature, no step along this direction may improve the objective. `gradient_path_` ends
+        with the scaled gradient of the published estimates, after variances close to 0 were set
+        to 0.
     n_observations_ : float
         Sum of the case weights, after `class_weight`.
     response_moments_ : ndarray of shape (2,)
@@ -474,9 +475,9 @@ class MixedEffectsVIClassifier(ClassifierMixin, BaseMixedEffects):
         The limits are quantiles of P(class | eta) over the posterior of the linear predictor eta,
         and for unseen levels over the distribution between levels. They are exact for a normal
         posterior, also for middle classes, whose probability is not monotone in eta. With
-        ``approximation="corrected"`` and quadrature the posterior of a level's effects is skewed, and
-        eta is treated as a shifted lognormal variable with its mean, variance and skewness. Limits
-        of all classes do not add up to 1. Thresholds count as known. With ``method="reml"``
+        ``approximation="corrected"`` and quadrature the posterior of a level's effects is skewed,
+        and eta is treated as a shifted lognormal variable with its mean, variance and skewness.
+        Limits of all classes do not add up to 1. Thresholds count as known. With ``method="reml"``
         `predict_proba` is the mean of the same distribution. With "ml" coefficients are uncertain
         here, but fixed in `predict_proba`.
 

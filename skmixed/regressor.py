@@ -232,10 +232,11 @@ class MixedEffectsVIRegressor(RegressorMixin, BaseMixedEffects):
     converged_ : bool
         Whether the fit converged: the scaled gradient is at most `tol` (with random vectors at most
         1e-3), or as small as rounding allows. The latter means that it is below 1e-4 and did not
-        halve in three iterations, or that five iterations gained less than the rounding error of the
-        ELBO and the square of the gradient promises no more. At a point with negative curvature, no
-        step along this direction may improve the objective. `gradient_path_` ends with the scaled
-        gradient of the published estimates, after variances close to 0 were set to 0.
+        halve in three iterations, or that five iterations gained less than the rounding error of
+        the ELBO and the square of the gradient promises no more. At a point with negative
+        curvature, no step along this direction may improve the objective. `gradient_path_` ends
+        with the scaled gradient of the published estimates, after variances close to 0 were set
+        to 0.
     response_moments_ : ndarray of shape (2,)
         Weighted mean and root mean square of the response, by which `compare_models` distinguishes
         responses. Not available after `partial_fit` and Dask fits.
