@@ -310,7 +310,7 @@ def _refuse_distributed(
     if spec.response is not None:
         y = f"data[{spec.response.name!r}]"
         if spec.response.functions:
-            function = f", with the numbers of {spec.response.label} in the place of {y}"
+            function = f", with the values of {spec.response.label} in the place of {y}"
     right = formula.split("~", 1)[-1].strip()
     raise TypeError(
         "mixed needs a data frame in memory, but data is a Dask data frame. The estimator reads "

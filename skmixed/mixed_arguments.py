@@ -19,7 +19,7 @@ _ELSEWHERE = {
     "subset": "the rows themselves, data[data['x'] > 0]",
     "nAGQ": "approximation='corrected' for the likelihood itself, by adaptive quadrature",
     "control": "max_iter=, tol= or solver=",
-    "start": "nothing: the start is found; warm_start=True is for a second fit of an estimator",
+    "start": "nothing: starting values are automatic; see also warm_start=True",
 }
 
 BY_ROW = ("offset", "precision_weights")

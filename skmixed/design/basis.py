@@ -216,7 +216,7 @@ class Basis:
         refuse_what_does_not_fit(
             f"A matrix of {table.n_rows:,} rows and {len(self.names):,} columns",
             8 * table.n_rows * len(self.names),
-            "Let columns of many levels group the rows, or pass fewer rows at a time.",
+            "Use columns with many levels as grouping factors, or pass fewer rows at a time.",
         )
         columns = np.empty((table.n_rows, len(self.names)))
         if plain:

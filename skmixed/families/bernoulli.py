@@ -39,7 +39,7 @@ class Bernoulli(ClassLikelihood):
             y,
             (y == 0) | (y == 1),
             "family='bernoulli' needs two classes, numbered 0 and 1",
-            "choose family='ordinal' for more classes in an order",
+            "choose family='ordinal' for more, ordered classes",
         )
 
     def start(self, rows: ResponseRows, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

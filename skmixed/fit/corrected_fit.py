@@ -83,10 +83,10 @@ def _no_draws(rows: WorkingRows, names: tuple[str, ...], options: FitOptions) ->
     if available is not None and needed > 0.8 * available:
         return (
             f"the covariance of the other factors' {cross.n_tail:,} effects needs {needed:,} "
-            f"bytes, and this process can have {available:,}"
+            f"bytes, but only {available:,} are available"
         )
     if options.solver == "iterative":
-        return "solver='iterative' makes no draws of the other factors, as solver='auto' does"
+        return "solver='iterative' cannot draw the effects of other factors (solver='auto' can)"
     return ""
 
 

@@ -90,7 +90,7 @@ def stray_explanation(token: Token) -> tuple[str, str]:
     """What is wrong with a token that has no place among terms, and the next step."""
     if token.kind in COMPARISONS:
         return (
-            f"{token.text!r} compares columns, which formulas do inside I() alone",
+            f"{token.text!r} compares columns, which is allowed only inside I()",
             "Write I(x > 2) for a column of 0 and 1.",
         )
     fallback = (

@@ -94,7 +94,7 @@ class CoefficientQuestions:
         coefficients, note = coefficients_of(model), ""
         if not model.likelihood.is_quadratic and ddf != ASYMPTOTIC:
             ddf = ASYMPTOTIC
-            note = f"asymptotic, as a {model.likelihood.name} response has no noise variance"
+            note = f"asymptotic, because a {model.likelihood.name} response has no noise variance"
         if ddf == ASYMPTOTIC:
             covariance = model.result.coefficient_covariance
             return cls(coefficients, Asymptotic(covariance), ddf, note)

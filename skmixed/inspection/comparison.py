@@ -199,7 +199,7 @@ def compare_models(
         tests.append(test)
         notes += said
     if nested:
-        notes.append("Models are taken to be nested as you said (nested=True).")
+        notes.append("Models are treated as nested, without a check (nested=True).")
     return ModelComparison(
         _table(candidates, tests),
         {candidate.name: candidate.structure.describe() for candidate in candidates},
@@ -295,9 +295,7 @@ def _not_nested(smaller: _Candidate, larger: _Candidate, X: Any) -> str:
     reason = smaller.structure.not_nested_in(larger.structure)
     if not reason:
         return ""
-    return (
-        f"{reason} (if they are nested all the same, pass X, the rows of the fits, or nested=True)"
-    )
+    return f"{reason} (if they are nested, pass X, the rows of the fits, or nested=True)"
 
 
 def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, list[str]]:
@@ -310,14 +308,14 @@ def _test(smaller: _Candidate, larger: _Candidate, reason: str) -> tuple[_Test, 
         return _Test(), [f"No test of {pair}: {reason}. Compare their AIC or BIC."]
     chi_square = 2.0 * (larger.criteria.log_likelihood - smaller.criteria.log_likelihood)
     if not np.isfinite(chi_square):
-        return _Test(), [f"No test of {pair}: a likelihood is infinite, nothing is left to model."]
+        return _Test(), [f"No test of {pair}: a likelihood is infinite."]
     notes = []
     error = 2.0 * float(np.hypot(smaller.model.result.elbo_std, larger.model.result.elbo_std))
     if error > 0.0:
         notes.append(
             f"The chi-square of {pair} has a Monte Carlo error of up to about {error:.2g}: the "
             "iterative solver estimates log determinants. Raise n_probes, or use "
-            "solver='direct', if a decision hangs on it."
+            "solver='direct', if a decision depends on it."
         )
     if chi_square < -max(1e-6 * abs(larger.criteria.log_likelihood), 2.0 * error):
         lower = _lower_likelihood(smaller, larger, chi_square)

@@ -264,15 +264,15 @@ _GOOD = (
 )
 
 _NOT_JUDGED = (
-    "Not judged: there are too many effects beside those of the largest group to draw them, so "
-    "that the likelihood is not known. Only the levels of the largest group were examined, given "
-    "all else. To know more, fit and diagnose the same model on a subset: all rows of a sample of "
+    "Not judged: there are too many effects outside the largest group to draw them, so the "
+    "likelihood is not known. Only the levels of the largest group were examined, given all other "
+    "effects. To know more, fit and diagnose the same model on a subset: all rows of a sample of "
     "the levels of the second-largest group."
 )
 
 _NOT_CLOSE = (
     "Not close: a few draws dominate the importance weights. Means and standard deviations of "
-    "single effects may still be useful, but variances are likely too small."
+    "single effects may still be useful, but variances are probably too small."
 )
 
 
@@ -280,8 +280,8 @@ def _off(gap: float, n_levels: int, model: FittedModel) -> str:
     coefficients = "" if model.likelihood.is_quadratic else ", and coefficients too close to 0"
     return (
         f"Estimates off: the log likelihood exceeds the ELBO by {gap:.3g}, {gap / n_levels:.2g} "
-        "per level of the largest group. The fit maximised the ELBO, so that variances are likely "
-        f"too small{coefficients}. Effects and their standard deviations belong to these "
+        "per level of the largest group. The fit maximised the ELBO, so variances are probably "
+        f"too small{coefficients}. Effects and their standard deviations depend on these "
         "estimates."
     )
 
@@ -291,9 +291,9 @@ def _about_draws(found: Examination) -> str:
     if not np.isnan(found.shape) or np.isnan(found.log_likelihood):
         return ""
     if not found.n_draws:
-        return "The log likelihood is by quadrature, as draws would take long."
+        return "The log likelihood is by quadrature, because draws would take long."
     return (
-        f"The log likelihood is from {found.n_draws} draws with derivatives, as more would take "
+        f"The log likelihood is from {found.n_draws} draws with derivatives; more would take "
         f"long (standard error {found.log_likelihood_std:.2g}); too few for Pareto's k."
     )
 
@@ -304,9 +304,9 @@ def _about_weights(found: Examination, model: FittedModel, gap_matters: bool) ->
         return _GOOD
     if found.shape <= USABLE or found.effective_share > NEARLY_EQUAL:
         return (
-            "Usable: at the estimated variances and coefficients the Gaussian posterior is near "
-            "the exact one. Means and standard deviations are fine; take probabilities far out in "
-            "the tails with care, and repeat diagnose with more n_draws if a decision hangs on it."
+            "Usable: at the estimated variances and coefficients the Gaussian posterior is close "
+            "to the exact one. Means and standard deviations are fine; be careful with tail "
+            "probabilities, and repeat diagnose with more n_draws if a decision depends on them."
         )
     # the levels of a single group are integrated, not drawn
     several = len(model.encoder.factors) > 1
@@ -322,7 +322,7 @@ def _remedy(model: FittedModel) -> str:
         )
     return (
         "Fit with approximation='corrected', which maximises the likelihood itself; with more than "
-        "three effects per level of the largest group compare with a method that samples (MCMC). "
+        "three effects per level of the largest group, compare with MCMC. "
         "The bias is largest with few rows of two classes per level."
     )
 
@@ -339,7 +339,7 @@ def _about_gap(gap: float, found: Examination) -> str:
     if noise > _GAP_MATTERS:
         return (
             f"The standard error of the log likelihood ({found.log_likelihood_std:.2g}) is too "
-            "large to tell how far the ELBO is below it; raise n_draws."
+            "large to determine the gap to the ELBO; raise n_draws."
         )
     return "The ELBO is within 1 of the log likelihood: models can be compared by elbo_."
 

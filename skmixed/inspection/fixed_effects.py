@@ -120,7 +120,7 @@ def why_no_t_test(model: FittedModel, asks: str) -> str:
     posterior = model.settings.posterior
     if not model.likelihood.is_quadratic:
         return (
-            f"{asks} belongs to normal responses; a {model.likelihood.name} model has no noise "
+            f"{asks} needs a normal response; a {model.likelihood.name} model has no noise "
             "variance to be unsure of. Use test='z'."
         )
     if posterior != "full":
@@ -130,7 +130,7 @@ def why_no_t_test(model: FittedModel, asks: str) -> str:
         )
     if model.result.interpolates:
         return (
-            f"{asks} has no noise to judge by: the effects reproduce the response. Check that "
+            f"{asks} needs noise, but the effects reproduce the response. Check that "
             "the response is not among the columns of X, and not constant within groups."
         )
     return ""

@@ -209,7 +209,7 @@ def marginal_means(
     estimable = grid.is_estimable(L)
     found.loc[~estimable] = np.nan
     title = "Marginal means" if slope_of is None else f"Slopes of {slope_of}"
-    notes = () if estimable.all() else ("Cells without rows leave some of them unknown.",)
+    notes = () if estimable.all() else ("Some cannot be estimated, because cells have no rows.",)
     return MarginalMeans(
         title, pd.concat([cells, found], axis=1), facts, notes,
         questions=questions, L=L, cells=cells, terms=tuple(named), by=tuple(within), level=level,

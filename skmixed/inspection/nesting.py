@@ -44,7 +44,7 @@ def outside_column_space(smaller: FittedModel, larger: FittedModel, X: Any) -> s
                 for (b, s), kind in zip(other.blocks, other.block_structures, strict=True)
             ):
                 terms = " + ".join(encoder.term_names[begin:stop])
-                return f"the larger one has no random term that holds ({terms} | {encoder.name})"
+                return f"the larger one has no random term that contains ({terms} | {encoder.name})"
     return ""
 
 

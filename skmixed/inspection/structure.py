@@ -93,7 +93,7 @@ class ModelStructure:
             if mine != yours:
                 return f"{name} is {mine!r} in the one and {yours!r} in the other"
         if larger.noise_scale not in (None, self.noise_scale):
-            return "the model of more parameters has its noise_scale held"
+            return "the model with more parameters has a fixed noise_scale"
         if self.strata not in (None, larger.strata):
             return f"dispersion is {self.strata!r} in the one and {larger.strata!r} in the other"
         return ""

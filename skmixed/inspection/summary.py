@@ -299,7 +299,7 @@ def _roles(model: FittedModel) -> str:
     encoder = model.encoder
     groups = ", ".join(map(repr, encoder.factor_names)) or "none"
     labels = [repr(v.variable.name) for v in encoder.fixed.variables if v.categorical]
-    fixed = f"; fixed effects of fewer than five labels: {', '.join(labels)}" if labels else ""
+    fixed = f"; fixed effects with fewer than five labels: {', '.join(labels)}" if labels else ""
     return f"Groups found by the types of columns (random_effects='from_dtype'): {groups}{fixed}."
 
 
@@ -318,7 +318,7 @@ def _approximation(model: FittedModel) -> str:
         )
     if model.settings.method == "reml":
         text += (
-            " The fixed effects are integrated out (method='reml'), which they do not do: compare "
+            " The fixed effects are integrated out here (method='reml'), but not there: compare "
             "with method='ml'."
         )
     return text

@@ -55,7 +55,7 @@ def other_rows(design: Design, total: float, result: FitResult) -> str:
     fitted = result.n_observations
     if abs(total - fitted) > 1e-9 * fitted:
         return (
-            f"The model was fitted on {fitted:.10g} rows (the sum of their weights) and these are "
+            f"The model was fitted on {fitted:.10g} rows (the sum of their weights), but these are "
             f"{total:.10g}"
         )
     for k, factor in enumerate(design.factors):
@@ -63,7 +63,7 @@ def other_rows(design: Design, total: float, result: FitResult) -> str:
             row = int((factor.codes < 0).argmax())
             return (
                 f"Row {row} (counted from 0) has a level of grouping factor number {k} that the "
-                "model was not fitted on"
+                "model was not fitted to"
             )
     return ""
 

@@ -288,7 +288,7 @@ def test_models_without_few_dimensions_are_refused():
             frame, y
         )
 
-    with pytest.raises(ValueError, match=r"solver='iterative' makes no draws.*variational"):
+    with pytest.raises(ValueError, match=r"solver='iterative' cannot draw.*variational"):
         fit("(1 | a) + (1 | b)", solver="iterative")
     with pytest.raises(ValueError, match="'a' has 4 effects per level, more than 3"):
         fit("(x + z + w | a)")

@@ -78,7 +78,7 @@ POINTED = [
     ("y ~ offset(x):z", "offset(x):z", "part of an interaction"),
     ("y ~ z - offset(x)", "offset(x)", "be subtracted"),
     ("y ~ (offset(x) | g)", "offset(x) | g)", "vary between"),
-    ("y ~ x > 2", "> 2", "inside I() alone"),
+    ("y ~ x > 2", "> 2", "only inside I()"),
     ("poly(y, 2) ~ x", "poly(y, 2) ~ x", "a term of its own"),
     ("cbind(a) ~ x", ") ~ x", "cannot have this argument"),
     ("cbind(a, b, c) ~ x", ", c) ~ x", "cannot have this argument"),

@@ -129,7 +129,7 @@ def test_refusals(frame, model):
         variance_posterior(mixed("y ~ w + cs(1 + x | g)", frame))
     classes = frame.assign(y=frame["y"] > 1.0)
     binary = MixedEffectsVIClassifier("g", keep_data=True).fit(classes[["w", "g"]], classes["y"])
-    with pytest.raises(ValueError, match="belongs to normal responses"):
+    with pytest.raises(ValueError, match="needs a normal response"):
         variance_posterior(binary)
 
 
