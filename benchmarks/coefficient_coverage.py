@@ -98,7 +98,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def fit_once(name: str, method: str, seed: tuple[int, int]) -> list[dict[str, Any]]:
-    """Estimates and standard errors of one simulation, a row a coefficient."""
+    """Estimates and standard errors of one simulation, one row per coefficient."""
     design, rng = DESIGNS[name], np.random.default_rng(seed)
     group = np.repeat(np.arange(design.levels), design.rows)
     x = rng.standard_normal(len(group))

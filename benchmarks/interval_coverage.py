@@ -117,7 +117,7 @@ def draw_response(X: pd.DataFrame, family: str, rng: np.random.Generator) -> np.
 def fit_once(
     X: pd.DataFrame, family: str, posteriors: list[str], method: str, seed: tuple[int, int]
 ) -> list[dict[str, Any]]:
-    """Estimates and standard errors of one repetition, a row a coefficient and posterior."""
+    """Estimates and standard errors of one repetition, one row per coefficient and posterior."""
     # The second number is never 0: [seed, 0] would repeat the draws of the design.
     y = draw_response(X, family, np.random.default_rng(seed))
     rows = []

@@ -67,7 +67,7 @@ def normal_cells(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 
 def log_scores(probabilities: np.ndarray, y: pd.Series) -> np.ndarray:
-    """Log probability of what was observed, a number a row."""
+    """Log probability of what was observed, one number per row."""
     columns = np.searchsorted(CATEGORIES, y.to_numpy())
     observed = np.take_along_axis(probabilities, columns[:, None], axis=1)[:, 0]
     return np.log(np.maximum(observed, LEAST_PROBABILITY))

@@ -37,7 +37,7 @@ def show_facts(facts: Mapping[str, Any]) -> str:
 def compare_estimates(
     truth: Mapping[str, float], found: Mapping[str, Mapping[str, float]], label: str = "truth"
 ) -> pd.DataFrame:
-    """A row a parameter: what the data were drawn from and what each system found."""
+    """One row per parameter: the true value and the estimate of each system."""
     columns: dict[str, Any] = {"parameter": list(truth), label: list(truth.values())}
     for system, estimates in found.items():
         columns[system] = [estimates[parameter] for parameter in truth]

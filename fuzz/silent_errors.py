@@ -1,7 +1,7 @@
 """Fit every published model under hard settings and count numbers that are wrong without a word.
 
 Run as ``python fuzz/silent_errors.py``; ``--settings`` and ``--cases`` take parts of names. The
-table has a line a setting. The exit code is 1 when a fit was wrong and silent.
+table has one line per setting. The exit code is 1 when a fit was wrong and silent.
 
 **Right** is a fit whose ELBO, coefficients, standard errors, noise and covariances agree with
 the published ones within the tolerances of the published case. What a setting itself allows

@@ -520,7 +520,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         return Start(covariances, before.noise_variance, before.parameters)
 
     def _draw(self, X: Any, n_samples: int, random_state: Any) -> np.ndarray:
-        """Draws of new responses (n, n_samples), a draw of all effects a column."""
+        """Draws of new responses (n, n_samples), one draw of all effects per column."""
         check_integer("n_samples", n_samples, 1)
         from skmixed.results.prediction import draw_predictors
 

@@ -135,7 +135,7 @@ class ClassScale:
         Raises
         ------
         ValueError
-            If it is no class of the response.
+            If it is not a class of the response.
         """
         if positive_class is None:
             return self.classes if self.declared is None else self.declared
@@ -163,7 +163,7 @@ def _checked_order(class_order: Any) -> list[Any]:
 
 
 def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Number of the class of every label; -1 where it is none of them."""
+    """Number of the class of every label; -1 if it is not one of them."""
     if classes.dtype != labels.dtype:
         # booleans are no objects to pandas, nor is text of NumPy
         classes, labels = classes.astype(object), labels.astype(object)

@@ -522,7 +522,7 @@ def fitted_model(model: Any) -> FittedModel:
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is no model of this package.
+        If it is not a model of this package.
     """
     if isinstance(model, FittedModel):
         return model

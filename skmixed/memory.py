@@ -99,7 +99,7 @@ _COPIES_OF_COLUMNS = 4
 """Arrays of the size of the fixed-effect columns that a fit holds at least (measured: 5.4)."""
 
 _COPIES_OF_LEVELS = 20
-"""Arrays of a small matrix a level that a fit holds at least (measured: 27)."""
+"""Arrays with a small matrix per level that a fit holds at least (measured: 27)."""
 
 
 def refuse_large_model(

@@ -166,7 +166,7 @@ def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
 
 @kernel
 def spread_cells(start, levels, values, first_column, cursor, columns, out):
-    """Append a pair's cells to rows of a matrix with a column an effect.
+    """Append a pair's cells to rows of a matrix with one column per effect.
 
     `values` (n_cells, Q1, Q2) of level k of the second factor become columns
     ``first_column + k * Q2 + effect`` of `columns` (m,) and `out` (m, Q1).

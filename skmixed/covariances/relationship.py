@@ -63,7 +63,7 @@ class Relationship:
         self.root()
 
     def _check(self) -> None:
-        """Refuse matrices that are no covariances, and labels that do not name their rows."""
+        """Refuse matrices that are not covariances, and labels that do not match their rows."""
         shape = self.matrix.shape
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(

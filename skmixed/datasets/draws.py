@@ -72,7 +72,7 @@ def draw_crossed_levels(
     shuffle: bool,
     generator: np.random.Generator,
 ) -> list[NDArray[np.int32]]:
-    """Level codes of independent factors, one int32 array a factor."""
+    """Level codes of independent factors, one int32 array per factor."""
     codes = []
     for i, n_levels in enumerate(level_counts):
         if heavy_tailed:

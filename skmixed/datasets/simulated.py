@@ -73,7 +73,7 @@ def make_mixed_regression(
         Fixed coefficients; standard normal draws if None.
     group_sd : float or sequence of float, default=0.5
         Standard deviation of the random intercepts, for all the factors or one
-        number a factor.
+        number per factor.
     slope_sd : float or sequence of float, default=0.3
         The same for the random slopes.
     correlation : float, default=0.0

@@ -221,7 +221,7 @@ def _result(step: Step, taken: list[FloatArray], table: Table, learnt: Learnt) -
 
 
 def _require_finite(values: FloatArray, steps: tuple[Step, ...], table: Table) -> None:
-    """Refuse results that are no numbers, with what they were computed from."""
+    """Refuse results that are not finite, and name the values they were computed from."""
     bad = ~np.isfinite(values)
     if not bad.any():
         return

@@ -135,7 +135,7 @@ class LevelEncoder:
         Raises
         ------
         ValueError
-            If a label is missing, or is none of the given ones.
+            If a label is missing, or is not one of the given labels.
         """
         given, _ = cls.learn(_table_of(columns, labels), columns, complete=False)
         found, codes = cls.learn(table, columns, complete=False, earlier=given)

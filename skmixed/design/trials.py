@@ -34,7 +34,7 @@ def check_counts(y: Any, n_rows: int, label: str) -> FloatArray:
     Raises
     ------
     ValueError
-        If y has another shape, or an entry is no number of trials.
+        If y has another shape, or an entry is not a number of trials.
     """
     label, counts = quoted(label), np.asarray(y)
     if counts.shape != (n_rows, 2) or counts.dtype.kind not in "iufb":

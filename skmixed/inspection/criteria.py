@@ -61,7 +61,7 @@ def information_criteria(model: Any) -> InformationCriteria:
     NotFittedError
         If the model is not fitted.
     TypeError
-        If it is no model of this package.
+        If it is not a model of this package.
 
     Notes
     -----

@@ -96,13 +96,13 @@ def check_fit(encoder: DesignEncoder, result: FitResult) -> None:
     n_factors = len(encoder.factors)
     require(
         len(result.level_errors) in (0, n_factors),
-        "level_errors", f"{len(result.level_errors)} numbers", f"{n_factors}, one a group",
+        "level_errors", f"{len(result.level_errors)} numbers", f"{n_factors}, one per group",
     )  # fmt: skip
     for number in result.level_errors:
         require_number("level_errors", number)
     for name, of_groups in (("factors", result.factors), ("coupled", result.coupled)):
         found = f"{len(of_groups)} parts"
-        require(len(of_groups) == n_factors, name, found, f"{n_factors}, one a group")
+        require(len(of_groups) == n_factors, name, found, f"{n_factors}, one per group")
     n_effects = 0
     for encoded, fitted in zip(encoder.factors, result.factors, strict=True):
         levels, q = encoded.levels.n_levels, len(encoded.term_names)

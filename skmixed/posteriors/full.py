@@ -93,7 +93,7 @@ def _expected_information(at: Solved, system: ExactSystem) -> np.ndarray:
     With N = Z_g' P Z_k dOmega_j Z_k' P Z_g, the trace of (I x dOmega_i) N is the
     expectation of sum_ab dOmega_i[a, b] w_b' dOmega_j w_a over random signs,
     w_a = Z_k' P Z_g (signs x e_a) (Hutchinson 1990, Communications in
-    Statistics 19). Small factors take a unit vector a level instead.
+    Statistics 19). Small factors take one unit vector per level instead.
     """
     tangents = at.tangents
     signs = np.random.default_rng(20)

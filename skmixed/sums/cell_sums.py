@@ -269,7 +269,7 @@ def accumulate(
     Parameters
     ----------
     codes : tuple of ndarray (n,), int32
-        Level of every row, one array a factor.
+        Level of every row, one array per factor.
     factors : tuple of FactorShape
     bases : tuple of ndarray (n, q) or None
         What multiplies the effects of a factor; None is an intercept alone.

@@ -180,7 +180,7 @@ class CrossProducts:
         return self.sums.dense[:-1, :-1]
 
     def join_cells(self, n_factors: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cells of the eliminated factor with the first tail factors, a column an effect.
+        """Cells of the eliminated factor with the first tail factors, one column per effect.
 
         Returns
         -------

@@ -72,7 +72,7 @@ class RowSums:
     dependent : tuple of tuple of int
         By factor, effects that others of their covariance block determine.
     rows_alone : tuple of bool
-        Factors that give every row a level of its own, where all rows have the
+        Factors with one level per row, where all rows have the
         same precision: their intercept is the noise again.
     extent : Extent
     strata : Strata
