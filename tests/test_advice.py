@@ -147,7 +147,7 @@ def test_mixed_on_a_dask_frame_names_the_call_that_works(data):
     model = MixedEffectsVIRegressor(formula="x0 + (1 | store)").fit(frame, frame["y"])
     in_memory = mixed("y ~ x0 + (1 | store)", X.assign(y=y))
     np.testing.assert_allclose(model.coef_, in_memory.coef_, rtol=1e-8)
-    with pytest.raises(TypeError, match=r"numbers of exp\(y\) in the place of data\['y'\]"):
+    with pytest.raises(TypeError, match=r"values of exp\(y\) in the place of data\['y'\]"):
         mixed("exp(y) ~ x0 + (1 | store)", frame)
     with pytest.raises(ValueError, match="family='bernoulli' needs its rows in every iteration"):
         mixed("y ~ x0 + (1 | store)", frame, family="binomial")

@@ -303,7 +303,7 @@ def test_refused_relations(frame):
         fit([kinship()])
     with pytest.raises(ValueError, match=r"mean_field.*does not support relations="):
         fit({"g": kinship()}, posterior="mean_field")
-    with pytest.raises(ValueError, match=r"iterative.*does not know relations="):
+    with pytest.raises(ValueError, match=r"iterative.*does not support relations="):
         fit({"g": kinship()}, solver="iterative")
     with pytest.raises(ValueError, match="needs all rows at once"):
         MixedEffectsVIRegressor(["g"], relations={"g": kinship()}).partial_fit(X, y)
@@ -402,7 +402,7 @@ def test_refused_dispersions(frame):
         MixedEffectsVIRegressor(["g"], family="poisson", dispersion="kind").fit(X, y.abs().round())
     with pytest.raises(ValueError, match=r"mean_field.*does not support dispersion="):
         fit("kind", posterior="mean_field")
-    with pytest.raises(ValueError, match=r"iterative.*does not know dispersion="):
+    with pytest.raises(ValueError, match=r"iterative.*does not support dispersion="):
         fit("kind", solver="iterative")
     with pytest.raises(ValueError, match="needs all rows at once"):
         MixedEffectsVIRegressor(["g"], dispersion="kind").partial_fit(X, y)

@@ -63,7 +63,7 @@ def other_rows(design: Design, total: float, result: FitResult) -> str:
             row = int((factor.codes < 0).argmax())
             return (
                 f"Row {row} (counted from 0) has a level of grouping factor number {k} that the "
-                "model was not fitted to"
+                "model was not fitted on"
             )
     return ""
 

@@ -160,7 +160,7 @@ def test_other_data_are_refused(fitted):
 def test_models_without_it_are_refused(fitted):
     _, X, y = fitted
     counts = MixedEffectsVIRegressor(["g"], family="poisson").fit(X, np.abs(y).round())
-    with pytest.raises(ValueError, match="normal responses"):
+    with pytest.raises(ValueError, match="needs a normal response"):
         counts.summary(X, np.abs(y).round(), test="t")
     mean_field = MixedEffectsVIRegressor(["g"], posterior="mean_field").fit(X, y)
     with pytest.raises(ValueError, match="posterior='full'"):

@@ -384,7 +384,7 @@ def test_errors_of_the_statistic_are_the_callers(small):
 def test_other_rows_and_weights_are_refused():
     X, y, _ = make_mixed_regression(200, 1, (12,), random_state=0)
     model = MixedEffectsVIRegressor("g0").fit(X, y)
-    with pytest.raises(ValueError, match=r"fitted on 200 rows .* and these are 50"):
+    with pytest.raises(ValueError, match=r"fitted on 200 rows .* but these are 50"):
         parametric_bootstrap(model, coefficients, X[:50], n_resamples=2)
     with pytest.raises(ValueError, match="a level of grouping factor number 0 that"):
         parametric_bootstrap(model, coefficients, X.assign(g0=99), n_resamples=2)
