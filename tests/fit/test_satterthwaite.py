@@ -168,7 +168,7 @@ def test_models_without_it_are_refused(fitted):
     perfect = MixedEffectsVIRegressor(["g"])
     with pytest.warns(UserWarning, match="reproduce"):
         perfect.fit(X, 2.0 * X["x"])
-    with pytest.raises(ValueError, match="no noise"):
+    with pytest.raises(ValueError, match="needs noise"):
         perfect.summary(X, 2.0 * X["x"], test="t")
 
 
