@@ -391,9 +391,9 @@ def test_other_rows_and_weights_are_refused():
     with pytest.raises(ValueError, match=r"fixed part of these rows has mean .* not the rows of"):
         parametric_bootstrap(model, coefficients, X.assign(x0=X["x0"][::-1] * 2), n_resamples=2)
     weighted = MixedEffectsVIRegressor("g0").fit(X, y, sample_weight=np.full(200, 4))
-    with pytest.raises(ValueError, match=r"fitted on 800 rows .* and these are 200"):
+    with pytest.raises(ValueError, match=r"fitted on 800 rows .* but these are 200"):
         parametric_bootstrap(weighted, coefficients, X, n_resamples=2)
-    with pytest.raises(ValueError, match=r"fitted on 800 rows .* and these are 200"):
+    with pytest.raises(ValueError, match=r"fitted on 800 rows .* but these are 200"):
         parametric_bootstrap(model, lambda m, w: m.coef_, X, others=[weighted], n_resamples=2)
 
 
