@@ -130,7 +130,7 @@ def _steps(
         if len(gradients) > 4 and gradients[-1] > _STALLED * gradients[-5]:
             return None
         point = _following(system, point, found, model)
-        if point is not None and _expected(gradients) < _NEAR * tol:
+        if point is not None and _is_next_to(gradients, tol):
             return None if len(model.descents) else ([*points, point], tuple(gradients))
     return None
 
@@ -141,9 +141,14 @@ def _shrinks_fast(gradients: list[float]) -> bool:
     return gradients[-1] < _SETTLED and few
 
 
-def _expected(gradients: list[float]) -> float:
-    """The scaled gradient after a step, if it shrinks as much as by the step before."""
-    return gradients[-1] ** 2 / gradients[-2] if len(gradients) > 1 else np.inf
+def _is_next_to(gradients: list[float], tol: float) -> bool:
+    """Whether the next step ends within the tolerance, if it shrinks the gradient as the last did.
+
+    Where coefficients grow without bound it shrinks as well, but slowly.
+    """
+    if len(gradients) < 2 or not gradients[-1] < _FAST * gradients[-2]:
+        return False
+    return gradients[-1] ** 2 / gradients[-2] < _NEAR * tol
 
 
 def _made(objective: VariationalObjective, point: LevelPoint) -> VariationalPoint | None:
