@@ -12,8 +12,11 @@ solve with a random right-hand side to a relative residual of 1e-8, in turns.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from scipy.sparse import block_array, csr_array, csr_matrix, diags_array

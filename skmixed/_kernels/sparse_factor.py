@@ -72,6 +72,12 @@ def _wait(c, here, first, rows, n_columns, head, link, cursor):
 @kernel
 def solve_lower(first, rows, lower, vectors):
     """Overwrite vectors with L^-1 vectors, as far as eliminated rows are concerned."""
+    if vectors.shape[1] == 1:
+        for k in range(first.shape[0] - 1):
+            vector = vectors[k, 0]
+            for p in range(first[k], first[k + 1]):
+                vectors[rows[p], 0] -= lower[p] * vector
+        return
     for k in range(first.shape[0] - 1):
         for p in range(first[k], first[k + 1]):
             amount = lower[p]
@@ -82,6 +88,13 @@ def solve_lower(first, rows, lower, vectors):
 @kernel
 def solve_upper(first, rows, lower, vectors):
     """Overwrite vectors with L'^-1 vectors, those of the core being done."""
+    if vectors.shape[1] == 1:
+        for k in range(first.shape[0] - 2, -1, -1):
+            vector = vectors[k, 0]
+            for p in range(first[k], first[k + 1]):
+                vector -= lower[p] * vectors[rows[p], 0]
+            vectors[k, 0] = vector
+        return
     for k in range(first.shape[0] - 2, -1, -1):
         for p in range(first[k], first[k + 1]):
             amount = lower[p]

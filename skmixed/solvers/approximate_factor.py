@@ -48,23 +48,17 @@ class ApproximateFactor(SparseRoot):
         seed: int = 1,
     ) -> None:
         n = len(start) - 1
-        order, first = np.empty(n, np.int64), np.empty(n + 1, np.int64)
-        diagonal = np.empty(n)
         capacity = _CAPACITY * copies * (len(columns) // 2 + n) + 16
         # neighbouring seeds of the kernel's generator begin alike
         state = int(np.random.default_rng(seed).integers(1, 2**31 - 1))
         n_entries = -1
         while n_entries == -1:
-            rows, lower = np.empty(capacity, np.int32), np.empty(capacity)
-            n_entries = int(
-                sample_factor(
-                    (start, columns, values), copies, state, order, first, rows, lower, diagonal
-                )
-            )
+            n_entries, found = sample_factor((start, columns, values), copies, state, capacity)
             capacity *= 2
         if n_entries < 0:
             raise SingularSystemError("the system is singular at these variance parameters")
         place = np.empty(n, np.int32)
-        place[order] = np.arange(n, dtype=np.int32)
-        found = SparseColumns(first, place[rows[:n_entries]], lower[:n_entries].copy())
-        super().__init__(order, found, diagonal, np.zeros((0, 0)))
+        place[found.order] = np.arange(n, dtype=np.int32)
+        rows, lower = place[found.rows[:n_entries]], found.lower[:n_entries].copy()
+        below = SparseColumns(found.first, rows, lower)
+        super().__init__(found.order, below, found.diagonal, np.zeros((0, 0)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from skmixed.solvers import exact_factor
+from skmixed.solvers import approximate_factor, exact_factor
 from skmixed.solvers.approximate_factor import ApproximateFactor
 from skmixed.solvers.eliminated_levels import SingularSystemError
 from skmixed.solvers.exact_factor import EliminationOrder, ExactFactor
@@ -27,12 +27,12 @@ def edges_of(name, rng):
         return *(np.concatenate([pair[k].ravel() for pair in pairs]) for k in (0, 1)), 64
     if name == "alone":
         return np.zeros(0, int), np.zeros(0, int), 5
-    n, m = {"sparse": (80, 90), "dense": (60, 700)}[name]
+    n, m = {"sparse": (80, 90), "dense": (60, 700), "many": (90, 3000)}[name]
     first, second = rng.integers(n, size=(2, m))
     return first[first != second], second[first != second], n
 
 
-GRAPHS = ("chain", "star", "tree", "lattice", "alone", "sparse", "dense")
+GRAPHS = ("chain", "star", "tree", "lattice", "alone", "sparse", "dense", "many")
 TREES = ("chain", "star", "tree", "alone")
 
 
@@ -136,8 +136,9 @@ def test_approximate_factor_is_a_root_of_its_matrix(name, copies):
 
 @pytest.mark.compiled
 @pytest.mark.parametrize("copies", [1, 3])
-def test_expectation_of_the_approximate_matrix(copies):
-    matrix, dense = matrix_of("dense")
+@pytest.mark.parametrize("name", ["dense", "many"])
+def test_expectation_of_the_approximate_matrix(name, copies):
+    matrix, dense = matrix_of(name)
     samples = []
     for seed in range(1, 401):
         root = ApproximateFactor(*matrix, copies, seed).apply_inverse(np.eye(len(dense)))
@@ -160,6 +161,15 @@ def test_more_copies_make_better_factors():
         errors.append(np.sqrt((np.log(spectra) ** 2).mean()))
     assert errors[1] < 0.75 * errors[0]
     assert errors[2] < 0.75 * errors[1]
+
+
+@pytest.mark.parametrize("name", ["star", "many"])
+def test_too_little_room_changes_nothing(monkeypatch, name):
+    matrix, dense = matrix_of(name)
+    expected = ApproximateFactor(*matrix, 2).apply(np.eye(len(dense)))
+    monkeypatch.setattr(approximate_factor, "_CAPACITY", 0)
+    found = ApproximateFactor(*matrix, 2).apply(np.eye(len(dense)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_equal_seeds_make_equal_factors():
