@@ -7,7 +7,7 @@ tr f(H). Where tr p(H) of a function p next to f is known, z'(f - p)(H)z is left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -26,8 +26,18 @@ _FLOOR = 1e-4
 """Weight of the ends of the spectrum in fits of polynomials, of a whole of 1."""
 
 
+_PRODUCTS = 8
+"""Random signs that take a product, for each that takes a solve."""
+
+_AT_ONCE = 16
+"""Products at a time."""
+
+
 class Control(Protocol):
     """A function next to the logarithm, of which the trace is known."""
+
+    n_products: int
+    """Products with the system that this takes, for each probe."""
 
     def samples(self, runs: Sequence[LanczosRun]) -> np.ndarray:
         """What every probe says of the rest, (m,)."""
@@ -48,6 +58,8 @@ class Control(Protocol):
 
 class NoControl:
     """Nothing is known but the logarithm of the identity."""
+
+    n_products = 0
 
     def samples(self, runs: Sequence[LanczosRun]) -> np.ndarray:
         """z' log(H) z."""
@@ -74,6 +86,8 @@ class LinearControl:
     trace : float
         Of H.
     """
+
+    n_products = 0
 
     def __init__(self, trace: float) -> None:
         self._trace = trace
@@ -117,6 +131,8 @@ class PolynomialControl:
         B.
     n_threads : int
     """
+
+    n_products = 0
 
     def __init__(
         self,
@@ -198,16 +214,7 @@ class PolynomialControl:
 
         Least squares over the spectrum that the Lanczos runs have found; 0 without any.
         """
-        if not runs:
-            return np.zeros(degree + 1)
-        found = [run.spectrum() for run in runs]
-        nodes = np.concatenate([nodes for nodes, _ in found])
-        weights = np.concatenate([weights for _, weights in found])
-        weights = np.sqrt(weights / weights.sum() + _FLOOR / len(nodes))
-        basis = np.vander(nodes - 1.0, degree + 1, increasing=True)
-        target = 1.0 / nodes if inverse else np.log(nodes)
-        solved = np.linalg.lstsq(basis * weights[:, None], target * weights, rcond=None)[0]
-        return np.asarray(solved)
+        return fit_polynomial(runs, degree, np.reciprocal if inverse else np.log)
 
     def samples(self, runs: Sequence[LanczosRun]) -> np.ndarray:
         """z' (log - p)(H) z."""
@@ -221,19 +228,103 @@ class PolynomialControl:
         return float(self.fit(runs, DEGREE, False) @ self.traces)
 
     def error(self, runs: Sequence[LanczosRun]) -> float:
-        """From the mean of z'(log - p)(H)^2 z, known far better than a spread of few samples.
-
-        With A = (log - p)(H) the variance of z'Az is twice the sum of the squares of A off the
-        diagonal, of which z'A^2 z has the expectation if squares on the diagonal count as well.
-        """
-        fitted = self.fit(runs, DEGREE, False)
-        squares = [run.quadratic_form(lambda v: (np.log(v) - at(fitted, v)) ** 2) for run in runs]
-        return float(np.sqrt(2.0 * np.mean(squares) / len(runs)))
+        """That of z' (log - p)(H) z."""
+        return error_beside(self.fit(runs, DEGREE, False), runs)
 
     def rest(self, probes: Solution) -> np.ndarray:
         """(H^-1 - p(H)) z."""
         fitted = self.fit(probes.runs, DEGREE - 1, True)
         return probes.apply(lambda values: 1.0 / values - at(fitted, values))
+
+
+class QuadraticControl:
+    """log H is about a polynomial p of degree 2, of which the trace is estimated on its own.
+
+    A single product Hz tells both z'Hz and z'H^2 z, so that p takes many more random signs than
+    the solves that estimate what is left (multilevel Monte Carlo: Giles 2015, Acta Numerica 24).
+
+    Parameters
+    ----------
+    multiply : callable
+        H times vectors (N, m).
+    probes : ndarray (N, m)
+        Signs of the solves; others are drawn anew.
+    """
+
+    n_products = _PRODUCTS
+
+    def __init__(self, multiply: Callable[[np.ndarray], np.ndarray], probes: np.ndarray) -> None:
+        self._multiply, self._probes = multiply, probes
+
+    def signs(self) -> Iterator[np.ndarray]:
+        """Other random signs than those of the probes, (N, `_AT_ONCE`) or fewer each."""
+        n, m = self._probes.shape
+        drawn = further_signs(self._probes)
+        for first in range(0, _PRODUCTS * m, _AT_ONCE):
+            size = n, min(_AT_ONCE, _PRODUCTS * m - first)
+            yield 2.0 * drawn.integers(2, size=size, dtype=np.int8) - 1.0
+
+    @cached_property
+    def moments(self) -> np.ndarray:
+        """z'(H - I)^k z for powers 0 to 2 of these signs, (3, `_PRODUCTS` m)."""
+        found = []
+        for z in self.signs():
+            moved = self._multiply(z) - z
+            pairs = (z, z), (z, moved), (moved, moved)
+            found.append([np.einsum("ij,ij->j", *pair) for pair in pairs])
+        return np.concatenate(found, axis=1)
+
+    def samples(self, runs: Sequence[LanczosRun]) -> np.ndarray:
+        """z' (log - p)(H) z."""
+        fitted = fit_polynomial(runs, 2, np.log)
+        return np.array([run.quadratic_form(lambda v: np.log(v) - at(fitted, v)) for run in runs])
+
+    def constant(self, runs: Sequence[LanczosRun]) -> float:
+        """The estimated trace of p(H)."""
+        return float((fit_polynomial(runs, 2, np.log) @ self.moments).mean())
+
+    def error(self, runs: Sequence[LanczosRun]) -> float:
+        """Of both estimates together."""
+        fitted = fit_polynomial(runs, 2, np.log)
+        return float(np.hypot(error_beside(fitted, runs), standard_error(fitted @ self.moments)))
+
+    def rest(self, probes: Solution) -> np.ndarray:
+        """H^-1 z."""
+        return probes.x
+
+
+def further_signs(probes: np.ndarray) -> np.random.Generator:
+    """Random numbers that other probes would change."""
+    return np.random.default_rng(np.packbits(probes[:64] > 0.0))
+
+
+def fit_polynomial(
+    runs: Sequence[LanczosRun], degree: int, function: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Coefficients (degree + 1,) of a polynomial in H - I next to f(H).
+
+    Least squares over the spectrum that Lanczos runs have found; 0 without any.
+    """
+    if not runs:
+        return np.zeros(degree + 1)
+    found = [run.spectrum() for run in runs]
+    nodes = np.concatenate([nodes for nodes, _ in found])
+    weights = np.concatenate([weights for _, weights in found])
+    weights = np.sqrt(weights / weights.sum() + _FLOOR / len(nodes))
+    basis = np.vander(nodes - 1.0, degree + 1, increasing=True)
+    target = function(nodes)
+    return np.asarray(np.linalg.lstsq(basis * weights[:, None], target * weights, rcond=None)[0])
+
+
+def error_beside(fitted: np.ndarray, runs: Sequence[LanczosRun]) -> float:
+    """Standard error of the mean of z'(log - p)(H) z, of a polynomial p.
+
+    With A = (log - p)(H) the variance of z'Az is twice the sum of the squares of A off the
+    diagonal, of which z'A^2 z has the expectation if squares on the diagonal count as well: known
+    far better than a spread of few samples.
+    """
+    squares = [run.quadratic_form(lambda v: (np.log(v) - at(fitted, v)) ** 2) for run in runs]
+    return float(np.sqrt(2.0 * np.mean(squares) / len(runs)))
 
 
 def standard_error(samples: np.ndarray) -> float:

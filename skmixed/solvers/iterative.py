@@ -61,6 +61,9 @@ _SLOW = 40
 _MOST_TRIED = 200
 """Products of the first solve after which another strategy takes over."""
 
+_CLEARLY = 0.5
+"""Share of the effort of level blocks up to which another strategy is worth its while."""
+
 _PROJECTION_TOLERANCE = 1e-8
 """For products with projected vectors, which tests are made of."""
 
@@ -158,7 +161,7 @@ class IterativeSolver:
                 return first
         blocks, self.preconditioner = self.preconditioner, ApproximateCholesky(self.pattern)
         second = IterativeSystem(self, scales)
-        if first is None or second.effort() < first.effort():
+        if first is None or second.effort() < _CLEARLY * first.effort():
             return second
         self.preconditioner = blocks
         return first
@@ -237,7 +240,13 @@ class IterativeSystem:
             raise SingularSystemError(
                 "the system is singular at these variance parameters"
             ) from None
-        self.control = self.preconditioner.control(self.reduced, self.coordinates)
+        self.control = self.preconditioner.control(
+            self.reduced, self.coordinates, self.multiply_probes, self.probes
+        )
+
+    def multiply_probes(self, vectors: np.ndarray) -> np.ndarray:
+        """The system that probes are solved for, times vectors (N, m)."""
+        return self.coordinates.multiply(vectors, self.project)
 
     def solve(
         self,
@@ -324,7 +333,8 @@ class IterativeSystem:
 
     def effort(self) -> float:
         """Products of the solve by the cost of each, times the variance of log determinants."""
-        cost = self.n_products * self.preconditioner.product_cost(self.coordinates)
+        n_products = self.n_products + self.control.n_products
+        cost = n_products * self.preconditioner.product_cost(self.coordinates)
         error = self.log_det_error
         return cost * error**2 if error else cost
 

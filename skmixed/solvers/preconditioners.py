@@ -16,14 +16,21 @@ from skmixed.covariances import Scale
 from skmixed.solvers.approximate_factor import ApproximateFactor
 from skmixed.solvers.coarse_space import CoarseSpace, Coordinates
 from skmixed.solvers.controlled_covariance import ControlledCovariance
-from skmixed.solvers.controls import Control, LinearControl, NoControl, PolynomialControl
+from skmixed.solvers.controls import (
+    Control,
+    LinearControl,
+    NoControl,
+    PolynomialControl,
+    QuadraticControl,
+)
 from skmixed.solvers.exact_factor import EliminationOrder, ExactFactor
 from skmixed.solvers.factored_covariance import FactoredCovariance
-from skmixed.solvers.factored_space import FactoredCoordinates, multiply_by_factor
+from skmixed.solvers.factored_space import FactoredCoordinates, Root, multiply_by_factor
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.solvers.reduced_matrix import ReducedPattern
 from skmixed.solvers.sampled_covariance import SampledCovariance
 from skmixed.solvers.sparse_tail import SparseTail
+from skmixed.solvers.triangular_root import SplitPattern, TriangularRoot
 
 if TYPE_CHECKING:
     from skmixed.solvers.conjugate_gradients import Solution
@@ -99,8 +106,13 @@ class Preconditioner(Protocol):
         """
         ...
 
-    def control(self, system: ReducedSystem, coordinates: Any) -> Control:
-        """What is known of the log determinant of the system in these coordinates."""
+    def control(
+        self, system: ReducedSystem, coordinates: Any, multiply: Products, probes: np.ndarray
+    ) -> Control:
+        """What is known of the log determinant of the system in these coordinates.
+
+        `multiply` maps vectors (N, m) in these coordinates to the system times them.
+        """
         ...
 
     def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
@@ -132,7 +144,13 @@ class LevelBlocks:
         projected = self._coarse.projected(system.middle, system.half, system.scales)
         return Coordinates(system.tail, system.blocks, system.scales, self._coarse, projected)
 
-    def control(self, system: ReducedSystem, coordinates: Coordinates) -> Control:
+    def control(
+        self,
+        system: ReducedSystem,
+        coordinates: Coordinates,
+        multiply: Products,
+        probes: np.ndarray,
+    ) -> Control:
         """Polynomials of the system where it is sparse; else its trace."""
         pattern, columns = self._pattern, coordinates.directions.shape[1] + system.half.shape[1]
         intercepts = pattern is not None and pattern.is_scalar and system.middle.shape[1] == 1
@@ -172,7 +190,9 @@ class ExactCholesky:
         factor = ExactFactor(self._order, pattern.start, pattern.columns, entries)
         return FactoredCoordinates(factor, large, system.scales, system.half, products)
 
-    def control(self, system: ReducedSystem, coordinates: Any) -> Control:
+    def control(
+        self, system: ReducedSystem, coordinates: Any, multiply: Products, probes: np.ndarray
+    ) -> Control:
         """Nothing is left to estimate."""
         return NoControl()
 
@@ -186,10 +206,12 @@ class ExactCholesky:
 
 
 class ApproximateCholesky:
-    """The sparse matrix is about factorised; it has to be diagonally dominant.
+    """The sparse matrix of intercepts is about factorised.
 
-    A factor is kept while the matrix is close to the one that it was made of. It depends on the
-    random edges that were chosen, so that only with one factor an objective is smooth.
+    That of one large factor is diagonally dominant. With several, the largest one is eliminated
+    about, and of the others each is factorised by itself. A factor is kept while the matrix is
+    close to the one that it was made of. It depends on the random edges that were chosen, so that
+    only with one factor an objective is smooth.
     """
 
     name = "approximate Cholesky"
@@ -198,17 +220,18 @@ class ApproximateCholesky:
 
     def __init__(self, pattern: ReducedPattern) -> None:
         self._pattern = pattern
-        self._made: tuple[np.ndarray, ApproximateFactor] | None = None
+        self._made: tuple[np.ndarray, Root] | None = None
+        self._split: SplitPattern | None = None
+        sizes = [len(own) for own in pattern.own]
+        if len(sizes) > 1:
+            largest_first = np.argsort(np.argsort(-np.array(sizes), kind="stable"))
+            group = np.repeat(largest_first, sizes)
+            self._split = SplitPattern.of(pattern.start, pattern.columns, group)
 
     @staticmethod
     def suits(tail: SparseTail, pattern: ReducedPattern | None) -> bool:
-        """Whether nothing in the matrix is positive off its diagonal: two intercept factors."""
-        return (
-            pattern is not None
-            and pattern.is_scalar
-            and len(tail.large) == 1
-            and tail.values.shape[1] == 1
-        )
+        """Whether levels of a factor have nothing positive off the diagonal: intercepts."""
+        return pattern is not None and pattern.is_scalar and tail.values.shape[1] == 1
 
     def use(self, tail: SparseTail) -> None:
         """Take a tail with the same cells."""
@@ -217,14 +240,20 @@ class ApproximateCholesky:
         """Coordinates of the factor, and of the dense part."""
         entries, _ = system.scaled(self._pattern)
         if self._made is None or not _are_close(self._made[0], entries):
-            start, columns = self._pattern.start, self._pattern.columns
-            self._made = entries, ApproximateFactor(start, columns, entries, _COPIES)
+            self._made = entries, self._factorise(entries, system.tail.n_threads)
         factor = self._made[1]
         return FactoredCoordinates(factor, system.tail.large, system.scales, system.half, products)
 
-    def control(self, system: ReducedSystem, coordinates: Any) -> Control:
-        """Nothing is known of the rest."""
-        return NoControl()
+    def _factorise(self, entries: np.ndarray, n_threads: int) -> Root:
+        if self._split is not None:
+            return TriangularRoot(self._split, entries, _COPIES, n_threads)
+        return ApproximateFactor(self._pattern.start, self._pattern.columns, entries, _COPIES)
+
+    def control(
+        self, system: ReducedSystem, coordinates: Any, multiply: Products, probes: np.ndarray
+    ) -> Control:
+        """A polynomial, of which single products estimate the trace."""
+        return QuadraticControl(multiply, probes)
 
     def covariance(self, system: IterativeSystem, probes: Solution) -> ProbedCovariance:
         """Estimated from the probes, and draws of the factor."""

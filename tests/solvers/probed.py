@@ -11,6 +11,7 @@ from dense import DESIGNS
 
 from skmixed.fit import newton
 from skmixed.solvers import exact_factor, iterative, reduced_matrix, sparse_tail
+from skmixed.solvers.controls import QuadraticControl
 from skmixed.solvers.exact_factor import EliminationOrder
 from skmixed.solvers.iterative import IterativeSolver
 from skmixed.solvers.preconditioners import ApproximateCholesky, ExactCholesky, LevelBlocks
@@ -49,6 +50,11 @@ def unit_vectors(covariance: SampledCovariance, n_draws: int) -> Iterator[np.nda
     yield np.eye(covariance.system.tail.n_large)
 
 
+def unit_signs(control: QuadraticControl) -> Iterator[np.ndarray]:
+    n = len(control._probes)
+    yield np.sqrt(n) * np.eye(n)
+
+
 @contextmanager
 def exactly(small_effects: int, strategy: str = "level blocks") -> Iterator[None]:
     """Solves to the last digits; factors up to `small_effects` effects go to the dense part."""
@@ -57,6 +63,7 @@ def exactly(small_effects: int, strategy: str = "level blocks") -> Iterator[None
         patch.setattr(exact_factor, "_LEAST_SPARSE", 1)
         patch.setattr(reduced_matrix, "_MOST_PAIRS", 1000)
         patch.setattr(SampledCovariance, "_signs_of_draws", unit_vectors)
+        patch.setattr(QuadraticControl, "signs", unit_signs)
         patch.setattr(sparse_tail, "_SMALL_EFFECTS", small_effects)
         patch.setattr(iterative, "_MEAN_TOLERANCE", 1e-13)
         patch.setattr(iterative, "_PROBE_TOLERANCE", 1e-12)

@@ -8,8 +8,11 @@ from scipy.sparse import csr_array
 
 from skmixed.solvers import approximate_factor, exact_factor
 from skmixed.solvers.approximate_factor import ApproximateFactor
+from skmixed.solvers.conjugate_gradients import solve
+from skmixed.solvers.controls import QuadraticControl
 from skmixed.solvers.eliminated_levels import SingularSystemError
 from skmixed.solvers.exact_factor import EliminationOrder, ExactFactor
+from skmixed.solvers.triangular_root import SplitPattern, TriangularRoot
 
 
 def edges_of(name, rng):
@@ -188,3 +191,49 @@ def test_a_matrix_without_ground_is_refused():
     values[rows == columns] = -2.0 * np.abs(off.sum(axis=1))
     with pytest.raises(SingularSystemError):
         ApproximateFactor(start, columns, np.where(rows == columns, values, 0.0), 1)
+
+
+# Several groups of rows --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+def test_triangular_root(n_groups):
+    """Groups that are trees by themselves are factorised exactly; the first leaves nothing."""
+    rng = np.random.default_rng(0)
+    n = 30
+    group = rng.permutation(np.repeat(np.arange(n_groups), n))
+    dense = np.zeros((n * n_groups, n * n_groups))
+    for number in range(n_groups):
+        rows = np.flatnonzero(group == number)
+        dense[rows[:-1], rows[1:]] = -rng.uniform(0.1, 2.0, n - 1)
+    dense += dense.T
+    np.fill_diagonal(dense, -dense.sum(axis=1) + rng.uniform(1.0, 2.0, len(dense)))
+    across = np.where(rng.random(dense.shape) < 0.03, rng.uniform(-0.3, 0.3, dense.shape), 0.0)
+    across[group[:, None] == group] = 0.0
+    dense += across + across.T
+    sparse = csr_array(dense)
+    start, columns = sparse.indptr.astype(np.int64), sparse.indices.astype(np.int32)
+    root = TriangularRoot(SplitPattern.of(start, columns, group), sparse.data, 1, 1)
+    first = group == 0
+    M = np.where((group[:, None] == group) | first[:, None] | first, dense, 0.0)
+    B = dense[np.ix_(first, ~first)]
+    M[np.ix_(~first, ~first)] += B.T @ np.linalg.solve(dense[np.ix_(first, first)], B)
+    assert_is_root(root, M)
+    S = root.apply(np.eye(len(dense)))
+    H = S.T @ dense @ S
+    np.testing.assert_allclose(H[first], np.eye(len(H))[first], atol=1e-10)
+
+
+def test_trace_of_a_polynomial_from_single_products():
+    """Determinants from few solves and many products are as far off as they say."""
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.standard_normal((200, 200)))[0]
+    H = (vectors * rng.uniform(0.3, 1.5, 200)) @ vectors.T
+    scaled = []
+    for seed in range(40):
+        probes = np.random.default_rng(seed).choice([-1.0, 1.0], size=(200, 4))
+        control = QuadraticControl(lambda v: H @ v, probes)
+        runs = solve(lambda v, _: H @ v, probes, np.full(4, 1e-8), 500, True).runs
+        found = control.constant(runs) + control.samples(runs).mean()
+        scaled.append((found - np.linalg.slogdet(H)[1]) / control.error(runs))
+    assert 0.7 < np.sqrt(np.mean(np.square(scaled))) < 1.3
