@@ -107,12 +107,32 @@ def multiply_rows(start, columns, values, vectors, first_row, last_row, out):
     """Fill rows of out (n, m) with those of a matrix by rows times vectors."""
     m = vectors.shape[1]
     for i in range(first_row, last_row):
-        for j in range(m):
-            out[i, j] = 0.0
-        for k in range(start[i], start[i + 1]):
-            amount = values[k]
-            for j in range(m):
-                out[i, j] += amount * vectors[columns[k], j]
+        j = 0
+        # sums of a few columns at a time stay in registers
+        while j + 4 <= m:
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for k in range(start[i], start[i + 1]):
+                row, amount = columns[k], values[k]
+                a += amount * vectors[row, j]
+                b += amount * vectors[row, j + 1]
+                c += amount * vectors[row, j + 2]
+                d += amount * vectors[row, j + 3]
+            out[i, j], out[i, j + 1], out[i, j + 2], out[i, j + 3] = a, b, c, d
+            j += 4
+        while j + 2 <= m:
+            a, b = 0.0, 0.0
+            for k in range(start[i], start[i + 1]):
+                row, amount = columns[k], values[k]
+                a += amount * vectors[row, j]
+                b += amount * vectors[row, j + 1]
+            out[i, j], out[i, j + 1] = a, b
+            j += 2
+        while j < m:
+            total = 0.0
+            for k in range(start[i], start[i + 1]):
+                total += values[k] * vectors[columns[k], j]
+            out[i, j] = total
+            j += 1
 
 
 @kernel
@@ -138,6 +158,48 @@ def add_row_variances(rows, cells, levels, covariance, first_level, last_level, 
     As in `fill_row_variances`, b = a - reduced_l' Omega z; `cells` (LevelCells) are those of
     the large factors, without dense columns. C is `covariance` (PairCovariance).
     """
+    only_intercepts = rows.level_effects.shape[0] == 1 and rows.level_effects[0] < 0
+    for k in range(rows.places.shape[1]):
+        only_intercepts &= rows.tail_sizes[k] == 1 and rows.tail_effects[k, 0] < 0
+    if only_intercepts:
+        _add_variances_of_intercepts(rows, cells, levels, covariance, first_level, last_level, out)
+    else:
+        _add_variances_of_effects(rows, cells, levels, covariance, first_level, last_level, out)
+
+
+@kernel
+def _add_variances_of_intercepts(rows, cells, levels, covariance, first_level, last_level, out):
+    pair_start, pairs, entries = covariance
+    start, row_start, places = cells.start, rows.row_start, rows.places
+    n_tail = places.shape[1]
+    widest = 1
+    for l in range(first_level, last_level):
+        widest = max(widest, start[l + 1] - start[l])
+    through = np.empty(widest)
+    for l in range(first_level, last_level):
+        # lead = reduced_l' Omega is a number times the cells; through = C lead, base = lead'C lead
+        number, base = levels.shrink[l, 0, 0] * levels.omega[0, 0], 0.0
+        size, first = start[l + 1] - start[l], pair_start[l]
+        for a in range(size):
+            total = 0.0
+            for c in range(size):
+                total += entries[pairs[first + a * size + c]] * cells.values[start[l] + c, 0]
+            through[a] = number * total
+            base += number * cells.values[start[l] + a, 0] * through[a]
+        for i in range(row_start[l], row_start[l + 1]):
+            total = base
+            for e in range(n_tail):
+                # cells of small factors come after those of the large ones
+                if places[i, e] < size:
+                    total -= 2.0 * through[places[i, e]]
+                    for f in range(n_tail):
+                        if places[i, f] < size:
+                            total += entries[pairs[first + places[i, e] * size + places[i, f]]]
+            out[i] += total
+
+
+@kernel
+def _add_variances_of_effects(rows, cells, levels, covariance, first_level, last_level, out):
     pair_start, pairs, entries = covariance
     n_effects, n_tail = rows.level_effects.shape[0], rows.places.shape[1]
     widest, n_entries = 1, 0
@@ -146,28 +208,41 @@ def add_row_variances(rows, cells, levels, covariance, first_level, last_level, 
     for k in range(n_tail):
         n_entries += rows.tail_sizes[k]
     where, lead = np.empty(widest, np.int64), np.empty((widest, n_effects))
-    loading, b = np.empty(n_effects), np.empty(widest)
+    through, base = np.empty((widest, n_effects)), np.empty((n_effects, n_effects))
     entry, amount = np.empty(n_entries, np.int64), np.empty(n_entries)
-    nothing = np.empty((rows.slopes.shape[0], 0))
+    loading, nothing = np.empty(n_effects), np.empty((rows.slopes.shape[0], 0))
     for l in range(first_level, last_level):
         if rows.row_start[l] == rows.row_start[l + 1]:
             continue
         size = _lead_level(l, cells, levels, 0, where, lead)
+        first = pair_start[l]
+        # through = C lead and base = lead' C lead serve all rows of the level
+        base[:] = 0.0
+        for a in range(size):
+            for q in range(n_effects):
+                total = 0.0
+                for c in range(size):
+                    total += entries[pairs[first + a * size + c]] * lead[c, q]
+                through[a, q] = total
+                for s in range(n_effects):
+                    base[s, q] += lead[a, s] * total
         for i in range(rows.row_start[l], rows.row_start[l + 1]):
             _load_row(i, size, rows, nothing, loading, entry, amount)
-            for a in range(size):
-                b[a] = 0.0
-                for q in range(n_effects):
-                    b[a] -= lead[a, q] * loading[q]
+            total = 0.0
+            for q in range(n_effects):
+                for s in range(n_effects):
+                    total += loading[q] * base[q, s] * loading[s]
             for e in range(n_entries):
                 # cells of small factors come after those of the large ones
                 if entry[e] < size:
-                    b[entry[e]] += amount[e]
-            total, n = 0.0, pair_start[l]
-            for a in range(size):
-                for c in range(size):
-                    total += b[a] * entries[pairs[n]] * b[c]
-                    n += 1
+                    inner = 0.0
+                    for f in range(n_entries):
+                        if entry[f] < size:
+                            place = first + entry[e] * size + entry[f]
+                            inner += entries[pairs[place]] * amount[f]
+                    for q in range(n_effects):
+                        inner -= 2.0 * through[entry[e], q] * loading[q]
+                    total += amount[e] * inner
             out[i] += total
 
 

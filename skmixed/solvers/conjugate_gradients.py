@@ -80,6 +80,8 @@ class Solution:
         By column.
     basis : list of ndarray (n, m)
         Unnormalised Lanczos vectors by step, if they were to be kept.
+    norms : list of ndarray (m,)
+        Their norms.
     """
 
     x: np.ndarray
@@ -87,6 +89,7 @@ class Solution:
     n_products: int
     runs: list[LanczosRun]
     basis: list[np.ndarray]
+    norms: list[np.ndarray]
 
     def columns(self, begin: int) -> Solution:
         """The solutions of the columns from `begin` on."""
@@ -96,6 +99,7 @@ class Solution:
             self.n_products,
             self.runs[begin:],
             [vectors[:, begin:] for vectors in self.basis],
+            [norms[begin:] for norms in self.norms],
         )
 
     def product(self) -> np.ndarray:
@@ -111,9 +115,8 @@ class Solution:
         """f(H) b for every column, from the kept basis, (n, m)."""
         out = np.zeros_like(self.x)
         coordinates = [run.weights(function) for run in self.runs]
-        for k, vectors in enumerate(self.basis):
+        for k, (vectors, norms) in enumerate(zip(self.basis, self.norms, strict=True)):
             scale = np.array([c[k] if k < len(c) else 0.0 for c in coordinates])
-            norms = np.linalg.norm(vectors, axis=0)
             # residuals alternate in sign against the Lanczos vectors
             scale *= (-1.0) ** k / np.where(norms > 0.0, norms, 1.0)
             out += vectors * scale
@@ -157,6 +160,7 @@ def solve(
     alphas: list[list[float]] = [[] for _ in range(m)]
     betas: list[list[float]] = [[] for _ in range(m)]
     basis: list[np.ndarray] = []
+    norms: list[np.ndarray] = []
     active = np.flatnonzero((squares > bound) & (squares > 0.0))
     x, r, old = solution[:, active], residual[:, active], squares[active]
     direction = r.copy()
@@ -168,9 +172,10 @@ def solve(
                 f"residual of {worst:.1e}"
             )
         if keep_basis:
-            step = np.zeros((n, m))
-            step[:, active] = r
+            step, length = np.zeros((n, m)), np.zeros(m)
+            step[:, active], length[active] = r, np.sqrt(old)
             basis.append(step)
+            norms.append(length)
         product = multiply(direction, active)
         n_products += 1
         curvature = np.einsum("ij,ij->j", direction, product)
@@ -196,7 +201,7 @@ def solve(
         x, r, old = x[:, going], r[:, going], new[going]
         direction = r + beta[going] * direction[:, going]
     runs = [_run(float(size[j]), alphas[j], betas[j]) for j in range(m)]
-    return Solution(solution, residual, n_products, runs, basis)
+    return Solution(solution, residual, n_products, runs, basis, norms)
 
 
 def _run(size: float, alphas: list[float], betas: list[float]) -> LanczosRun:

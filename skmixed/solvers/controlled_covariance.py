@@ -112,12 +112,13 @@ class ControlledCovariance(ProbedCovariance):
         total = A @ entries - 2.0 * np.vdot(through, with_dense)
         total += np.vdot(self._half.T @ through, inner)
         left, right = (scale(part) for part in self._low_rank)
+        # and what the probes say of the rest
+        left = np.hstack([left, scale(self._pairs[0]) / self._n])
+        right = np.hstack([right, scale(self._rest)])
         loaded = pattern.multiply(A, left, tail.n_threads)
         explained = self._half.T @ left
         loaded -= with_dense @ explained + self._half @ (with_dense.T @ left - inner @ explained)
         total += np.vdot(loaded, right)
-        signs, rest = np.split(system.gathered[:, :, 1:], 2, axis=2)
-        total += float(np.einsum("lqm,lqm->", rest, signs)) / self._n
         total += float(self._given_large.sum())
         return np.array([[system.levels.precision_shrunk.sum() - total]])
 
@@ -150,14 +151,14 @@ class ControlledCovariance(ProbedCovariance):
             found = np.maximum(self._known[here] + rest, least)
             return omega * found[:, None, None]
         forms = self._known_forms + self._given_large
-        signs, rest = np.split(system.gathered[:, :, 1:], 2, axis=2)
+        signs, rest = np.split(system.gathered, 2, axis=2)
         forms = forms + np.einsum("lqm,lqm->l", rest, signs)[:, None, None] / self._n
         return system.levels.omega_shrunk + omega * np.maximum(forms, self._given_large) * omega
 
     def _level_spreads(self, factor: FactorLayout) -> np.ndarray:
         omega = self.system.scales[factor.position].omega
         if factor is self.system.cross.eliminated:
-            signs, rest = np.split(self.system.gathered[:, 0, 1:], 2, axis=1)
+            signs, rest = np.split(self.system.gathered[:, 0], 2, axis=1)
             return np.asarray(omega**2 * (rest * signs).std(axis=1, ddof=1)[:, None])
         here = factor.columns
         products = self._rest[here] * self._pairs[0][here]

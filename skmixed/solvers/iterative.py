@@ -383,7 +383,7 @@ class IterativeSystem:
         for factor in self.cross.factors:
             shape = (factor.n_levels, factor.n_effects)
             if factor is self.cross.eliminated:
-                products.append(self.gathered[:, :, 0])
+                products.append(self.gathered_residuals)
             elif factor not in self.tail.large:
                 products.append(small[self.tail.dense_columns(factor), 0].reshape(shape))
             elif tail is not None:
@@ -447,17 +447,19 @@ class IterativeSystem:
         return self.control.rest(self._probe_solution)
 
     @cached_property
-    def gathered(self) -> np.ndarray:
-        """reduced_l times the residual maker, all z and all of `rest`, (L, Q, 1 + 2 m).
+    def gathered_residuals(self) -> np.ndarray:
+        """reduced_l times the residual maker, (L, Q)."""
+        return self.gather(*self._residual_maker)[:, :, 0]
 
-        One pass over the cells for all of them. Of the latter two, scaled to effects, the
-        dense part takes its conditional mean.
+    @cached_property
+    def gathered(self) -> np.ndarray:
+        """reduced_l times all z and all of `rest`, (L, Q, 2 m).
+
+        Scaled to effects, of which the dense part takes its conditional mean.
         """
         vectors = np.column_stack([self.probes, self.rest])
         probed = self.coordinates.to_effects(vectors)
-        large, dense = self._residual_maker
-        followed = np.vstack([self.follow(probed), np.zeros((1, probed.shape[1]))])
-        return self.gather(np.hstack([large, probed]), np.hstack([dense, followed]))
+        return self.gather(probed, self.follow(probed))
 
     @cached_property
     def random_effects(self) -> list[np.ndarray]:

@@ -128,7 +128,7 @@ class ProbedCovariance:
         if factor is system.cross.eliminated:
             sums = self._given_large.sum(axis=0)
             if system.tail.n_large:
-                z, x = np.split(system.gathered[:, :, 1:], 2, axis=2)
+                z, x = np.split(system.gathered, 2, axis=2)
                 sums = sums + np.einsum("lqm,lsm->qs", x, z) / self._n
             return system.levels.precision_shrunk.sum(axis=0) - 0.5 * (sums + sums.T)
         if factor in system.tail.large:

@@ -107,7 +107,7 @@ class SampledCovariance(ProbedCovariance):
         system = self.system
         if factor is not system.cross.eliminated:
             return super().information(factor)
-        z, x = np.split(system.gathered[:, :, 1:], 2, axis=2)
+        z, x = np.split(system.gathered, 2, axis=2)
         sums = self._given_large.sum(axis=0) + np.einsum("lqm,lsm->qs", x - z, z) / self._n
         sums += self._of_sums[1]
         return system.levels.precision_shrunk.sum(axis=0) - 0.5 * (sums + sums.T)

@@ -301,7 +301,15 @@ class WorkingRows:
     def basis(self, f: int, rows: slice = slice(None)) -> np.ndarray:
         """Columns (n, Q) that multiply the effects of a factor; ones for an intercept."""
         basis = self.bases[f]
-        return np.ones((len(self.codes[f][rows]), 1)) if basis is None else basis[rows]
+        if basis is not None:
+            return basis[rows]
+        size = len(self.codes[f][rows])
+        return self._ones[:size] if size <= _CHUNK else np.ones((size, 1))
+
+    @cached_property
+    def _ones(self) -> np.ndarray:
+        """What multiplies intercepts in a chunk of rows, which all chunks share."""
+        return np.ones((_CHUNK, 1))
 
     def by_chunks(self, function: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
         """Results of a function of consecutive rows, in their order; run on threads."""
