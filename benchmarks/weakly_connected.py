@@ -1,4 +1,4 @@
-"""Fit weakly connected designs: chains, and workers who seldom change firms.
+"""Fit weakly connected designs: chains, and workers who seldom change firms, or places as well.
 
     python benchmarks/weakly_connected.py
     python benchmarks/weakly_connected.py --designs chain-30 workers-local --repeats 5
@@ -35,22 +35,42 @@ def chain(n_levels: int, repeats: int, ratio: float) -> Data:
     )
 
 
+def stays(rng: np.random.Generator, n: int, n_levels: int, moves: float, local: int) -> np.ndarray:
+    """Where n units are in six years: a share moves every year, anywhere or to near levels."""
+    at = np.empty((n, 6), np.int32)
+    at[:, 0] = rng.integers(n_levels, size=n)
+    for year in range(1, 6):
+        to = rng.integers(n_levels, size=n)
+        if local:
+            step = rng.integers(1, local + 1, n) * rng.choice([-1, 1], n)
+            to = (at[:, year - 1] + step) % n_levels
+        at[:, year] = np.where(rng.random(n) < moves, to, at[:, year - 1])
+    return at.ravel()
+
+
 def workers(n_workers: int, n_firms: int, moves: float, noise: float, local: int = 0) -> Data:
     """Six years of workers, a share of whom moves every year: anywhere, or to near firms."""
     rng = np.random.default_rng(0)
-    firm = np.empty((n_workers, 6), np.int32)
-    firm[:, 0] = rng.integers(n_firms, size=n_workers)
-    for year in range(1, 6):
-        to = rng.integers(n_firms, size=n_workers)
-        if local:
-            step = rng.integers(1, local + 1, n_workers) * rng.choice([-1, 1], n_workers)
-            to = (firm[:, year - 1] + step) % n_firms
-        firm[:, year] = np.where(rng.random(n_workers) < moves, to, firm[:, year - 1])
-    a, b = np.repeat(np.arange(n_workers, dtype=np.int32), 6), firm.ravel()
+    a = np.repeat(np.arange(n_workers, dtype=np.int32), 6)
+    b = stays(rng, n_workers, n_firms, moves, local)
     y = rng.standard_normal(n_workers)[a] + rng.standard_normal(n_firms)[b]
     y += np.sqrt(noise) * rng.standard_normal(len(a))
     return pd.DataFrame({"a": a, "b": b}), y
 
+
+def three_factors(
+    n_levels: tuple[int, int, int], moves: float, noise: float, local: int = 0
+) -> Data:
+    """Six years of workers, who change firms and places independently of each other."""
+    n, n_firms, n_places = n_levels
+    X, y = workers(n, n_firms, moves, noise, local)
+    # the draws of places are other ones
+    rng = np.random.default_rng(1)
+    X["c"] = stays(rng, n, n_places, moves, local)
+    return X, y + rng.standard_normal(n_places)[X["c"]]
+
+
+LEVELS = 100_000, 30_000, 15_000
 
 DESIGNS: dict[str, tuple[Callable[[], Data], str, bool]] = {
     "chain-800": (lambda: chain(800, 1, 30.0), "iterative", False),
@@ -60,6 +80,9 @@ DESIGNS: dict[str, tuple[Callable[[], Data], str, bool]] = {
     "workers-5%": (lambda: workers(200_000, 60_000, 0.05, 0.33), "auto", False),
     "workers-6M": (lambda: workers(1_000_000, 100_000, 0.10, 0.5), "auto", False),
     "workers-6M-logit": (lambda: workers(1_000_000, 100_000, 0.10, 0.5), "auto", True),
+    "three-local": (lambda: three_factors(LEVELS, 0.02, 0.02, local=5), "auto", False),
+    "three-3%": (lambda: three_factors(LEVELS, 0.03, 0.1, local=5), "auto", False),
+    "three-10%": (lambda: three_factors(LEVELS, 0.10, 0.02), "auto", False),
     "workers-60M": (lambda: workers(10_000_000, 1_000_000, 0.10, 0.5), "auto", False),
 }
 """Data, solver, and whether the response is y > 0."""
@@ -81,7 +104,7 @@ def measure(design: str, repeats: int) -> dict[str, str]:
     seconds, processor = [], []
     for _ in range(repeats):
         began, used = time.perf_counter(), time.process_time()
-        model = kind(["a", "b"], solver=solver).fit(X, y > 0 if binary else y)
+        model = kind(list(X), solver=solver).fit(X, y > 0 if binary else y)
         seconds.append(time.perf_counter() - began)
         processor.append(time.process_time() - used)
     row = (
