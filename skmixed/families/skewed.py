@@ -29,7 +29,7 @@ def standard_quantiles(z: np.ndarray | float, skewness: np.ndarray | float) -> n
     --------
     >>> from skmixed.families.skewed import standard_quantiles
     >>> standard_quantiles(1.96, [-0.5, 0.0, 0.5]).round(2).tolist()
-    [1.63, 1.96, 2.25]
+    [1.72, 1.96, 2.18]
     """
     z, skewness = np.asarray(z, float), np.asarray(skewness, float)
     if not skewness.any():
