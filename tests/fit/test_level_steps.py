@@ -78,6 +78,7 @@ def test_elbo_is_the_dense_one(design, family):
     assert found == pytest.approx(case.deviance(case.theta, mean, covariance), rel=1e-9)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("family", ["bernoulli-logit", "ordinal-logit", "gamma"])
 def test_derivatives_are_the_limit_of_differences(design, family):
@@ -114,6 +115,7 @@ def test_curvature_is_the_limit_of_the_series(design, family, monkeypatch):
         np.testing.assert_allclose(getattr(exact, name), expected, rtol=1e-3, atol=tolerance)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("structure", ["g", "x | g"])
 @pytest.mark.parametrize(
     "family", ["bernoulli", "ordinal", "poisson", "negative_binomial", "gamma"]
@@ -143,6 +145,7 @@ def test_the_optimum_is_that_of_the_outer_iterations(family, structure, monkeypa
     assert np.diff(found.elbo_path_).min() >= -1e-7
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(4))
 def test_large_effects_and_many_thresholds(seed):
     """Alternating steps take more than a hundred; for one seed Newton's fail from the start."""
@@ -157,6 +160,7 @@ def test_large_effects_and_many_thresholds(seed):
     assert len(model.elbo_path_) == model.n_iter_ + 1
 
 
+@pytest.mark.compiled
 def test_callbacks_may_stop_on_the_way():
     """And find the attributes of the step at which they are called."""
     frame = simulate("poisson", n_levels=60, seed=4)

@@ -90,6 +90,7 @@ def test_corrected_fits_know_it_too(method, monkeypatch):
     np.testing.assert_allclose(variances(apart, X), variances(whole, X), rtol=1e-6)
 
 
+@pytest.mark.compiled
 def test_draws_have_these_variances(monkeypatch):
     X, y = simulated("gaussian")
     _, apart = fit_apart(monkeypatch, "gaussian", X, y, "x + (1 | inner) + (1 | outer)")
@@ -103,6 +104,7 @@ def test_draws_have_these_variances(monkeypatch):
     np.testing.assert_allclose(drawn.var(axis=0), encoded.variance(further=True), rtol=0.08)
 
 
+@pytest.mark.compiled
 def test_it_is_stored(monkeypatch):
     X, y = simulated("gaussian")
     _, apart = fit_apart(monkeypatch, "gaussian", X, y, "x + (1 | inner) + (1 | outer)")
@@ -110,6 +112,7 @@ def test_it_is_stored(monkeypatch):
     np.testing.assert_array_equal(variances(again, X), variances(apart, X))
 
 
+@pytest.mark.compiled
 def test_levels_of_three_large_factors_stay_apart(monkeypatch):
     """Which of two outer levels a covariance comes from is not known."""
     X, y = simulated("gaussian")

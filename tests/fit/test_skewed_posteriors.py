@@ -168,6 +168,7 @@ def test_quantiles_of_responses_average_over_the_skewed_predictor(name, share):
         assert probability(found) == pytest.approx(share, abs=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["poisson", "gamma"])
 def test_many_skewed_rows_are_interpolated(name, monkeypatch):
     likelihood = make_family(name)
