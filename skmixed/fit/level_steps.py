@@ -84,6 +84,7 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
 
 
 def _same(point: Point) -> Point:
+    """The point, as a maker of it."""
     return point
 
 
@@ -122,7 +123,8 @@ def _steps(
         elif len(gradients) == 1 or not _shrinks_fast(gradients):
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
-        if not np.isfinite(found.information).all() or not found.squared_distance >= 0.0:
+        finite = np.isfinite(found.information).all() and np.isfinite(found.gradient).all()
+        if not finite or not found.squared_distance >= 0.0:
             return None
         model = quadratic_model(-2.0 * found.gradient, 2.0 * found.information)
         distance = np.sqrt(2.0 * found.squared_distance)
@@ -137,8 +139,7 @@ def _steps(
 
 def _shrinks_fast(gradients: list[float]) -> bool:
     """Whether steps with the third and fourth derivatives of an earlier point are good."""
-    few = len(gradients) < 2 or gradients[-1] < _FAST * gradients[-2]
-    return gradients[-1] < _SETTLED and few
+    return gradients[-1] < min(_SETTLED, _FAST * gradients[-2])
 
 
 def _is_next_to(gradients: list[float], tol: float) -> bool:
