@@ -1,9 +1,12 @@
 """Rules of the source that no linter checks: file names, sizes of functions, families."""
 
 import ast
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from skmixed.families import FAMILIES
 
@@ -74,6 +77,15 @@ def n_parameters(node):
 def test_file_names_are_unique():
     names = Counter(path.name for path in FILES)
     assert {name for name, count in names.items() if count > 1} <= {"__init__.py", "base.py"}
+
+
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_files_that_documents_name_exist(document):
+    root = PACKAGE.parent
+    named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", (root / document).read_text())
+    assert named
+    missing = [name for name in named if not any((top / name).exists() for top in (root, PACKAGE))]
+    assert not missing, missing
 
 
 def test_functions_fit_a_screen():
