@@ -218,7 +218,7 @@ class _Effects:
         return tuple(factors), coupling, np.hstack(further), coupled
 
     def _within(self, f: int) -> WithinFactor | None:
-        """What inner levels owe to outer ones, whose effects are not integrated all together."""
+        """How inner effects covary with those of outer levels that are integrated one by one."""
         plan, moments = self.objective.marginal.plan, self.moments[f]
         if plan.outer is None or moments.with_outer is None or moments.outer is None:
             return None

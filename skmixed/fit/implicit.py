@@ -91,7 +91,7 @@ def uncertainty_at(
         try:
             curvatures = implicit.curvatures()
         except (SingularSystemError, np.linalg.LinAlgError):
-            # rows that nothing is known of, or derivatives beyond floating point
+            # the system is singular, or derivatives overflow
             curvatures = None
     if curvatures is None or not curvatures.is_finite:
         return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
@@ -352,14 +352,11 @@ class _Implicit:
     def _own(self) -> tuple[np.ndarray, np.ndarray]:
         """Functionals (2, n, k) that own parameters are for rows, and the Hessian by them."""
         objective, point = self.objective, self.point
-        own, responses = objective.split(point.theta)[1], objective.responses
+        own = objective.split(point.theta)[1]
         changes = objective.own_changes(point.mean, point.variance, own)
         if not len(own):
             return changes, np.zeros((0, 0))
-        derivatives = objective.likelihood.parameter_derivatives(
-            objective.family_rows, responses.shifted(point.mean), point.variance, own
-        )
-        return changes, derivatives.hessian
+        return changes, objective.own_derivatives(point.mean, point.variance, own).hessian
 
     # Row variances held ------------------------------------------------------------------
 

@@ -35,11 +35,7 @@ class JointObjective(VariationalObjective):
 
     def following(self, point: VariationalPoint, theta: np.ndarray) -> Sites:
         """The working model at the posterior of a point and the own parameters of theta."""
-        own = self.split(theta)[1]
-        if np.array_equal(own, self.split(point.theta)[1]):
-            return point.following
-        terms = self.row_terms(point.mean, point.variance, own)
-        return Sites(terms.precision, terms.gradient + terms.precision * point.mean)
+        return self.sites_at(point, self.split(theta)[1])
 
     def at(
         self, theta: np.ndarray, near: Point | None = None, coarse: bool = False

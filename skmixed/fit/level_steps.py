@@ -25,18 +25,18 @@ from skmixed.fit.sites import Sites, VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
 
 _SETTLED = 1.0
-"""Standard errors from the optimum within which third and fourth derivatives stay."""
+"""Scaled gradient below which third and fourth derivatives of an earlier point may be used."""
 
 _FAST = 0.1
-"""Part of the scaled gradient that a step may leave if they are to stay."""
+"""Part of the scaled gradient that a fast step leaves at most."""
 
 _NEAR = 10.0
-"""Tolerances from the optimum at which the outer iterations take over: steps shrink faster."""
+"""Expected scaled gradient, in tolerances, at which the outer iterations take over."""
 
 _MOST_STEPS = 30
 
 _STALLED = 0.8
-"""Part of the scaled gradient that four steps may leave before they are given up."""
+"""Part of the scaled gradient that four steps leave at least if they have stalled."""
 
 _PATIENCE = 15
 """Steps of the outer iterations after which Newton's are tried again."""
@@ -51,7 +51,9 @@ _LARGEST_CHANGE = 0.7
 
 
 def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOptions) -> Lead | None:
-    """Newton steps from `theta` to next to the optimum; None where they are not plain.
+    """Newton steps from `theta` towards the optimum, or ordinary ones where Newton's fail.
+
+    None for other models than those of `_is_plain`, and where the ELBO is not finite.
 
     Parameters
     ----------
@@ -65,8 +67,11 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
     if start is None:
         return None
     lead = _newton_lead(objective, start, options, options.max_iter)
-    if lead is not None or options.max_iter <= _PATIENCE:
+    if lead is not None:
         return lead
+    began = Lead((), (), (), start)
+    if options.max_iter <= _PATIENCE:
+        return began
     # nearer to the optimum they may be plain
     points: list[Point] = []
 
@@ -74,7 +79,7 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
         points.append(state.point)
         return False
 
-    state = minimise(objective, theta, tol=options.tol, max_iter=_PATIENCE, report=keep)
+    state = minimise(objective, theta, tol=options.tol, max_iter=_PATIENCE, report=keep, lead=began)
     makers = tuple(partial(_same, point) for point in points[:-1])
     before = Lead(makers, state.deviances[:-1], state.gradients[:-1], state.point)
     if state.n_iter < _PATIENCE:
@@ -113,14 +118,12 @@ def _steps(
     point = system.at(state)
     points: list[LevelPoint] = []
     gradients: list[float] = []
-    higher = np.empty(0), np.empty(0)
+    # far from the optimum the weights of rows may stay as they are
+    nothing = np.zeros(system.objective.responses.rows.n_rows)
+    higher = nothing, nothing
     while point is not None and len(points) < min(max_iter, _MOST_STEPS):
         points.append(point)
-        if not gradients:
-            # far from the optimum rows' weights may stay
-            nothing = np.zeros(len(point.mean))
-            higher = nothing, nothing
-        elif len(gradients) == 1 or not _shrinks_fast(gradients):
+        if gradients and not (_shrinks_fast(gradients) and gradients[-1] < _SETTLED):
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
         finite = np.isfinite(found.information).all() and np.isfinite(found.gradient).all()
@@ -138,8 +141,8 @@ def _steps(
 
 
 def _shrinks_fast(gradients: list[float]) -> bool:
-    """Whether steps with the third and fourth derivatives of an earlier point are good."""
-    return gradients[-1] < min(_SETTLED, _FAST * gradients[-2])
+    """Whether the last step left little of the scaled gradient."""
+    return len(gradients) > 1 and gradients[-1] < _FAST * gradients[-2]
 
 
 def _is_next_to(gradients: list[float], tol: float) -> bool:
@@ -147,16 +150,12 @@ def _is_next_to(gradients: list[float], tol: float) -> bool:
 
     Where coefficients grow without bound it shrinks as well, but slowly.
     """
-    if len(gradients) < 2 or not gradients[-1] < _FAST * gradients[-2]:
-        return False
-    return gradients[-1] ** 2 / gradients[-2] < _NEAR * tol
+    return _shrinks_fast(gradients) and gradients[-1] ** 2 / gradients[-2] < _NEAR * tol
 
 
 def _made(objective: VariationalObjective, point: LevelPoint) -> VariationalPoint | None:
     """The point of the objective whose working model a level point suggests."""
-    terms = point.terms
-    sites = Sites(terms.precision, terms.gradient + terms.precision * point.mean)
-    return objective.at_sites(point.state.theta, sites)
+    return objective.at_sites(point.state.theta, Sites.at(point.terms, point.mean))
 
 
 def _is_plain(objective: VariationalObjective) -> bool:

@@ -17,7 +17,7 @@ and a derivative of E log p by the variance is half of the second one by the mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -114,7 +114,7 @@ class LevelDerivatives:
     level_steps : ndarray (L, r)
         Newton's step of (u, V) while beta and theta stay; V by its upper triangle.
     level_moves : ndarray (L, r, p + m + k)
-        What (u, V) answer to beta and theta.
+        Derivatives of (u, V) at their optimum by beta and theta.
     squared_distance : float
         Squared length of `level_steps` in standard deviations.
     """
@@ -136,15 +136,17 @@ class LevelSystem:
     """
 
     objective: VariationalObjective
-    _basis: np.ndarray = field(init=False)
-    _squares: np.ndarray = field(init=False)
 
-    def __post_init__(self) -> None:
-        basis = np.ascontiguousarray(self.objective.responses.rows.basis(0))
+    @cached_property
+    def _basis(self) -> np.ndarray:
+        """What multiplies u in the mean of every row, (n, q)."""
+        return np.ascontiguousarray(self.objective.responses.rows.basis(0))
+
+    @cached_property
+    def _squares(self) -> np.ndarray:
+        """What multiplies the triangle of V in the variance of every row, (n, r - q)."""
         rows, columns = self.triangle
-        squares = self._twice * basis[:, rows] * basis[:, columns]
-        object.__setattr__(self, "_basis", basis)
-        object.__setattr__(self, "_squares", squares)
+        return self._twice * self._basis[:, rows] * self._basis[:, columns]
 
     @cached_property
     def triangle(self) -> tuple[np.ndarray, np.ndarray]:
@@ -251,9 +253,7 @@ class LevelSystem:
         gradient[here], hessian[here, here] = self._of_omega(point)
         changes = objective.own_changes(point.mean, point.variance, own)
         if len(own):
-            found = objective.likelihood.parameter_derivatives(
-                objective.family_rows, objective.responses.shifted(point.mean), point.variance, own
-            )
+            found = objective.own_derivatives(point.mean, point.variance, own)
             gradient[p + m :], hessian[p + m :, p + m :] = found.gradient, found.hessian
             hessian[:p, p + m :] = rows.fixed.T @ changes[0]
             hessian[p + m :, :p] = hessian[:p, p + m :].T

@@ -17,7 +17,6 @@ from skmixed.sums.standard_units import Units
 _COARSE = 1e-3
 """Standard errors from the optimum within which the next step needs all digits."""
 
-
 _ARRIVED_ESTIMATE = 1e-3
 """Standard errors from its optimum at which an estimated objective has arrived, at most.
 
@@ -25,7 +24,7 @@ Random vectors move that optimum by some hundredths of a standard error.
 """
 
 _ARRIVED_ERROR = 0.01
-"""The same over the standard error of the log determinant."""
+"""Standard errors from its optimum, per standard error of the log determinant, that suffice."""
 
 
 class Minimised(Protocol):
@@ -178,7 +177,7 @@ def minimise(
     theta : ndarray (m,)
         Where to start.
     tol : float
-        Bound on the scaled gradient; of an estimated objective up to 1e-3 will do.
+        Bound on the scaled gradient. An estimated objective may stop earlier, at 1e-3 or less.
     max_iter : int
         Bound on the number of steps.
     report : callable, optional

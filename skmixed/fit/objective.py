@@ -8,6 +8,7 @@ import numpy as np
 
 from skmixed.posteriors import Posterior, Solved
 from skmixed.solvers.base import System
+from skmixed.solvers.controls import standard_error
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,7 @@ class Point:
         Both come from the same random vectors, so the difference of what each of
         them says varies much less than the deviances do.
         """
-        return _standard_error(self.system.log_det_samples - other.system.log_det_samples)
-
-
-def _standard_error(samples: np.ndarray) -> float:
-    """Standard error of the mean of samples; 0 where there are too few to tell."""
-    return float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else 0.0
+        return standard_error(self.system.log_det_samples - other.system.log_det_samples)
 
 
 @dataclass(frozen=True)

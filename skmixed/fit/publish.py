@@ -58,22 +58,23 @@ def publish(
     standard, coefficients = fixed_effects_in_units(system, units)
     fixed_mean, fixed_variance = units.fixed.mean_and_variance(standard)
     factors: list[FactorResult] = []
-    inner = -1 if system.cross.eliminated is None else system.cross.eliminated.position
     for scale, basis, moments, means, levels, ranks in zip(
         system.scales, units.bases, units.moments, system.random_effects,
         posterior.levels, _ranks(system), strict=True,
     ):  # fmt: skip
         mixed = basis @ scale.matrix
-        position = len(factors)
         factors.append(
             FactorResult(
                 covariance=unit * (mixed @ mixed.T),
                 means=units.response_scale * (means @ basis.T)[ranks],
                 covariances=unit * (basis @ levels @ basis.T)[ranks],
                 moments=moments,
-                within=_within(objective, system, posterior, units) if position == inner else None,
             )
         )
+    inner = system.cross.eliminated
+    if inner is not None:
+        within = _within(objective, system, posterior, units)
+        factors[inner.position] = replace(factors[inner.position], within=within)
     return FitResult(
         coefficients=coefficients,
         center=center_of(units.fixed),
@@ -144,13 +145,13 @@ def _ranks(system: System) -> list[np.ndarray | slice]:
 def _within(
     objective: OuterObjective, system: System, posterior: PosteriorCovariance, units: Units
 ) -> WithinFactor | None:
-    """What the eliminated levels owe to those that they lie in; None where they do not.
+    """How eliminated effects covary with those of outer levels; None if they are not nested.
 
-    All other factors are coupled. Given these and the outer effects u, the eliminated effects of a
-    level have the mean -G C u, with G their covariance and C the cross-products with u.
+    All other factors have to be coupled. Given these and the outer effects u, the eliminated
+    effects of a level have the mean -G C u. G is their covariance, and C their cross-products with
+    u.
     """
     cross = system.cross
-    assert cross.eliminated is not None
     apart = [p for p in cross.eliminated_pairs if p.second not in posterior.joint_factors]
     if not objective.posterior.needs_determinant or len(apart) != 1:
         return None

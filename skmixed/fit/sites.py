@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skmixed._kernels.site_steps import LEAST_PRECISION, fill_site_step
-from skmixed.families.base import ResponseRows
+from skmixed.families.base import ResponseRows, RowTerms
 from skmixed.fit.objective import Point
 from skmixed.sums.working_rows import WorkingRows
 
@@ -29,6 +29,11 @@ class Sites:
 
     precision: np.ndarray
     linear: np.ndarray
+
+    @classmethod
+    def at(cls, terms: RowTerms, mean: np.ndarray) -> Sites:
+        """The sites that the likelihood's terms make at means (n,) of the rows."""
+        return cls(terms.precision, terms.gradient + terms.precision * mean)
 
     def toward(self, other: Sites, share: float) -> Sites:
         """A step of the given share on the way to `other`."""

@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import blas
 
-from skmixed.fit.sites import Sites, VariationalPoint
+from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.posteriors import Solved
 from skmixed.solvers.direct import DirectSolver, DirectSystem
@@ -195,10 +195,7 @@ class WorkingTail:
         if self._last is not None and np.array_equal(self._last[0], asked):
             return self._last[1]
         objective, point = self.objective, self.point
-        sites = point.following
-        if not np.array_equal(own, objective.split(point.theta)[1]):
-            terms = objective.row_terms(point.mean, point.variance, own)
-            sites = Sites(terms.precision, terms.gradient + terms.precision * point.mean)
+        sites = objective.sites_at(point, own)
         cross = objective.responses.rows.cross_products(*objective.working_model(sites))
         self._last = None
         self._last = asked, self._solver.system(objective.prior.scales(theta), cross)

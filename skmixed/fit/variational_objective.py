@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skmixed._kernels.site_steps import judge_sites
-from skmixed.families.base import Likelihood, ResponseRows, RowTerms
+from skmixed.families.base import Likelihood, ParameterDerivatives, ResponseRows, RowTerms
 from skmixed.fit.identification import runs_away, separated_columns
 from skmixed.fit.objective import Derivatives, Point, derivatives_at
 from skmixed.fit.sites import LEAST_PRECISION, Responses, Sites, VariationalPoint, combined
@@ -182,6 +182,12 @@ class VariationalObjective:
             share *= 0.5 if moved else 0.35
         return best
 
+    def sites_at(self, point: VariationalPoint, own: np.ndarray) -> Sites:
+        """The working model at the posterior of a point, for these own parameters (k,)."""
+        if np.array_equal(own, self.split(point.theta)[1]):
+            return point.following
+        return Sites.at(self.row_terms(point.mean, point.variance, own), point.mean)
+
     def following(self, point: VariationalPoint, theta: np.ndarray) -> Sites:
         """The working model to try at theta, from a point near it."""
         return point.following
@@ -322,10 +328,7 @@ class VariationalObjective:
         found = self.working_derivatives(point, information)
         if not len(own):
             return found
-        responses = self.responses
-        by_own = self.likelihood.parameter_derivatives(
-            self.family_rows, responses.shifted(point.mean), point.variance, own
-        )
+        by_own = self.own_derivatives(point.mean, point.variance, own)
         n = len(variances)
         hessian = np.zeros((len(point.theta), len(point.theta)))
         hessian[:n, :n] = found.hessian
@@ -404,6 +407,21 @@ class VariationalObjective:
         return (
             -weights * (by_mean - precision) / _MEAN_STEP,
             -2.0 * weights * (by_variance - precision) / np.where(step > 0.0, step, np.inf),
+        )
+
+    def own_derivatives(
+        self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray
+    ) -> ParameterDerivatives:
+        """Derivatives by own parameters of the expected log density of all rows.
+
+        Parameters
+        ----------
+        mean, variance : ndarray (n,)
+            Of the linear predictor of every row, less the offset.
+        own : ndarray (k,)
+        """
+        return self.likelihood.parameter_derivatives(
+            self.family_rows, self.responses.shifted(mean), variance, own
         )
 
     def own_changes(self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -105,30 +105,29 @@ def predict_variance(
             add_coupled(codes, basis, beyond[position], moved)
         add_squared_norms(shared, variance[rows])
         add_squared_norms(moved, variance[rows])
-    for inner, outer in _nested(result, positions):
-        within, factor = result.factors[list(positions)[inner]].within, design.factors[outer]
-        assert within is not None
+    for inner, (outer, within) in _nested(result, positions).items():
+        factor = design.factors[outer]
         known, loads = _pairs(design.factors[inner], factor, within)
         moved = np.einsum("ir,irs->is", loads, rest[outer][factor.codes[known]])
         variance[known] += 2.0 * np.einsum("is,is->i", moved, factor.loadings(known))
     return np.maximum(variance, 0.0)
 
 
-def _nested(result: FitResult, positions: Collection[int]) -> list[tuple[int, int]]:
-    """Places among `positions` of factors whose levels lie in those of another, and of this."""
+def _nested(result: FitResult, positions: Collection[int]) -> dict[int, tuple[int, WithinFactor]]:
+    """Factors that lie in another one, which follows; both by their places in `positions`."""
     places = {position: k for k, position in enumerate(positions)}
-    pairs = []
+    found = {}
     for position, k in places.items():
         within = result.factors[position].within
         if within is not None and within.position in places:
-            pairs.append((k, places[within.position]))
-    return pairs
+            found[k] = places[within.position], within
+    return found
 
 
 def _pairs(inner: Factor, outer: Factor, within: WithinFactor) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose inner level is known and lies in their outer one, and what that one does there.
+    """Rows with a known inner level that lies in their outer one, and loads (rows, r).
 
-    Outer effects act by way of the inner ones as well: the latter, (rows, r).
+    The loads are what multiplies outer effects in the conditional means of the inner ones.
     """
     known = (inner.codes >= 0) & (inner.codes < len(within.levels))
     lies = within.levels[np.where(known, inner.codes, 0)] == outer.codes
@@ -258,7 +257,7 @@ def draw_predictors(
     coupling = _by_factor(result, result.coupling)
     moving = _by_factor(result, everything)
     centred = design.fixed - result.center
-    outer_of = dict(_nested(result, positions))
+    nested = _nested(result, positions)
     parts = {}
     for k, (factor, position) in enumerate(zip(design.factors, positions, strict=True)):
         fitted = result.factors[position]
@@ -267,13 +266,12 @@ def draw_predictors(
         own = None
         if not result.coupled[position]:
             own = _uncoupled(result, coupling, position)
-            if k in outer_of:
-                assert fitted.within is not None
-                own = own - _through_outer(result, coupling, fitted.within)
+            if k in nested:
+                own = own - _through_outer(result, coupling, nested[k][1])
             own = roots(own)
         parts[k] = (factor.codes, factor.loadings(), fitted, moving[position], own, roots(prior))
     # outer levels first
-    order = sorted(parts, key=lambda k: k in outer_of)
+    order = sorted(parts, key=lambda k: k in nested)
     while True:
         shared = rng.standard_normal(everything.shape[1])
         predictor = centred @ (result.coefficients + everything[:p] @ shared)
@@ -285,9 +283,10 @@ def draw_predictors(
             drawn = fitted.means + coupled @ shared
             if own is not None:
                 apart[k] = _draw_levels(own, rng)
-                if k in outer_of and fitted.within is not None:
-                    of_outer = apart[outer_of[k]][fitted.within.levels]
-                    apart[k] = apart[k] + np.einsum("lqr,lr->lq", fitted.within.slopes, of_outer)
+                if k in nested:
+                    outer, within = nested[k]
+                    of_outer = apart[outer][within.levels]
+                    apart[k] = apart[k] + np.einsum("lqr,lr->lq", within.slopes, of_outer)
                 drawn = drawn + apart[k]
             if len(prior):
                 drawn = np.concatenate([drawn, _draw_levels(prior, rng)])

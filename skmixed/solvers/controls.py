@@ -220,8 +220,7 @@ class PolynomialControl:
         """z' (log - p)(H) z."""
         if not runs:
             return np.zeros(0)
-        fitted = self.fit(runs, DEGREE, False)
-        return np.array([run.quadratic_form(lambda v: np.log(v) - at(fitted, v)) for run in runs])
+        return samples_beside(self.fit(runs, DEGREE, False), runs)
 
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """The trace of p(H)."""
@@ -262,7 +261,7 @@ class QuadraticControl:
         drawn = further_signs(self._probes)
         for first in range(0, _PRODUCTS * m, _AT_ONCE):
             size = n, min(_AT_ONCE, _PRODUCTS * m - first)
-            yield 2.0 * drawn.integers(2, size=size, dtype=np.int8) - 1.0
+            yield random_signs(drawn, size)
 
     @cached_property
     def moments(self) -> np.ndarray:
@@ -276,8 +275,7 @@ class QuadraticControl:
 
     def samples(self, runs: Sequence[LanczosRun]) -> np.ndarray:
         """z' (log - p)(H) z."""
-        fitted = fit_polynomial(runs, 2, np.log)
-        return np.array([run.quadratic_form(lambda v: np.log(v) - at(fitted, v)) for run in runs])
+        return samples_beside(fit_polynomial(runs, 2, np.log), runs)
 
     def constant(self, runs: Sequence[LanczosRun]) -> float:
         """The estimated trace of p(H)."""
@@ -298,6 +296,11 @@ def further_signs(probes: np.ndarray) -> np.random.Generator:
     return np.random.default_rng(np.packbits(probes[:64] > 0.0))
 
 
+def random_signs(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Numbers 1 and -1 with equal probability."""
+    return 2.0 * generator.integers(2, size=shape, dtype=np.int8) - 1.0
+
+
 def fit_polynomial(
     runs: Sequence[LanczosRun], degree: int, function: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
@@ -314,6 +317,11 @@ def fit_polynomial(
     basis = np.vander(nodes - 1.0, degree + 1, increasing=True)
     target = function(nodes)
     return np.asarray(np.linalg.lstsq(basis * weights[:, None], target * weights, rcond=None)[0])
+
+
+def samples_beside(fitted: np.ndarray, runs: Sequence[LanczosRun]) -> np.ndarray:
+    """z'(log - p)(H) z of every probe, (m,), of a polynomial p."""
+    return np.array([run.quadratic_form(lambda v: np.log(v) - at(fitted, v)) for run in runs])
 
 
 def error_beside(fitted: np.ndarray, runs: Sequence[LanczosRun]) -> float:

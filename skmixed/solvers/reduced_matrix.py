@@ -220,17 +220,30 @@ class ReducedPattern:
 
     def multiply(self, values: np.ndarray, vectors: np.ndarray, n_threads: int) -> np.ndarray:
         """A matrix with these entries times vectors (N, m)."""
-        vectors = np.ascontiguousarray(vectors)
-        out = np.empty(vectors.shape)
-        parts = enough_parts(len(self.columns) * vectors.shape[1], n_threads)
-        run_parts(
-            lambda first, last: multiply_rows(
-                self.start, self.columns, values, vectors, first, last, out
-            ),
-            even_bounds(np.diff(self.start), parts),
-            n_threads,
-        )
-        return out
+        return multiply_by_rows(self.start, self.columns, values, vectors, n_threads)
+
+
+def multiply_by_rows(
+    start: np.ndarray, columns: np.ndarray, values: np.ndarray, vectors: np.ndarray, n_threads: int
+) -> np.ndarray:
+    """A sparse matrix times vectors (k, m), (n, m).
+
+    Parameters
+    ----------
+    start, columns, values : ndarray (n + 1,), (n_entries,), (n_entries,)
+        The matrix by rows.
+    vectors : ndarray (k, m)
+    n_threads : int
+    """
+    vectors = np.ascontiguousarray(vectors)
+    out = np.empty((len(start) - 1, vectors.shape[1]))
+    parts = enough_parts(len(columns) * vectors.shape[1], n_threads)
+    run_parts(
+        lambda first, last: multiply_rows(start, columns, values, vectors, first, last, out),
+        even_bounds(np.diff(start), parts),
+        n_threads,
+    )
+    return out
 
 
 def _level_columns(start: int, n_levels: int, n_effects: int) -> np.ndarray:

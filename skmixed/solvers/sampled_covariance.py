@@ -12,7 +12,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from skmixed.solvers.controls import at, fit_polynomial, further_signs
+from skmixed.solvers.controls import at, fit_polynomial, further_signs, random_signs
 from skmixed.solvers.probed_covariance import ProbedCovariance
 from skmixed.sums.cross_products import FactorLayout
 
@@ -74,7 +74,7 @@ class SampledCovariance(ProbedCovariance):
         signs = further_signs(self.system.probes)
         shape = (self.system.tail.n_large, _AT_ONCE)
         for _ in range(n_draws // _AT_ONCE):
-            yield (2.0 * signs.integers(2, size=shape, dtype=np.int8) - 1.0) / np.sqrt(n_draws)
+            yield random_signs(signs, shape) / np.sqrt(n_draws)
 
     def _drawn_pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """About H^(-1/2) w and H^(1/2) w of the draws for single levels, (N, `_AT_ONCE`) each."""

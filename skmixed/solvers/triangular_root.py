@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skmixed._kernels.reduced_cells import multiply_rows
 from skmixed.solvers.approximate_factor import ApproximateFactor
-from skmixed.threads import enough_parts, even_bounds, run_parts
+from skmixed.solvers.reduced_matrix import multiply_by_rows
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,7 @@ class PartPattern:
 
     def multiply(self, values: np.ndarray, vectors: np.ndarray, n_threads: int) -> np.ndarray:
         """The block of a matrix with these entries, times vectors."""
-        vectors = np.ascontiguousarray(vectors)
-        out = np.empty((len(self.start) - 1, vectors.shape[1]))
-        used = values[self.places]
-        parts = enough_parts(len(used) * vectors.shape[1], n_threads)
-        run_parts(
-            lambda first, last: multiply_rows(
-                self.start, self.columns, used, vectors, first, last, out
-            ),
-            even_bounds(np.diff(self.start), parts),
-            n_threads,
-        )
-        return out
+        return multiply_by_rows(self.start, self.columns, values[self.places], vectors, n_threads)
 
 
 @dataclass(frozen=True)
