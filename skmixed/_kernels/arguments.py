@@ -36,6 +36,39 @@ class FactorCells(NamedTuple):
     values: np.ndarray
 
 
+class LevelRows(NamedTuple):
+    """Rows of a model of one factor.
+
+    Attributes
+    ----------
+    codes : (n,)
+        Level of every row.
+    basis : (n, q)
+        What multiplies the effects of the level.
+    fixed : (n, p)
+        What multiplies the coefficients.
+    """
+
+    codes: np.ndarray
+    basis: np.ndarray
+    fixed: np.ndarray
+
+
+class LevelTerms(NamedTuple):
+    """Expected derivatives of every row's log density, weighted, (n,) each.
+
+    Attributes
+    ----------
+    gradient, precision, third, fourth : (n,)
+        The first, minus the second, the third and the fourth.
+    """
+
+    gradient: np.ndarray
+    precision: np.ndarray
+    third: np.ndarray
+    fourth: np.ndarray
+
+
 class OneFactorModel(NamedTuple):
     """A normal model of one factor.
 

@@ -49,11 +49,7 @@ def expected_softplus_rows(mean, variance, value, first, second):
     scratch = np.empty(_N_COLUMNS)
     for begin in range(0, mean.shape[0], _LANES):
         end = min(begin + _LANES, mean.shape[0])
-        regular = True
-        for i in range(begin, end):
-            # false for a NaN
-            regular = regular and 0.0 < variance[i] <= _WIDEST_VARIANCE and mean[i] * 0.0 == 0.0
-        if regular:
+        if _are_regular(mean, variance, begin, end):
             _fill_lanes(mean, variance, (begin, end), scratch, (value, first, second))
             continue
         for i in range(begin, end):
@@ -61,14 +57,78 @@ def expected_softplus_rows(mean, variance, value, first, second):
 
 
 @kernel
+def expected_softplus_higher_rows(mean, variance, third, fourth):
+    """Fill (n,) arrays with the third and fourth derivative of `expected_softplus` of every row.
+
+    They are E[p q (q - p)] and E[p q (1 - 6 p q)], with p = logistic(eta) and q = 1 - p.
+    Errors are below 1e-10, and below 1e-7 by the differences that wide and certain rows take.
+    """
+    scratch = np.empty(_N_COLUMNS)
+    for begin in range(0, mean.shape[0], _LANES):
+        end = min(begin + _LANES, mean.shape[0])
+        if _are_regular(mean, variance, begin, end):
+            _place_lanes(mean, variance, (begin, end), scratch)
+            for _ in range(_start_lanes(scratch) + 1):
+                _add_higher(scratch)
+            for i in range(begin, end):
+                k = i - begin
+                scale = 0.5 / scratch[_TOTAL + k]
+                mirrored = scale * scratch[_FIRST + k]
+                third[i] = -mirrored if mean[i] > 0.0 else mirrored
+                fourth[i] = scale * scratch[_SECOND + k]
+            continue
+        for i in range(begin, end):
+            third[i], fourth[i] = _differences(mean[i], variance[i])
+
+
+@kernel
+def _are_regular(mean, variance, begin, end):
+    """Whether lanes can take these rows."""
+    for i in range(begin, end):
+        # false for a NaN
+        if not (0.0 < variance[i] <= _WIDEST_VARIANCE and mean[i] * 0.0 == 0.0):
+            return False
+    return True
+
+
+@kernel
+def _differences(mean, variance):
+    """Third and fourth derivative, by central differences of the second one."""
+    step = 1e-4 * math.sqrt(1.0 + max(variance, 0.0))
+    here = expected_softplus(mean, variance)[2]
+    below, above = (
+        expected_softplus(mean - step, variance)[2],
+        expected_softplus(mean + step, variance)[2],
+    )
+    return 0.5 * (above - below) / step, (above - 2.0 * here + below) / (step * step)
+
+
+@kernel
+def _add_higher(scratch):
+    """Add the next pair of nodes of all lanes to sums of third and fourth derivatives."""
+    for k in range(_LANES):
+        upper, lower = scratch[_UPPER + k], scratch[_LOWER + k]
+        weight = scratch[_WEIGHT + k]
+        reciprocal = 1.0 / (1.0 + upper + lower + upper * lower)
+        above = (1.0 + lower) * reciprocal
+        below = (1.0 + upper) * reciprocal
+        over, under = upper * above, lower * below
+        high, low = over * above, under * below
+        scratch[_TOTAL + k] += weight
+        scratch[_FIRST + k] += weight * (high * (above - over) + low * (below - under))
+        scratch[_SECOND + k] += weight * (high * (1.0 - 6.0 * high) + low * (1.0 - 6.0 * low))
+        scratch[_UPPER + k] = upper * scratch[_RATIO + k]
+        scratch[_LOWER + k] = lower * scratch[_INVERSE + k]
+        # the node at the centre was half of a pair
+        scratch[_WEIGHT + k] = (1.0 if weight == 0.5 else weight) * scratch[_FACTOR + k]
+        scratch[_FACTOR + k] *= scratch[_DECAY + k]
+
+
+@kernel
 def _fill_lanes(mean, variance, rows, scratch, out):
     """Fill `out`, three arrays, for the rows from ``rows[0]`` to ``rows[1]``."""
     begin, end = rows
-    for k in range(_LANES):
-        # lanes without a row do what the last row's lane does
-        i = min(begin + k, end - 1)
-        scratch[_UPPER + k] = -abs(mean[i])
-        scratch[_RATIO + k] = variance[i]
+    _place_lanes(mean, variance, rows, scratch)
     _sum_nodes(scratch, _start_lanes(scratch))
     value, first, second = out
     for i in range(begin, end):
@@ -78,6 +138,16 @@ def _fill_lanes(mean, variance, rows, scratch, out):
         value[i] = max(mean[i], 0.0) + scale * scratch[_VALUE + k]
         first[i] = 1.0 - mirrored if mean[i] > 0.0 else mirrored
         second[i] = scale * scratch[_SECOND + k]
+
+
+@kernel
+def _place_lanes(mean, variance, rows, scratch):
+    """Place means and variances of rows where `_start_lanes` takes them."""
+    for k in range(_LANES):
+        # lanes without a row do what the last row's lane does
+        i = min(rows[0] + k, rows[1] - 1)
+        scratch[_UPPER + k] = -abs(mean[i])
+        scratch[_RATIO + k] = variance[i]
 
 
 @kernel

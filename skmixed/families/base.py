@@ -11,7 +11,7 @@ import numpy as np
 
 from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
-from skmixed.families.row_terms import by_parts, log_normal_moments
+from skmixed.families.row_terms import by_parts, higher_by_differences, log_normal_moments
 
 RowFunction = Callable[..., tuple[np.ndarray, ...]]
 """A function of (y, mean, variance), (n,) each, that returns arrays (n,); rows are independent."""
@@ -156,6 +156,33 @@ class Likelihood(ABC):
         """Expectations of every row under eta ~ N(mean, variance)."""
         function = self.row_function(parameters)
         return RowTerms(*by_parts(function, (rows.y, mean, variance), 3, rows.n_threads))
+
+    def higher_derivatives(
+        self,
+        rows: ResponseRows,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        precision: np.ndarray,
+        parameters: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E[d^3 log p / d eta^3] and E[d^4 log p / d eta^4], (n,) each.
+
+        By differences of precisions, for a family that has no better way.
+
+        Parameters
+        ----------
+        rows : ResponseRows
+        mean, variance : ndarray (n,)
+            Of eta.
+        precision : ndarray (n,)
+            Of `row_terms` there.
+        parameters : ndarray (k,)
+        """
+
+        def precision_at(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+            return self.row_terms(rows, mean, variance, parameters).precision
+
+        return higher_by_differences(precision_at, mean, variance, precision)
 
     def parameter_derivatives(
         self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray

@@ -12,7 +12,7 @@ from skmixed._kernels.densities import LOGIT, PROBIT
 from skmixed.families.base import ClassLikelihood, ResponseRows, RowFunction
 from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
-from skmixed.families.row_terms import refuse_rows
+from skmixed.families.row_terms import by_parts, refuse_rows
 from skmixed.families.skewed import standard_quantiles
 
 
@@ -61,6 +61,19 @@ class Bernoulli(ClassLikelihood):
             return value, sign * first, second
 
         return terms
+
+    def higher_derivatives(
+        self,
+        rows: ResponseRows,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        precision: np.ndarray,
+        parameters: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Expected derivatives of log F(eta) or log F(-eta)."""
+        higher, sign = LINKS[self.link].higher_expectations, 2.0 * rows.y - 1.0
+        third, fourth = by_parts(higher, (sign * mean, variance, precision), 2, rows.n_threads)
+        return sign * third, fourth
 
     def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
         """log F(eta) or log F(-eta)."""

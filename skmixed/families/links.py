@@ -13,7 +13,11 @@ from skmixed._kernels.normal_links import (
     expected_log_normal_cdf_rows,
     expected_log_normal_interval_rows,
 )
-from skmixed.families.row_terms import softplus_expectations
+from skmixed.families.row_terms import (
+    higher_by_differences,
+    softplus_expectations,
+    softplus_higher,
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Distribution(Protocol):
         """E[log F(eta)], its derivative by the mean and the negated second one."""
         ...
 
+    def higher_expectations(
+        self, mean: np.ndarray, variance: np.ndarray, precision: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The third and fourth derivative of E[log F(eta)]; `precision` is minus the second."""
+        ...
+
     def interval_expectations(
         self, lower: np.ndarray, upper: np.ndarray, variance: np.ndarray
     ) -> IntervalExpectations:
@@ -100,6 +110,13 @@ class Logistic:
         """E[log F(eta)], its derivative by the mean and the negated second one."""
         value, first, second = softplus_expectations(-mean, variance)
         return -value, first, second
+
+    def higher_expectations(
+        self, mean: np.ndarray, variance: np.ndarray, precision: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The third and fourth derivative of E[log F(eta)]; `precision` is minus the second."""
+        third, fourth = softplus_higher(-mean, variance)
+        return third, -fourth
 
     def interval_expectations(
         self, lower: np.ndarray, upper: np.ndarray, variance: np.ndarray
@@ -148,6 +165,16 @@ class Normal:
         value, first, second = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
         expected_log_normal_cdf_rows(mean, variance, value, first, second)
         return value, first, second
+
+    def higher_expectations(
+        self, mean: np.ndarray, variance: np.ndarray, precision: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The third and fourth derivative of E[log F(eta)]; `precision` is minus the second."""
+
+        def precision_at(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+            return self.log_expectations(mean, variance)[2]
+
+        return higher_by_differences(precision_at, mean, variance, precision)
 
     def interval_expectations(
         self, lower: np.ndarray, upper: np.ndarray, variance: np.ndarray

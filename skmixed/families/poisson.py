@@ -46,6 +46,17 @@ class Poisson(LogLinkLikelihood):
         """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
         return _terms
 
+    def higher_derivatives(
+        self,
+        rows: ResponseRows,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        precision: np.ndarray,
+        parameters: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """All derivatives of minus the rate are minus the rate."""
+        return -precision, -precision
+
     def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
         """exp(-exp(eta)) grows without bound from the distance pi / 2 of the real axis on."""
         constant = -float(np.sum(rows.weights * by_count(log_factorial, rows.y)))

@@ -7,11 +7,17 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import gammaln
 
-from skmixed._kernels.softplus_rows import expected_softplus_rows
+from skmixed._kernels.softplus_rows import expected_softplus_higher_rows, expected_softplus_rows
 from skmixed.threads import run_parts
 
 _PART = 8192
 """Rows of a part: its temporary arrays stay in the processor's cache."""
+
+_MEAN_STEP = 1e-5
+"""Change of a row's mean that tells a slope by it."""
+
+_VARIANCE_STEP = 1e-4
+"""Relative change of a row's variance that tells a slope by it."""
 
 _LARGEST_RATE = 1e18
 _LARGEST_PREDICTOR = 650.0
@@ -84,6 +90,37 @@ def softplus_expectations(
     value, first, second = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
     expected_softplus_rows(mean, variance, value, first, second)
     return value, first, second
+
+
+def softplus_higher(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Third and fourth derivative of E[log(1 + exp(eta))] by the mean, (n,) each."""
+    third, fourth = np.empty_like(mean), np.empty_like(mean)
+    expected_softplus_higher_rows(mean, variance, third, fourth)
+    return third, fourth
+
+
+def higher_by_differences(
+    precision_at: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    mean: np.ndarray,
+    variance: np.ndarray,
+    precision: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Third and fourth derivative of expected log densities by the mean, (n,) each.
+
+    A variance moves an expectation by half of that of its second derivative.
+
+    Parameters
+    ----------
+    precision_at : callable
+        Minus the second derivatives at mean and variance, (n,).
+    mean, variance : ndarray (n,)
+    precision : ndarray (n,)
+        There.
+    """
+    step = _VARIANCE_STEP * variance
+    by_mean = precision - precision_at(mean + _MEAN_STEP, variance)
+    by_variance = precision - precision_at(mean, variance + step)
+    return by_mean / _MEAN_STEP, 2.0 * by_variance / np.where(step > 0.0, step, np.inf)
 
 
 def by_count(function: Callable[[np.ndarray], np.ndarray], y: np.ndarray) -> np.ndarray:

@@ -22,7 +22,12 @@ from functools import cached_property
 
 import numpy as np
 
-from skmixed._kernels.row_responses import add_level_forms, add_level_sums
+from skmixed._kernels.arguments import LevelRows, LevelTerms
+from skmixed._kernels.level_derivatives import (
+    add_row_derivatives,
+    fill_row_moments,
+    start_derivatives,
+)
 from skmixed._kernels.working import add_dense_products
 from skmixed.families.base import RowTerms
 from skmixed.fit.objective import Point
@@ -138,34 +143,15 @@ class LevelSystem:
     objective: VariationalObjective
 
     @cached_property
-    def _basis(self) -> np.ndarray:
-        """What multiplies u in the mean of every row, (n, q)."""
-        return np.ascontiguousarray(self.objective.responses.rows.basis(0))
-
-    @cached_property
-    def _squares(self) -> np.ndarray:
-        """What multiplies the triangle of V in the variance of every row, (n, r - q)."""
-        rows, columns = self.triangle
-        return self._twice * self._basis[:, rows] * self._basis[:, columns]
+    def _rows(self) -> LevelRows:
+        """The rows, as kernels take them."""
+        rows = self.objective.responses.rows
+        return LevelRows(rows.codes[0], np.ascontiguousarray(rows.basis(0)), rows.fixed)
 
     @cached_property
     def triangle(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the upper triangle of V."""
         return np.triu_indices(self.objective.responses.rows.factors[0].n_effects)
-
-    @cached_property
-    def _twice(self) -> np.ndarray:
-        """How often an entry of the triangle stands in V."""
-        return np.where(self.triangle[0] == self.triangle[1], 1.0, 2.0)
-
-    @cached_property
-    def _units(self) -> np.ndarray:
-        """V's derivative by the entries of its triangle, (r - q, q, q)."""
-        rows, columns = self.triangle
-        units = np.zeros((len(rows), columns[-1] + 1, columns[-1] + 1))
-        k = np.arange(len(rows))
-        units[k, rows, columns] = units[k, columns, rows] = 1.0
-        return units
 
     def at(self, state: LevelState) -> LevelPoint | None:
         """The ELBO at a state; None where it is not finite, or Omega has no inverse."""
@@ -173,10 +159,9 @@ class LevelSystem:
         omega = self._omega(state)
         if omega is None:
             return None
-        mean = rows.predictor(state.fixed, [state.means])
-        variance = np.zeros((rows.n_rows, 1))
-        add_level_forms(rows.codes[0], self._basis, state.covariances[..., None], variance)
-        terms = objective.row_terms(mean, variance[:, 0], objective.split(state.theta)[1])
+        mean, variance = np.empty(rows.n_rows), np.empty(rows.n_rows)
+        fill_row_moments(self._rows, state.fixed, state.means, state.covariances, mean, variance)
+        terms = objective.row_terms(mean, variance, objective.split(state.theta)[1])
         n_levels, q = state.means.shape
         deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
         deviance -= np.linalg.slogdet(state.covariances)[1].sum()
@@ -186,7 +171,7 @@ class LevelSystem:
             deviance += penalty.value(penalty.squares(objective.prior, omega.variances))
         if not np.isfinite(deviance):
             return None
-        return LevelPoint(state, omega, mean, variance[:, 0], terms, float(deviance))
+        return LevelPoint(state, omega, mean, variance, terms, float(deviance))
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
@@ -222,11 +207,12 @@ class LevelSystem:
             Third and fourth derivatives of the rows, as `higher_derivatives` of the objective.
         """
         gradient, hessian, own_changes = self._of_globals(point)
-        level_gradient, curvature, border = self._of_levels(point, higher, own_changes)
-        both = np.concatenate([level_gradient[..., None], border], axis=2)
-        solved = np.linalg.solve(curvature, both)
+        by_level = self._of_levels(point, higher, own_changes)
+        r = by_level.shape[1]
+        solved = np.linalg.solve(by_level[:, :, :r], by_level[:, :, r:])
+        level_gradient = by_level[:, :, r]
         steps, moves = solved[..., 0], solved[..., 1:]
-        flat = border.reshape(-1, border.shape[2])
+        flat = by_level[:, :, r + 1 :].reshape(-1, moves.shape[2])
         information = -hessian - flat.T @ moves.reshape(flat.shape)
         return LevelDerivatives(
             gradient + flat.T @ steps.ravel(),
@@ -281,66 +267,27 @@ class LevelSystem:
         point: LevelPoint,
         higher: tuple[np.ndarray, np.ndarray],
         own_changes: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gradient (L, r) by (u, V), minus the Hessian (L, r, r), and that with all others."""
-        state, omega = point.state, point.omega
-        n_levels, q = state.means.shape
-        p, r, m = len(state.fixed), q + len(self._twice), len(omega.variances)
-        by_rows = self._row_sums(point, higher, own_changes)
-        precisions = np.linalg.inv(state.covariances)
-        gradient, curvature = by_rows[:, :, 0].copy(), -by_rows[:, :, 1 : 1 + r]
-        border = np.zeros((n_levels, r, p + len(state.theta)))
-        border[:, :, :p] = by_rows[:, :, 1 + r : 1 + r + p]
-        border[:, :, p + m :] = by_rows[:, :, 1 + r + p :]
-        gradient[:, :q] -= state.means @ omega.inverse
-        gradient[:, q:] += 0.5 * self._by_triangle(precisions - omega.inverse)
-        curvature[:, :q, :q] += omega.inverse
-        # -log|V| / 2 has the second derivative tr(V^-1 dV V^-1 dV) / 2
-        products = precisions[:, None] @ self._units
-        curvature[:, q:, q:] += 0.5 * np.einsum("ljab,lkba->ljk", products, products)
-        around = omega.inverse @ omega.tangents @ omega.inverse
-        border[:, :q, p : p + m] = np.einsum("lb,jab->laj", state.means, around)
-        border[:, q:, p : p + m] = 0.5 * self._by_triangle(around).T
-        return gradient, curvature, border
-
-    def _row_sums(
-        self,
-        point: LevelPoint,
-        higher: tuple[np.ndarray, np.ndarray],
-        own_changes: np.ndarray,
     ) -> np.ndarray:
-        """What rows add by level to derivatives by (u, V): once, and by (u, V, beta, own).
-
-        Returns
-        -------
-        ndarray (L, r, 1 + r + p + k)
-        """
-        responses = self.objective.responses
-        rows, weights = responses.rows, responses.weights
+        """Derivatives by (u, V), see `skmixed._kernels.level_derivatives`."""
+        state, omega, weights = point.state, point.omega, self.objective.responses.weights
+        n_levels, p, r = len(state.means), len(state.fixed), state.means.shape[1]
+        r += len(self.triangle[0])
+        out = np.empty((n_levels, r, r + 1 + p + len(state.theta)))
+        around = omega.inverse @ omega.tangents @ omega.inverse
+        precisions = np.linalg.inv(state.covariances)
+        start_derivatives(state.means, precisions, omega.inverse, around, r + 1 + p, out)
         gradient, precision = weights * point.terms.gradient, weights * point.terms.precision
-        by_mean = [-precision[:, None], 0.5 * higher[0][:, None]]
-        by_variance = [by_mean[1], 0.25 * higher[1][:, None]]
-        out = []
-        for features, once, (first, second), changes in (
-            (self._basis, gradient, by_mean, own_changes[0]),
-            (self._squares, -0.5 * precision, by_variance, own_changes[1]),
-        ):
-            columns = np.hstack(
-                [once[:, None], first * self._basis, second * self._squares,
-                 first * rows.fixed, changes]
-            )  # fmt: skip
-            sums = np.zeros((len(point.state.means), features.shape[1], columns.shape[1]))
-            add_level_sums(rows.codes[0], features, columns, sums)
-            out.append(sums)
-        return np.concatenate(out, axis=1)
-
-    def _by_triangle(self, matrices: np.ndarray) -> np.ndarray:
-        """Derivatives by the entries of the triangle, of symmetric ones (..., q, q)."""
-        return self._twice * matrices[..., *self.triangle]
+        terms = LevelTerms(gradient, precision, *higher)
+        add_row_derivatives(self._rows, terms, own_changes, out)
+        return out
 
     def matrices(self, triangles: np.ndarray) -> np.ndarray:
-        """Symmetric matrices (..., q, q) of upper triangles."""
-        return np.einsum("...k,kab->...ab", triangles, self._units)
+        """Symmetric matrices (L, q, q) of upper triangles."""
+        rows, columns = self.triangle
+        q = columns[-1] + 1
+        out = np.empty((len(triangles), q, q))
+        out[:, rows, columns] = out[:, columns, rows] = triangles
+        return out
 
 
 def state_of(point: Point) -> LevelState:

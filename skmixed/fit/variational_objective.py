@@ -47,12 +47,6 @@ _LARGEST_OWN = 30.0
 _LARGEST_SHARE = 10.0
 """Extrapolation beyond which the last steps were too alike to tell anything."""
 
-_MEAN_STEP = 1e-5
-"""Change of a row's mean that tells a slope by it."""
-
-_VARIANCE_STEP = 1e-4
-"""Relative change of a row's variance that tells a slope by it."""
-
 _OWN_STEP = 1e-5
 """Change of an own parameter that tells a derivative."""
 
@@ -390,9 +384,6 @@ class VariationalObjective:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Third and fourth derivatives of the rows' log densities, expected and weighted, (n,).
 
-        By the linear predictor. A precision is minus the second one, and a variance moves an
-        expectation by half of that of its second derivative.
-
         Parameters
         ----------
         mean, variance : ndarray (n,)
@@ -401,13 +392,10 @@ class VariationalObjective:
             Of the likelihood's terms there.
         own : ndarray (k,)
         """
-        weights, step = self.responses.weights, _VARIANCE_STEP * variance
-        by_mean = self.row_terms(mean + _MEAN_STEP, variance, own).precision
-        by_variance = self.row_terms(mean, variance + step, own).precision
-        return (
-            -weights * (by_mean - precision) / _MEAN_STEP,
-            -2.0 * weights * (by_variance - precision) / np.where(step > 0.0, step, np.inf),
+        third, fourth = self.likelihood.higher_derivatives(
+            self.family_rows, self.responses.shifted(mean), variance, precision, own
         )
+        return self.responses.weights * third, self.responses.weights * fourth
 
     def own_derivatives(
         self, mean: np.ndarray, variance: np.ndarray, own: np.ndarray

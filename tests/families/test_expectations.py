@@ -15,7 +15,10 @@ from skmixed._kernels.normal_links import (
     log_normal_cdf,
     log_normal_interval,
 )
-from skmixed._kernels.softplus_rows import expected_softplus_rows
+from skmixed._kernels.softplus_rows import (
+    expected_softplus_higher_rows,
+    expected_softplus_rows,
+)
 
 DEVIATIONS = [1e-8, 0.01, 0.1, 0.3, 0.4199, 0.4201, 0.6, 0.8, 1, 1.5, 2, 4, 8, 15.99, 16.01, 30, 50]
 
@@ -165,3 +168,20 @@ def test_expected_log_normal_interval(deviation, width):
             out[[0, 1, 2, 6]], weights[kept] @ points, rtol=1e-11, atol=2e-12
         )
         np.testing.assert_allclose(out[6], -out[3] - 2 * out[4] - out[5], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("deviation", [0.0, *DEVIATIONS])
+def test_higher_derivatives_of_softplus(deviation):
+    mean = _means(deviation)
+    third, fourth = np.empty_like(mean), np.empty_like(mean)
+    expected_softplus_higher_rows(mean, np.full_like(mean, deviation**2), third, fourth)
+    exact = []
+    for centre in mean:
+        eta, weights = (centre, np.ones(1)) if deviation == 0.0 else _nodes(centre, deviation)
+        p = 1 / (1 + np.exp(-np.atleast_1d(eta).astype(np.longdouble)))
+        slope = p * (1 - p)
+        exact.append([weights @ (slope * (1 - 2 * p)), weights @ (slope * (1 - 6 * slope))])
+    # by differences for certain and for wide rows
+    tolerance = 1e-10 if 0.0 < deviation < 3.0 else 1e-7
+    np.testing.assert_allclose(third, np.array(exact, float)[:, 0], atol=tolerance)
+    np.testing.assert_allclose(fourth, np.array(exact, float)[:, 1], atol=tolerance)

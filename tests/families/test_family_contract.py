@@ -53,6 +53,15 @@ class Rows:
             self.parameters if parameters is None else parameters,
         )
 
+    def higher(self, n_threads=1):
+        return self.family.higher_derivatives(
+            ResponseRows(self.y, self.weights, n_threads),
+            self.mean,
+            self.variance,
+            self.terms().precision,
+            self.parameters,
+        )
+
     def derivatives(self, n_threads=1):
         return self.family.parameter_derivatives(
             ResponseRows(self.y, self.weights, n_threads),
@@ -85,6 +94,17 @@ def test_precision_is_the_negated_derivative_of_the_gradient(rows):
     precision = rows.terms().precision
     assert np.all(precision >= 0)
     np.testing.assert_allclose(precision, numerical, rtol=1e-6, atol=1e-7)
+
+
+def test_higher_derivatives_are_those_of_the_precision(rows):
+    third, fourth = rows.higher()
+    step = 1e-4
+    up, down = rows.terms(rows.mean + step).precision, rows.terms(rows.mean - step).precision
+    np.testing.assert_allclose(third, (down - up) / (2 * step), rtol=1e-3, atol=1e-5)
+    step = 1e-3 * rows.variance
+    up = rows.terms(variance=rows.variance + step).precision
+    down = rows.terms(variance=rows.variance - step).precision
+    np.testing.assert_allclose(fourth, (down - up) / step, rtol=1e-3, atol=1e-5)
 
 
 def test_derivative_by_the_variance_is_half_the_curvature(rows):
