@@ -24,14 +24,8 @@ from skmixed.fit.quadratic_model import QuadraticModel, quadratic_model
 from skmixed.fit.sites import Sites, VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
 
-_SETTLED = 1.0
-"""Scaled gradient below which third and fourth derivatives of an earlier point may be used."""
-
 _FAST = 0.1
 """Part of the scaled gradient that a fast step leaves at most."""
-
-_NEAR = 10.0
-"""Expected scaled gradient, in tolerances, at which the outer iterations take over."""
 
 _MOST_STEPS = 30
 
@@ -123,7 +117,7 @@ def _steps(
     higher = nothing, nothing
     while point is not None and len(points) < min(max_iter, _MOST_STEPS):
         points.append(point)
-        if gradients and not (_shrinks_fast(gradients) and gradients[-1] < _SETTLED):
+        if gradients:
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
         finite = np.isfinite(found.information).all() and np.isfinite(found.gradient).all()
@@ -140,17 +134,14 @@ def _steps(
     return None
 
 
-def _shrinks_fast(gradients: list[float]) -> bool:
-    """Whether the last step left little of the scaled gradient."""
-    return len(gradients) > 1 and gradients[-1] < _FAST * gradients[-2]
-
-
 def _is_next_to(gradients: list[float], tol: float) -> bool:
-    """Whether the next step ends within the tolerance, if it shrinks the gradient as the last did.
+    """Whether the next step ends within the tolerance, as Newton's steps converge quadratically.
 
-    Where coefficients grow without bound it shrinks as well, but slowly.
+    Where coefficients grow without bound the gradient shrinks as well, but slowly.
     """
-    return _shrinks_fast(gradients) and gradients[-1] ** 2 / gradients[-2] < _NEAR * tol
+    if len(gradients) < 2 or gradients[-1] > _FAST * gradients[-2]:
+        return False
+    return gradients[-1] * (gradients[-1] / gradients[-2]) ** 2 < tol
 
 
 def _made(objective: VariationalObjective, point: LevelPoint) -> VariationalPoint | None:
