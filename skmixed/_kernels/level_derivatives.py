@@ -6,6 +6,8 @@ come as one array (L, r, r + 1 + p + m + k): minus the Hessian by (u, V), the gr
 derivatives of the gradient by coefficients, entries of T and the likelihood's own parameters.
 """
 
+import math
+
 import numpy as np
 
 from skmixed._kernels.compile import kernel
@@ -128,3 +130,63 @@ def _fill_features(basis, i, features):
         for b in range(a, n_effects):
             features[place] = basis[i, a] * basis[i, b] * (1.0 if a == b else 2.0)
             place += 1
+
+
+@kernel
+def invert_levels(matrices, out):
+    """Fill the inverses of positive definite matrices (L, q, q); the sum of their log determinants.
+
+    By Gauss and Jordan's elimination, in place, which needs no pivots here.
+    """
+    n = matrices.shape[1]
+    total = 0.0
+    for level in range(matrices.shape[0]):
+        inverse = out[level]
+        for i in range(n):
+            for j in range(n):
+                inverse[i, j] = matrices[level, i, j]
+        for k in range(n):
+            pivot = inverse[k, k]
+            total += math.log(pivot)
+            inverse[k, k] = 1.0
+            for j in range(n):
+                inverse[k, j] /= pivot
+            for i in range(n):
+                if i != k:
+                    share = inverse[i, k]
+                    inverse[i, k] = 0.0
+                    for j in range(n):
+                        inverse[i, j] -= share * inverse[k, j]
+    return total
+
+
+@kernel
+def solve_levels(systems):
+    """Solve systems (L, r, r + c), of matrices with right-hand sides beside them, in place.
+
+    The solutions replace the right-hand sides. By elimination with partial pivoting; False where
+    a matrix is singular.
+    """
+    n, width = systems.shape[1], systems.shape[2]
+    for level in range(systems.shape[0]):
+        rows = systems[level]
+        for k in range(n):
+            largest = k
+            for i in range(k + 1, n):
+                if abs(rows[i, k]) > abs(rows[largest, k]):
+                    largest = i
+            if rows[largest, k] == 0.0:
+                return False
+            for j in range(k, width):
+                rows[k, j], rows[largest, j] = rows[largest, j], rows[k, j]
+            for i in range(k + 1, n):
+                share = rows[i, k] / rows[k, k]
+                for j in range(k + 1, width):
+                    rows[i, j] -= share * rows[k, j]
+        for k in range(n - 1, -1, -1):
+            for j in range(n, width):
+                total = rows[k, j]
+                for i in range(k + 1, n):
+                    total -= rows[k, i] * rows[i, j]
+                rows[k, j] = total / rows[k, k]
+    return True

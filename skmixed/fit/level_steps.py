@@ -167,7 +167,7 @@ def _following(
     slack = 1e-12 * max(abs(point.deviance), 1.0)
     length = min(1.0, _longest(system, point, model.step))
     for _ in range(_FEW_HALVINGS):
-        state = _moved(system, point.state, found, model.step, length)
+        state = _moved(system, point, found, model.step, length)
         following = system.at(state)
         if following is not None and following.deviance <= point.deviance + slack:
             return following
@@ -187,21 +187,22 @@ def _longest(system: LevelSystem, point: LevelPoint, step: np.ndarray) -> float:
 
 def _moved(
     system: LevelSystem,
-    state: LevelState,
+    point: LevelPoint,
     found: LevelDerivatives,
     step: np.ndarray,
     length: float,
 ) -> LevelState:
     """The state a step away; covariances stay positive definite."""
+    state = point.state
     p, q = len(state.fixed), state.means.shape[1]
     # levels go where they would at the other parameters
     levels = length * (found.level_steps + found.level_moves @ step)
     change = system.matrices(levels[:, q:])
     # to second order exp along the geodesic of positive definite matrices
-    bent = change @ np.linalg.solve(state.covariances, change)
+    second = change @ point.precisions @ change
     return LevelState(
         state.theta + length * step[p:],
         state.fixed + length * step[:p],
         state.means + levels[:, :q],
-        state.covariances + change + 0.5 * bent,
+        state.covariances + change + 0.5 * second,
     )

@@ -26,6 +26,8 @@ from skmixed._kernels.arguments import LevelRows, LevelTerms
 from skmixed._kernels.level_derivatives import (
     add_row_derivatives,
     fill_row_moments,
+    invert_levels,
+    solve_levels,
     start_derivatives,
 )
 from skmixed._kernels.working import add_dense_products
@@ -94,6 +96,8 @@ class LevelPoint:
     mean, variance : ndarray (n,)
         Of the linear predictor of every row, less the offset.
     terms : RowTerms
+    precisions : ndarray (L, q, q)
+        Inverses of the covariances of the levels' effects.
     deviance : float
         -2 ELBO.
     """
@@ -103,6 +107,7 @@ class LevelPoint:
     mean: np.ndarray
     variance: np.ndarray
     terms: RowTerms
+    precisions: np.ndarray
     deviance: float
 
 
@@ -164,14 +169,15 @@ class LevelSystem:
         terms = objective.row_terms(mean, variance, objective.split(state.theta)[1])
         n_levels, q = state.means.shape
         deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
-        deviance -= np.linalg.slogdet(state.covariances)[1].sum()
+        precisions = np.empty_like(state.covariances)
+        deviance -= invert_levels(state.covariances, precisions)
         deviance -= 2.0 * float(objective.responses.weights @ terms.value)
         penalty = objective.penalty
         if penalty is not None:
             deviance += penalty.value(penalty.squares(objective.prior, omega.variances))
         if not np.isfinite(deviance):
             return None
-        return LevelPoint(state, omega, mean, variance, terms, float(deviance))
+        return LevelPoint(state, omega, mean, variance, terms, precisions, float(deviance))
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
@@ -209,10 +215,12 @@ class LevelSystem:
         gradient, hessian, own_changes = self._of_globals(point)
         by_level = self._of_levels(point, higher, own_changes)
         r = by_level.shape[1]
-        solved = np.linalg.solve(by_level[:, :, :r], by_level[:, :, r:])
-        level_gradient = by_level[:, :, r]
-        steps, moves = solved[..., 0], solved[..., 1:]
-        flat = by_level[:, :, r + 1 :].reshape(-1, moves.shape[2])
+        solved = by_level.copy()
+        if not solve_levels(solved):
+            raise np.linalg.LinAlgError("the curvature of a level's ELBO is singular")
+        steps, moves = solved[:, :, r], solved[:, :, r + 1 :]
+        level_gradient, border = by_level[:, :, r], by_level[:, :, r + 1 :]
+        flat = border.reshape(-1, border.shape[2])
         information = -hessian - flat.T @ moves.reshape(flat.shape)
         return LevelDerivatives(
             gradient + flat.T @ steps.ravel(),
@@ -274,8 +282,7 @@ class LevelSystem:
         r += len(self.triangle[0])
         out = np.empty((n_levels, r, r + 1 + p + len(state.theta)))
         around = omega.inverse @ omega.tangents @ omega.inverse
-        precisions = np.linalg.inv(state.covariances)
-        start_derivatives(state.means, precisions, omega.inverse, around, r + 1 + p, out)
+        start_derivatives(state.means, point.precisions, omega.inverse, around, r + 1 + p, out)
         gradient, precision = weights * point.terms.gradient, weights * point.terms.precision
         terms = LevelTerms(gradient, precision, *higher)
         add_row_derivatives(self._rows, terms, own_changes, out)
