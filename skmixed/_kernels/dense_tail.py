@@ -54,3 +54,11 @@ def _mix_tail(raw, first, mix, diagonal, first_row, last_row, out):
                 total += mix[i, a] * inner
             out[i, j] = total
         out[i, i] += diagonal[i]
+
+
+@kernel
+def mirror_lower(matrix):
+    """Copy the lower triangle of a matrix (n, n) to the upper one."""
+    for i in range(matrix.shape[0]):
+        for j in range(i):
+            matrix[j, i] = matrix[i, j]

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from skmixed._kernels.cells import add_pair_to_dense, spread_cells
+from skmixed._kernels.dense_tail import mirror_lower
 from skmixed.memory import available_memory
 from skmixed.sums.cell_sums import CellSums, PairCells
 from skmixed.threads import even_bounds
@@ -18,7 +19,9 @@ _OF_CELLS = ("factors", "n_tail", "_cells", "_row_work")
 
 def symmetric(lower: np.ndarray) -> np.ndarray:
     """The symmetric matrix (n, n) of which the lower triangle is given."""
-    return np.tril(lower) + np.tril(lower, -1).T
+    out = lower.copy()
+    mirror_lower(out)
+    return out
 
 
 @dataclass(frozen=True)
