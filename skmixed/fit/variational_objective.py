@@ -50,6 +50,9 @@ _LARGEST_SHARE = 10.0
 _OWN_STEP = 1e-5
 """Change of an own parameter that tells a derivative."""
 
+_NEXT_TO_BEST = 1e-2
+"""Distance from the best posterior below which another one hardly raises the ELBO."""
+
 _FIRST_DISTANCE = 1.0
 """Distance from the best posterior to which the start is brought before variances move."""
 
@@ -127,7 +130,7 @@ class VariationalObjective:
             if (
                 point is None
                 or point.deviance <= near.deviance + point.doubt(near)
-                or point.distance < 1e-2
+                or point.distance < _NEXT_TO_BEST
             ):
                 break
             following = self._step(theta, point, coarse)
@@ -172,6 +175,9 @@ class VariationalObjective:
                 if best is None or point.deviance < best.deviance:
                     best = point
                 if point.deviance <= near.deviance + _slack(point, near):
+                    break
+                if moved and point.distance < _NEXT_TO_BEST:
+                    # theta is what is worse
                     break
             share *= 0.5 if moved else 0.35
         return best
