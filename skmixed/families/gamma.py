@@ -74,6 +74,17 @@ class Gamma(LogLinkLikelihood):
 
         return terms
 
+    def higher_derivatives(
+        self,
+        rows: ResponseRows,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        precision: np.ndarray,
+        parameters: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A precision is a share of y exp(-eta), whose derivatives are itself, signs in turn."""
+        return precision, -precision
+
     def parameter_derivatives(
         self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
     ) -> ParameterDerivatives:
