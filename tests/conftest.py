@@ -41,7 +41,12 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests of slow files, which ``-m "not slow"`` leaves out."""
+    """Mark the tests of slow files, which ``-m "not slow"`` leaves out; contracts come last.
+
+    Tests of contracts start processes. Before any kernel is on disk, processes that run at once
+    would compile the same ones.
+    """
+    items.sort(key=lambda item: item.path.parent.name == "contracts")
     slow = set(SLOW_FILES.split())
     for item in items:
         if item.path.stem.removeprefix("test_") in slow:
