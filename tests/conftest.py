@@ -26,8 +26,27 @@ structures variance_posterior variance_prior variance_shares variational variati
 """Files, without ``test_``, that take several seconds each: all others together take a minute."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each process a half of the files, and at the end what another one has left.
+
+    xdist's default deals tests out one by one: both processes would make the models and oracles
+    that the tests of a file share.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Mark the tests of slow files, which ``-m "not slow"`` leaves out."""
+    """Mark the tests of slow files, which ``-m "not slow"`` leaves out; contracts come last.
+
+    Tests of contracts start processes. Before any kernel is on disk, processes that run at once
+    would compile the same ones.
+    """
+    items.sort(key=lambda item: item.path.parent.name == "contracts")
     slow = set(SLOW_FILES.split())
     for item in items:
         if item.path.stem.removeprefix("test_") in slow:

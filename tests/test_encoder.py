@@ -341,7 +341,7 @@ def test_unknown_labels_can_be_refused():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("extra", [None, "std"])
 def test_scikit_learns_checks_with_numbers_for_labels(extra):
-    encoder = MixedEffectsEncoder(columns=[0], target_type="continuous", extra=extra)
+    encoder = MixedEffectsEncoder(columns=[0], target_type="continuous", extra=extra, cv=2)
     names = set()
     for estimator, check in estimator_checks_generator(encoder):
         name = getattr(check, "func", check).__name__

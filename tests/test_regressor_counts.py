@@ -23,7 +23,7 @@ def fitted():
     return fit_each()
 
 
-N_DRAWS = 20_000
+N_DRAWS = 8_000
 
 
 @pytest.fixture(scope="module")

@@ -117,10 +117,15 @@ def estimated(strategy, seed):
 @pytest.mark.compiled
 @pytest.mark.parametrize("strategy", ["polynomials", "approximate Cholesky"])
 def test_estimates_over_seeds(strategy):
+    """Errors of the ELBO are as claimed: a claim that is off by a factor of four is told.
+
+    The root mean square of eight standard normals lies within the limits but in 2 of 10,000
+    cases.
+    """
     _, rtol = STRATEGIES[strategy]
     direct = many_moves()[2]
     errors = []
-    for seed in range(20):
+    for seed in range(8):
         model = estimated(strategy, seed)
         assert model.elbo_std_ < 0.3
         assert abs(model.elbo_ - direct.elbo_) < 3.0 * model.elbo_std_
@@ -144,7 +149,7 @@ def test_three_factors(monkeypatch):
     monkeypatch.setattr(iterative, "choose", STRATEGIES["approximate Cholesky"][0])
     X, y, direct = three_factors()
     errors, found = [], []
-    for seed in range(5):
+    for seed in range(3):
         model = fit(X, y, groups=["a", "b", "c"], solver="iterative", random_state=seed)
         assert model.elbo_std_ < 0.2
         assert abs(model.elbo_ - direct.elbo_) < 3.0 * model.elbo_std_

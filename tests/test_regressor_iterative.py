@@ -182,7 +182,7 @@ def test_errors_fall_with_more_probes(name):
     for n_probes in (4, 64):
         models = [
             fit(name, solver="iterative", n_probes=n_probes, random_state=seed)
-            for seed in range(20)
+            for seed in range(10)
         ]
         difference = np.array([scaled_errors(model, direct) for model in models])
         errors.append(np.sqrt((difference**2).mean()))

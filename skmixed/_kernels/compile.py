@@ -21,6 +21,8 @@ class Kernel:
     Parameters
     ----------
     function : callable
+    inlined : bool
+        See `inlined_kernel`.
 
     Attributes
     ----------
@@ -28,9 +30,10 @@ class Kernel:
         The function as it was written.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], inlined: bool = False) -> None:
         update_wrapper(self, function)
         self.py_func = function
+        self._inlined = inlined
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -43,16 +46,16 @@ class Kernel:
     def compiled(self) -> Callable[..., Any]:
         """Numba's dispatcher, or the function where compilation is switched off."""
         if self._compiled is None:
-            self._compiled = _dispatcher(self.py_func)
+            self._compiled = _dispatcher(self.py_func, self._inlined)
         return self._compiled
 
 
-def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
+def _dispatcher(function: Callable[..., Any], inlined: bool) -> Callable[..., Any]:
     from numba import njit
 
     from skmixed._kernels.cache import KernelCache
 
-    compiled: Any = njit(**_OPTIONS)(function)
+    compiled: Any = njit(**_OPTIONS, inline="always" if inlined else "never")(function)
     if compiled is function:
         return function
     with suppress(RuntimeError):
@@ -68,3 +71,12 @@ def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function on its first call."""
     return Kernel(function)
+
+
+def inlined_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function as a part of each kernel that calls it.
+
+    For long functions that call many others. LLVM optimises what a kernel calls once more with
+    the kernel: a chain of three long kernels would be optimised three times.
+    """
+    return Kernel(function, inlined=True)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmixed._kernels.compile import kernel
+from skmixed._kernels.compile import inlined_kernel, kernel
 from skmixed._kernels.densities import (
     LOGIT,
     ORDERED_LOGIT,
@@ -643,7 +643,7 @@ def _finish(rows, first, last, total, scratch, found):
             found.hessian[k, j] = found.hessian[j, k]
 
 
-@kernel
+@inlined_kernel
 def integrate_level(rows, first, last, centre, lattice, scratch, found):
     """Logarithm of the integral over the effects of the level of rows first to last.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmixed._kernels.compile import kernel
+from skmixed._kernels.compile import inlined_kernel, kernel
 from skmixed._kernels.densities import (
     LOGIT,
     ORDERED_LOGIT,
@@ -351,6 +351,24 @@ def _add_share(rows, bounds, k, share, scratch, sums):
 
 
 @kernel
+def _multiply_sums(sums, scratch, bounds, share):
+    """Multiply all integrals by a share; 0 empties them, also of what is not a number.
+
+    Loops, as Numba compiles seconds of code for messages about shapes beside `array *= share`.
+    """
+    mean, square, natural, by_root, _ = sums
+    for a in range(mean.shape[0]):
+        mean[a] = share * mean[a] if share != 0.0 else 0.0
+        for b in range(mean.shape[0]):
+            square[a, b] = share * square[a, b] if share != 0.0 else 0.0
+            by_root[a, b] = share * by_root[a, b] if share != 0.0 else 0.0
+    for j in range(natural.shape[0]):
+        natural[j] = share * natural[j] if share != 0.0 else 0.0
+    for i in range(bounds[0], bounds[1]):
+        scratch.mean[i] = share * scratch.mean[i] if share != 0.0 else 0.0
+
+
+@inlined_kernel
 def integrate_slopes(rows, bounds, centre, lattice, scratch, sums):
     """Logarithm of the integral over the effects of one level, and integrals of slopes.
 
@@ -372,16 +390,11 @@ def integrate_slopes(rows, bounds, centre, lattice, scratch, sums):
     value : float
         NaN where nodes have run out.
     """
-    q, (first, last) = centre.shape[0], bounds
+    q = centre.shape[0]
     root, steps, v, direction = np.empty((q, q)), np.empty(q), np.empty(q), np.empty(q)
     place, counts = np.zeros(q - 1, np.int64), np.zeros(2, np.int64)
     log_unit = _place_nodes(rows, bounds, centre, lattice, root, steps)
-    mean, square, natural, by_root, _ = sums
-    mean[:] = 0.0
-    square[:] = 0.0
-    natural[:] = 0.0
-    by_root[:] = 0.0
-    scratch.mean[first:last] = 0.0
+    _multiply_sums(sums, scratch, bounds, 0.0)
     state = np.zeros(4)
     state[1] = -math.inf
     for a in range(q):
@@ -406,12 +419,7 @@ def integrate_slopes(rows, bounds, centre, lattice, scratch, sums):
     clear_nodes(lattice, counts)
     if not enough:
         return math.nan
-    share = 1.0 / state[0]
-    mean *= share
-    square *= share
-    natural *= share
-    by_root *= share
-    scratch.mean[first:last] *= share
+    _multiply_sums(sums, scratch, bounds, 1.0 / state[0])
     return state[2] + math.log(state[0]) + log_unit - 0.5 * q * _LOG_TWO_PI
 
 
@@ -435,8 +443,11 @@ def integrate_all_slopes(rows, row_start, centres, lattice, scratch, found):
     mean, square, by_root, v = np.empty(q), np.empty((q, q)), np.empty((q, q)), np.empty(q)
     natural = np.zeros(found.natural.shape[0])
     sums = mean, square, natural, by_root, v
-    found.root[:] = 0.0
-    found.natural[:] = 0.0
+    for a in range(q):
+        for b in range(q):
+            found.root[a, b] = 0.0
+    for j in range(natural.shape[0]):
+        found.natural[j] = 0.0
     total = 0.0
     for level in range(row_start.shape[0] - 1):
         bounds = row_start[level], row_start[level + 1]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmixed._kernels.compile import kernel
+from skmixed._kernels.compile import inlined_kernel, kernel
 from skmixed._kernels.densities import density_terms
 from skmixed._kernels.level_integrals import (
     LevelIntegral,
@@ -270,7 +270,7 @@ def _add_outer_node(v, share, node, node_hessian, found):
             found.hessian[j, k] += part * node[k] + share * node_hessian[j, k]
 
 
-@kernel
+@inlined_kernel
 def _at_outer_node(rows, outer, level, lattice, scratch, inner, moments, sums):
     """Product of the inner integrals given outer effects, which the rows hold by now.
 
@@ -367,7 +367,7 @@ def _empty_inner(moments, begin, stop):
                     moments.with_score[m, a, j] = 0.0
 
 
-@kernel
+@inlined_kernel
 def integrate_outer_level(rows, outer, level, lattices, scratch, found, moments, sums):
     """Logarithm of the integral over the effects of an outer level and all levels inside.
 

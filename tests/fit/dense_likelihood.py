@@ -48,9 +48,9 @@ class OneFactor:
         root[np.tril_indices(q)] = parameters[p : p + m]
         return parameters[:p], root, parameters[p + m :]
 
-    def of_level(self, level, parameters, v):
+    def of_level(self, level, split, v):
         """Log of the integrand of a level at nodes (N, q), the normal density included."""
-        beta, root, own = self.split(parameters)
+        beta, root, own = split
         rows = self.codes == level
         eta = (self.x[rows] @ beta + self.offset[rows])[:, None] + self.z[rows] @ root @ v.T
         values = log_density(self.family, self.link, self.y[rows, None], eta, own)
@@ -59,14 +59,14 @@ class OneFactor:
 
     def place_nodes(self, parameters):
         q = self.z.shape[1]
-        step, reach = {1: (0.05, 12.0), 2: (0.35, 8.0), 3: (0.35, 7.0)}[q]
+        step, reach = {1: (0.15, 12.0), 2: (0.35, 8.0), 3: (0.35, 7.0)}[q]
         line = np.arange(-reach, reach + step / 2, step)
         grid = np.array(list(product(line, repeat=q)))
-        self.nodes, self.log_units = [], []
+        self.nodes, self.log_units, split = [], [], self.split(parameters)
         for level in range(self.codes.max() + 1):
 
             def integrand(v, level=level):
-                return self.of_level(level, parameters, v[None])[0]
+                return self.of_level(level, split, v[None])[0]
 
             mode = minimize(lambda v: -integrand(v), np.zeros(q)).x
             root = np.linalg.cholesky(np.linalg.inv(curvature(integrand, mode)))
@@ -77,9 +77,9 @@ class OneFactor:
         """Log of the integrand at the nodes times their volume, (L, nodes)."""
         if self.nodes is None:
             self.place_nodes(parameters)
-        levels = zip(self.nodes, self.log_units, strict=True)
+        levels, split = zip(self.nodes, self.log_units, strict=True), self.split(parameters)
         return np.array([
-            self.of_level(level, parameters, v) + unit for level, (v, unit) in enumerate(levels)
+            self.of_level(level, split, v) + unit for level, (v, unit) in enumerate(levels)
         ])  # fmt: skip
 
     def __call__(self, parameters):
@@ -99,7 +99,7 @@ class Nested:
 
     def __init__(self, y, x, inner, outer):
         self.y, self.x, self.inner, self.outer = y, x, inner, outer
-        self.line = np.arange(-8.0, 8.05, 0.2)
+        self.line = np.arange(-8.1, 8.2, 0.3)
         self.log_weights = -0.5 * self.line**2
         self.log_weights -= logsumexp(self.log_weights)
         self.outer_of = np.zeros(inner.max() + 1, int)

@@ -122,6 +122,7 @@ def test_effects_that_are_told_apart_badly_raise_no_alarm(is_nested):
     assert (np.abs(found - true) < 0.03).all()
 
 
+@pytest.mark.compiled
 def test_units_of_columns_do_not_matter():
     X, y = simulate("bernoulli", 100, 8, 1.0, 1.0)
     moves = fit("bernoulli", X, y, "x + (x | g)").fit_result_.bound_moves

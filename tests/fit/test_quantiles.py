@@ -215,7 +215,7 @@ def test_many_rows_are_interpolated_and_the_quantiles_are_the_same(name, share, 
     """Of counts every single one: next to an integer the distribution function decides."""
     likelihood, own = FAMILIES[name]
     rng = np.random.default_rng(3)
-    mean, variance = rng.uniform(-1.0, 3.0, 8000), rng.uniform(0.05, 0.6, 8000) ** 2
+    mean, variance = rng.uniform(-1.0, 3.0, 4000), rng.uniform(0.05, 0.6, 4000) ** 2
     calls = []
     monkeypatch.setattr(
         quantiles, "interpolated",

@@ -114,6 +114,7 @@ def test_a_variance_of_zero_stays_there():
     np.testing.assert_allclose(model.coef_cov_, np.linalg.inv(information), rtol=1e-5)
 
 
+@pytest.mark.compiled
 def test_a_dispersion_of_zero_has_no_error():
     """Counts that are Poisson: the flat direction says nothing about coefficients."""
     frame = simulate("poisson")

@@ -31,11 +31,11 @@ def model(frame):
     return mixed("y ~ w + (1 | g)", frame)
 
 
-def on_a_grid(frame, density):
-    """Weights of (sd of groups, sd of noise), and coefficients with variances at each."""
+@pytest.fixture(scope="module")
+def grid(frame):
+    """At every (sd of groups, sd of noise): log likelihood, coefficients and their variances."""
     X = np.column_stack([np.ones(len(frame)), frame["w"]])
     Z, y = pd.get_dummies(frame["g"]).to_numpy(float), frame["y"].to_numpy()
-    scale = y.std(ddof=1)
     logs, means, variances, sds = [], [], [], []
     for a in np.linspace(-7.0, 3.0, 140):
         for b in np.linspace(-0.5, 0.5, 41):
@@ -45,22 +45,26 @@ def on_a_grid(frame, density):
             beta = C @ X.T @ inverse @ y
             rest = y - X @ beta
             log = -0.5 * (np.linalg.slogdet(V)[1] - np.linalg.slogdet(C)[1])
-            log -= 0.5 * rest @ inverse @ rest
-            # densities by the logarithms; that of the noise is flat
-            log += density(np.exp(a) / scale) + a
-            logs.append(log)
+            logs.append(log - 0.5 * rest @ inverse @ rest)
             means.append(beta)
             variances.append(np.diagonal(C))
             sds.append(np.exp([a, b]))
-    weights = np.exp(np.array(logs) - max(logs))
-    return weights / weights.sum(), np.array(means), np.array(variances), np.array(sds)
+    return np.array(logs), np.array(means), np.array(variances), np.array(sds)
+
+
+def weights_of(logs, sds, density, scale):
+    """Of the nodes of the grid, which is even in the logarithms; noise has a flat density."""
+    logs = logs + np.array([density(sd / scale) for sd in sds[:, 0]]) + np.log(sds[:, 0])
+    weights = np.exp(logs - logs.max())
+    return weights / weights.sum()
 
 
 @pytest.mark.parametrize("prior", VARIANCE_PRIORS)
-def test_against_a_dense_grid(frame, model, prior):
+def test_against_a_dense_grid(frame, model, grid, prior):
     # some densities have no end on the right, where six groups say little
     rtol = 0.25 if prior in ("flat", "gamma") else 0.06
-    weights, means, variances, sds = on_a_grid(frame, VARIANCE_PRIORS[prior])
+    logs, means, variances, sds = grid
+    weights = weights_of(logs, sds, VARIANCE_PRIORS[prior], frame["y"].std(ddof=1))
     posterior = variance_posterior(model, prior=prior, n_points=512, random_state=0)
     table = posterior.intervals().to_frame()
     for k, name in enumerate(["Intercept", "w"]):
