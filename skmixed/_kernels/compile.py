@@ -21,6 +21,8 @@ class Kernel:
     Parameters
     ----------
     function : callable
+    in_lanes : bool, default=False
+        As `lane_kernel`.
 
     Attributes
     ----------
@@ -28,9 +30,10 @@ class Kernel:
         The function as it was written.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], in_lanes: bool = False) -> None:
         update_wrapper(self, function)
         self.py_func = function
+        self._in_lanes = in_lanes
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -43,11 +46,11 @@ class Kernel:
     def compiled(self) -> Callable[..., Any]:
         """Numba's dispatcher, or the function where compilation is switched off."""
         if self._compiled is None:
-            self._compiled = _dispatcher(self.py_func)
+            self._compiled = _dispatcher(self.py_func, self._in_lanes)
         return self._compiled
 
 
-def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
+def _dispatcher(function: Callable[..., Any], in_lanes: bool) -> Callable[..., Any]:
     from numba import njit
 
     from skmixed._kernels.cache import KernelCache
@@ -57,6 +60,8 @@ def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     with suppress(RuntimeError):
         compiled._cache = KernelCache(function)
+    if in_lanes:
+        compiled.compile = _joining_lanes(compiled.compile)
     # Numba knows its own dispatchers, and looks names up where the function was written
     names = function.__globals__
     for name in function.__code__.co_names:
@@ -65,6 +70,38 @@ def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def _joining_lanes(compile_for: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as before, but with LLVM's superword-level vectoriser.
+
+    Numba has it off for all functions, or on for all.
+    """
+    from numba.core import config as numba_config
+    from numba.core.compiler_lock import global_compiler_lock
+
+    config: Any = numba_config
+
+    def compile_in_lanes(signature: Any) -> Any:
+        with global_compiler_lock:
+            before = config.SLP_VECTORIZE
+            config.SLP_VECTORIZE = 1
+            try:
+                return compile_for(signature)
+            finally:
+                config.SLP_VECTORIZE = before
+
+    return compile_in_lanes
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function on its first call."""
     return Kernel(function)
+
+
+def lane_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function on its first call; equal statements side by side become one.
+
+    Processors take four or eight numbers at once. Where the numbers of a loop are few, the loop
+    itself takes longer than they do, and statements for *lanes* a, b, c, ... replace it. Results
+    are those of the statements one by one.
+    """
+    return Kernel(function, in_lanes=True)

@@ -14,9 +14,11 @@ import numpy as np
 
 from skmixed._kernels.arguments import FactorCells, LevelCells, TailColumns
 from skmixed._kernels.cell_passes import (
+    LANES,
     add_pair_product,
     gather_cells,
     multiply_levels,
+    reduce_intercepts,
     reduce_tail,
     scatter_cells,
     subtract_product,
@@ -161,7 +163,7 @@ class SparseTail:
         `middle` (L, Q, Q) is Omega (I + D Omega)^-1 of the eliminated levels.
         """
         n_columns = vectors.shape[1]
-        vectors = _in_fours(vectors)
+        vectors = _in_lanes(vectors)
         out = self.multiply_unreduced(vectors)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
@@ -201,11 +203,16 @@ class SparseTail:
         """
         n_dense = len(self.dense)
         widest = int(self.tail_columns.n_siblings.max(initial=1))
-        both = np.zeros((self.n_large, n_dense + widest))
+        intercepts = widest == self.values.shape[1] == 1
+        width = n_dense + widest
+        both = np.zeros((self.n_large, width + (-width % LANES if intercepts else 0)))
         both[:, :n_dense] = self.with_dense
         cells = LevelCells(self.start, self.columns, self.values, self.eliminated_dense)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
+            if intercepts:
+                reduce_intercepts(cells, middle, n_dense, first, last, target)
+                return
             parts = target[:, :n_dense], target[:, n_dense:]
             reduce_tail(cells, middle, self.tail_columns, first, last, *parts)
 
@@ -290,15 +297,12 @@ class SparseTail:
         return out
 
 
-def _in_fours(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, m) with zeros beside them where that makes a pass over the cells faster.
+def _in_lanes(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, m) with columns of zeros beside them, so that lanes are full.
 
-    Processors take four numbers at once, and a fourth takes less time than the last two or
-    three of them one by one.
+    Single columns are worked on one by one.
     """
-    n_more = -vectors.shape[1] % 4
-    if n_more > 2:
-        n_more = 0
+    n_more = -vectors.shape[1] % LANES if vectors.shape[1] > 1 else 0
     return np.concatenate([vectors, np.zeros((len(vectors), n_more))], axis=1)
 
 
