@@ -59,6 +59,9 @@ _OWN_STEP = 1e-5
 _FIRST_DISTANCE = 1.0
 """Distance from the best posterior to which the start is brought before variances move."""
 
+_FIRST_DISTANCE_ESTIMATED = 0.1
+"""The same where random vectors estimate the objective: derivatives cost as much as such a step."""
+
 
 @dataclass(frozen=True)
 class VariationalObjective:
@@ -146,7 +149,10 @@ class VariationalObjective:
         _, own = self.split(theta)
         point = self.at_sites(theta, self.start_sites(own), True)
         for _ in range(_HALVINGS):
-            if point is None or point.distance < _FIRST_DISTANCE:
+            if point is None:
+                break
+            near = _FIRST_DISTANCE_ESTIMATED if point.is_estimated else _FIRST_DISTANCE
+            if point.distance < near:
                 break
             following = self._step(theta, point, True)
             if following is None or following.deviance >= point.deviance - 1e-6:
@@ -313,10 +319,17 @@ class VariationalObjective:
 
     def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""
-        # negative precisions, of densities that are not log-concave, are held here as well
-        weights = np.maximum(sites.precision, LEAST_PRECISION)
-        weights *= self.responses.weights
-        return weights, self.responses.weights * sites.linear
+        weights, linear = np.empty_like(sites.precision), np.empty_like(sites.linear)
+
+        def fill(chunk: slice) -> None:
+            case_weights = self.responses.weights[chunk]
+            # negative precisions, of densities that are not log-concave, are held here as well
+            np.maximum(sites.precision[chunk], LEAST_PRECISION, out=weights[chunk])
+            weights[chunk] *= case_weights
+            np.multiply(case_weights, sites.linear[chunk], out=linear[chunk])
+
+        self.responses.rows.for_chunks(fill)
+        return weights, linear
 
     # Derivatives ----------------------------------------------------------------------
 
