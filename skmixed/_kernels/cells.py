@@ -132,6 +132,18 @@ def add_level_sums(codes, weights, dense, sums):
 
 
 @kernel
+def add_squared_cells(start, levels, values, first, second):
+    """Add the squares of cells of two intercepts to `first` (L1,) and `second` (L2,)."""
+    for l in range(start.shape[0] - 1):
+        total = 0.0
+        for k in range(start[l], start[l + 1]):
+            square = values[k, 0, 0] * values[k, 0, 0]
+            total += square
+            second[levels[k]] += square
+        first[l] += total
+
+
+@kernel
 def spread_cells(start, levels, values, first_column, cursor, columns, out):
     """Append a pair's cells to rows of a matrix with one column per effect.
 

@@ -216,6 +216,18 @@ def test_spread_cells(data: Rows, first_column: int):
     np.testing.assert_array_equal(dense, np.concatenate([empty, matrix, matrix], axis=2))
 
 
+@given(rows())
+@examples(20)
+def test_add_squared_cells(data: Rows):
+    pair = filled(data, some_ranks(data, 0), 0)
+    first, second = np.ones(data.n_levels[0]), np.ones(data.n_levels[1])
+    cells.add_squared_cells(*pair, first, second)
+    width = pair[2].shape[2]
+    squares = as_matrix(*pair, data.n_levels[1])[:: pair[2].shape[1], ::width] ** 2
+    same(first, 1.0 + squares.sum(axis=1))
+    same(second, 1.0 + squares.sum(axis=0))
+
+
 @pytest.mark.parametrize("above", [True, False])
 @given(data=rows(), seed=SEEDS)
 @examples(25)
