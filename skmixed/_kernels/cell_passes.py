@@ -168,6 +168,20 @@ def reduce_intercepts(cells, middle, n_dense, first_level, last_level, out):
 
 
 @kernel
+def gather_dense(with_dense, dense, first_level, last_level, out):
+    """out[l] (Q, m) = with_dense[l] @ dense for a range of levels; the first columns (k, m)."""
+    m = dense.shape[1]
+    for l in range(first_level, last_level):
+        for q in range(with_dense.shape[1]):
+            for j in range(m):
+                out[l, q, j] = 0.0
+            for x in range(dense.shape[0]):
+                amount = with_dense[l, q, x]
+                for j in range(m):
+                    out[l, q, j] += amount * dense[x, j]
+
+
+@kernel
 def gather_cells(start, columns, values, vectors, first_level, last_level, out):
     """out[l] (Q, m) += C_l vectors for a range of levels."""
     n_effects = values.shape[1]

@@ -319,17 +319,13 @@ class VariationalObjective:
 
     def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""
-        weights, linear = np.empty_like(sites.precision), np.empty_like(sites.linear)
-
-        def fill(chunk: slice) -> None:
-            case_weights = self.responses.weights[chunk]
-            # negative precisions, of densities that are not log-concave, are held here as well
-            np.maximum(sites.precision[chunk], LEAST_PRECISION, out=weights[chunk])
-            weights[chunk] *= case_weights
-            np.multiply(case_weights, sites.linear[chunk], out=linear[chunk])
-
-        self.responses.rows.for_chunks(fill)
-        return weights, linear
+        # negative precisions, of densities that are not log-concave, are held here as well
+        precision, case_weights = sites.precision, self.responses.weights
+        if not precision.size or precision.min() < LEAST_PRECISION:
+            precision = np.maximum(precision, LEAST_PRECISION)
+        if self.responses.has_unit_weights:
+            return precision, sites.linear
+        return case_weights * precision, case_weights * sites.linear
 
     # Derivatives ----------------------------------------------------------------------
 

@@ -17,13 +17,14 @@ from skmixed._kernels.cell_passes import (
     LANES,
     add_pair_product,
     gather_cells,
+    gather_dense,
     multiply_levels,
     reduce_intercepts,
     reduce_tail,
     scatter_cells,
     subtract_product,
 )
-from skmixed.sums.cell_sums import PairCells, row_chunks
+from skmixed.sums.cell_sums import PairCells
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 from skmixed.threads import enough_parts, even_bounds, run_parts
 
@@ -233,21 +234,15 @@ class SparseTail:
         """
         m = dense.shape[1]
         n_levels, n_effects = self.cross.own.shape[:2]
-        flat = self.eliminated_dense[:, :, : len(dense)].reshape(n_levels * n_effects, len(dense))
         out = np.empty((n_levels, n_effects, m))
-        rows = out.reshape(len(flat), m)
-        for piece in row_chunks(len(flat)):
-            np.matmul(flat[piece], dense, out=rows[piece])
-        vectors = np.ascontiguousarray(vectors)
-        run_parts(
-            lambda first, last: gather_cells(
-                self.start, self.columns, self.values, vectors, first, last, out
-            ),
-            even_bounds(
-                np.diff(self.start) + 1, enough_parts(len(self.columns) * m, self.n_threads)
-            ),
-            self.n_threads,
-        )
+        vectors, dense = np.ascontiguousarray(vectors), np.ascontiguousarray(dense)
+
+        def fill(first: int, last: int) -> None:
+            gather_dense(self.eliminated_dense, dense, first, last, out)
+            gather_cells(self.start, self.columns, self.values, vectors, first, last, out)
+
+        n_parts = enough_parts(len(self.columns) * m, self.n_threads)
+        run_parts(fill, even_bounds(np.diff(self.start) + 1, n_parts), self.n_threads)
         return out
 
     def scatter(self, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -274,9 +269,14 @@ class SparseTail:
         if len(bounds) <= 2:
             add(bounds[0], bounds[-1], out)
             return
-        targets = {first: np.zeros_like(out) for first in bounds[1:-1]}
-        targets[bounds[0]] = out
-        run_parts(lambda first, last: add(first, last, targets[first]), bounds, self.n_threads)
+        targets = dict.fromkeys(bounds[:-1], out)
+
+        def fill(first: int, last: int) -> None:
+            if first > bounds[0]:
+                targets[first] = np.zeros_like(out)
+            add(first, last, targets[first])
+
+        run_parts(fill, bounds, self.n_threads)
         for first in bounds[1:-1]:
             out += targets[first]
 

@@ -45,6 +45,10 @@ _CHUNK = 16_384
 """Rows whose predictor is worked on at a time: few enough for the cache."""
 
 
+Columns = tuple[np.ndarray, Sequence[np.ndarray | None]]
+"""Columns of all coefficients: fixed effects (p, J), and by factor effects (L, Q, J) or zeros."""
+
+
 @dataclass(frozen=True)
 class Loadings:
     """A covariance of all effects: B B' plus a block for every level.
@@ -161,15 +165,16 @@ class WorkingRows:
     def _sums(self, weights: np.ndarray, linear: np.ndarray) -> CellSums:
         n_dense = self.fixed.shape[1] + 1
         dense = np.zeros((n_dense, n_dense))
-        own = [np.zeros_like(sums) for sums in self.template.own]
-        with_dense = [np.zeros_like(sums) for sums in self.template.with_dense]
+        own = [np.empty_like(sums) for sums in self.template.own]
+        with_dense = [np.empty_like(sums) for sums in self.template.with_dense]
         pairs = [
-            PairCells(p.first, p.second, p.start, p.levels, np.zeros_like(p.values))
+            PairCells(p.first, p.second, p.start, p.levels, np.empty_like(p.values))
             for p in self.template.pairs
         ]
         slopes, effects = self._slopes
 
         def blocks(f: int) -> None:
+            own[f][:], with_dense[f][:] = 0.0, 0.0
             add_working_blocks(
                 self.codes[f], weights, linear, slopes, effects[f], self.fixed,
                 own[f], with_dense[f],
@@ -177,6 +182,7 @@ class WorkingRows:
 
         def cells(k: int) -> None:
             pair = pairs[k]
+            pair.values[:] = 0.0
             add_working_cells(
                 self.cells[k], weights, slopes, effects[pair.first], effects[pair.second],
                 pair.values,
@@ -236,13 +242,16 @@ class WorkingRows:
         self._run_chunks(add)
         return out
 
-    def loaded_variances(self, loadings: Loadings) -> np.ndarray:
-        """Variance of the linear predictor (n,) under a covariance in factors."""
+    def loaded_variances(self, loadings: Loadings, *further: Columns) -> np.ndarray:
+        """Variance of the linear predictor (n,) under a covariance in factors.
+
+        `further` columns of B stand beside those of `loadings`.
+        """
         out = np.zeros(self.n_rows)
         for f, own in enumerate(loadings.own):
             if own.any():
                 self._add_own_variances(f, own, out)
-        self._add_squares(loadings.fixed, loadings.levels, out, np.empty(0))
+        self._add_squares([(loadings.fixed, loadings.levels), *further], out, np.empty(0))
         return np.maximum(out, 0.0)
 
     def _add_own_variances(self, f: int, own: np.ndarray, out: np.ndarray) -> None:
@@ -257,25 +266,22 @@ class WorkingRows:
 
         self._run_chunks(add)
 
-    def _add_squares(
-        self,
-        fixed: np.ndarray,
-        levels: Sequence[np.ndarray | None],
-        out: np.ndarray,
-        fourths: np.ndarray,
-    ) -> None:
+    def _add_squares(self, parts: Sequence[Columns], out: np.ndarray, fourths: np.ndarray) -> None:
         """Add sums (n,) of squared loadings, and fill those of fourth powers if asked for."""
         places, amounts = self._terms
-        n_columns = fixed.shape[1]
-        n_lanes = n_columns + -n_columns % LANES
-        columns = np.zeros((len(fixed) + sum(f.size for f in self.factors), n_lanes))
-        columns[: len(fixed), :n_columns] = fixed
-        first = len(fixed)
-        for factor, part in zip(self.factors, levels, strict=True):
-            if part is not None:
-                here = slice(first, first + factor.size)
-                columns[here, :n_columns] = part.reshape(factor.size, n_columns)
-            first += factor.size
+        n_columns = sum(fixed.shape[1] for fixed, _ in parts)
+        n_effects = self.fixed.shape[1] + sum(factor.size for factor in self.factors)
+        columns = np.empty((n_effects, n_columns + -n_columns % LANES))
+        columns[:, n_columns:] = 0.0
+        left = 0
+        for fixed, levels in parts:
+            right, first = left + fixed.shape[1], len(fixed)
+            columns[:first, left:right] = fixed
+            for factor, part in zip(self.factors, levels, strict=True):
+                here = columns[first : first + factor.size, left:right]
+                here[:] = 0.0 if part is None else part.reshape(here.shape)
+                first += factor.size
+            left = right
 
         def add(begin: int, end: int) -> None:
             rows = slice(begin, end)
@@ -315,7 +321,7 @@ class WorkingRows:
         """
         n = fixed.shape[1]
         squares, fourths = np.zeros(self.n_rows), np.empty(self.n_rows)
-        self._add_squares(fixed, levels, squares, fourths)
+        self._add_squares([(fixed, levels)], squares, fourths)
         return np.asarray(np.maximum(fourths - squares**2 / n, 0.0) / (n - 1))
 
     def loaded(self, fixed: np.ndarray, levels: Sequence[np.ndarray]) -> np.ndarray:

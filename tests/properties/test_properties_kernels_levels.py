@@ -170,6 +170,18 @@ def test_products_with_cells(data: Cells, seed: int, cut: int, m: int):
         near(found, wanted, 1.0 + np.abs(wanted).max(initial=0.0))
 
 
+@given(cells(), SEEDS, CUTS, st.integers(0, 3))
+@examples(20)
+def test_gather_dense(data: Cells, seed: int, cut: int, m: int):
+    """The first columns of the dense part."""
+    used = min(2, data.with_dense.shape[2])
+    dense = np.random.default_rng(seed).standard_normal((used, m))
+    out = np.full((*data.own.shape[:2], m), np.nan)
+    for first, last in parts(cut, data.n_levels):
+        sparse_tail.gather_dense(data.with_dense, dense, first, last, out)
+    near(out, data.with_dense[:, :, :used] @ dense)
+
+
 @given(cells(), CUTS)
 @examples(40)
 def test_reduce_tail(data: Cells, cut: int):
