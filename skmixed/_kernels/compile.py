@@ -75,12 +75,12 @@ def _joining_lanes(compile_for: Callable[..., Any]) -> Callable[..., Any]:
 
     Numba has it off for all functions, or on for all.
     """
-    from numba.core import config as numba_config
-    from numba.core.compiler_lock import global_compiler_lock
-
-    config: Any = numba_config
 
     def compile_in_lanes(signature: Any) -> Any:
+        from numba.core import config as numba_config
+        from numba.core.compiler_lock import global_compiler_lock
+
+        config: Any = numba_config
         with global_compiler_lock:
             before = config.SLP_VECTORIZE
             config.SLP_VECTORIZE = 1
