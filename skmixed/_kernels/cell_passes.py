@@ -186,6 +186,13 @@ def gather_cells(start, columns, values, vectors, first_level, last_level, out):
     """out[l] (Q, m) += C_l vectors for a range of levels."""
     n_effects = values.shape[1]
     m = vectors.shape[1]
+    if n_effects == 1 and m == 1:
+        for l in range(first_level, last_level):
+            total = 0.0
+            for k in range(start[l], start[l + 1]):
+                total += values[k, 0] * vectors[np.uint64(columns[k]), 0]
+            out[l, 0, 0] += total
+        return
     for l in range(first_level, last_level):
         for k in range(start[l], start[l + 1]):
             column = columns[k]

@@ -36,15 +36,13 @@ def fill_counts(order, cell_start, weight, level_range, out):
     start, rows = order
     levels, values = out
     for l in range(level_range[0], level_range[1]):
-        cell = cell_start[l] - 1
-        previous = -1
-        for r in range(start[l], start[l + 1]):
-            if rows[r, 1] != previous:
-                previous = rows[r, 1]
-                cell += 1
-                levels[cell] = previous
-                values[cell, 0, 0] = 0.0
-            values[cell, 0, 0] += weight
+        r = start[l]
+        for cell in range(cell_start[l], cell_start[l + 1]):
+            level, total = rows[r, 1], 0.0
+            while r < start[l + 1] and rows[r, 1] == level:
+                total += weight
+                r += 1
+            levels[cell], values[cell, 0, 0] = level, total
 
 
 @kernel
