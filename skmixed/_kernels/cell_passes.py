@@ -9,33 +9,27 @@ all right-hand sides of a column lie side by side.
 
 import numpy as np
 
-from skmixed._kernels.compile import kernel
+from skmixed._kernels.compile import kernel, lane_kernel
+
+LANES = 8
+"""Columns of vectors that are worked on at a time where all effects are intercepts: as long as two
+registers of most processors, and no slower than one column."""
 
 
-@kernel
+@lane_kernel
 def subtract_product(start, columns, values, middle, vectors, first_level, last_level, out):
     """out -= sum_l C_l' middle_l C_l vectors over a range of levels."""
+    if middle.shape[1] == 1:
+        _subtract_of_intercepts(
+            start, columns, values, middle, vectors, (first_level, last_level), out
+        )
+        return
     n_effects = middle.shape[1]
     m = vectors.shape[1]
     total = np.empty((n_effects, m))
     amounts = np.empty((n_effects, m))
     for l in range(first_level, last_level):
         total[:] = 0.0
-        if n_effects == 1:
-            for k in range(start[l], start[l + 1]):
-                column = columns[k]
-                value = values[k, 0]
-                for j in range(m):
-                    total[0, j] += value * vectors[column, j]
-            scale = middle[l, 0, 0]
-            for j in range(m):
-                amounts[0, j] = scale * total[0, j]
-            for k in range(start[l], start[l + 1]):
-                column = columns[k]
-                value = values[k, 0]
-                for j in range(m):
-                    out[column, j] -= value * amounts[0, j]
-            continue
         for k in range(start[l], start[l + 1]):
             column = columns[k]
             for q in range(n_effects):
@@ -54,6 +48,61 @@ def subtract_product(start, columns, values, middle, vectors, first_level, last_
                 value = values[k, q]
                 for j in range(m):
                     out[column, j] -= value * amounts[q, j]
+
+
+@lane_kernel
+def _subtract_of_intercepts(start, columns, values, middle, vectors, levels, out):
+    m = vectors.shape[1]
+    for l in range(levels[0], levels[1]):
+        begin, end, scale = start[l], start[l + 1], -middle[l, 0, 0]
+        j = 0
+        while j + LANES <= m:
+            sums = _sum_cells(begin, end, columns, values, vectors, j)
+            _add_cells(begin, end, columns, values, scale, sums, j, out)
+            j += LANES
+        while j < m:
+            total = 0.0
+            for k in range(begin, end):
+                total += values[k, 0] * vectors[columns[k], j]
+            total *= scale
+            for k in range(begin, end):
+                out[columns[k], j] += values[k, 0] * total
+            j += 1
+
+
+@lane_kernel
+def _sum_cells(begin, end, columns, values, vectors, j):
+    """Sums of values times vectors, over cells of intercepts, for `LANES` columns from j on."""
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(begin, end):
+        i, value = np.uint64(columns[k]), values[k, 0]
+        a += value * vectors[i, j]
+        b += value * vectors[i, j + 1]
+        c += value * vectors[i, j + 2]
+        d += value * vectors[i, j + 3]
+        e += value * vectors[i, j + 4]
+        f += value * vectors[i, j + 5]
+        g += value * vectors[i, j + 6]
+        h += value * vectors[i, j + 7]
+    return a, b, c, d, e, f, g, h
+
+
+@lane_kernel
+def _add_cells(begin, end, columns, values, scale, amounts, j, out):
+    """Add values times scaled amounts, of cells of intercepts, to `LANES` columns from j on."""
+    a, b, c, d, e, f, g, h = amounts
+    a, b, c, d = scale * a, scale * b, scale * c, scale * d
+    e, f, g, h = scale * e, scale * f, scale * g, scale * h
+    for k in range(begin, end):
+        i, value = np.uint64(columns[k]), values[k, 0]
+        out[i, j] += value * a
+        out[i, j + 1] += value * b
+        out[i, j + 2] += value * c
+        out[i, j + 3] += value * d
+        out[i, j + 4] += value * e
+        out[i, j + 5] += value * f
+        out[i, j + 6] += value * g
+        out[i, j + 7] += value * h
 
 
 @kernel
@@ -96,11 +145,54 @@ def reduce_tail(cells, middle, tail, first_level, last_level, with_dense, blocks
                 blocks[column, e] -= total
 
 
+@lane_kernel
+def reduce_intercepts(cells, middle, n_dense, first_level, last_level, out):
+    """As `reduce_tail` where all effects are intercepts, into one array (N, a multiple of lanes).
+
+    The first `n_dense` columns are those with the dense part, and the next one is the diagonal.
+    """
+    start, columns, values, dense = cells
+    mixed = np.zeros(out.shape[1])
+    for l in range(first_level, last_level):
+        begin, end, scale = start[l], start[l + 1], -middle[l, 0, 0]
+        for x in range(n_dense):
+            mixed[x] = dense[l, 0, x]
+        for j in range(0, n_dense, LANES):
+            amounts = (
+                mixed[j], mixed[j + 1], mixed[j + 2], mixed[j + 3],
+                mixed[j + 4], mixed[j + 5], mixed[j + 6], mixed[j + 7],
+            )  # fmt: skip
+            _add_cells(begin, end, columns, values, scale, amounts, j, out)
+        for k in range(begin, end):
+            out[columns[k], n_dense] += scale * values[k, 0] * values[k, 0]
+
+
+@kernel
+def gather_dense(with_dense, dense, first_level, last_level, out):
+    """out[l] (Q, m) = with_dense[l] @ dense for a range of levels; the first columns (k, m)."""
+    m = dense.shape[1]
+    for l in range(first_level, last_level):
+        for q in range(with_dense.shape[1]):
+            for j in range(m):
+                out[l, q, j] = 0.0
+            for x in range(dense.shape[0]):
+                amount = with_dense[l, q, x]
+                for j in range(m):
+                    out[l, q, j] += amount * dense[x, j]
+
+
 @kernel
 def gather_cells(start, columns, values, vectors, first_level, last_level, out):
     """out[l] (Q, m) += C_l vectors for a range of levels."""
     n_effects = values.shape[1]
     m = vectors.shape[1]
+    if n_effects == 1 and m == 1:
+        for l in range(first_level, last_level):
+            total = 0.0
+            for k in range(start[l], start[l + 1]):
+                total += values[k, 0] * vectors[np.uint64(columns[k]), 0]
+            out[l, 0, 0] += total
+        return
     for l in range(first_level, last_level):
         for k in range(start[l], start[l + 1]):
             column = columns[k]

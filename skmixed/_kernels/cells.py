@@ -4,6 +4,8 @@ The values of an effect on row i are 1 for an intercept and ``slopes[i, s]``
 for a slope; integer maps hold s, or -1 for an intercept.
 """
 
+import numpy as np
+
 from skmixed._kernels.compile import kernel
 
 
@@ -12,54 +14,6 @@ def count_levels(codes, ranks, counts):
     """Add the rows of every level to `counts` (L,); code c is level ``ranks[c]``."""
     for i in range(codes.shape[0]):
         counts[ranks[codes[i]]] += 1
-
-
-@kernel
-def place_by_second(first_codes, second_codes, ranks, first_row, levels, free, partly):
-    """Radix sort, pass 1: order rows by level of the second factor.
-
-    The codes are those of consecutive rows from number `first_row` on, and `ranks` has the
-    ranks of both factors. Rows of the second factor's `levels` (first, end) are placed.
-    `free` holds the next free place of every level and is moved on. `partly` (n, 2)
-    receives the row's number and its level of the first factor: what pass 2 looks up
-    at random is written together.
-    """
-    for i in range(first_codes.shape[0]):
-        level = ranks[1][second_codes[i]]
-        if levels[0] <= level < levels[1]:
-            place = free[level]
-            partly[place, 0] = first_row + i
-            partly[place, 1] = ranks[0][first_codes[i]]
-            free[level] = place + 1
-
-
-@kernel
-def place_by_first(partly, second_end, first_place, levels, free, rows):
-    """Radix sort, pass 2: order rows by level of the first factor.
-
-    Takes consecutive places of pass 1 from number `first_place` on; those of a level
-    of the second factor end at ``second_end[level]``. Rows of the first factor's `levels`
-    (first, end) are placed. `free` holds the next free place of every level and is moved on.
-    `rows` (n, 2) receives the row's number and its level of the second factor.
-    """
-    # the level of the first place, by bisection
-    second = 0
-    end = second_end.shape[0]
-    while second < end:
-        middle = (second + end) // 2
-        if second_end[middle] <= first_place:
-            second = middle + 1
-        else:
-            end = middle
-    for r in range(partly.shape[0]):
-        while first_place + r >= second_end[second]:
-            second += 1
-        level = partly[r, 1]
-        if levels[0] <= level < levels[1]:
-            place = free[level]
-            rows[place, 0] = partly[r, 0]
-            rows[place, 1] = second
-            free[level] = place + 1
 
 
 @kernel
@@ -82,22 +36,20 @@ def fill_counts(order, cell_start, weight, level_range, out):
     start, rows = order
     levels, values = out
     for l in range(level_range[0], level_range[1]):
-        cell = cell_start[l] - 1
-        previous = -1
-        for r in range(start[l], start[l + 1]):
-            if rows[r, 1] != previous:
-                previous = rows[r, 1]
-                cell += 1
-                levels[cell] = previous
-                values[cell, 0, 0] = 0.0
-            values[cell, 0, 0] += weight
+        r = start[l]
+        for cell in range(cell_start[l], cell_start[l + 1]):
+            level, total = rows[r, 1], 0.0
+            while r < start[l + 1] and rows[r, 1] == level:
+                total += weight
+                r += 1
+            levels[cell], values[cell, 0, 0] = level, total
 
 
 @kernel
 def fill_cells(order, cell_start, weights, slopes, effects, level_range, out):
     """Fill the cells of a range of levels (first, end).
 
-    `order` is `start` and `rows` as `place_by_first` and `count_cells` fill them, `effects`
+    `order` is `start` and `rows` as `sort_buckets` and `count_cells` take them, `effects`
     has the maps of both factors, and `out` are the levels (n_cells,) and values
     (n_cells, Q1, Q2) of all cells. Values are the sums of weight * effect of the first
     factor * effect of the second one.
@@ -162,6 +114,31 @@ def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
                     own[l, q, s] += amount
             for x in range(n_dense):
                 with_dense[l, q, x] += amount * dense[i, x]
+
+
+@kernel
+def add_level_sums(codes, weights, dense, sums):
+    """As `add_level_blocks` for intercepts, into one array (L, 1 + P) with `own` first.
+
+    What a row adds to lies side by side then: sums of many levels are not in the cache.
+    """
+    for i in range(codes.shape[0]):
+        l, weight = np.uint64(codes[i]), weights[i]
+        sums[l, 0] += weight
+        for x in range(dense.shape[1]):
+            sums[l, 1 + x] += weight * dense[i, x]
+
+
+@kernel
+def add_squared_cells(start, levels, values, first, second):
+    """Add the squares of cells of two intercepts to `first` (L1,) and `second` (L2,)."""
+    for l in range(start.shape[0] - 1):
+        total = 0.0
+        for k in range(start[l], start[l + 1]):
+            square = values[k, 0, 0] * values[k, 0, 0]
+            total += square
+            second[levels[k]] += square
+        first[l] += total
 
 
 @kernel

@@ -21,8 +21,8 @@ class Kernel:
     Parameters
     ----------
     function : callable
-    inlined : bool
-        See `inlined_kernel`.
+    inlined, in_lanes : bool, default=False
+        As `inlined_kernel` and `lane_kernel`.
 
     Attributes
     ----------
@@ -30,10 +30,12 @@ class Kernel:
         The function as it was written.
     """
 
-    def __init__(self, function: Callable[..., Any], inlined: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], inlined: bool = False, in_lanes: bool = False
+    ) -> None:
         update_wrapper(self, function)
         self.py_func = function
-        self._inlined = inlined
+        self._inlined, self._in_lanes = inlined, in_lanes
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -46,11 +48,11 @@ class Kernel:
     def compiled(self) -> Callable[..., Any]:
         """Numba's dispatcher, or the function where compilation is switched off."""
         if self._compiled is None:
-            self._compiled = _dispatcher(self.py_func, self._inlined)
+            self._compiled = _dispatcher(self.py_func, self._inlined, self._in_lanes)
         return self._compiled
 
 
-def _dispatcher(function: Callable[..., Any], inlined: bool) -> Callable[..., Any]:
+def _dispatcher(function: Callable[..., Any], inlined: bool, in_lanes: bool) -> Callable[..., Any]:
     from numba import njit
 
     from skmixed._kernels.cache import KernelCache
@@ -60,12 +62,36 @@ def _dispatcher(function: Callable[..., Any], inlined: bool) -> Callable[..., An
         return function
     with suppress(RuntimeError):
         compiled._cache = KernelCache(function)
+    if in_lanes:
+        compiled.compile = _joining_lanes(compiled.compile)
     # Numba knows its own dispatchers, and looks names up where the function was written
     names = function.__globals__
     for name in function.__code__.co_names:
         if isinstance(names.get(name), Kernel):
             names[name] = names[name].compiled()
     return compiled
+
+
+def _joining_lanes(compile_for: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as before, but with LLVM's superword-level vectoriser.
+
+    Numba has it off for all functions, or on for all.
+    """
+
+    def compile_in_lanes(signature: Any) -> Any:
+        from numba.core import config as numba_config
+        from numba.core.compiler_lock import global_compiler_lock
+
+        config: Any = numba_config
+        with global_compiler_lock:
+            before = config.SLP_VECTORIZE
+            config.SLP_VECTORIZE = 1
+            try:
+                return compile_for(signature)
+            finally:
+                config.SLP_VECTORIZE = before
+
+    return compile_in_lanes
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -80,3 +106,13 @@ def inlined_kernel(function: Callable[..., Any]) -> Any:
     the kernel: a chain of three long kernels would be optimised three times.
     """
     return Kernel(function, inlined=True)
+
+
+def lane_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function on its first call; equal statements side by side become one.
+
+    Processors take four or eight numbers at once. Where the numbers of a loop are few, the loop
+    itself takes longer than they do, and statements for *lanes* a, b, c, ... replace it. Results
+    are those of the statements one by one.
+    """
+    return Kernel(function, in_lanes=True)

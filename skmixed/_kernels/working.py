@@ -58,6 +58,14 @@ def add_working_blocks(codes, weights, linear, slopes, effects, fixed, own, with
     """
     n_effects = effects.shape[0]
     n_fixed = fixed.shape[1]
+    if n_effects == 1 and effects[0] < 0:
+        for i in range(codes.shape[0]):
+            level, weight = np.uint64(codes[i]), weights[i]
+            own[level, 0, 0] += weight
+            for x in range(n_fixed):
+                with_dense[level, 0, x] += weight * fixed[i, x]
+            with_dense[level, 0, n_fixed] += linear[i]
+        return
     for i in range(codes.shape[0]):
         l = codes[i]
         for q in range(n_effects):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -72,6 +73,11 @@ class Responses:
     weights: np.ndarray
     offset: np.ndarray | float
     steps: np.ndarray
+
+    @cached_property
+    def has_unit_weights(self) -> bool:
+        """Whether every row counts once."""
+        return bool((self.weights == 1.0).all())
 
     def as_family_rows(self, n_threads: int = 1) -> ResponseRows:
         """Responses and case weights, as a family takes them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skmixed._kernels.cells import add_squared_cells
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 
@@ -94,9 +95,10 @@ def _solve_moments(
     for a in range(k):
         right[a] = response_squares - (sums[a] ** 2 / weights[a]).sum()
         matrix[a, k] = n - len(weights[a])
-        for b in range(k):
-            if a != b:
-                matrix[a, b] = total - _shared_squares(cross, factors[a], factors[b], weights[a])
+        for b in range(a):
+            squares = _squared_cells(cross, factors[a], factors[b])
+            matrix[a, b] = total - (squares[0] / weights[a]).sum()
+            matrix[b, a] = total - (squares[1] / weights[b]).sum()
         matrix[k, a] = total - (weights[a] ** 2).sum() / total
     right[k] = response_squares
     matrix[k, k] = n - 1.0 - cross.n_fixed
@@ -109,11 +111,12 @@ def _solve_moments(
     return estimates
 
 
-def _shared_squares(
-    cross: CrossProducts, a: FactorLayout, b: FactorLayout, weights: np.ndarray
-) -> float:
-    """sum over levels l of a of (sum over levels m of b of w_lm^2) / w_l."""
+def _squared_cells(
+    cross: CrossProducts, a: FactorLayout, b: FactorLayout
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the squared cells of two factors over every level of one, and of the other."""
     pair = next(p for p in cross.sums.pairs if {p.first, p.second} == {a.position, b.position})
-    levels = pair.first_levels if pair.first == a.position else pair.levels
-    squares = np.bincount(levels, pair.values[:, 0, 0] ** 2, minlength=len(weights))
-    return float((squares / weights).sum())
+    sizes = (a.n_levels, b.n_levels) if pair.first == a.position else (b.n_levels, a.n_levels)
+    first, second = np.zeros(sizes[0]), np.zeros(sizes[1])
+    add_squared_cells(pair.start, pair.levels, pair.values, first, second)
+    return (first, second) if pair.first == a.position else (second, first)

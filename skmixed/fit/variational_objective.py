@@ -56,6 +56,9 @@ _NEXT_TO_BEST = 1e-2
 _FIRST_DISTANCE = 1.0
 """Distance from the best posterior to which the start is brought before variances move."""
 
+_FIRST_DISTANCE_ESTIMATED = 0.1
+"""The same where random vectors estimate the objective: derivatives cost as much as such a step."""
+
 
 @dataclass(frozen=True)
 class VariationalObjective:
@@ -143,7 +146,10 @@ class VariationalObjective:
         _, own = self.split(theta)
         point = self.at_sites(theta, self.start_sites(own), True)
         for _ in range(_HALVINGS):
-            if point is None or point.distance < _FIRST_DISTANCE:
+            if point is None:
+                break
+            near = _FIRST_DISTANCE_ESTIMATED if point.is_estimated else _FIRST_DISTANCE
+            if point.distance < near:
                 break
             following = self._step(theta, point, True)
             if following is None or following.deviance >= point.deviance - 1e-6:
@@ -314,9 +320,12 @@ class VariationalObjective:
     def working_model(self, sites: Sites) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows, and these times their working responses."""
         # negative precisions, of densities that are not log-concave, are held here as well
-        weights = np.maximum(sites.precision, LEAST_PRECISION)
-        weights *= self.responses.weights
-        return weights, self.responses.weights * sites.linear
+        precision, case_weights = sites.precision, self.responses.weights
+        if not precision.size or precision.min() < LEAST_PRECISION:
+            precision = np.maximum(precision, LEAST_PRECISION)
+        if self.responses.has_unit_weights:
+            return precision, sites.linear
+        return case_weights * precision, case_weights * sites.linear
 
     # Derivatives ----------------------------------------------------------------------
 

@@ -283,11 +283,10 @@ class ProbedCovariance:
         What the large factors add is the mean square of the draws.
         """
         fixed, levels, own = self._given_large_factors()
-        if self.system.tail.n_large:
-            further, drawn = self._row_draws(1.0 / np.sqrt(self._n))
-            fixed = np.hstack([fixed, further])
-            levels = [np.concatenate(pair, axis=2) for pair in zip(levels, drawn, strict=True)]
-        return rows.loaded_variances(Loadings(fixed, tuple(levels), tuple(own)))
+        given = Loadings(fixed, tuple(levels), tuple(own))
+        if not self.system.tail.n_large:
+            return rows.loaded_variances(given)
+        return rows.loaded_variances(given, self._row_draws(1.0 / np.sqrt(self._n)))
 
     def row_variance_errors(self, rows: WorkingRows) -> np.ndarray:
         """Squared standard errors of `row_variances`, (n,); 0 where one draw tells nothing."""
@@ -323,8 +322,9 @@ class ProbedCovariance:
         levels = []
         for factor in system.cross.factors:
             if factor is system.cross.eliminated:
-                omega = system.scales[factor.position].omega
-                columns = -np.matmul(size * omega, self._gathered_draws)
+                omega = -size * system.scales[factor.position].omega
+                gathered = self._gathered_draws
+                columns = omega * gathered if len(omega) == 1 else np.matmul(omega, gathered)
             elif factor in tail.large:
                 columns = large[factor.columns]
             else:

@@ -14,14 +14,17 @@ import numpy as np
 
 from skmixed._kernels.arguments import FactorCells, LevelCells, TailColumns
 from skmixed._kernels.cell_passes import (
+    LANES,
     add_pair_product,
     gather_cells,
+    gather_dense,
     multiply_levels,
+    reduce_intercepts,
     reduce_tail,
     scatter_cells,
     subtract_product,
 )
-from skmixed.sums.cell_sums import PairCells, row_chunks
+from skmixed.sums.cell_sums import PairCells
 from skmixed.sums.cross_products import CrossProducts, FactorLayout
 from skmixed.threads import enough_parts, even_bounds, run_parts
 
@@ -161,7 +164,7 @@ class SparseTail:
         `middle` (L, Q, Q) is Omega (I + D Omega)^-1 of the eliminated levels.
         """
         n_columns = vectors.shape[1]
-        vectors = _in_fours(vectors)
+        vectors = _in_lanes(vectors)
         out = self.multiply_unreduced(vectors)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
@@ -201,11 +204,16 @@ class SparseTail:
         """
         n_dense = len(self.dense)
         widest = int(self.tail_columns.n_siblings.max(initial=1))
-        both = np.zeros((self.n_large, n_dense + widest))
+        intercepts = widest == self.values.shape[1] == 1
+        width = n_dense + widest
+        both = np.zeros((self.n_large, width + (-width % LANES if intercepts else 0)))
         both[:, :n_dense] = self.with_dense
         cells = LevelCells(self.start, self.columns, self.values, self.eliminated_dense)
 
         def subtract(first: int, last: int, target: np.ndarray) -> None:
+            if intercepts:
+                reduce_intercepts(cells, middle, n_dense, first, last, target)
+                return
             parts = target[:, :n_dense], target[:, n_dense:]
             reduce_tail(cells, middle, self.tail_columns, first, last, *parts)
 
@@ -226,21 +234,15 @@ class SparseTail:
         """
         m = dense.shape[1]
         n_levels, n_effects = self.cross.own.shape[:2]
-        flat = self.eliminated_dense[:, :, : len(dense)].reshape(n_levels * n_effects, len(dense))
         out = np.empty((n_levels, n_effects, m))
-        rows = out.reshape(len(flat), m)
-        for piece in row_chunks(len(flat)):
-            np.matmul(flat[piece], dense, out=rows[piece])
-        vectors = np.ascontiguousarray(vectors)
-        run_parts(
-            lambda first, last: gather_cells(
-                self.start, self.columns, self.values, vectors, first, last, out
-            ),
-            even_bounds(
-                np.diff(self.start) + 1, enough_parts(len(self.columns) * m, self.n_threads)
-            ),
-            self.n_threads,
-        )
+        vectors, dense = np.ascontiguousarray(vectors), np.ascontiguousarray(dense)
+
+        def fill(first: int, last: int) -> None:
+            gather_dense(self.eliminated_dense, dense, first, last, out)
+            gather_cells(self.start, self.columns, self.values, vectors, first, last, out)
+
+        n_parts = enough_parts(len(self.columns) * m, self.n_threads)
+        run_parts(fill, even_bounds(np.diff(self.start) + 1, n_parts), self.n_threads)
         return out
 
     def scatter(self, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -267,9 +269,14 @@ class SparseTail:
         if len(bounds) <= 2:
             add(bounds[0], bounds[-1], out)
             return
-        targets = {first: np.zeros_like(out) for first in bounds[1:-1]}
-        targets[bounds[0]] = out
-        run_parts(lambda first, last: add(first, last, targets[first]), bounds, self.n_threads)
+        targets = dict.fromkeys(bounds[:-1], out)
+
+        def fill(first: int, last: int) -> None:
+            if first > bounds[0]:
+                targets[first] = np.zeros_like(out)
+            add(first, last, targets[first])
+
+        run_parts(fill, bounds, self.n_threads)
         for first in bounds[1:-1]:
             out += targets[first]
 
@@ -290,15 +297,12 @@ class SparseTail:
         return out
 
 
-def _in_fours(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, m) with zeros beside them where that makes a pass over the cells faster.
+def _in_lanes(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, m) with columns of zeros beside them, so that lanes are full.
 
-    Processors take four numbers at once, and a fourth takes less time than the last two or
-    three of them one by one.
+    Single columns are worked on one by one.
     """
-    n_more = -vectors.shape[1] % 4
-    if n_more > 2:
-        n_more = 0
+    n_more = -vectors.shape[1] % LANES if vectors.shape[1] > 1 else 0
     return np.concatenate([vectors, np.zeros((len(vectors), n_more))], axis=1)
 
 

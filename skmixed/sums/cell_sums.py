@@ -14,21 +14,27 @@ import numpy as np
 
 from skmixed._kernels.cells import (
     add_level_blocks,
+    add_level_sums,
     combine_cells,
     count_cells,
     count_levels,
     fill_cells,
     fill_counts,
-    place_by_first,
-    place_by_second,
 )
+from skmixed._kernels.pair_order import place_by_bucket, sort_buckets
 from skmixed.threads import enough_parts, even_bounds, run_parts
 
 _MOMENT = 2_000_000
-"""Rows from which threads share a sort: they all have to look at every row."""
+"""Rows from which threads share a sort."""
+
+_BUCKET = 131_072
+"""Rows of a bucket of a sort, about: they fit into the cache."""
 
 _CHUNK = 131_072
-"""Rows whose dense columns are held at a time."""
+"""Rows that a piece of a pass looks at."""
+
+_DENSE_CHUNK = 16_384
+"""Rows whose dense columns are held at a time: few enough for the cache."""
 
 _MOST_GROUPS = 8
 """Groups of rows that are summed on their own, so that threads can share them."""
@@ -317,11 +323,16 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
     """Sums of the dense columns (P, P), and of every factor's levels."""
     n, n_dense = len(weights), dense(slice(0, 1)).shape[1]
     n_factors = len(factors)
+    alone = [len(e) == 1 and e[0] < 0 for e in effects]
 
     def zeros() -> list[np.ndarray]:
-        own = [np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors]
-        with_dense = [np.zeros((f.n_levels, f.n_effects, n_dense)) for f in factors]
-        return [np.zeros((n_dense, n_dense)), *own, *with_dense]
+        arrays = [np.zeros((n_dense, n_dense))]
+        for factor, is_alone in zip(factors, alone, strict=True):
+            L, q = factor.n_levels, factor.n_effects
+            # intercepts have one array, of which `levels_of` makes two
+            arrays.append(np.zeros((L, 1 + n_dense) if is_alone else (L, q, q)))
+            arrays.append(np.zeros((0 if is_alone else L, q, n_dense)))
+        return arrays
 
     size = n_dense**2 + sum(f.size * (f.n_effects + n_dense) for f in factors)
     # where sums are large, rows are summed one after the other, but factors at once
@@ -330,19 +341,30 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
     def add(rows: slice, sums: list[np.ndarray]) -> None:
         columns = dense(rows)
         sums[0] += columns.T @ (columns * weights[rows, None])
-        own, with_dense = sums[1 : 1 + n_factors], sums[1 + n_factors :]
 
         def blocks(first: int, last: int) -> None:
             for f in range(first, last):
+                own, with_dense = sums[1 + 2 * f : 3 + 2 * f]
+                if alone[f]:
+                    add_level_sums(codes[f][rows], weights[rows], columns, own)
+                    continue
                 add_level_blocks(
                     codes[f][rows], weights[rows], slopes[rows], effects[f],
-                    columns, own[f], with_dense[f],
+                    columns, own, with_dense,
                 )  # fmt: skip
 
         run_parts(blocks, range(n_factors + 1), n_threads if at_once else 1)
 
-    total, *levels = sum_chunks(add, zeros, n, n_threads, 1 if at_once else _MOST_GROUPS)
-    return total, tuple(levels[:n_factors]), tuple(levels[n_factors:])
+    def levels_of(f: int) -> tuple[np.ndarray, np.ndarray]:
+        own, with_dense = levels[2 * f : 2 + 2 * f]
+        if not alone[f]:
+            return own, with_dense
+        return own[:, :1, None].copy(), own[:, None, 1:].copy()
+
+    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, _DENSE_CHUNK)
+    total, *levels = sum_chunks(add, zeros, n, n_threads, groups, chunk)
+    own, with_dense = zip(*map(levels_of, range(n_factors)), strict=True) if n_factors else ((), ())
+    return total, own, with_dense
 
 
 def sum_chunks(
@@ -351,6 +373,7 @@ def sum_chunks(
     n_rows: int,
     n_threads: int,
     most_groups: int = _MOST_GROUPS,
+    chunk: int | None = None,
 ) -> list[np.ndarray]:
     """Arrays to which `add` has added all rows, chunk after chunk, in threads.
 
@@ -363,8 +386,10 @@ def sum_chunks(
         together does not depend on the number of threads.
     n_rows, n_threads : int
     most_groups : int
+    chunk : int, optional
+        Rows that are added at a time.
     """
-    chunks = list(row_chunks(n_rows))
+    chunks = list(row_chunks(n_rows, chunk))
     bounds = np.linspace(0, len(chunks), min(most_groups, max(len(chunks), 1)) + 1).astype(int)
     groups = [zeros() for _ in bounds[1:]]
 
@@ -404,10 +429,11 @@ def _inverse(order: np.ndarray) -> np.ndarray:
     return rank
 
 
-def row_chunks(n_rows: int) -> Iterator[slice]:
+def row_chunks(n_rows: int, size: int | None = None) -> Iterator[slice]:
     """Consecutive slices of rows, small enough for temporary arrays."""
-    for begin in range(0, n_rows, _CHUNK):
-        yield slice(begin, min(begin + _CHUNK, n_rows))
+    size = size or _CHUNK
+    for begin in range(0, n_rows, size):
+        yield slice(begin, min(begin + size, n_rows))
 
 
 class _Rows(NamedTuple):
@@ -468,41 +494,45 @@ def _combined(first, second, first_levels, n_first, second_levels, n_second, val
 
 def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks, n_threads=1):
     """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level."""
-    n = len(first_codes)
-    partly, rows = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)
-    start = _first_places(first_codes, first_ranks)
-    second_start = _first_places(second_codes, second_ranks)
-    free_second, free_first = second_start[:-1].copy(), start[:-1].copy()
-
-    # threads look at all rows, and place those of some levels each
-    def by_second(first: int, last: int) -> None:
-        # a piece at a time, between which an interrupt is noticed
-        for piece in row_chunks(n):
-            place_by_second(
-                first_codes[piece], second_codes[piece], (first_ranks, second_ranks),
-                piece.start, (first, last), free_second, partly,
-            )  # fmt: skip
-
-    def by_first(first: int, last: int) -> None:
-        for piece in row_chunks(n):
-            place_by_first(
-                partly[piece], second_start[1:], piece.start, (first, last), free_first, rows
-            )  # fmt: skip
-
+    n, n_levels = len(first_codes), len(first_ranks)
+    rows, levels = np.empty((n, 2), np.int32), np.empty(n, np.int32)
     n_parts = min(n_threads, _MOST_GROUPS) if n > _MOMENT else 1
-    run_parts(by_second, even_bounds(np.diff(second_start), n_parts))
-    run_parts(by_first, even_bounds(np.diff(start), n_parts))
+    parts = np.linspace(0, n, n_parts + 1).astype(int)
+    counts = np.zeros((n_parts, n_levels), np.int64)
+
+    # a piece at a time, between which an interrupt is noticed
+    def pieces(part: int) -> Iterator[slice]:
+        for piece in row_chunks(parts[part + 1] - parts[part]):
+            yield slice(parts[part] + piece.start, parts[part] + piece.stop)
+
+    def count(part: int, _: int) -> None:
+        for piece in pieces(part):
+            count_levels(first_codes[piece], first_ranks, counts[part])
+
+    def place(part: int, _: int) -> None:
+        for piece in pieces(part):
+            place_by_bucket(
+                first_codes[piece], second_codes[piece], first, second_ranks,
+                piece.start, free[part], rows, levels,
+            )  # fmt: skip
+
+    def sort(begin: int, end: int) -> None:
+        sort_buckets(start, bounds, len(second_ranks), (begin, end), rows, levels)
+
+    run_parts(count, range(n_parts + 1))
+    start = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
+    bounds = np.unique(even_bounds(np.diff(start), n // _BUCKET + 1))
+    bucket = np.repeat(np.arange(len(bounds) - 1, dtype=np.int32), np.diff(bounds))
+    first = np.column_stack([first_ranks, bucket[first_ranks]])
+    # rows of a bucket, part after part
+    within = np.diff(np.cumsum(counts, axis=1)[:, bounds[1:] - 1], axis=1, prepend=0)
+    free = start[bounds[:-1]] + np.cumsum(within, axis=0) - within
+    run_parts(place, range(n_parts + 1))
+    size = np.diff(start[bounds])
+    run_parts(sort, even_bounds(size, enough_parts(n, n_threads)), n_threads)
     cell_start = np.empty_like(start)
     count_cells(start, rows, cell_start)
     return start, rows, cell_start
-
-
-def _first_places(codes, ranks):
-    """First row of each level in a sort by ranked level, and the end, (L + 1,)."""
-    start = np.zeros(len(ranks) + 1, np.int64)
-    for piece in row_chunks(len(codes)):
-        count_levels(codes[piece], ranks, start[1:])
-    return np.cumsum(start)
 
 
 def _is_identity(matrix: np.ndarray) -> bool:

@@ -229,12 +229,13 @@ class StandardColumns:
         design, weights, fixed = self.design, self.weights, self.fixed
         n_observations = float(self.case_weights.sum())
         rest = response if design.offset is None else response - design.offset
-        center = float(weights @ rest / weights.sum()) if design.has_intercept else 0.0
+        total = weights.sum()
+        center = float(weights @ rest / total) if design.has_intercept else 0.0
         rest = rest - center
         spread, size = largest(rest), largest(response)
         refuse_range(spread)
         least_squares = take_off(rest)
-        scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / weights.sum()))
+        scale = float(np.sqrt(np.einsum("i,i,i->", weights, rest, rest) / total))
         refuse_too_few(n_observations, fixed.rank, len(response))
         extent = Extent(len(rest), spread, size, self._precisions)
         scale, modelled = scale_of_response(
@@ -253,8 +254,10 @@ class StandardColumns:
             n_observations - (fixed.rank if self.integrate_fixed else 0),
             self.integrate_fixed,
         )
-        values = rest / scale if modelled else None
-        return StandardResponse(values, units, extent, weighted_sd(response, self.case_weights))
+        if modelled:
+            rest /= scale
+        sd = weighted_sd(response, self.case_weights, self.n_threads)
+        return StandardResponse(rest if modelled else None, units, extent, sd)
 
     @property
     def _precisions(self) -> tuple[float, float]:
@@ -352,11 +355,19 @@ def loading_sds(design: Design) -> tuple[np.ndarray, ...]:
     return tuple(found)
 
 
-def weighted_sd(values: np.ndarray, weights: np.ndarray) -> float:
+def weighted_sd(values: np.ndarray, weights: np.ndarray, n_threads: int = 1) -> float:
     """Standard deviation of values (n,) with case weights."""
-    mean = float(weights @ values / weights.sum())
-    squares = float(weights @ (values - mean) ** 2)
-    return float(np.sqrt(squares / (weights.sum() - 1.0))) if weights.sum() > 1.0 else 0.0
+
+    def products(rows: slice, sums: list[np.ndarray]) -> None:
+        sums[0] += weights[rows].sum(), weights[rows] @ values[rows]
+
+    def squares(rows: slice, sums: list[np.ndarray]) -> None:
+        sums[0] += weights[rows] @ (values[rows] - mean) ** 2
+
+    ((total, moment),) = sum_chunks(products, lambda: [np.zeros(2)], len(values), n_threads)
+    mean = float(moment / total)
+    ((found,),) = sum_chunks(squares, lambda: [np.zeros(1)], len(values), n_threads)
+    return float(np.sqrt(found / (total - 1.0))) if total > 1.0 else 0.0
 
 
 def largest(values: np.ndarray) -> float:

@@ -20,8 +20,8 @@ from skmixed._kernels.row_effects import (
     add_effects,
     add_intercept_effects,
     add_level_variances,
-    add_squared_norms,
 )
+from skmixed._kernels.row_loadings import LANES, add_squared_loadings
 from skmixed._kernels.working import (
     add_dense_products,
     add_fixed_effects,
@@ -43,6 +43,10 @@ from skmixed.threads import run_parts
 
 _CHUNK = 16_384
 """Rows whose predictor is worked on at a time: few enough for the cache."""
+
+
+Columns = tuple[np.ndarray, Sequence[np.ndarray | None]]
+"""Columns of all coefficients: fixed effects (p, J), and by factor effects (L, Q, J) or zeros."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,16 @@ class WorkingRows:
     def _sums(self, weights: np.ndarray, linear: np.ndarray) -> CellSums:
         n_dense = self.fixed.shape[1] + 1
         dense = np.zeros((n_dense, n_dense))
-        own = [np.zeros_like(sums) for sums in self.template.own]
-        with_dense = [np.zeros_like(sums) for sums in self.template.with_dense]
+        own = [np.empty_like(sums) for sums in self.template.own]
+        with_dense = [np.empty_like(sums) for sums in self.template.with_dense]
         pairs = [
-            PairCells(p.first, p.second, p.start, p.levels, np.zeros_like(p.values))
+            PairCells(p.first, p.second, p.start, p.levels, np.empty_like(p.values))
             for p in self.template.pairs
         ]
         slopes, effects = self._slopes
 
         def blocks(f: int) -> None:
+            own[f][:], with_dense[f][:] = 0.0, 0.0
             add_working_blocks(
                 self.codes[f], weights, linear, slopes, effects[f], self.fixed,
                 own[f], with_dense[f],
@@ -177,6 +182,7 @@ class WorkingRows:
 
         def cells(k: int) -> None:
             pair = pairs[k]
+            pair.values[:] = 0.0
             add_working_cells(
                 self.cells[k], weights, slopes, effects[pair.first], effects[pair.second],
                 pair.values,
@@ -236,20 +242,72 @@ class WorkingRows:
         self._run_chunks(add)
         return out
 
-    def loaded_variances(self, loadings: Loadings) -> np.ndarray:
-        """Variance of the linear predictor (n,) under a covariance in factors."""
+    def loaded_variances(self, loadings: Loadings, *further: Columns) -> np.ndarray:
+        """Variance of the linear predictor (n,) under a covariance in factors.
+
+        `further` columns of B stand beside those of `loadings`.
+        """
         out = np.zeros(self.n_rows)
-        priors = [np.zeros((f.n_effects, f.n_effects)) for f in self.factors]
+        for f, own in enumerate(loadings.own):
+            if own.any():
+                self._add_own_variances(f, own, out)
+        self._add_squares([(loadings.fixed, loadings.levels), *further], out, np.empty(0))
+        return np.maximum(out, 0.0)
+
+    def _add_own_variances(self, f: int, own: np.ndarray, out: np.ndarray) -> None:
+        codes, prior = self.codes[f], np.zeros(own.shape[1:])
 
         def add(first: int, last: int) -> None:
             rows = slice(first, last)
-            for f, codes in enumerate(self.codes):
-                basis = self.basis(f, rows)
-                add_level_variances(codes[rows], basis, loadings.own[f], priors[f], out[rows])
-            add_squared_norms(self._loaded(rows, loadings.fixed, loadings.levels), out[rows])
+            if self.bases[f] is None:
+                add_intercept_effects(codes[rows], own[:, 0], out[rows])
+            else:
+                add_level_variances(codes[rows], self.basis(f, rows), own, prior, out[rows])
 
         self._run_chunks(add)
-        return np.maximum(out, 0.0)
+
+    def _add_squares(self, parts: Sequence[Columns], out: np.ndarray, fourths: np.ndarray) -> None:
+        """Add sums (n,) of squared loadings, and fill those of fourth powers if asked for."""
+        places, amounts = self._terms
+        n_columns = sum(fixed.shape[1] for fixed, _ in parts)
+        n_effects = self.fixed.shape[1] + sum(factor.size for factor in self.factors)
+        columns = np.empty((n_effects, n_columns + -n_columns % LANES))
+        columns[:, n_columns:] = 0.0
+        left = 0
+        for fixed, levels in parts:
+            right, first = left + fixed.shape[1], len(fixed)
+            columns[:first, left:right] = fixed
+            for factor, part in zip(self.factors, levels, strict=True):
+                here = columns[first : first + factor.size, left:right]
+                here[:] = 0.0 if part is None else part.reshape(here.shape)
+                first += factor.size
+            left = right
+
+        def add(begin: int, end: int) -> None:
+            rows = slice(begin, end)
+            add_squared_loadings(places[rows], amounts[rows], columns, out[rows], fourths[rows])
+
+        self._run_chunks(add)
+
+    @cached_property
+    def _terms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the coefficients of every row, and amounts, (n, K); see `row_loadings`."""
+        p = self.fixed.shape[1]
+        n_terms = p + sum(factor.n_effects for factor in self.factors)
+        places, amounts = (
+            np.empty((self.n_rows, n_terms), np.int32),
+            np.ones((self.n_rows, n_terms)),
+        )
+        places[:, :p], amounts[:, :p] = np.arange(p), self.fixed
+        first, term = p, p
+        for f, (factor, codes) in enumerate(zip(self.factors, self.codes, strict=True)):
+            for q in range(factor.n_effects):
+                places[:, term] = first + factor.n_effects * codes + q
+                if self.bases[f] is not None:
+                    amounts[:, term] = self.basis(f)[:, q]
+                term += 1
+            first += factor.size
+        return places, amounts
 
     def spreads(self, fixed: np.ndarray, levels: list[np.ndarray]) -> np.ndarray:
         """Variance (n,) between the squares of J draws of the linear predictor.
@@ -261,14 +319,10 @@ class WorkingRows:
         levels : list of ndarray (L, Q, J)
             Draws of the effects of every factor.
         """
-        out = np.empty(self.n_rows)
-
-        def fill(first: int, last: int) -> None:
-            rows = slice(first, last)
-            out[rows] = np.var(self._loaded(rows, fixed, levels) ** 2, axis=1, ddof=1)
-
-        self._run_chunks(fill)
-        return out
+        n = fixed.shape[1]
+        squares, fourths = np.zeros(self.n_rows), np.empty(self.n_rows)
+        self._add_squares([(fixed, levels)], squares, fourths)
+        return np.asarray(np.maximum(fourths - squares**2 / n, 0.0) / (n - 1))
 
     def loaded(self, fixed: np.ndarray, levels: Sequence[np.ndarray]) -> np.ndarray:
         """Linear predictors (n, J) of J vectors of all coefficients.

@@ -100,6 +100,18 @@ def test_softplus_without_compilation():
         np.testing.assert_allclose(results.T, expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("deviation", [1e-9, 0.1, 0.1001, 0.205, 0.3, 0.385, 0.46, 0.53, 0.5301])
+def test_softplus_of_rows_of_small_variance(deviation):
+    """Every rule at the largest deviation that it is for."""
+    mean = _means(deviation)
+    results = np.empty((3, len(mean)))
+    expected_softplus_rows(mean, np.full(len(mean), deviation**2), *results)
+    expected = np.array([_softplus_reference(m, deviation) for m in mean]).T
+    np.testing.assert_allclose(results, expected, rtol=1e-14, atol=1e-12)
+    small = mean < 0.0
+    np.testing.assert_allclose(results[:, small], expected[:, small], rtol=1e-11)
+
+
 def test_softplus_of_rows_side_by_side():
     """Rows share operations, and each has what it would have alone."""
     rng = np.random.default_rng(1)

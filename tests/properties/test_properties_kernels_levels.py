@@ -148,7 +148,7 @@ def test_mix_tail(sizes: list[tuple[int, int]], seed: int, cut: int, transposed:
 # The sparse tail ----------------------------------------------------------------------------------
 
 
-@given(cells(), SEEDS, CUTS, st.integers(0, 3))
+@given(cells(), SEEDS, CUTS, st.sampled_from([0, 1, 3, 8, 17]))
 @examples(50)
 def test_products_with_cells(data: Cells, seed: int, cut: int, m: int):
     rng = np.random.default_rng(seed)
@@ -168,6 +168,18 @@ def test_products_with_cells(data: Cells, seed: int, cut: int, m: int):
         sparse_tail.scatter_cells(*data.compressed, amounts, first, last, spread)
     for found, wanted in zip((product, gathered, spread), expected, strict=True):
         near(found, wanted, 1.0 + np.abs(wanted).max(initial=0.0))
+
+
+@given(cells(), SEEDS, CUTS, st.integers(0, 3))
+@examples(20)
+def test_gather_dense(data: Cells, seed: int, cut: int, m: int):
+    """The first columns of the dense part."""
+    used = min(2, data.with_dense.shape[2])
+    dense = np.random.default_rng(seed).standard_normal((used, m))
+    out = np.full((*data.own.shape[:2], m), np.nan)
+    for first, last in parts(cut, data.n_levels):
+        sparse_tail.gather_dense(data.with_dense, dense, first, last, out)
+    near(out, data.with_dense[:, :, :used] @ dense)
 
 
 @given(cells(), CUTS)
@@ -190,6 +202,14 @@ def test_reduce_tail(data: Cells, cut: int):
         begin = column - number
         expected[column, :width] = -taken[column, begin : begin + width]
     near(both[:, D.shape[2] :], expected, 1.0 + np.abs(expected).max(initial=0.0))
+    if widest == data.middle.shape[1] == 1:
+        in_lanes = np.zeros((data.n_tail, 8 * (D.shape[2] // 8 + 1)))
+        for first, last in parts(cut, data.n_levels):
+            sparse_tail.reduce_intercepts(
+                LevelCells(*data.compressed, D), data.middle, D.shape[2], first, last, in_lanes
+            )
+        near(in_lanes[:, : both.shape[1]], both, 1.0 + np.abs(both).max(initial=0.0))
+        assert not in_lanes[:, both.shape[1] :].any()
 
 
 @given(st.integers(0, 5), st.integers(1, 3), st.integers(0, 3), SEEDS)

@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_data import examples
 
-from skmixed._kernels import cells, expectations, normal_links, working
+from skmixed._kernels import cells, expectations, normal_links, pair_order, working
 from skmixed._kernels import row_effects as prediction
 from skmixed._kernels import row_responses as response
+from skmixed._kernels.row_loadings import add_squared_loadings
 from skmixed._kernels.softplus_rows import expected_softplus_rows
+from skmixed.sums import cell_sums
+from skmixed.sums.cell_sums import order_by_pairs
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -36,26 +39,49 @@ def ranked(data: Rows, ranks: list[np.ndarray]) -> Rows:
 
 
 def sorted_pairs(data: Rows, ranks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """First place of every level and rows in order of pairs, every pass in two parts."""
-    n = len(data.weights)
-    starts = [np.zeros(levels + 1, np.int64) for levels in data.n_levels]
+    """First place of every level and rows in order of pairs, by two buckets."""
+    n, levels = len(data.weights), data.n_levels[0]
+    start = np.zeros(levels + 1, np.int64)
     parts = ((0, n // 3), (n // 3, n))
-    for codes, rank, start in zip(data.codes, ranks, starts, strict=True):
-        for first, last in parts:
-            cells.count_levels(codes[first:last], rank, start[1:])
-        np.cumsum(start, out=start)
-    partly, out = (np.empty((n, 2), np.int32) for _ in range(2))
-    places = [start[:-1].copy() for start in starts]
-    # some levels before the others, as threads place them
-    halves = [((0, levels // 2), (levels // 2, levels)) for levels in data.n_levels]
-    for some in halves[1]:
-        for first, last in parts:
-            codes = (code[first:last] for code in data.codes)
-            cells.place_by_second(*codes, tuple(ranks), first, some, places[1], partly)
-    for some in halves[0]:
-        for first, last in parts:
-            cells.place_by_first(partly[first:last], starts[1][1:], first, some, places[0], out)
-    return starts[0], out
+    for begin, end in parts:
+        cells.count_levels(data.codes[0][begin:end], ranks[0], start[1:])
+    np.cumsum(start, out=start)
+    bounds = np.unique([0, levels // 2, levels])
+    free = start[bounds[:-1]].copy()
+    bucket = np.repeat(np.arange(len(free), dtype=np.int32), np.diff(bounds))
+    first = np.column_stack([ranks[0], bucket[ranks[0]]])
+    out, in_order = np.empty((n, 2), np.int32), np.empty(n, np.int32)
+    for begin, end in parts:
+        codes = (code[begin:end] for code in data.codes)
+        pair_order.place_by_bucket(*codes, first, ranks[1], begin, free, out, in_order)
+    for number in range(len(free)):
+        part = number, number + 1
+        pair_order.sort_buckets(start, bounds, data.n_levels[1], part, out, in_order)
+    return start, out
+
+
+@pytest.mark.parametrize("levels", [(1, 1), (1, 600), (700, 300_000), (3000, 1)])
+def test_sort_buckets_of_many_levels(levels: tuple[int, int]):
+    """Levels of the second factor of no, one, two and three digits."""
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(n, size=4000).astype(np.int32) for n in levels]
+    ranks = [rng.permutation(n).astype(np.int32) for n in levels]
+    start, order, _ = order_by_pairs(codes[0], ranks[0], codes[1], ranks[1])
+    first, second = (rank[code] for rank, code in zip(ranks, codes, strict=True))
+    expected = np.lexsort([np.arange(4000), second, first])
+    np.testing.assert_array_equal(order, np.column_stack([expected, second[expected]]))
+    np.testing.assert_array_equal(np.diff(start), np.bincount(first, minlength=levels[0]))
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_order_by_pairs_in_parts(monkeypatch, n_threads: int):
+    for name, size in (("_MOMENT", 100), ("_BUCKET", 150), ("_CHUNK", 70)):
+        monkeypatch.setattr(cell_sums, name, size)
+    rng = np.random.default_rng(1)
+    first, second = (rng.integers(n, size=1000).astype(np.int32) for n in (40, 30))
+    ranks = [np.arange(n, dtype=np.int32) for n in (40, 30)]
+    _, order, _ = order_by_pairs(first, ranks[0], second, ranks[1], n_threads)
+    np.testing.assert_array_equal(order[:, 0], np.lexsort([np.arange(1000), second, first]))
 
 
 def counted(data: Rows, start: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -154,6 +180,20 @@ def test_add_level_blocks(data: Rows, seed: int):
     same(with_dense, expected[1] + np.einsum("i,ilq,ip->lqp", data.weights, Z, data.dense))
 
 
+@given(rows(), SEEDS)
+@examples(25)
+def test_add_level_sums(data: Rows, seed: int):
+    """The sums of `add_level_blocks` of an intercept, side by side."""
+    L, P = data.n_levels[0], data.dense.shape[1]
+    sums = np.random.default_rng(seed).standard_normal((L, 1 + P))
+    own, with_dense = sums[:, :1, None].copy(), sums[:, None, 1:].copy()
+    cells.add_level_blocks(
+        data.codes[0], data.weights, data.slopes, np.array([-1]), data.dense, own, with_dense
+    )
+    cells.add_level_sums(data.codes[0], data.weights, data.dense, sums)
+    same(sums, np.column_stack([own[:, 0], with_dense[:, 0]]))
+
+
 @given(rows(), st.integers(0, 3))
 @examples(40)
 def test_spread_cells(data: Rows, first_column: int):
@@ -174,6 +214,18 @@ def test_spread_cells(data: Rows, first_column: int):
     matrix = as_matrix(*pair, data.n_levels[1]).reshape(L, Q, -1)
     empty = np.zeros((L, Q, first_column))
     np.testing.assert_array_equal(dense, np.concatenate([empty, matrix, matrix], axis=2))
+
+
+@given(rows())
+@examples(20)
+def test_add_squared_cells(data: Rows):
+    pair = filled(data, some_ranks(data, 0), 0)
+    first, second = np.ones(data.n_levels[0]), np.ones(data.n_levels[1])
+    cells.add_squared_cells(*pair, first, second)
+    width = pair[2].shape[2]
+    squares = as_matrix(*pair, data.n_levels[1])[:: pair[2].shape[1], ::width] ** 2
+    same(first, 1.0 + squares.sum(axis=1))
+    same(second, 1.0 + squares.sum(axis=0))
 
 
 @pytest.mark.parametrize("above", [True, False])
@@ -316,6 +368,21 @@ def test_effects_of_rows(data: Rows, seed: int, read_only: bool):
     out = data.linear.copy()
     prediction.add_squared_norms(shared, out)
     same(out, data.linear + (shared**2).sum(axis=1))
+
+
+@pytest.mark.parametrize("n_terms", [0, 1, 3])
+@pytest.mark.parametrize("width", [0, 8, 16])
+def test_squared_loadings(n_terms: int, width: int):
+    rng = np.random.default_rng(n_terms)
+    places = rng.integers(20, size=(50, n_terms)).astype(np.int32)
+    amounts, columns = rng.standard_normal((50, n_terms)), rng.standard_normal((20, width))
+    squares = np.einsum("ik,ikj->ij", amounts, columns[places]) ** 2
+    before = rng.standard_normal(50)
+    for fourths in (np.empty(0), np.full(50, np.nan)):
+        out = before.copy()
+        add_squared_loadings(places, amounts, columns, out, fourths)
+        same(out, before + squares.sum(axis=1))
+    same(fourths, (squares**2).sum(axis=1))
 
 
 @given(data=rows(), seed=SEEDS)
