@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class Point:
     def log_det_error(self) -> float:
         """Standard error of the log determinant in the deviance; 0 where it is exact."""
         return self.system.log_det_error
+
+    def without_equations(self) -> Point:
+        """This point without the matrices of its system."""
+        return replace(self, solved=cast(Solved, None))
 
     def doubt(self, other: Point) -> float:
         """Standard error of the difference of the two deviances; 0 where they are exact.

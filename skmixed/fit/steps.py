@@ -308,7 +308,8 @@ class AlternatingSteps(Steps):
         ends the trail.
         """
         here = (point, point.theta + model.step)
-        self._points = [*self._points, here][-self._alternating.n_remembered :]
+        before = [(past.without_equations(), ahead) for past, ahead in self._points]
+        self._points = [*before, here][-self._alternating.n_remembered :]
         blind = point.is_estimated and gradients[-1] < NEAR
         if blind and len(gradients) > 1 and gradients[-1] > 2.0 * gradients[-2]:
             self._points = [here]

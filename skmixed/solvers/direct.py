@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import ref
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -585,6 +586,8 @@ class TailCovariance:
     Parameters
     ----------
     system : DirectSystem
+        It keeps this object, which only refers to it weakly: matrices of a cycle would stay in
+        memory until the garbage collector comes.
     integrate_fixed : bool
         False where beta is a point: its rows and columns are zero, and the
         others are conditional on it.
@@ -602,7 +605,7 @@ class TailCovariance:
     """
 
     def __init__(self, system: DirectSystem, integrate_fixed: bool, coarse: bool = False) -> None:
-        self.system = system
+        self._system = ref(system)
         self.integrate_fixed = integrate_fixed
         self.coarse = coarse
         cross = system.cross
@@ -627,6 +630,13 @@ class TailCovariance:
             if system.is_related:
                 full = symmetric(self.tail)
                 self.tail = system.to_effects(system.to_effects(full).T)
+
+    @property
+    def system(self) -> DirectSystem:
+        """The equations, as long as somebody keeps them."""
+        system = self._system()
+        assert system is not None
+        return system
 
     @cached_property
     def forms(self) -> np.ndarray:
