@@ -11,6 +11,7 @@ from skmixed._kernels.compile import kernel
 
 _DIGIT_BITS = 9
 _DIGITS = 1 << _DIGIT_BITS
+_ALL_BITS = (1 << 31) - 1
 
 
 @kernel
@@ -39,67 +40,53 @@ def sort_buckets(start, bounds, n_second, buckets, rows, levels):
     `start` (L + 1,) has the first row of every level of the first factor, `bounds` the first
     level of every bucket.
     """
-    most, widest = 0, _DIGITS
+    most, widest, n_digits = 0, _DIGITS, 0
     for b in range(buckets[0], buckets[1]):
         most = max(most, start[bounds[b + 1]] - start[bounds[b]])
         widest = max(widest, bounds[b + 1] - bounds[b])
-    other, other_levels = np.empty((most, 2), np.int32), np.empty(most, np.int32)
-    free = np.empty(widest, np.int64)
+    while (n_second - 1) >> (n_digits * _DIGIT_BITS) > 0:
+        n_digits += 1
+    # two sides that rows go between: number, level of the second factor, level of the first
+    sides, free = np.empty((2, most, 3), np.int32), np.empty(widest, np.int64)
     for b in range(buckets[0], buckets[1]):
-        first_level, n_levels = bounds[b], bounds[b + 1] - bounds[b]
-        begin = start[first_level]
+        n_levels, begin = bounds[b + 1] - bounds[b], start[bounds[b]]
         size = start[bounds[b + 1]] - begin
-        here, there = (rows, levels, begin), (other, other_levels, 0)
-        shift, is_home = 0, True
-        while (n_second - 1) >> shift > 0:
-            _sort_by_digit(here, there, size, shift, free)
-            here, there, is_home = there, here, not is_home
-            shift += _DIGIT_BITS
+        for r in range(size):
+            sides[0, r, 0], sides[0, r, 1] = rows[begin + r, 0], rows[begin + r, 1]
+            sides[0, r, 2] = levels[begin + r] - bounds[b]
+        side = np.int64(0)
+        for digit in range(n_digits):
+            key = np.int64(1), np.int64(digit * _DIGIT_BITS), np.int64(_DIGITS - 1)
+            _sort_side(sides, side, size, key, free[:_DIGITS])
+            side = 1 - side
         if n_levels > 1:
-            _sort_by_level(here, there, size, first_level, n_levels, free)
-            is_home = not is_home
-        if not is_home:
-            for r in range(size):
-                rows[begin + r, 0], rows[begin + r, 1] = other[r, 0], other[r, 1]
+            key = np.int64(2), np.int64(0), np.int64(_ALL_BITS)
+            _sort_side(sides, side, size, key, free[:n_levels])
+            side = 1 - side
+        for r in range(size):
+            rows[begin + r, 0], rows[begin + r, 1] = sides[side, r, 0], sides[side, r, 1]
 
 
 @kernel
-def _sort_by_digit(here, there, size, shift, free):
-    rows, levels, begin = here
-    free[:_DIGITS] = 0
-    for r in range(begin, begin + size):
-        free[(rows[r, 1] >> shift) & (_DIGITS - 1)] += 1
-    _first_places(free[:_DIGITS], there[2])
-    for r in range(begin, begin + size):
-        digit = (rows[r, 1] >> shift) & (_DIGITS - 1)
-        _move(rows, levels, r, there, free[digit])
+def _sort_side(sides, side, size, key, free):
+    """Put the rows of a side on the other one, in order of some bits of a column.
+
+    `key` says which: the column, by how much to shift it, and a mask. There is a place of `free`
+    for each of their values.
+    """
+    here, there = sides[side], sides[1 - side]
+    column, shift, mask = key
+    for d in range(free.shape[0]):
+        free[d] = 0
+    for r in range(size):
+        free[(here[r, column] >> shift) & mask] += 1
+    total = np.int64(0)
+    for d in range(free.shape[0]):
+        count = free[d]
+        free[d] = total
+        total += count
+    for r in range(size):
+        digit = (here[r, column] >> shift) & mask
+        place = np.uint64(free[digit])
+        there[place, 0], there[place, 1], there[place, 2] = here[r, 0], here[r, 1], here[r, 2]
         free[digit] += 1
-
-
-@kernel
-def _sort_by_level(here, there, size, first_level, n_levels, free):
-    rows, levels, begin = here
-    free[:n_levels] = 0
-    for r in range(begin, begin + size):
-        free[levels[r] - first_level] += 1
-    _first_places(free[:n_levels], there[2])
-    for r in range(begin, begin + size):
-        level = levels[r] - first_level
-        _move(rows, levels, r, there, free[level])
-        free[level] += 1
-
-
-@kernel
-def _first_places(counts, first):
-    """Replace counts by where what they count begins."""
-    for d in range(counts.shape[0]):
-        count = counts[d]
-        counts[d] = first
-        first += count
-
-
-@kernel
-def _move(rows, levels, r, there, to):
-    r, place = np.uint64(r), np.uint64(to)
-    there[0][place, 0], there[0][place, 1] = rows[r, 0], rows[r, 1]
-    there[1][place] = levels[r]
