@@ -117,7 +117,7 @@ def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
 
 
 @kernel
-def add_level_sums(codes, weights, dense, sums):
+def add_intercept_sums(codes, weights, dense, sums):
     """As `add_level_blocks` for intercepts, into one array (L, 1 + P) with `own` first.
 
     What a row adds to lies side by side then: sums of many levels are not in the cache.

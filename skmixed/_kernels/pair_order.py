@@ -35,7 +35,7 @@ def place_by_bucket(first_codes, second_codes, first, second_ranks, first_row, f
 
 @kernel
 def sort_buckets(start, bounds, n_second, buckets, rows, levels):
-    """Sort the rows of a range of buckets (first, end).
+    """Sort `rows` in a range of buckets (first, end), from what `place_by_bucket` left.
 
     `start` (L + 1,) has the first row of every level of the first factor, `bounds` the first
     level of every bucket.
@@ -54,6 +54,7 @@ def sort_buckets(start, bounds, n_second, buckets, rows, levels):
         for r in range(size):
             sides[0, r, 0], sides[0, r, 1] = rows[begin + r, 0], rows[begin + r, 1]
             sides[0, r, 2] = levels[begin + r] - bounds[b]
+        # typed numbers: of plain ones Numba compiles a version for every constant
         side = np.int64(0)
         for digit in range(n_digits):
             key = np.int64(1), np.int64(digit * _DIGIT_BITS), np.int64(_DIGITS - 1)

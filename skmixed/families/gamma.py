@@ -82,7 +82,7 @@ class Gamma(LogLinkLikelihood):
         precision: np.ndarray,
         parameters: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A precision is a share of y exp(-eta), whose derivatives are itself, signs in turn."""
+        """Derivatives of y exp(-eta) are equal but for their signs, which alternate."""
         return precision, -precision
 
     def parameter_derivatives(

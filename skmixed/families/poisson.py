@@ -54,7 +54,7 @@ class Poisson(LogLinkLikelihood):
         precision: np.ndarray,
         parameters: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """All derivatives of minus the rate are minus the rate."""
+        """Every derivative of exp(eta) is exp(eta), which enters with a minus."""
         return -precision, -precision
 
     def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import logsumexp
 
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
@@ -129,9 +130,7 @@ def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -
         # E exp(z'u) for u ~ N(0, Sigma)
         predictor = predictor + 0.5 * np.einsum("ij,jk,ik->i", basis, covariance, basis)
         spread += float(np.einsum("jk,kj->", covariance, fitted.moments))
-    largest = predictor.max()
-    shares = case_weights / case_weights.sum()
-    log_mean = float(largest + np.log(shares @ np.exp(predictor - largest)))
+    log_mean = float(logsumexp(predictor, b=case_weights / case_weights.sum()))
     return log_mean - result.fixed_mean - 0.5 * spread
 
 

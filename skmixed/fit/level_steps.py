@@ -112,7 +112,7 @@ def _steps(
     point = system.at(state)
     points: list[LevelPoint] = []
     gradients: list[float] = []
-    # far from the optimum the weights of rows may stay as they are
+    # the first step is far from the optimum, and holds the weights of the rows
     nothing = np.zeros(system.objective.responses.rows.n_rows)
     higher = nothing, nothing
     while point is not None and len(points) < min(max_iter, _MOST_STEPS):

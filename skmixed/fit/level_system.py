@@ -278,8 +278,8 @@ class LevelSystem:
     ) -> np.ndarray:
         """Derivatives by (u, V), see `skmixed._kernels.level_derivatives`."""
         state, omega, weights = point.state, point.omega, self.objective.responses.weights
-        n_levels, p, r = len(state.means), len(state.fixed), state.means.shape[1]
-        r += len(self.triangle[0])
+        n_levels, p = len(state.means), len(state.fixed)
+        r = state.means.shape[1] + len(self.triangle[0])
         out = np.empty((n_levels, r, r + 1 + p + len(state.theta)))
         around = omega.inverse @ omega.tangents @ omega.inverse
         start_derivatives(state.means, point.precisions, omega.inverse, around, r + 1 + p, out)

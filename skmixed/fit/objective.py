@@ -45,7 +45,7 @@ class Point:
         return self.system.log_det_error
 
     def without_equations(self) -> Point:
-        """This point without the matrices of its system."""
+        """This point for a trail, which needs no matrices: those of its system are let go."""
         return replace(self, solved=cast(Solved, None))
 
     def doubt(self, other: Point) -> float:

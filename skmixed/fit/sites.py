@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 
 from skmixed._kernels.site_steps import LEAST_PRECISION, fill_site_step
 from skmixed.families.base import ResponseRows, RowTerms
 from skmixed.fit.objective import Point
-from skmixed.posteriors import Solved
 from skmixed.sums.working_rows import WorkingRows
 
 __all__ = ["LEAST_PRECISION", "Responses", "Sites", "VariationalPoint", "combined"]
@@ -128,10 +126,6 @@ class VariationalPoint(Point):
         default_factory=dict, kw_only=True, repr=False, compare=False
     )
     """What the objective found here and may be asked for again."""
-
-    def without_equations(self) -> VariationalPoint:
-        """This point without the matrices of its system, and what was made of them."""
-        return replace(self, solved=cast(Solved, None), made={})
 
     def fill_step(
         self, rows: slice, metric: VariationalPoint, weights: np.ndarray, out: np.ndarray

@@ -183,7 +183,7 @@ class VariationalObjective:
                 if point.deviance <= near.deviance + _slack(point, near):
                     break
                 if moved and point.distance < _NEXT_TO_BEST:
-                    # theta is what is worse
+                    # another posterior at this theta is no better
                     break
             share *= 0.5 if moved else 0.35
         return best

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from skmixed._kernels.cells import (
+    add_intercept_sums,
     add_level_blocks,
-    add_level_sums,
     combine_cells,
     count_cells,
     count_levels,
@@ -326,13 +326,13 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
     alone = [len(e) == 1 and e[0] < 0 for e in effects]
 
     def zeros() -> list[np.ndarray]:
-        arrays = [np.zeros((n_dense, n_dense))]
-        for factor, is_alone in zip(factors, alone, strict=True):
-            L, q = factor.n_levels, factor.n_effects
-            # intercepts have one array, of which `levels_of` makes two
-            arrays.append(np.zeros((L, 1 + n_dense) if is_alone else (L, q, q)))
-            arrays.append(np.zeros((0 if is_alone else L, q, n_dense)))
-        return arrays
+        # of a factor: effects with one another, and beside them with the dense columns
+        widths = [(f.n_levels, f.n_effects, f.n_effects + n_dense) for f in factors]
+        return [np.zeros(shape) for shape in [(n_dense, n_dense), *widths]]
+
+    def halves(both: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        q = both.shape[1]
+        return both[:, :, :q], both[:, :, q:]
 
     size = n_dense**2 + sum(f.size * (f.n_effects + n_dense) for f in factors)
     # where sums are large, rows are summed one after the other, but factors at once
@@ -344,27 +344,20 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
 
         def blocks(first: int, last: int) -> None:
             for f in range(first, last):
-                own, with_dense = sums[1 + 2 * f : 3 + 2 * f]
                 if alone[f]:
-                    add_level_sums(codes[f][rows], weights[rows], columns, own)
+                    add_intercept_sums(codes[f][rows], weights[rows], columns, sums[1 + f][:, 0])
                     continue
                 add_level_blocks(
                     codes[f][rows], weights[rows], slopes[rows], effects[f],
-                    columns, own, with_dense,
+                    columns, *halves(sums[1 + f]),
                 )  # fmt: skip
 
         run_parts(blocks, range(n_factors + 1), n_threads if at_once else 1)
 
-    def levels_of(f: int) -> tuple[np.ndarray, np.ndarray]:
-        own, with_dense = levels[2 * f : 2 + 2 * f]
-        if not alone[f]:
-            return own, with_dense
-        return own[:, :1, None].copy(), own[:, None, 1:].copy()
-
     groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, _DENSE_CHUNK)
     total, *levels = sum_chunks(add, zeros, n, n_threads, groups, chunk)
-    own, with_dense = zip(*map(levels_of, range(n_factors)), strict=True) if n_factors else ((), ())
-    return total, own, with_dense
+    parts = [[part.copy() for part in halves(both)] for both in levels]
+    return total, tuple(own for own, _ in parts), tuple(with_dense for _, with_dense in parts)
 
 
 def sum_chunks(

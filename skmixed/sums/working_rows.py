@@ -15,13 +15,14 @@ from functools import cached_property, partial
 import numpy as np
 
 from skmixed._kernels.arguments import RowPlaces
+from skmixed._kernels.cell_passes import LANES
 from skmixed._kernels.row_effects import (
     add_coupled,
     add_effects,
     add_intercept_effects,
     add_level_variances,
 )
-from skmixed._kernels.row_loadings import LANES, add_squared_loadings
+from skmixed._kernels.row_loadings import add_squared_loadings
 from skmixed._kernels.working import (
     add_dense_products,
     add_fixed_effects,

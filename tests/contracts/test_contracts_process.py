@@ -154,9 +154,9 @@ def test_readonly_site_with_compiled_kernels(tmp_path, small_fit):
     code = (
         SMALL_FIT
         + """
-from skmixed._kernels.cells import add_level_sums
+from skmixed._kernels.cells import add_intercept_sums
 from skmixed._kernels.row_effects import add_intercept_effects
-for kernel in (add_level_sums, add_intercept_effects):
+for kernel in (add_intercept_sums, add_intercept_effects):
     stats = kernel.compiled().stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """

@@ -182,7 +182,7 @@ def test_add_level_blocks(data: Rows, seed: int):
 
 @given(rows(), SEEDS)
 @examples(25)
-def test_add_level_sums(data: Rows, seed: int):
+def test_add_intercept_sums(data: Rows, seed: int):
     """The sums of `add_level_blocks` of an intercept, side by side."""
     L, P = data.n_levels[0], data.dense.shape[1]
     sums = np.random.default_rng(seed).standard_normal((L, 1 + P))
@@ -190,7 +190,7 @@ def test_add_level_sums(data: Rows, seed: int):
     cells.add_level_blocks(
         data.codes[0], data.weights, data.slopes, np.array([-1]), data.dense, own, with_dense
     )
-    cells.add_level_sums(data.codes[0], data.weights, data.dense, sums)
+    cells.add_intercept_sums(data.codes[0], data.weights, data.dense, sums)
     same(sums, np.column_stack([own[:, 0], with_dense[:, 0]]))
 
 
