@@ -161,24 +161,3 @@ def spread_cells(start, levels, values, first_column, cursor, columns, out):
                     out[place, q] = values[k, q, s]
                 place += 1
         cursor[l] = place
-
-
-@kernel
-def add_pair_to_dense(start, levels, values, first_row, first_column, out):
-    """Add a pair's cells to the lower triangle of a dense matrix.
-
-    The first factor's rows begin at `first_row`, the second one's columns at
-    `first_column`; where that is above the diagonal the cells are transposed.
-    """
-    n_first = values.shape[1]
-    n_second = values.shape[2]
-    for l in range(start.shape[0] - 1):
-        for k in range(start[l], start[l + 1]):
-            for q in range(n_first):
-                row = first_row + l * n_first + q
-                for s in range(n_second):
-                    column = first_column + levels[k] * n_second + s
-                    if row >= column:
-                        out[row, column] += values[k, q, s]
-                    else:
-                        out[column, row] += values[k, q, s]

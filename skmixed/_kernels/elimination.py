@@ -134,33 +134,23 @@ def factorise(matrix, size):
     return log_det
 
 
-def subtract_eliminated(
-    start: Any,
-    columns: Any,
-    values: Any,
-    with_dense: Any,
-    omega_shrunk: Any,
-    first_row: int,
-    last_row: int,
-    out: Any,
+def subtract_cells(
+    start: Any, columns: Any, values: Any, middle: Any, rows: tuple[int, int], out: Any
 ) -> None:
-    """Subtract sum_l C_l' Omega (I + D_l Omega)^-1 C_l from the lower triangle of `out`.
+    """Subtract sum_l C_l' middle_l C_l from the lower triangle of `out`, tail with tail.
 
-    `out` is (T + P, T + P); the dense columns come last. Only its rows from
-    `first_row` to `last_row` (exclusive) are written.
+    Only its rows from the first of `rows` to the second (exclusive) are written.
     """
-    single = with_dense.shape[1] == 1
-    subtract = _subtract_one_effect if single else _subtract_effects
-    subtract(start, columns, values, with_dense, omega_shrunk, first_row, last_row, out)
+    if middle.shape[1] == 1:
+        _subtract_one_effect(start, columns, values, middle, rows, *_room(start), out)
+    else:
+        _subtract_effects(start, columns, values, middle, rows, out)
 
 
-@kernel
-def widest_level(start, first, last):
-    """The most cells of one level, of the levels from `first` to `last`."""
-    widest = 0
-    for l in range(first, last):
-        widest = max(widest, start[l + 1] - start[l])
-    return widest
+def _room(start: Any, n_dense: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the columns and values of one level: its cells, and dense columns."""
+    widest = int(np.diff(start).max(initial=0)) + n_dense
+    return np.empty(widest, np.uint64), np.empty(widest)
 
 
 @kernel
@@ -176,157 +166,44 @@ def place_cells(begin, end, columns, values, where, amount):
 
 
 @kernel
-def _subtract_one_effect(
-    start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
-):  # fmt: skip
-    n_dense = with_dense.shape[2]
-    n_tail = out.shape[0] - n_dense
-    n_levels = start.shape[0] - 1
-    first_dense = max(first_row - n_tail, 0)
-    end_dense = min(last_row - n_tail, n_dense)
-    # sums over a million levels lose digits; sums over blocks of them, summed, keep them
-    block = np.empty((n_dense, n_dense))
-    widest = widest_level(start, 0, n_levels)
-    where, amount = np.empty(widest, np.uint64), np.empty(widest)
-    for begin_block in range(0, n_levels, _BLOCK):
-        for x in range(n_dense):
-            for z in range(x + 1):
-                block[x, z] = 0.0
-        for l in range(begin_block, min(begin_block + _BLOCK, n_levels)):
-            size = place_cells(start[l], start[l + 1], columns, values, where, amount)
-            omega = omega_shrunk[l, 0, 0]
-            # cells are sorted by column
-            for a in range(size):
-                if where[a] >= last_row:
-                    break
-                if where[a] < first_row:
-                    continue
-                row, weighted = out[where[a]], omega * amount[a]
-                for b in range(a + 1):
-                    row[where[b]] -= weighted * amount[b]
-            for x in range(first_dense, end_dense):
-                row, weighted = out[n_tail + x], omega * with_dense[l, 0, x]
-                for b in range(size):
-                    row[where[b]] -= weighted * amount[b]
-                for z in range(x + 1):
-                    block[x, z] -= weighted * with_dense[l, 0, z]
-        for x in range(first_dense, end_dense):
-            for z in range(x + 1):
-                out[n_tail + x, n_tail + z] += block[x, z]
+def _subtract_one_effect(start, columns, values, middle, rows, where, amount, out):
+    first_row, last_row = rows
+    for l in range(start.shape[0] - 1):
+        size = place_cells(start[l], start[l + 1], columns, values, where, amount)
+        # cells are sorted by column
+        for a in range(size):
+            if where[a] >= last_row:
+                break
+            if where[a] < first_row:
+                continue
+            row, weighted = out[where[a]], middle[l, 0, 0] * amount[a]
+            for b in range(a + 1):
+                row[where[b]] -= weighted * amount[b]
 
 
 @kernel
-def _subtract_effects(
-    start, columns, values, with_dense, omega_shrunk, first_row, last_row, out
-):  # fmt: skip
-    n_effects = with_dense.shape[1]
-    n_dense = with_dense.shape[2]
-    n_tail = out.shape[0] - n_dense
-    n_levels = start.shape[0] - 1
-    first_dense = max(first_row - n_tail, 0)
-    end_dense = min(last_row - n_tail, n_dense)
+def _subtract_effects(start, columns, values, middle, rows, out):
+    n_effects = middle.shape[1]
+    first_row, last_row = rows
     weighted = np.empty(n_effects)
-    # sums over a million levels lose digits; sums over blocks of them, summed, keep them
-    block = np.empty((n_dense, n_dense))
-    for begin_block in range(0, n_levels, _BLOCK):
-        for x in range(n_dense):
-            for z in range(x + 1):
-                block[x, z] = 0.0
-        for l in range(begin_block, min(begin_block + _BLOCK, n_levels)):
-            begin = start[l]
-            end = start[l + 1]
-            # cells are sorted by column
-            for a in range(begin, end):
-                row = columns[a]
-                if row >= last_row:
-                    break
-                if row < first_row:
-                    continue
-                for q in range(n_effects):
-                    total = 0.0
-                    for s in range(n_effects):
-                        total += omega_shrunk[l, q, s] * values[a, s]
-                    weighted[q] = total
-                for b in range(begin, a + 1):
-                    total = 0.0
-                    for q in range(n_effects):
-                        total += weighted[q] * values[b, q]
-                    out[row, columns[b]] -= total
-            for x in range(first_dense, end_dense):
-                for q in range(n_effects):
-                    total = 0.0
-                    for s in range(n_effects):
-                        total += omega_shrunk[l, q, s] * with_dense[l, s, x]
-                    weighted[q] = total
-                for b in range(begin, end):
-                    total = 0.0
-                    for q in range(n_effects):
-                        total += weighted[q] * values[b, q]
-                    out[n_tail + x, columns[b]] -= total
-                for z in range(x + 1):
-                    total = 0.0
-                    for q in range(n_effects):
-                        total += weighted[q] * with_dense[l, q, z]
-                    block[x, z] -= total
-        for x in range(first_dense, end_dense):
-            for z in range(x + 1):
-                out[n_tail + x, n_tail + z] += block[x, z]
-
-
-@kernel
-def gather_tail(start, columns, values, with_dense, shrink, vectors, out):
-    """Fill out[l] = reduced_l @ vectors: (L, Q, m) from tail vectors (T + P, m)."""
-    n_effects = with_dense.shape[1]
-    n_dense = with_dense.shape[2]
-    n_vectors = vectors.shape[1]
-    n_tail = vectors.shape[0] - n_dense
-    total = np.empty((n_effects, n_vectors))
     for l in range(start.shape[0] - 1):
-        for q in range(n_effects):
-            for m in range(n_vectors):
-                total[q, m] = 0.0
-        for x in range(n_dense):
+        # cells are sorted by column
+        for a in range(start[l], start[l + 1]):
+            row = columns[a]
+            if row >= last_row:
+                break
+            if row < first_row:
+                continue
             for q in range(n_effects):
-                amount = with_dense[l, q, x]
-                for m in range(n_vectors):
-                    total[q, m] += amount * vectors[n_tail + x, m]
-        for k in range(start[l], start[l + 1]):
-            column = columns[k]
-            for q in range(n_effects):
-                amount = values[k, q]
-                for m in range(n_vectors):
-                    total[q, m] += amount * vectors[column, m]
-        for q in range(n_effects):
-            for m in range(n_vectors):
-                out[l, q, m] = 0.0
-            for s in range(n_effects):
-                amount = shrink[l, q, s]
-                for m in range(n_vectors):
-                    out[l, q, m] += amount * total[s, m]
-
-
-@kernel
-def scatter_levels(start, columns, values, with_dense, shrink, level_effects, out):
-    """Add sum_l reduced_l' level_effects[l] (Q, m) to the tail vectors `out` (T + P, m)."""
-    n_effects = with_dense.shape[1]
-    n_dense = with_dense.shape[2]
-    n_vectors = out.shape[1]
-    n_tail = out.shape[0] - n_dense
-    amount = np.empty((n_effects, n_vectors))
-    for l in range(start.shape[0] - 1):
-        for q in range(n_effects):
-            for m in range(n_vectors):
-                amount[q, m] = 0.0
+                total = 0.0
                 for s in range(n_effects):
-                    amount[q, m] += shrink[l, s, q] * level_effects[l, s, m]
-        for k in range(start[l], start[l + 1]):
-            for q in range(n_effects):
-                for m in range(n_vectors):
-                    out[columns[k], m] += values[k, q] * amount[q, m]
-        for x in range(n_dense):
-            for q in range(n_effects):
-                for m in range(n_vectors):
-                    out[n_tail + x, m] += with_dense[l, q, x] * amount[q, m]
+                    total += middle[l, q, s] * values[a, s]
+                weighted[q] = total
+            for b in range(start[l], a + 1):
+                total = 0.0
+                for q in range(n_effects):
+                    total += weighted[q] * values[b, q]
+                out[row, columns[b]] -= total
 
 
 def tail_quadratic_forms(
@@ -336,18 +213,24 @@ def tail_quadratic_forms(
 
     `tail` is symmetric, (T + P, T + P), of which the lower triangle is read.
     """
-    fill = _forms_of_one_effect if cells.with_dense.shape[1] == 1 else _forms_of_effects
-    fill(*cells, shrink, tail, (first_level, last_level), out)
+    levels = first_level, last_level
+    if cells.with_dense.shape[1] == 1:
+        where, amount = _room(cells.start, cells.with_dense.shape[2])
+        _forms_of_one_effect(cells, shrink, tail, levels, where, amount, out)
+    else:
+        _forms_of_effects(*cells, shrink, tail, levels, out)
 
 
 @kernel
-def _forms_of_one_effect(start, columns, values, with_dense, shrink, tail, level_range, out):
-    n_dense = with_dense.shape[2]
-    n_tail = tail.shape[0] - n_dense
-    widest = widest_level(start, level_range[0], level_range[1])
-    where, amount = np.empty(widest, np.uint64), np.empty(widest)
+def _forms_of_one_effect(cells, shrink, tail, level_range, where, amount, out):
+    n_dense = cells.with_dense.shape[2]
     for l in range(level_range[0], level_range[1]):
-        size = place_cells(start[l], start[l + 1], columns, values, where, amount)
+        begin, end = cells.start[l], cells.start[l + 1]
+        size = place_cells(begin, end, cells.columns, cells.values, where, amount)
+        for x in range(n_dense):
+            where[size] = tail.shape[0] - n_dense + x
+            amount[size] = cells.with_dense[l, 0, x]
+            size += 1
         form = 0.0
         for a in range(size):
             row = tail[where[a]]
@@ -355,15 +238,16 @@ def _forms_of_one_effect(start, columns, values, with_dense, shrink, tail, level
             for b in range(a):
                 total += row[where[b]] * amount[b]
             form += 2.0 * amount[a] * total
-        for x in range(n_dense):
-            row = tail[n_tail + x]
-            total = 0.5 * row[n_tail + x] * with_dense[l, 0, x]
-            for b in range(size):
-                total += row[where[b]] * amount[b]
-            for z in range(x):
-                total += row[n_tail + z] * with_dense[l, 0, z]
-            form += 2.0 * with_dense[l, 0, x] * total
         out[l, 0, 0] = shrink[l, 0, 0] * form * shrink[l, 0, 0]
+
+
+@kernel
+def widest_level(start, first, last):
+    """The most cells of one level, of the levels from `first` to `last`."""
+    widest = 0
+    for l in range(first, last):
+        widest = max(widest, start[l + 1] - start[l])
+    return widest
 
 
 @kernel

@@ -16,11 +16,10 @@ import numpy as np
 from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 
-from skmixed._kernels.elimination import gather_tail
 from skmixed.families.base import ResponseRows
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
-from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.solvers.eliminated_levels import EliminatedLevels, times_levels
 from skmixed.sums.cross_products import FactorLayout
 
 _ROWS_AT_A_TIME = 1 << 17
@@ -123,12 +122,8 @@ class Levels:
         """Shifts (L, Q, m) of the whitened conditional means for shifts of tail vectors (N, m)."""
         if self.cross.eliminated is None:
             return np.zeros((0, 1, shifts.shape[1]))
-        out = np.empty((*self.cross.with_dense.shape[:2], shifts.shape[1]))
-        gather_tail(
-            self.cross.start, self.cross.columns, self.cross.values, self.cross.with_dense,
-            self.shrink, np.ascontiguousarray(shifts), out,
-        )  # fmt: skip
-        return -np.matmul(self.scale.T, out)
+        gathered = times_levels(self.shrink, self.cross.gather(shifts))
+        return -np.matmul(self.scale.T, gathered)
 
     def _predictor(self, shift: np.ndarray) -> np.ndarray:
         """The linear predictor (n,) without the eliminated factor, at a shift of the rest (N,)."""

@@ -25,19 +25,14 @@ from weakref import ref
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from skmixed._kernels.arguments import LevelCells, LevelInverses
+from skmixed._kernels.arguments import LevelInverses
 from skmixed._kernels.dense_tail import mix_tail
-from skmixed._kernels.elimination import (
-    gather_tail,
-    scatter_levels,
-    subtract_eliminated,
-    tail_quadratic_forms,
-)
+from skmixed._kernels.elimination import tail_quadratic_forms
 from skmixed._kernels.working import fill_row_variances
 from skmixed.covariances import Scale
 from skmixed.solvers.base import Direction, SingularSystemError
 from skmixed.solvers.cholesky import factorise, invert
-from skmixed.solvers.eliminated_levels import EliminatedLevels
+from skmixed.solvers.eliminated_levels import EliminatedLevels, subtract_eliminated, times_levels
 from skmixed.solvers.row_covariances import MOST_LOADINGS, RowCovariances, n_loadings
 from skmixed.solvers.trace_products import trace_products
 from skmixed.sums.cross_products import CrossProducts, FactorLayout, symmetric
@@ -157,7 +152,8 @@ class DirectSystem:
             [*(cross.dense_products(f)[-1] for f in cross.tail_factors), cross.sums.dense[-1]]
         )
         if cross.eliminated is not None:
-            other._eliminate_from(other.reduced, [last, self._n])
+            response = times_levels(self.levels.omega_shrunk, cross.with_dense[:, :, -1:])
+            other.reduced[last] -= cross.scatter(response)[:, 0]
         other._explain_response()
         return other
 
@@ -170,25 +166,13 @@ class DirectSystem:
         self.levels = EliminatedLevels.of(cross.own, scale)
         self.log_det_random = self.levels.log_det
         if cross.eliminated is not None:
-            self._eliminate_from(self.reduced, cross.row_bounds(self.n_parts))
+            subtract_eliminated([cross], self.levels.omega_shrunk, self.reduced, self.n_parts)
         if self._related:
             full = symmetric(self.reduced)
             for _ in range(2):
                 # from either side
                 full = self._by_factor(full, Scale.to_independent).T
             self.reduced = np.ascontiguousarray(full)
-
-    def _eliminate_from(self, tail: np.ndarray, bounds: list[int]) -> None:
-        """Take what the eliminated levels explain off rows of the tail."""
-        cross, levels = self.cross, self.levels
-
-        def subtract(first: int, last: int) -> None:
-            subtract_eliminated(
-                cross.start, cross.columns, cross.values, cross.with_dense,
-                levels.omega_shrunk, first, last, tail,
-            )  # fmt: skip
-
-        run_parts(subtract, bounds)
 
     def _factorise(self) -> None:
         n_tail, size = self.cross.n_tail, self._n - 1
@@ -478,13 +462,7 @@ class DirectSystem:
 
     def gather(self, vectors: np.ndarray) -> np.ndarray:
         """reduced_l times tail vectors (N, m) of effects for every eliminated level, (L, Q, m)."""
-        cross = self.cross
-        out = np.empty((*cross.with_dense.shape[:2], vectors.shape[1]))
-        gather_tail(
-            cross.start, cross.columns, cross.values, cross.with_dense,
-            self.levels.shrink, np.ascontiguousarray(vectors), out,
-        )  # fmt: skip
-        return out
+        return times_levels(self.levels.shrink, self.cross.gather(vectors))
 
     def _spread(self, directions: list[Direction]) -> _Spread:
         """Directions seen from the tail, with the eliminated factor's covariance in V."""
@@ -503,12 +481,8 @@ class DirectSystem:
             nothing = np.zeros((*cross.own.shape[:2], 0))
             return _Spread(direct, known, places, nothing, nothing)
         of_levels = np.stack(by_level, axis=2)
-        products = np.zeros((self._n, len(numbers)))
-        scatter_levels(
-            cross.start, cross.columns, cross.values, cross.with_dense,
-            self.levels.shrink, of_levels, products,
-        )  # fmt: skip
-        known[:, places] = products
+        shrunk = times_levels(self.levels.shrink.swapaxes(1, 2), of_levels)
+        known[:, places] = cross.scatter(shrunk)
         if self._related:
             known = np.asfortranarray(self._by_factor(known, Scale.to_independent))
         own = np.matmul(self.levels.precision_shrunk, of_levels)
@@ -646,8 +620,7 @@ class TailCovariance:
         if not self._used:
             return np.zeros_like(cross.own)
         forms = np.empty_like(cross.own)
-        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :-1])
-        cells = LevelCells(cross.start, cross.columns, cross.values, with_fixed)
+        cells = cross.level_cells(cross.n_fixed)
         shrink = self.system.levels.shrink
 
         def fill(first: int, last: int) -> None:
@@ -708,8 +681,7 @@ class TailCovariance:
             return rows.loaded_variances(self._loadings(symmetric(self.tail[used, used])))
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
-        with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])
-        cells = LevelCells(cross.start, cross.columns, cross.values, with_fixed)
+        cells = cross.level_cells(n_fixed)
         inverses = LevelInverses(levels.shrink, omega, levels.omega_shrunk)
         out = np.empty(rows.n_rows)
 
@@ -759,13 +731,9 @@ class TailCovariance:
             middle[:, :q, q:] = middle[:, q:, :q] = G
             middle[:, q:, q:] = -(G @ own @ G)
             trace = float((G * own).sum())
-            subtract_eliminated(
-                cross.start, cross.columns, np.concatenate([part.values, cross.values], axis=1),
-                np.concatenate([part.with_dense, cross.with_dense], axis=1),
-                middle, 0, len(moved), moved,
-            )  # fmt: skip
-        both = np.tril(self.tail) * moved[:-1, :-1]
-        trace += 2.0 * float(both.sum()) - float(np.trace(both))
+            subtract_eliminated([part, cross], middle, moved)
+        products = np.tril(self.tail) * moved[:-1, :-1]
+        trace += 2.0 * float(products.sum()) - float(np.trace(products))
         maker = system.to_effects(system.residual_maker)
         return trace + float(maker @ blas.dsymv(1.0, moved.T, maker, lower=0)) / noise
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skmixed._kernels.elimination import subtract_eliminated
+from skmixed.solvers.eliminated_levels import subtract_eliminated
 from skmixed.sums.cross_products import FactorLayout, symmetric
 from skmixed.threads import run_parts, threads_of_fit
 
@@ -125,7 +125,5 @@ def _through_levels(system: DirectSystem, B: np.ndarray) -> np.ndarray:
     cross, shrink = system.cross, system.levels.shrink
     out = np.zeros((cross.size, cross.size))
     middle = -(shrink.swapaxes(1, 2) @ B @ shrink)
-    subtract_eliminated(
-        cross.start, cross.columns, cross.values, cross.with_dense, middle, 0, cross.size, out
-    )
+    subtract_eliminated([cross], middle, out)
     return symmetric(out[:-1, :-1])

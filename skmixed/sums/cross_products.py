@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csc_array, csr_array
 
-from skmixed._kernels.cells import add_pair_to_dense, spread_cells
+from skmixed._kernels.arguments import LevelCells
+from skmixed._kernels.cells import spread_cells
 from skmixed._kernels.dense_tail import mirror_lower
 from skmixed.memory import available_memory
 from skmixed.sums.cell_sums import CellSums, PairCells
 from skmixed.threads import even_bounds
 
-_OF_CELLS = ("factors", "n_tail", "_cells", "_row_work")
+_OF_CELLS = ("factors", "n_tail", "_cells", "_level_matrices", "_row_work")
 """Properties of `CrossProducts` that do not depend on the response, computed once."""
 
 
@@ -226,6 +228,36 @@ class CrossProducts:
         """Cross-products of every cell."""
         return self._cells[2]
 
+    def level_cells(self, n_dense: int) -> LevelCells:
+        """The cells of the eliminated levels, and the first dense columns."""
+        with_dense = np.ascontiguousarray(self.with_dense[:, :, :n_dense])
+        return LevelCells(*self._cells, with_dense)
+
+    @cached_property
+    def _level_matrices(self) -> list[tuple[csr_array, csc_array]]:
+        """The cells of the levels' first effects, (L, T) and transposed, of second ones, ..."""
+        if not self.n_tail:
+            return []
+        start, columns, values = self._cells
+        shape = len(self.own), self.n_tail
+        matrices = [csr_array((effect, columns, start), shape) for effect in values.T.copy()]
+        return [(matrix, matrix.T) for matrix in matrices]
+
+    def gather(self, vectors: np.ndarray) -> np.ndarray:
+        """Cross-products of every eliminated level times tail vectors (size, m): (L, Q, m)."""
+        out = np.tensordot(self.with_dense, vectors[self.n_tail :], 1)
+        for q, (matrix, _) in enumerate(self._level_matrices):
+            out[:, q] += matrix @ vectors[: self.n_tail]
+        return out
+
+    def scatter(self, effects: np.ndarray) -> np.ndarray:
+        """Sum over levels of cross-products, transposed, times effects (L, Q, m): (size, m)."""
+        out = np.zeros((self.size, effects.shape[2]))
+        out[self.n_tail :] = np.tensordot(self.with_dense, effects, ([0, 1], [0, 1]))
+        for q, (_, transposed) in enumerate(self._level_matrices):
+            out[: self.n_tail] += transposed @ effects[:, q]
+        return out
+
     @property
     def size(self) -> int:
         """Number of columns of the tail: effects, fixed effects and the response."""
@@ -245,9 +277,7 @@ class CrossProducts:
                     tail[rows, rows - q + s] = own[:, q, s]
             tail[n_tail:, factor.columns] = self.dense_products(factor)
         for pair in self.tail_pairs:
-            add_pair_to_dense(
-                pair.start, pair.levels, pair.values, starts[pair.first], starts[pair.second], tail
-            )
+            _put_cells(pair, starts[pair.first], starts[pair.second], tail)
         return tail
 
     def dense_products(self, factor: FactorLayout) -> np.ndarray:
@@ -274,7 +304,7 @@ class CrossProducts:
 
         The work of a cell is its place among the cells of its level.
         """
-        return [0, self.size] if n_parts == 1 else even_bounds(self._row_work, n_parts)
+        return [0, self.n_tail] if n_parts == 1 else even_bounds(self._row_work, n_parts)
 
     def level_bounds(self, n_parts: int) -> list[int]:
         """Bounds of eliminated levels that share the pairs of cells evenly."""
@@ -286,9 +316,20 @@ class CrossProducts:
     def _row_work(self) -> np.ndarray:
         levels = np.repeat(self.start[:-1], np.diff(self.start))
         place = np.arange(len(self.columns)) - levels + 1
-        work = np.bincount(self.columns, weights=place, minlength=self.size)
-        work[self.n_tail :] += len(self.columns) + len(self.own)
-        return work
+        return np.bincount(self.columns, weights=place, minlength=self.n_tail)
+
+
+def _put_cells(pair: PairCells, first_row: int, first_column: int, tail: np.ndarray) -> None:
+    """Put a pair's cells into the lower triangle of a matrix.
+
+    The first factor's rows begin at `first_row`, the second one's columns at `first_column`; where
+    that is above the diagonal the cells are transposed.
+    """
+    n_first, n_second = pair.values.shape[1:]
+    levels = np.repeat(np.arange(len(pair.start) - 1), np.diff(pair.start))[:, None, None]
+    rows = first_row + n_first * levels + np.arange(n_first)[:, None]
+    columns = first_column + n_second * pair.levels[:, None, None] + np.arange(n_second)
+    tail[np.maximum(rows, columns), np.minimum(rows, columns)] = pair.values
 
 
 _MATRICES = 6

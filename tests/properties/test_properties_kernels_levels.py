@@ -21,6 +21,7 @@ from skmixed._kernels.arguments import (
     RowPlaces,
     TailColumns,
 )
+from skmixed.solvers import eliminated_levels
 
 SEEDS = st.integers(0, 2**32 - 1)
 CUTS = st.integers(0, 6)
@@ -66,36 +67,38 @@ def test_shrink_levels(data: Cells):
 @given(cells(), CUTS)
 @examples(60)
 def test_subtract_eliminated(data: Cells, cut: int):
-    """Rows in two parts; nothing above the diagonal is touched."""
-    size = data.full.shape[2]
+    """Rows of the tail in two parts; nothing above its diagonal is touched."""
+    size, level_cells = data.full.shape[2], LevelCells(*data.compressed, data.with_dense)
+    n_tail = size - data.with_dense.shape[2]
     before = symmetric(np.random.default_rng(cut), size)
     out = before.copy()
-    for first, last in parts(cut, size):
-        elimination.subtract_eliminated(
-            *data.compressed, data.with_dense, data.middle, first, last, out
-        )
+    eliminated_levels.subtract_eliminated(
+        level_cells, data.middle, [0, min(cut, n_tail), n_tail], out
+    )
     taken = np.einsum("lqt,lqs,lsu->tu", data.full, data.middle, data.full)
-    near(out, before - np.tril(taken), 1.0 + np.abs(taken).max(initial=0.0))
+    expected, sized = before - taken, 1.0 + np.abs(taken).max(initial=0.0)
+    near(np.tril(out), np.tril(expected), sized)
+    near(np.triu(out[:n_tail], 1), np.triu(before[:n_tail], 1), sized)
 
 
 @given(cells(), SEEDS, st.integers(0, 3))
 @examples(40)
-def test_gather_tail(data: Cells, seed: int, n_vectors: int):
+def test_gather(data: Cells, seed: int, n_vectors: int):
     vectors = np.random.default_rng(seed).standard_normal((data.full.shape[2], n_vectors))
-    out = np.full((*data.own.shape[:2], n_vectors), np.nan)
-    elimination.gather_tail(*data.compressed, data.with_dense, data.shrink, vectors, out)
-    near(out, data.reduced @ vectors)
+    level_cells = LevelCells(*data.compressed, data.with_dense)
+    gathered = eliminated_levels.gather(level_cells, vectors)
+    near(gathered, data.full @ vectors)
+    near(eliminated_levels.times_levels(data.shrink, gathered), data.reduced @ vectors)
 
 
 @given(cells(), SEEDS)
 @examples(40)
-def test_scatter_levels(data: Cells, seed: int):
-    rng = np.random.default_rng(seed)
-    effects = rng.standard_normal((*data.own.shape[:2], 2))
-    before = rng.standard_normal((data.full.shape[2], 2))
-    out = before.copy()
-    elimination.scatter_levels(*data.compressed, data.with_dense, data.shrink, effects, out)
-    near(out, before + np.einsum("lqt,lqm->tm", data.reduced, effects))
+def test_scatter(data: Cells, seed: int):
+    effects = np.random.default_rng(seed).standard_normal((*data.own.shape[:2], 2))
+    level_cells = LevelCells(*data.compressed, data.with_dense)
+    n_tail = data.full.shape[2] - data.with_dense.shape[2]
+    out = eliminated_levels.scatter(level_cells, n_tail, effects)
+    near(out, np.einsum("lqt,lqm->tm", data.full, effects))
 
 
 @given(cells(), SEEDS, CUTS)

@@ -228,25 +228,6 @@ def test_add_squared_cells(data: Rows):
     same(second, 1.0 + squares.sum(axis=0))
 
 
-@pytest.mark.parametrize("above", [True, False])
-@given(data=rows(), seed=SEEDS)
-@examples(25)
-def test_add_pair_to_dense(data: Rows, seed: int, above: bool):
-    pair = filled(data, some_ranks(data, seed), 0)
-    matrix = as_matrix(*pair, data.n_levels[1])
-    n_first, n_second = matrix.shape
-    first, second = (0, n_first) if above else (n_second, 0)
-    size = n_first + n_second
-    out = np.random.default_rng(seed).standard_normal((size, size))
-    expected = out.copy()
-    if above:
-        expected[second:, :n_first] += matrix.T
-    else:
-        expected[first:, :n_second] += matrix
-    cells.add_pair_to_dense(*pair, first, second, out)
-    same(out, expected)
-
-
 @given(rows())
 @examples(6)
 def test_rows_that_are_read_only(data: Rows):
