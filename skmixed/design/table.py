@@ -315,7 +315,11 @@ class Table:
             return source[:, position]
         if position not in self._converted:
             is_pandas = isinstance(source, pd.DataFrame)
-            column = source.iloc[:, position] if is_pandas else source[self.names[position]]
+            name = self.names[position]
+            # names are unique; pandas finds text faster than positions
+            column = (
+                source.iloc[:, position] if is_pandas and type(name) is not str else source[name]
+            )
             read = _pandas_column if is_pandas else foreign_column
             self._converted[position] = read(column)
         return self._converted[position]

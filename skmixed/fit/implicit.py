@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 
 from skmixed.fit.galerkin import Powers, galerkin, sum_of_products
-from skmixed.fit.level_system import LevelSystem, state_of
+from skmixed.fit.level_system import LevelSystem
 from skmixed.fit.posterior_response import (
     Answer,
     LevelResponse,
@@ -218,7 +218,7 @@ class _Implicit:
         if not self.point.system.random_effects:
             return None
         system = LevelSystem(self.objective)
-        point = system.at(state_of(self.point))
+        point = system.at_point(self.point)
         if point is None:
             return None
         try:

@@ -76,7 +76,7 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
     state = minimise(objective, theta, tol=options.tol, max_iter=_PATIENCE, report=keep, lead=began)
     makers = tuple(partial(_same, point) for point in points[:-1])
     before = Lead(makers, state.deviances[:-1], state.gradients[:-1], state.point)
-    if state.n_iter < _PATIENCE:
+    if state.n_iter < _PATIENCE or not isinstance(state.point, VariationalPoint):
         return before
     lead = _newton_lead(objective, state.point, options, options.max_iter - _PATIENCE)
     return before if lead is None else before.followed_by(lead)
@@ -88,11 +88,11 @@ def _same(point: Point) -> Point:
 
 
 def _newton_lead(
-    objective: VariationalObjective, start: Point, options: FitOptions, max_iter: int
+    objective: VariationalObjective, start: VariationalPoint, options: FitOptions, max_iter: int
 ) -> Lead | None:
     """Newton steps from a point; None where they are not plain."""
     try:
-        steps = _steps(LevelSystem(objective), state_of(start), options.tol, max_iter)
+        steps = _steps(LevelSystem(objective), start, options.tol, max_iter)
     except np.linalg.LinAlgError:
         return None
     if steps is None:
@@ -106,10 +106,11 @@ def _newton_lead(
 
 
 def _steps(
-    system: LevelSystem, state: LevelState, tol: float, max_iter: int
+    system: LevelSystem, start: VariationalPoint, tol: float, max_iter: int
 ) -> tuple[list[LevelPoint], tuple[float, ...]] | None:
-    """Points from a state to next to the optimum, and the scaled gradients of all but the last."""
-    point = system.at(state)
+    """Points from a start to next to the optimum, and the scaled gradients of all but the last."""
+    # variances of six digits do not belong to the state
+    point = system.at(state_of(start)) if start.is_coarse else system.at_point(start)
     points: list[LevelPoint] = []
     gradients: list[float] = []
     # the first step is far from the optimum, and holds the weights of the rows
@@ -146,7 +147,8 @@ def _is_next_to(gradients: list[float], tol: float) -> bool:
 
 def _made(objective: VariationalObjective, point: LevelPoint) -> VariationalPoint | None:
     """The point of the objective whose working model a level point suggests."""
-    return objective.at_sites(point.state.theta, Sites.at(point.terms, point.mean))
+    sites = Sites(point.precision, point.gradient + point.precision * point.mean)
+    return objective.at_sites(point.state.theta, sites)
 
 
 def _is_plain(objective: VariationalObjective) -> bool:

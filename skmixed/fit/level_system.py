@@ -18,21 +18,20 @@ and a derivative of E log p by the variance is half of the second one by the mea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+from scipy.linalg import lapack
 
 from skmixed._kernels.arguments import LevelRows, LevelTerms
 from skmixed._kernels.level_derivatives import (
-    add_row_derivatives,
-    fill_row_moments,
+    fill_level_point,
     invert_levels,
-    solve_levels,
-    start_derivatives,
+    solve_level_systems,
 )
 from skmixed._kernels.working import add_dense_products
-from skmixed.families.base import RowTerms
 from skmixed.fit.objective import Point
+from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.cross_products import symmetric
 
@@ -95,7 +94,9 @@ class LevelPoint:
     omega : OmegaAt
     mean, variance : ndarray (n,)
         Of the linear predictor of every row, less the offset.
-    terms : RowTerms
+    gradient, precision : ndarray (n,)
+        Of the rows' expected log densities by the mean: the first derivative, and minus the
+        second.
     precisions : ndarray (L, q, q)
         Inverses of the covariances of the levels' effects.
     deviance : float
@@ -106,7 +107,8 @@ class LevelPoint:
     omega: OmegaAt
     mean: np.ndarray
     variance: np.ndarray
-    terms: RowTerms
+    gradient: np.ndarray
+    precision: np.ndarray
     precisions: np.ndarray
     deviance: float
 
@@ -156,7 +158,7 @@ class LevelSystem:
     @cached_property
     def triangle(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the upper triangle of V."""
-        return np.triu_indices(self.objective.responses.rows.factors[0].n_effects)
+        return _upper_triangle(self.objective.responses.rows.factors[0].n_effects)
 
     def at(self, state: LevelState) -> LevelPoint | None:
         """The ELBO at a state; None where it is not finite, or Omega has no inverse."""
@@ -165,30 +167,51 @@ class LevelSystem:
         if omega is None:
             return None
         mean, variance = np.empty(rows.n_rows), np.empty(rows.n_rows)
-        fill_row_moments(self._rows, state.fixed, state.means, state.covariances, mean, variance)
+        precisions = np.empty_like(state.covariances)
+        log_dets = fill_level_point(
+            self._rows, state.fixed, (state.means, state.covariances), (mean, variance, precisions)
+        )
         terms = objective.row_terms(mean, variance, objective.split(state.theta)[1])
         n_levels, q = state.means.shape
         deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
-        precisions = np.empty_like(state.covariances)
-        deviance -= invert_levels(state.covariances, precisions)
+        deviance -= log_dets
         deviance -= 2.0 * float(objective.responses.weights @ terms.value)
         penalty = objective.penalty
         if penalty is not None:
             deviance += penalty.value(penalty.squares(objective.prior, omega.variances))
         if not np.isfinite(deviance):
             return None
-        return LevelPoint(state, omega, mean, variance, terms, precisions, float(deviance))
+        return LevelPoint(
+            state, omega, mean, variance, terms.gradient, terms.precision, precisions,
+            float(deviance),
+        )  # fmt: skip
+
+    def at_point(self, point: VariationalPoint) -> LevelPoint | None:
+        """As `at` the state of a point, whose rows are known; None where Omega has no inverse."""
+        state = state_of(point)
+        omega = self._omega(state)
+        if omega is None:
+            return None
+        precisions = np.empty_like(state.covariances)
+        invert_levels(state.covariances, precisions)
+        precision = point.following.precision
+        gradient = point.following.linear - precision * point.mean
+        return LevelPoint(
+            state, omega, point.mean, point.variance, gradient, precision, precisions,
+            point.deviance,
+        )  # fmt: skip
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
-        values, vectors = np.linalg.eigh(prior.scales(variances)[0].omega)
+        # NumPy's eigh, without what it adds for stacks of matrices
+        values, vectors, _ = lapack.dsyevd(prior.scales(variances)[0].omega, lower=1)
         if not values[0] > _SMALLEST_SHARE * values[-1]:
             return None
         return OmegaAt(
             variances,
             (vectors / values) @ vectors.T,
             float(np.log(values).sum()),
-            np.array([tangent for _, tangent in prior.tangents(variances)]),
+            np.stack([tangent for _, tangent in prior.tangents(variances)]),
             state.means.T @ state.means + state.covariances.sum(axis=0),
         )
 
@@ -198,7 +221,7 @@ class LevelSystem:
         """Third and fourth derivatives of the rows' log densities, expected and weighted, (n,)."""
         own = self.objective.split(point.state.theta)[1]
         return self.objective.higher_derivatives_at(
-            point.mean, point.variance, point.terms.precision, own
+            point.mean, point.variance, point.precision, own
         )
 
     def derivatives(
@@ -212,46 +235,42 @@ class LevelSystem:
         higher : tuple of ndarray (n,)
             Third and fourth derivatives of the rows, as `higher_derivatives` of the objective.
         """
-        gradient, hessian, own_changes = self._of_globals(point)
-        by_level = self._of_levels(point, higher, own_changes)
-        r = by_level.shape[1]
-        solved = by_level.copy()
-        if not solve_levels(solved):
-            raise np.linalg.LinAlgError("the curvature of a level's ELBO is singular")
-        steps, moves = solved[:, :, r], solved[:, :, r + 1 :]
-        level_gradient, border = by_level[:, :, r], by_level[:, :, r + 1 :]
-        flat = border.reshape(-1, border.shape[2])
-        information = -hessian - flat.T @ moves.reshape(flat.shape)
+        objective, state, weights = self.objective, point.state, self.objective.responses.weights
+        terms = LevelTerms(weights * point.gradient, weights * point.precision, *higher)
+        own = objective.own_changes(point.mean, point.variance, objective.split(state.theta)[1])
+        gradient, hessian = self._of_globals(point, terms, own)
+        right, solved = self._of_levels(point, terms, own)
+        flat = right.reshape(-1, right.shape[2])
+        totals = flat.T @ solved.reshape(flat.shape)
+        information = -hessian - totals[1:, 1:]
         return LevelDerivatives(
-            gradient + flat.T @ steps.ravel(),
+            gradient + totals[1:, 0],
             0.5 * (information + information.T),
-            steps,
-            moves,
-            float(np.vdot(level_gradient, steps)),
+            solved[:, :, 0],
+            solved[:, :, 1:],
+            float(totals[0, 0]),
         )
 
-    def _of_globals(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gradient and Hessian by (beta, theta) at held levels, and what own parameters change."""
-        objective, state = self.objective, point.state
-        rows, weights = objective.responses.rows, objective.responses.weights
-        own = objective.split(state.theta)[1]
+    def _of_globals(
+        self, point: LevelPoint, terms: LevelTerms, own_changes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Hessian by (beta, theta) at held levels."""
+        objective, state, rows = self.objective, point.state, self.objective.responses.rows
         p, m = len(state.fixed), len(point.omega.variances)
         gradient = np.empty(p + len(state.theta))
         hessian = np.zeros((len(gradient), len(gradient)))
         products = np.zeros((p + 1, p + 1))
-        add_dense_products(
-            weights * point.terms.precision, weights * point.terms.gradient, rows.fixed, products
-        )
+        add_dense_products(terms.precision, terms.gradient, rows.fixed, products)
         gradient[:p], hessian[:p, :p] = products[p, :p], -symmetric(products)[:p, :p]
         here = slice(p, p + m)
         gradient[here], hessian[here, here] = self._of_omega(point)
-        changes = objective.own_changes(point.mean, point.variance, own)
+        own = objective.split(state.theta)[1]
         if len(own):
             found = objective.own_derivatives(point.mean, point.variance, own)
             gradient[p + m :], hessian[p + m :, p + m :] = found.gradient, found.hessian
-            hessian[:p, p + m :] = rows.fixed.T @ changes[0]
+            hessian[:p, p + m :] = rows.fixed.T @ own_changes[0]
             hessian[p + m :, :p] = hessian[:p, p + m :].T
-        return gradient, hessian, changes
+        return gradient, hessian
 
     def _of_omega(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray]:
         """Gradient and Hessian by the entries of T at held levels."""
@@ -259,11 +278,12 @@ class LevelSystem:
         prior, penalty = self.objective.prior, self.objective.penalty
         around = omega.inverse @ omega.moments @ omega.inverse
         by_omega = -0.5 * (n_levels * omega.inverse - around)
+        flat = omega.tangents.reshape(len(omega.tangents), -1)
         left = omega.tangents @ omega.inverse
         right = omega.tangents @ (0.5 * n_levels * omega.inverse - around)
-        hessian = np.einsum("jab,kba->jk", left, right)
+        hessian = left.reshape(flat.shape) @ right.swapaxes(1, 2).reshape(flat.shape).T
         hessian = 0.5 * (hessian + hessian.T) + prior.curvature(omega.variances, [by_omega])
-        gradient = np.einsum("jab,ab->j", omega.tangents, by_omega)
+        gradient = flat @ by_omega.ravel()
         if penalty is not None:
             of_prior = penalty.at(prior, omega.variances, 1.0)
             gradient = gradient - 0.5 * of_prior.gradient
@@ -271,22 +291,21 @@ class LevelSystem:
         return gradient, hessian
 
     def _of_levels(
-        self,
-        point: LevelPoint,
-        higher: tuple[np.ndarray, np.ndarray],
-        own_changes: np.ndarray,
-    ) -> np.ndarray:
-        """Derivatives by (u, V), see `skmixed._kernels.level_derivatives`."""
-        state, omega, weights = point.state, point.omega, self.objective.responses.weights
-        n_levels, p = len(state.means), len(state.fixed)
-        r = state.means.shape[1] + len(self.triangle[0])
-        out = np.empty((n_levels, r, r + 1 + p + len(state.theta)))
+        self, point: LevelPoint, terms: LevelTerms, own_changes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Right-hand sides of the levels' systems, and solutions, see `level_derivatives`."""
+        state, omega = point.state, point.omega
+        n_levels, q = state.means.shape
+        r = q + len(self.triangle[0])
+        matrices = np.empty((n_levels, r, r))
+        right, solved = np.empty((2, n_levels, r, 1 + len(state.fixed) + len(state.theta)))
         around = omega.inverse @ omega.tangents @ omega.inverse
-        start_derivatives(state.means, point.precisions, omega.inverse, around, r + 1 + p, out)
-        gradient, precision = weights * point.terms.gradient, weights * point.terms.precision
-        terms = LevelTerms(gradient, precision, *higher)
-        add_row_derivatives(self._rows, terms, own_changes, out)
-        return out
+        if not solve_level_systems(
+            self._rows, terms, own_changes, (state.means, point.precisions),
+            (omega.inverse, around), (matrices, right, solved),
+        ):  # fmt: skip
+            raise np.linalg.LinAlgError("the curvature of a level's ELBO is singular")
+        return right, solved
 
     def matrices(self, triangles: np.ndarray) -> np.ndarray:
         """Symmetric matrices (L, q, q) of upper triangles."""
@@ -295,6 +314,12 @@ class LevelSystem:
         out = np.empty((len(triangles), q, q))
         out[:, rows, columns] = out[:, columns, rows] = triangles
         return out
+
+
+@cache
+def _upper_triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the upper triangle of a matrix (size, size)."""
+    return np.triu_indices(size)
 
 
 def state_of(point: Point) -> LevelState:
