@@ -103,7 +103,9 @@ class Unstructured(LevelCovariance):
     def moves(self, theta: np.ndarray) -> np.ndarray:
         """The entries of columns that are not zero; a function of Omega is symmetric about 0."""
         _, columns = self.entries
-        return np.isin(columns, columns[theta != 0.0])
+        moves = np.zeros(self.n_effects, bool)
+        moves[columns[theta != 0.0]] = True
+        return moves[columns]
 
     def ends(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
         """Columns and rows of T that are next to zero."""

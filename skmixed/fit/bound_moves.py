@@ -112,10 +112,11 @@ def _slopes(
         spread = tensor
         for _ in range(order - 1):
             # S times one index after the other, all but the first
-            spread = np.moveaxis(np.einsum("l...a,lab->l...b", spread, S), -1, 2)
+            moved = (spread.reshape(n_levels, -1, q) @ S).reshape(tensor.shape)
+            spread = moved.transpose(0, 1, order, *range(2, order))
         left, right = (each.reshape(n_levels, q, -1) for each in (tensor, spread))
         inner = S @ left @ right.swapaxes(1, 2) @ back
-        slopes += 2.0 * order / divisor * np.einsum("lkk->k", inner)
+        slopes += 2.0 * order / divisor * inner.diagonal(axis1=1, axis2=2).sum(axis=0)
     return slopes
 
 

@@ -134,10 +134,16 @@ def typical_steps(columns: np.ndarray) -> np.ndarray:
     """Median distance from the median of the values that are not it, (p,); 1 for constants."""
     steps = np.ones(columns.shape[1])
     for j, column in enumerate(columns.T):
-        distances = np.abs(column - np.median(column))
+        distances = np.abs(column - _median(column))
         if distances.any():
-            steps[j] = np.median(distances[distances > 0.0])
+            steps[j] = _median(distances[distances > 0.0])
     return steps
+
+
+def _median(values: np.ndarray) -> float:
+    """NumPy's median, without what it adds for axes and missing values."""
+    middle = [(len(values) - 1) // 2, len(values) // 2]
+    return float(np.partition(values, middle)[middle].mean())
 
 
 def _moved(objective: Minimised, state: NewtonState, theta: np.ndarray) -> NewtonState | None:

@@ -96,10 +96,10 @@ def uncertainty_at(
     if curvatures is None or not curvatures.is_finite:
         return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
     curvature = curvatures.parameters
-    known = np.ones(len(curvature), bool)
-    n_entries = len(curvature) - len(objective.split(point.theta)[1])
-    known[n_entries:] = np.diagonal(curvature)[n_entries:] > _LEAST_INFORMATION
-    of_parameters = inverse_of_rising(curvature[np.ix_(known, known)])
+    is_known = curvature.diagonal() > _LEAST_INFORMATION
+    is_known[: len(implicit.entries)] = True
+    known = np.flatnonzero(is_known)
+    of_parameters = inverse_of_rising(curvature[known[:, None], known])
     moved = curvatures.moves[:, known] @ root_of(of_parameters)
     given, further = posterior_fixed, [moved]
     if not objective.integrate_fixed:
@@ -112,11 +112,11 @@ def uncertainty_at(
     of_phi = np.array([*implicit.entries, *range(m, n)], int)[known]
     of_beta = np.arange(n, n + p)
     estimates = np.zeros((n + p, n + p))
-    estimates[np.ix_(of_phi, of_phi)] = of_parameters
-    estimates[np.ix_(of_beta, of_beta)] = fixed
+    estimates[of_phi[:, None], of_phi] = of_parameters
+    estimates[of_beta[:, None], of_beta] = fixed
     across = curvatures.moves[:p, known] @ of_parameters
-    estimates[np.ix_(of_beta, of_phi)] = across
-    estimates[np.ix_(of_phi, of_beta)] = across.T
+    estimates[of_beta[:, None], of_phi] = across
+    estimates[of_phi[:, None], of_beta] = across.T
     return Uncertainty(fixed, np.hstack(further), estimates)
 
 
@@ -236,7 +236,7 @@ class _Implicit:
         return _Curvatures(
             given,
             self.with_effects,
-            found.information[np.ix_(places, places)] + with_fixed.T @ moved,
+            found.information[places[:, None], places] + with_fixed.T @ moved,
             np.concatenate([moved, effects.reshape(-1, len(places))]),
         )
 

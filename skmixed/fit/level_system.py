@@ -211,7 +211,7 @@ class LevelSystem:
             variances,
             (vectors / values) @ vectors.T,
             float(np.log(values).sum()),
-            np.stack([tangent for _, tangent in prior.tangents(variances)]),
+            np.array([tangent for _, tangent in prior.tangents(variances)]),
             state.means.T @ state.means + state.covariances.sum(axis=0),
         )
 

@@ -302,7 +302,7 @@ class VariationalObjective:
             return out
 
         # the effective number of effects is tr(C A'WA), the sum of weight * variance
-        moved, effective, size = np.sum(rows.by_chunks(finish), axis=0)
+        moved, effective, size = sum(rows.by_chunks(finish), np.zeros(3))
         deviance -= effective
         penalty = 0.0
         if self.penalty is not None:
@@ -456,7 +456,7 @@ class VariationalObjective:
         """Fixed-effect columns that predict a part of the responses without error."""
         # the sites of the last step may still know of rows that its predictor is certain of
         weights, linear = self.working_model(point.following)
-        information = self.responses.rows.cross_products(weights, linear).fixed_products
+        information = self.responses.rows.dense_products(weights, linear)[:-1, :-1]
         return separated_columns(information, self.responses.steps, units.fixed.has_intercept)
 
     def solved(self, system: System, theta: np.ndarray) -> Solved:
