@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -161,7 +161,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         elif formula is not None and formula.response is not None:
             asked = Response(formula.response, is_trials=formula.is_trials)
         table, target, weights = self._data(X, y, sample_weight, asked, at_least=2)
-        self._note_columns(X)
+        self._note_columns(X, table)
         self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
         encoder, design = DesignEncoder.learn(
@@ -193,16 +193,16 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._warn(model, table.n_rows)
         return self
 
-    def _note_columns(self, X: Any) -> None:
+    def _note_columns(self, X: Any, table: Table) -> None:
         """Store number and names of the columns, as scikit-learn does.
 
         Its function takes long to find out what a data frame is.
         """
-        if not isinstance(X, pd.DataFrame) or not all(type(name) is str for name in X.columns):
+        names = table.names if isinstance(X, pd.DataFrame) else ()
+        if names and all(type(name) is str for name in names):
+            self.n_features_in_, self.feature_names_in_ = len(names), np.array(names, dtype=object)
+        else:
             validate_data(self, X, skip_check_array=True)
-        elif len(X.columns):
-            self.n_features_in_ = len(X.columns)
-            self.feature_names_in_ = np.array(X.columns, dtype=object)
 
     def _warn(self, model: FittedModel, n_rows: int) -> None:
         """Warn of what is doubtful about the fit of so many rows."""
@@ -401,9 +401,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _settings(self, method: str) -> FitSettings:
         finds = isinstance(self.random_effects, str) and self.random_effects == "from_dtype"
-        given: dict[str, Any] = {}
-        for field in fields(FitSettings):
-            given[field.name] = getattr(self, field.name, None)
+        given: dict[str, Any] = {
+            name: getattr(self, name, None) for name in FitSettings.__dataclass_fields__
+        }
         given |= {"method": method, "finds_groups": finds and self.formula is None}
         return FitSettings(**given)
 

@@ -105,7 +105,8 @@ class Table:
         X = readable(X)
         if isinstance(X, pd.DataFrame):
             refuse_duplicates(X.columns)
-            table = cls(X, X.columns.tolist(), len(X))
+            # faster than `tolist` where the labels are text
+            table = cls(X, list(X.columns), len(X))
         elif is_foreign_frame(X):
             refuse_duplicates(pd.Index(X.columns))
             table = cls(X, list(X.columns), int(X.shape[0]))

@@ -66,12 +66,19 @@ def bound_moves(
     with np.errstate(all="ignore"):
         for f, factor in enumerate(result.factors):
             codes = rows.codes[f] if ranks is None else np.argsort(ranks[f])[rows.codes[f]]
-            basis = rows.basis(f) @ np.linalg.pinv(units.bases[f])
+            basis = rows.basis(f) @ _pinv(units.bases[f])
             share = _known_share(factor, codes, basis, precisions)
             slopes.append(_slopes(factor, codes, share[:, None] * basis, derivatives))
         slope = np.concatenate(slopes)
         moves = covariance[: len(slope), : len(slope)] @ slope
     return moves if np.isfinite(moves).all() else None
+
+
+def _pinv(matrix: np.ndarray) -> np.ndarray:
+    """NumPy's pseudoinverse, at once for a single effect."""
+    if matrix.size > 1:
+        return np.linalg.pinv(matrix)
+    return np.divide(1.0, matrix, out=np.zeros_like(matrix), where=matrix != 0.0)
 
 
 def _known_share(
@@ -105,7 +112,7 @@ def _slopes(
     n_levels, q = S.shape[:2]
     if n_levels * q**4 > _MOST_NUMBERS:
         return np.full(q, np.nan)
-    back = S @ np.linalg.pinv(factor.covariance, hermitian=True)
+    back = S @ _pinv(factor.covariance)
     slopes = np.zeros(q)
     for (order, divisor), of_rows in zip(_ORDERS, derivatives, strict=True):
         tensor = _level_tensor(codes, basis, of_rows, order, n_levels)

@@ -8,7 +8,7 @@ import numpy as np
 
 from skmixed.fit.newton import Minimised, NewtonState
 from skmixed.fit.objective import Point
-from skmixed.fit.quadratic_model import quadratic_model
+from skmixed.fit.quadratic_model import eigh, quadratic_model
 from skmixed.sums.cross_products import CrossProducts
 
 _FLAT = 1e-4
@@ -125,7 +125,7 @@ def runs_away(point: Point, steps: np.ndarray) -> bool:
 
 def _step_errors(information: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Standard errors of typical steps given the random effects, (p,)."""
-    values, vectors = np.linalg.eigh(information)
+    values, vectors = eigh(information)
     deviations = (steps @ vectors) / np.sqrt(np.maximum(values, 1e-200))
     return np.sqrt((deviations**2).sum(axis=1))
 

@@ -38,6 +38,7 @@ from skmixed.fit.posterior_response import (
     is_level_by_level,
     means_of,
 )
+from skmixed.fit.quadratic_model import eigh
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.uncertainty import (
     Uncertainty,
@@ -161,7 +162,7 @@ class _Curvatures:
         parts = (self.given, self.with_effects, self.parameters, self.moves)
         if not all(np.isfinite(part).all() for part in parts):
             return False
-        return not len(self.given) or bool(np.linalg.eigvalsh(self.given)[0] > 0.0)
+        return not len(self.given) or bool(eigh(self.given)[0][0] > 0.0)
 
 
 class _Implicit:

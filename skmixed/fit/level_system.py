@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-from scipy.linalg import lapack
 
 from skmixed._kernels.arguments import LevelRows, LevelTerms
 from skmixed._kernels.level_derivatives import (
@@ -31,6 +30,7 @@ from skmixed._kernels.level_derivatives import (
 )
 from skmixed._kernels.working import add_dense_products
 from skmixed.fit.objective import Point
+from skmixed.fit.quadratic_model import eigh
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.cross_products import symmetric
@@ -203,8 +203,7 @@ class LevelSystem:
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
-        # NumPy's eigh, without what it adds for stacks of matrices
-        values, vectors, _ = lapack.dsyevd(prior.scales(variances)[0].omega, lower=1)
+        values, vectors = eigh(prior.scales(variances)[0].omega)
         if not values[0] > _SMALLEST_SHARE * values[-1]:
             return None
         return OmegaAt(
