@@ -44,7 +44,53 @@ def fill_level_point(rows, coefficients, posteriors, out):
                 along += covariances[level, a, b] * basis[i, b]
             square += basis[i, a] * along
         mean[i], variance[i] = total, square
-    return invert_levels(covariances, precisions)
+    return _invert_levels(covariances, precisions)
+
+
+@kernel
+def move_levels(posteriors, precisions, solved, along, out):
+    """Fill the posteriors that a step leads to; covariances stay positive definite.
+
+    Parameters
+    ----------
+    posteriors : (means, covariances)
+        (L, q) and (L, q, q).
+    precisions : (L, q, q)
+        Inverses of the covariances.
+    solved : (L, r, 1 + p + m + k)
+        Solutions of `solve_level_systems`.
+    along : (1 + p + m + k,)
+        Amounts of these.
+    out : (means, covariances)
+    """
+    (means, covariances), (new_means, new_covariances) = posteriors, out
+    n_effects = means.shape[1]
+    change, half = np.empty((n_effects, n_effects)), np.empty(n_effects)
+    for level in range(means.shape[0]):
+        row = n_effects
+        for a in range(n_effects):
+            total = 0.0
+            for x in range(along.shape[0]):
+                total += solved[level, a, x] * along[x]
+            new_means[level, a] = means[level, a] + total
+            for b in range(a, n_effects):
+                total = 0.0
+                for x in range(along.shape[0]):
+                    total += solved[level, row, x] * along[x]
+                change[a, b] = change[b, a] = total
+                row += 1
+        # to second order exp along the geodesic of positive definite matrices
+        for a in range(n_effects):
+            for c in range(n_effects):
+                total = 0.0
+                for b in range(n_effects):
+                    total += change[a, b] * precisions[level, b, c]
+                half[c] = 0.5 * total
+            for b in range(n_effects):
+                total = covariances[level, a, b] + change[a, b]
+                for c in range(n_effects):
+                    total += half[c] * change[c, b]
+                new_covariances[level, a, b] = total
 
 
 @kernel
@@ -153,7 +199,7 @@ def _fill_features(basis, i, features):
 
 
 @kernel
-def invert_levels(matrices, out):
+def _invert_levels(matrices, out):
     """Fill the inverses of positive definite matrices (L, q, q); the sum of their log determinants.
 
     By Gauss and Jordan's elimination, in place, which needs no pivots here.

@@ -134,6 +134,8 @@ def typical_steps(columns: np.ndarray) -> np.ndarray:
     """Median distance from the median of the values that are not it, (p,); 1 for constants."""
     steps = np.ones(columns.shape[1])
     for j, column in enumerate(columns.T):
+        if (column == column[0]).all():
+            continue
         distances = np.abs(column - _median(column))
         if distances.any():
             steps[j] = _median(distances[distances > 0.0])
@@ -142,8 +144,9 @@ def typical_steps(columns: np.ndarray) -> np.ndarray:
 
 def _median(values: np.ndarray) -> float:
     """NumPy's median, without what it adds for axes and missing values."""
-    middle = [(len(values) - 1) // 2, len(values) // 2]
-    return float(np.partition(values, middle)[middle].mean())
+    below, above = (len(values) - 1) // 2, len(values) // 2
+    parts = np.partition(values, (below, above))
+    return 0.5 * float(parts[below] + parts[above])
 
 
 def _moved(objective: Minimised, state: NewtonState, theta: np.ndarray) -> NewtonState | None:

@@ -232,7 +232,7 @@ class _Implicit:
         with_fixed = found.information[:p, places]
         moved = -given @ with_fixed
         q = point.state.means.shape[1]
-        levels = found.level_moves[:, :q]
+        levels = found.solved[:, :q, 1:]
         effects = levels[:, :, :p] @ moved + levels[:, :, places]
         return _Curvatures(
             given,

@@ -7,13 +7,13 @@ quadratically on arrays of the rows and the levels alone (`skmixed.fit.level_sys
 from __future__ import annotations
 
 from functools import partial
+from math import hypot, isfinite, sqrt
 
 import numpy as np
 
 from skmixed.fit.level_system import (
     LevelDerivatives,
     LevelPoint,
-    LevelState,
     LevelSystem,
     state_of,
 )
@@ -121,12 +121,11 @@ def _steps(
         if gradients:
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
-        finite = np.isfinite(found.information).all() and np.isfinite(found.gradient).all()
+        finite = isfinite(found.information.sum() + found.gradient.sum())
         if not finite or not found.squared_distance >= 0.0:
             return None
         model = quadratic_model(-2.0 * found.gradient, 2.0 * found.information)
-        distance = np.sqrt(2.0 * found.squared_distance)
-        gradients.append(float(np.hypot(model.scaled_gradient, distance)))
+        gradients.append(hypot(model.scaled_gradient, sqrt(2.0 * found.squared_distance)))
         if len(gradients) > 4 and gradients[-1] > _STALLED * gradients[-5]:
             return None
         point = _following(system, point, found, model)
@@ -169,8 +168,7 @@ def _following(
     slack = 1e-12 * max(abs(point.deviance), 1.0)
     length = min(1.0, _longest(system, point, model.step))
     for _ in range(_FEW_HALVINGS):
-        state = _moved(system, point, found, model.step, length)
-        following = system.at(state)
+        following = system.at(system.moved(point, found, model.step, length))
         if following is not None and following.deviance <= point.deviance + slack:
             return following
         length *= 0.5
@@ -183,28 +181,7 @@ def _longest(system: LevelSystem, point: LevelPoint, step: np.ndarray) -> float:
     variances = system.objective.split(point.state.theta)[0]
     along = step[p : p + len(variances)]
     falls = prior.reflects & (along < 0.0)
+    if not falls.any():
+        return 1.0
     shares = _LARGEST_CHANGE * variances[falls] / -along[falls]
-    return float(shares.min(initial=1.0))
-
-
-def _moved(
-    system: LevelSystem,
-    point: LevelPoint,
-    found: LevelDerivatives,
-    step: np.ndarray,
-    length: float,
-) -> LevelState:
-    """The state a step away; covariances stay positive definite."""
-    state = point.state
-    p, q = len(state.fixed), state.means.shape[1]
-    # levels go where they would at the other parameters
-    levels = length * (found.level_steps + found.level_moves @ step)
-    change = system.matrices(levels[:, q:])
-    # to second order exp along the geodesic of positive definite matrices
-    second = change @ point.precisions @ change
-    return LevelState(
-        state.theta + length * step[p:],
-        state.fixed + length * step[:p],
-        state.means + levels[:, :q],
-        state.covariances + change + 0.5 * second,
-    )
+    return min(float(shares.min()), 1.0)

@@ -18,14 +18,14 @@ and a derivative of E log p by the variance is half of the second one by the mea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
 from skmixed._kernels.arguments import LevelRows, LevelTerms
 from skmixed._kernels.level_derivatives import (
     fill_level_point,
-    invert_levels,
+    move_levels,
     solve_level_systems,
 )
 from skmixed._kernels.working import add_dense_products
@@ -123,18 +123,16 @@ class LevelDerivatives:
         By (beta, theta), of the ELBO maximised over the levels' posteriors, to first order.
     information : ndarray (p + m + k, p + m + k)
         Minus the second derivatives of the same.
-    level_steps : ndarray (L, r)
-        Newton's step of (u, V) while beta and theta stay; V by its upper triangle.
-    level_moves : ndarray (L, r, p + m + k)
-        Derivatives of (u, V) at their optimum by beta and theta.
+    solved : ndarray (L, r, 1 + p + m + k)
+        Newton's step of (u, V) while beta and theta stay, V by its upper triangle; derivatives
+        of (u, V) at their optimum by beta and theta.
     squared_distance : float
-        Squared length of `level_steps` in standard deviations.
+        Squared length of the levels' step in standard deviations.
     """
 
     gradient: np.ndarray
     information: np.ndarray
-    level_steps: np.ndarray
-    level_moves: np.ndarray
+    solved: np.ndarray
     squared_distance: float
 
 
@@ -155,22 +153,13 @@ class LevelSystem:
         rows = self.objective.responses.rows
         return LevelRows(rows.codes[0], np.ascontiguousarray(rows.basis(0)), rows.fixed)
 
-    @cached_property
-    def triangle(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the upper triangle of V."""
-        return _upper_triangle(self.objective.responses.rows.factors[0].n_effects)
-
     def at(self, state: LevelState) -> LevelPoint | None:
         """The ELBO at a state; None where it is not finite, or Omega has no inverse."""
-        objective, rows = self.objective, self.objective.responses.rows
+        objective = self.objective
         omega = self._omega(state)
         if omega is None:
             return None
-        mean, variance = np.empty(rows.n_rows), np.empty(rows.n_rows)
-        precisions = np.empty_like(state.covariances)
-        log_dets = fill_level_point(
-            self._rows, state.fixed, (state.means, state.covariances), (mean, variance, precisions)
-        )
+        mean, variance, precisions, log_dets = self._moments(state)
         terms = objective.row_terms(mean, variance, objective.split(state.theta)[1])
         n_levels, q = state.means.shape
         deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
@@ -192,14 +181,22 @@ class LevelSystem:
         omega = self._omega(state)
         if omega is None:
             return None
-        precisions = np.empty_like(state.covariances)
-        invert_levels(state.covariances, precisions)
+        mean, variance, precisions, _ = self._moments(state)
         precision = point.following.precision
         gradient = point.following.linear - precision * point.mean
         return LevelPoint(
-            state, omega, point.mean, point.variance, gradient, precision, precisions,
-            point.deviance,
-        )  # fmt: skip
+            state, omega, mean, variance, gradient, precision, precisions, point.deviance
+        )
+
+    def _moments(self, state: LevelState) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Mean and variance of the rows, (n,), inverses of the levels' V, and sum of log |V|."""
+        n_rows = self.objective.responses.rows.n_rows
+        mean, variance = np.empty(n_rows), np.empty(n_rows)
+        precisions = np.empty_like(state.covariances)
+        log_dets = fill_level_point(
+            self._rows, state.fixed, (state.means, state.covariances), (mean, variance, precisions)
+        )
+        return mean, variance, precisions, log_dets
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
@@ -245,8 +242,7 @@ class LevelSystem:
         return LevelDerivatives(
             gradient + totals[1:, 0],
             0.5 * (information + information.T),
-            solved[:, :, 0],
-            solved[:, :, 1:],
+            solved,
             float(totals[0, 0]),
         )
 
@@ -295,7 +291,7 @@ class LevelSystem:
         """Right-hand sides of the levels' systems, and solutions, see `level_derivatives`."""
         state, omega = point.state, point.omega
         n_levels, q = state.means.shape
-        r = q + len(self.triangle[0])
+        r = q + q * (q + 1) // 2
         matrices = np.empty((n_levels, r, r))
         right, solved = np.empty((2, n_levels, r, 1 + len(state.fixed) + len(state.theta)))
         around = omega.inverse @ omega.tangents @ omega.inverse
@@ -306,19 +302,21 @@ class LevelSystem:
             raise np.linalg.LinAlgError("the curvature of a level's ELBO is singular")
         return right, solved
 
-    def matrices(self, triangles: np.ndarray) -> np.ndarray:
-        """Symmetric matrices (L, q, q) of upper triangles."""
-        rows, columns = self.triangle
-        q = columns[-1] + 1
-        out = np.empty((len(triangles), q, q))
-        out[:, rows, columns] = out[:, columns, rows] = triangles
-        return out
-
-
-@cache
-def _upper_triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the upper triangle of a matrix (size, size)."""
-    return np.triu_indices(size)
+    def moved(
+        self, point: LevelPoint, found: LevelDerivatives, step: np.ndarray, length: float
+    ) -> LevelState:
+        """The state a part of a step of (beta, theta) away; levels follow to their optimum."""
+        state, p = point.state, len(point.state.fixed)
+        means, covariances = np.empty_like(state.means), np.empty_like(state.covariances)
+        along = np.empty(1 + len(step))
+        along[0], along[1:] = length, length * step
+        move_levels(
+            (state.means, state.covariances), point.precisions, found.solved, along,
+            (means, covariances),
+        )  # fmt: skip
+        return LevelState(
+            state.theta + along[1 + p :], state.fixed + along[1 : 1 + p], means, covariances
+        )
 
 
 def state_of(point: Point) -> LevelState:
