@@ -91,7 +91,8 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
         y = column_or_1d(_array(y, "y", dtype="numeric", ensure_all_finite=False), warn=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
-    check_consistent_length(range(n_rows), y)
+    if len(y) != n_rows:
+        check_consistent_length(range(n_rows), y)
     y = y.astype(np.float64, copy=False)
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")

@@ -14,6 +14,7 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class VariationalObjective:
         n = self.prior.n_parameters
         return theta[:n], theta[n:]
 
-    @property
+    @cached_property
     def family_rows(self) -> ResponseRows:
         """The rows as the likelihood takes them."""
         return self.responses.as_family_rows(self.n_threads)
