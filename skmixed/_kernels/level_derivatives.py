@@ -165,25 +165,39 @@ def _add_rows(rows, terms, own, matrices, right):
     n_effects, width, n_fixed, n_own = basis.shape[1], right.shape[1], fixed.shape[1], own.shape[2]
     features = np.empty(width)
     first_own = right.shape[2] - n_own
+    if n_effects == 1 and n_own == 0:
+        for i in range(codes.shape[0]):
+            level, z = np.uint64(codes[i]), basis[i, 0]
+            by_mean, by_variance = -z * terms.precision[i], 0.5 * z * z * terms.third[i]
+            matrices[level, 0, 0] -= by_mean * z
+            matrices[level, 0, 1] -= by_variance * z
+            matrices[level, 1, 0] -= by_variance * z
+            matrices[level, 1, 1] -= 0.25 * terms.fourth[i] * (z * z) * (z * z)
+            right[level, 0, 0] += z * terms.gradient[i]
+            right[level, 1, 0] -= 0.5 * z * z * terms.precision[i]
+            for x in range(n_fixed):
+                right[level, 0, 1 + x] += by_mean * fixed[i, x]
+                right[level, 1, 1 + x] += by_variance * fixed[i, x]
+        return
     for i in range(codes.shape[0]):
         _fill_features(basis, i, features)
-        matrix, sides = matrices[codes[i]], right[codes[i]]
+        level = np.uint64(codes[i])
+        gradient, precision = terms.gradient[i], terms.precision[i]
         mixed, fourth = 0.5 * terms.third[i], 0.25 * terms.fourth[i]
         for a in range(width):
             of_mean = a < n_effects
             feature = features[a]
-            by_mean = feature * (-terms.precision[i] if of_mean else mixed)
+            by_mean = feature * (-precision if of_mean else mixed)
             by_variance = feature * (mixed if of_mean else fourth)
-            once = terms.gradient[i] if of_mean else -0.5 * terms.precision[i]
+            right[level, a, 0] += feature * (gradient if of_mean else -0.5 * precision)
             for b in range(n_effects):
-                matrix[a, b] -= by_mean * features[b]
+                matrices[level, a, b] -= by_mean * features[b]
             for b in range(n_effects, width):
-                matrix[a, b] -= by_variance * features[b]
-            sides[a, 0] += feature * once
+                matrices[level, a, b] -= by_variance * features[b]
             for x in range(n_fixed):
-                sides[a, 1 + x] += by_mean * fixed[i, x]
+                right[level, a, 1 + x] += by_mean * fixed[i, x]
             for j in range(n_own):
-                sides[a, first_own + j] += feature * own[0 if of_mean else 1, i, j]
+                right[level, a, first_own + j] += feature * own[0 if of_mean else 1, i, j]
 
 
 @kernel

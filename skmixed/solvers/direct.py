@@ -706,6 +706,9 @@ class TailCovariance:
         if cross.eliminated is None:
             used = slice(0, self._used)
             return rows.loaded_variances(self._loadings(symmetric(self.tail[used, used])))
+        if not self._used:
+            own = rows.level_variances(cross.eliminated.position, self.system.levels.omega_shrunk)
+            return np.maximum(own, 0.0)
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         with_fixed = np.ascontiguousarray(cross.with_dense[:, :, :n_fixed])

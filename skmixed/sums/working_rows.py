@@ -256,12 +256,13 @@ class WorkingRows:
         out = np.zeros(self.n_rows)
         for f, own in enumerate(loadings.own):
             if own.any():
-                self._add_own_variances(f, own, out)
+                out += self.level_variances(f, own)
         self._add_squares([(loadings.fixed, loadings.levels), *further], out, np.empty(0))
         return np.maximum(out, 0.0)
 
-    def _add_own_variances(self, f: int, own: np.ndarray, out: np.ndarray) -> None:
-        codes, prior = self.codes[f], np.zeros(own.shape[1:])
+    def level_variances(self, f: int, own: np.ndarray) -> np.ndarray:
+        """Variance (n,) of the effects of a factor whose levels have the covariances `own`."""
+        out, codes, prior = np.zeros(self.n_rows), self.codes[f], np.zeros(own.shape[1:])
 
         def add(first: int, last: int) -> None:
             rows = slice(first, last)
@@ -271,6 +272,7 @@ class WorkingRows:
                 add_level_variances(codes[rows], self.basis(f, rows), own, prior, out[rows])
 
         self._run_chunks(add)
+        return out
 
     def _add_squares(self, parts: Sequence[Columns], out: np.ndarray, fourths: np.ndarray) -> None:
         """Add sums (n,) of squared loadings, and fill those of fourth powers if asked for."""
