@@ -16,7 +16,7 @@ from skmixed._kernels.compile import kernel
 
 @kernel
 def fill_level_point(rows, coefficients, posteriors, out):
-    """Fill mean and variance of the rows' linear predictors; the sum of log |V|.
+    """Fill what the ELBO needs of rows and levels; the sum of log |V|.
 
     Parameters
     ----------
@@ -24,14 +24,12 @@ def fill_level_point(rows, coefficients, posteriors, out):
     coefficients : (p,)
     posteriors : (means, covariances)
         (L, q) and (L, q, q).
-    out : (mean, variance, precisions)
-        (n,), (n,), and the inverses of the covariances, (L, q, q).
+    out : (mean, variance, precisions, moments)
+        Of the rows' linear predictors, (n,) each; the inverses of the covariances, (L, q, q);
+        the sum of u u' + V, (q, q).
     """
-    (codes, basis, fixed), (means, covariances), (mean, variance, precisions) = (
-        rows,
-        posteriors,
-        out,
-    )
+    (codes, basis, fixed), (means, covariances) = rows, posteriors
+    mean, variance, precisions, moments = out
     for i in range(codes.shape[0]):
         level = codes[i]
         total, square = 0.0, 0.0
@@ -44,6 +42,12 @@ def fill_level_point(rows, coefficients, posteriors, out):
                 along += covariances[level, a, b] * basis[i, b]
             square += basis[i, a] * along
         mean[i], variance[i] = total, square
+    for a in range(means.shape[1]):
+        for b in range(means.shape[1]):
+            total = 0.0
+            for level in range(means.shape[0]):
+                total += means[level, a] * means[level, b] + covariances[level, a, b]
+            moments[a, b] = total
     return _invert_levels(covariances, precisions)
 
 

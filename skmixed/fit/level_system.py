@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 
 import numpy as np
 
@@ -73,15 +74,12 @@ class OmegaAt:
     log_det : float
     tangents : ndarray (m, q, q)
         Derivatives of Omega by the entries of T.
-    moments : ndarray (q, q)
-        Sum of u u' + V over the levels of the state.
     """
 
     variances: np.ndarray
     inverse: np.ndarray
     log_det: float
     tangents: np.ndarray
-    moments: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,8 @@ class LevelPoint:
         second.
     precisions : ndarray (L, q, q)
         Inverses of the covariances of the levels' effects.
+    moments : ndarray (q, q)
+        Sum of u u' + V over the levels.
     deviance : float
         -2 ELBO.
     """
@@ -110,6 +110,7 @@ class LevelPoint:
     gradient: np.ndarray
     precision: np.ndarray
     precisions: np.ndarray
+    moments: np.ndarray
     deviance: float
 
 
@@ -159,19 +160,20 @@ class LevelSystem:
         omega = self._omega(state)
         if omega is None:
             return None
-        mean, variance, precisions, log_dets = self._moments(state)
+        log_dets, of_rows = self._moments(state)
+        mean, variance, precisions, moments = of_rows
         terms = objective.row_terms(mean, variance, objective.split(state.theta)[1])
         n_levels, q = state.means.shape
-        deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
+        deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, moments)
         deviance -= log_dets
         deviance -= 2.0 * float(objective.responses.weights @ terms.value)
         penalty = objective.penalty
         if penalty is not None:
             deviance += penalty.value(penalty.squares(objective.prior, omega.variances))
-        if not np.isfinite(deviance):
+        if not isfinite(deviance):
             return None
         return LevelPoint(
-            state, omega, mean, variance, terms.gradient, terms.precision, precisions,
+            state, omega, mean, variance, terms.gradient, terms.precision, precisions, moments,
             float(deviance),
         )  # fmt: skip
 
@@ -181,22 +183,21 @@ class LevelSystem:
         omega = self._omega(state)
         if omega is None:
             return None
-        mean, variance, precisions, _ = self._moments(state)
+        mean, variance, precisions, moments = self._moments(state)[1]
         precision = point.following.precision
         gradient = point.following.linear - precision * point.mean
         return LevelPoint(
-            state, omega, mean, variance, gradient, precision, precisions, point.deviance
+            state, omega, mean, variance, gradient, precision, precisions, moments, point.deviance
         )
 
-    def _moments(self, state: LevelState) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        """Mean and variance of the rows, (n,), inverses of the levels' V, and sum of log |V|."""
-        n_rows = self.objective.responses.rows.n_rows
-        mean, variance = np.empty(n_rows), np.empty(n_rows)
-        precisions = np.empty_like(state.covariances)
-        log_dets = fill_level_point(
-            self._rows, state.fixed, (state.means, state.covariances), (mean, variance, precisions)
-        )
-        return mean, variance, precisions, log_dets
+    def _moments(self, state: LevelState) -> tuple[float, tuple[np.ndarray, ...]]:
+        """The sum of log |V|, and what `fill_level_point` fills."""
+        n_rows, q = self.objective.responses.rows.n_rows, state.means.shape[1]
+        out = (
+            np.empty(n_rows), np.empty(n_rows), np.empty_like(state.covariances), np.empty((q, q))
+        )  # fmt: skip
+        posteriors = state.means, state.covariances
+        return fill_level_point(self._rows, state.fixed, posteriors, out), out
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
@@ -208,7 +209,6 @@ class LevelSystem:
             (vectors / values) @ vectors.T,
             float(np.log(values).sum()),
             np.array([tangent for _, tangent in prior.tangents(variances)]),
-            state.means.T @ state.means + state.covariances.sum(axis=0),
         )
 
     # Derivatives -----------------------------------------------------------------------
@@ -271,7 +271,7 @@ class LevelSystem:
         """Gradient and Hessian by the entries of T at held levels."""
         omega, n_levels = point.omega, len(point.state.means)
         prior, penalty = self.objective.prior, self.objective.penalty
-        around = omega.inverse @ omega.moments @ omega.inverse
+        around = omega.inverse @ point.moments @ omega.inverse
         by_omega = -0.5 * (n_levels * omega.inverse - around)
         flat = omega.tangents.reshape(len(omega.tangents), -1)
         left = omega.tangents @ omega.inverse
