@@ -317,10 +317,9 @@ class Table:
         if position not in self._converted:
             is_pandas = isinstance(source, pd.DataFrame)
             name = self.names[position]
-            # names are unique; pandas finds text faster than positions
-            column = (
-                source.iloc[:, position] if is_pandas and type(name) is not str else source[name]
-            )
+            # names are unique, and pandas finds text faster than positions
+            by_name = not is_pandas or type(name) is str
+            column = source[name] if by_name else source.iloc[:, position]
             read = _pandas_column if is_pandas else foreign_column
             self._converted[position] = read(column)
         return self._converted[position]

@@ -24,7 +24,6 @@ def estimate_covariance(
     prior : EffectsPrior
     units : Units
     """
-
     variances = units.effect_variances([scale.matrix for scale in prior.scales(theta)])
     m, p = len(theta), units.fixed.rank
     k = len(joint) - m - p

@@ -14,8 +14,8 @@ def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     NumPy's `eigh`, without what it adds for stacks of matrices.
     """
-    if len(matrix) == 1:
-        return matrix[0].copy(), np.ones((1, 1))
+    if len(matrix) < 2:
+        return matrix.diagonal().copy(), np.ones(matrix.shape)
     values, vectors, failed = lapack.dsyevd(matrix, lower=1)
     if failed:
         raise np.linalg.LinAlgError("eigenvalues did not converge")

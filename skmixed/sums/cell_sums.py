@@ -384,7 +384,7 @@ def sum_chunks(
     """
     chunks = list(row_chunks(n_rows, chunk))
     bounds = np.array([0, len(chunks)])
-    if len(chunks) > 1 < most_groups:
+    if min(len(chunks), most_groups) > 1:
         bounds = np.linspace(0, len(chunks), min(most_groups, len(chunks)) + 1).astype(int)
     groups = [zeros() for _ in bounds[1:]]
 
