@@ -289,22 +289,27 @@ def _load_row(i, n_cells, rows, fixed, loading, entry, amount):
 
 
 @kernel
-def match_rows(keys, bits, hashes, table, first):
-    """Number equal rows of `keys` (n, m) alike; return how many different ones there are.
-
-    `first` (n,) is filled with the number of each row's group, in order of
-    appearance, and `hashes` (n,) with a hash of every row's `bits` (n, m). `table` (a power of
-    two) is filled with -1.
-    """
-    for i in range(keys.shape[0]):
+def hash_rows(bits, hashes):
+    """Fill `hashes` (n,) with one of every row of `bits` (n, m)."""
+    for i in range(bits.shape[0]):
         # the mixing steps of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA)
         mixed = np.uint64(0)
-        for j in range(keys.shape[1]):
+        for j in range(bits.shape[1]):
             mixed += np.uint64(0x9E3779B97F4A7C15) + bits[i, j]
             mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             mixed ^= mixed >> np.uint64(31)
         hashes[i] = np.int64(mixed >> np.uint64(2))
+
+
+@kernel
+def match_rows(keys, hashes, table, first):
+    """Number equal rows of `keys` (n, m) alike; return how many different ones there are.
+
+    `first` (n,) is filled with the number of each row's group, in order of
+    appearance. `hashes` (n,) holds a hash of every row, `table` (a power of two)
+    is filled with -1.
+    """
     mask = table.shape[0] - 1
     # the row that a group was first seen in
     n_groups = 0

@@ -29,6 +29,7 @@ from skmixed._kernels.working import (
     add_working_blocks,
     add_working_cells,
     find_cells,
+    hash_rows,
     match_rows,
 )
 from skmixed.sums.cell_sums import (
@@ -435,7 +436,8 @@ def merge_equal_rows(columns: list[np.ndarray]) -> np.ndarray:
     n = len(keys)
     table = np.full(1 << (2 * max(n, 1) - 1).bit_length(), -1, np.int32)
     hashes, groups = np.empty(n, np.int64), np.empty(n, np.int32)
-    match_rows(keys, keys.view(np.uint64), hashes, table, groups)
+    hash_rows(keys.view(np.uint64), hashes)
+    match_rows(keys, hashes, table, groups)
     return groups
 
 
