@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -161,7 +161,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         elif formula is not None and formula.response is not None:
             asked = Response(formula.response, is_trials=formula.is_trials)
         table, target, weights = self._data(X, y, sample_weight, asked, at_least=2)
-        validate_data(self, X, skip_check_array=True)
+        self._note_columns(X, table)
         self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
         encoder, design = DesignEncoder.learn(
@@ -185,18 +185,30 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         options = self._options(encoder, progress_reporter(self, callbacks, attributes))
         with restrained_blas(options.n_threads):
             result, sums = fit_rows(design, response, weights, target.likelihood, options)
-        self._publish(attributes(result))
+        model = self._model_of(encoder, result, target)
+        self._publish(fitted_attributes(model))
         self._keep_ranges(design, response, weights)
         self._keep(X, y, sample_weight, sums)
         callbacks.fit_done(lambda: attributes(result))
-        self._warn(table.n_rows)
+        self._warn(model, table.n_rows)
         return self
 
-    def _warn(self, n_rows: int) -> None:
+    def _note_columns(self, X: Any, table: Table) -> None:
+        """Store number and names of the columns, as scikit-learn does.
+
+        Its function takes long to find out what a data frame is.
+        """
+        names = table.names if isinstance(X, pd.DataFrame) else ()
+        if names and all(type(name) is str for name in names):
+            self.n_features_in_, self.feature_names_in_ = len(names), np.array(names, dtype=object)
+        else:
+            validate_data(self, X, skip_check_array=True)
+
+    def _warn(self, model: FittedModel, n_rows: int) -> None:
         """Warn of what is doubtful about the fit of so many rows."""
         from skmixed.inspection.messages import warn_about_fit
 
-        warn_about_fit(self._fitted_model, n_rows)
+        warn_about_fit(model, n_rows)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Add rows to those seen, and fit on all."""
@@ -323,7 +335,7 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
             self.__dict__.pop(name, None)
         model = self._model_of(encoder, result, Target(np.empty(0), result.likelihood))
         self._publish(fitted_attributes(model))
-        self._warn(accumulation.sums.n_rows)
+        self._warn(model, accumulation.sums.n_rows)
         return self
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray, np.ndarray]:
@@ -389,9 +401,9 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
 
     def _settings(self, method: str) -> FitSettings:
         finds = isinstance(self.random_effects, str) and self.random_effects == "from_dtype"
-        given: dict[str, Any] = {}
-        for field in fields(FitSettings):
-            given[field.name] = getattr(self, field.name, None)
+        given: dict[str, Any] = {
+            name: getattr(self, name, None) for name in FitSettings.__dataclass_fields__
+        }
         given |= {"method": method, "finds_groups": finds and self.formula is None}
         return FitSettings(**given)
 

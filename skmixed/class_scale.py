@@ -164,6 +164,9 @@ def _checked_order(class_order: Any) -> list[Any]:
 
 def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Number of the class of every label; -1 if it is not one of them."""
+    if len(classes) == 2 and classes.dtype == labels.dtype and labels.dtype.kind in "iu":
+        first, second = labels == classes[0], labels == classes[1]
+        return np.where(first, 0, np.where(second, 1, -1))
     if classes.dtype != labels.dtype:
         # booleans are no objects to pandas, nor is text of NumPy
         classes, labels = classes.astype(object), labels.astype(object)

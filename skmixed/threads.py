@@ -71,6 +71,10 @@ def run_parts(
     n_threads : int, optional
         Threads that share the parts; None is one for every part.
     """
+    if len(bounds) == 2:
+        if bounds[1] > bounds[0]:
+            kernel(bounds[0], bounds[1])
+        return
     parts = [(a, b) for a, b in pairwise(bounds) if b > a]
     n_threads = min(len(parts), len(parts) if n_threads is None else n_threads)
     if n_threads <= 1:

@@ -91,7 +91,8 @@ def check_response(y: Any, n_rows: int) -> np.ndarray:
         y = column_or_1d(_array(y, "y", dtype="numeric", ensure_all_finite=False), warn=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}; a regression needs numbers.")
-    check_consistent_length(range(n_rows), y)
+    if len(y) != n_rows:
+        check_consistent_length(range(n_rows), y)
     y = y.astype(np.float64, copy=False)
     _refuse(np.isnan(y), "Input y contains NaN.")
     _refuse(np.isinf(y), "Input y contains infinity or a value too large for dtype('float64').")
@@ -134,7 +135,10 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    labels = column_or_1d(_numbers(as_vector(y)), warn=True)
+    labels = _numbers(as_vector(y))
+    if _are_recurring_numbers(labels) and len(labels) == n_rows:
+        return np.asarray(labels)
+    labels = column_or_1d(labels, warn=True)
     check_consistent_length(range(n_rows), labels)
     missing = np.asarray(pd.isna(labels))
     _refuse(missing, "Input y contains NaN.")
@@ -150,6 +154,13 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
     if not (ordered and recurring):
         check_classification_targets(labels)
     return labels
+
+
+def _are_recurring_numbers(labels: Any) -> bool:
+    """Whether labels are integers of which each must occur twice on average: classes for sure."""
+    if not (type(labels) is np.ndarray and labels.ndim == 1 and labels.dtype.kind in "iu"):
+        return False
+    return bool(labels.size) and int(labels.max()) - int(labels.min()) < labels.size // 2
 
 
 def _refuse_proportions(labels: np.ndarray, ordered: bool) -> None:

@@ -2,8 +2,9 @@
 
 A row has the mean z'u + x'beta and the variance z'Vz, linear in u and in the upper triangle
 of V: its features are z, and z_a z_b, twice that for a != b. Derivatives by (u, V) of a level
-come as one array (L, r, r + 1 + p + m + k): minus the Hessian by (u, V), the gradient, and
-derivatives of the gradient by coefficients, entries of T and the likelihood's own parameters.
+come as *systems*: matrices (L, r, r), minus the Hessian by (u, V), and right-hand sides
+(L, r, 1 + p + m + k), the gradient and its derivatives by coefficients, entries of T and the
+likelihood's own parameters.
 """
 
 import math
@@ -14,17 +15,21 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def fill_row_moments(rows, coefficients, means, covariances, mean, variance):
-    """Fill mean and variance (n,) of the rows' linear predictors.
+def fill_level_point(rows, coefficients, posteriors, out):
+    """Fill what the ELBO needs of rows and levels; the sum of log |V|.
 
     Parameters
     ----------
     rows : LevelRows
     coefficients : (p,)
-    means, covariances : (L, q), (L, q, q)
-    mean, variance : (n,)
+    posteriors : (means, covariances)
+        (L, q) and (L, q, q).
+    out : (mean, variance, precisions, moments)
+        Of the rows' linear predictors, (n,) each; the inverses of the covariances, (L, q, q);
+        the sum of u u' + V, (q, q).
     """
-    codes, basis, fixed = rows
+    (codes, basis, fixed), (means, covariances) = rows, posteriors
+    mean, variance, precisions, moments = out
     for i in range(codes.shape[0]):
         level = codes[i]
         total, square = 0.0, 0.0
@@ -37,55 +42,64 @@ def fill_row_moments(rows, coefficients, means, covariances, mean, variance):
                 along += covariances[level, a, b] * basis[i, b]
             square += basis[i, a] * along
         mean[i], variance[i] = total, square
+    for a in range(means.shape[1]):
+        for b in range(means.shape[1]):
+            total = 0.0
+            for level in range(means.shape[0]):
+                total += means[level, a] * means[level, b] + covariances[level, a, b]
+            moments[a, b] = total
+    return _invert_levels(covariances, precisions)
 
 
 @kernel
-def start_derivatives(means, precisions, inverse, around, first_entry, out):
-    """Set `out` to what the prior and the entropy add.
+def move_levels(posteriors, precisions, solved, along, out):
+    """Fill the posteriors that a step leads to; covariances stay positive definite.
 
     Parameters
     ----------
-    means : (L, q)
+    posteriors : (means, covariances)
+        (L, q) and (L, q, q).
     precisions : (L, q, q)
-        Inverses of V.
-    inverse : (q, q)
-        Of the covariance Omega of effects.
-    around : (m, q, q)
-        Omega^-1 D Omega^-1, for the derivatives D of Omega by the entries of T.
-    first_entry : int
-        Column of `out` where derivatives by the entries of T begin.
-    out : (L, r, r + 1 + p + m + k)
+        Inverses of the covariances.
+    solved : (L, r, 1 + p + m + k)
+        Solutions of `solve_level_systems`.
+    along : (1 + p + m + k,)
+        Amounts of these.
+    out : (means, covariances)
     """
-    n_effects, width = means.shape[1], out.shape[1]
-    out[:] = 0.0
-    for level in range(out.shape[0]):
-        precision = precisions[level]
-        for a in range(n_effects):
-            for b in range(n_effects):
-                out[level, a, b] = inverse[a, b]
-                out[level, a, width] -= inverse[a, b] * means[level, b]
-                for j in range(around.shape[0]):
-                    out[level, a, first_entry + j] += around[j, a, b] * means[level, b]
+    (means, covariances), (new_means, new_covariances) = posteriors, out
+    n_effects = means.shape[1]
+    change, half = np.empty((n_effects, n_effects)), np.empty(n_effects)
+    for level in range(means.shape[0]):
         row = n_effects
         for a in range(n_effects):
+            total = 0.0
+            for x in range(along.shape[0]):
+                total += solved[level, a, x] * along[x]
+            new_means[level, a] = means[level, a] + total
             for b in range(a, n_effects):
-                times = 1.0 if a == b else 2.0
-                out[level, row, width] = 0.5 * times * (precision[a, b] - inverse[a, b])
-                for j in range(around.shape[0]):
-                    out[level, row, first_entry + j] = 0.5 * times * around[j, a, b]
-                column = n_effects
-                for c in range(n_effects):
-                    for d in range(c, n_effects):
-                        # half of tr(V^-1 E V^-1 F), for the derivatives E and F of V
-                        both = precision[a, c] * precision[b, d] + precision[a, d] * precision[b, c]
-                        out[level, row, column] = 0.25 * times * (1.0 if c == d else 2.0) * both
-                        column += 1
+                total = 0.0
+                for x in range(along.shape[0]):
+                    total += solved[level, row, x] * along[x]
+                change[a, b] = change[b, a] = total
                 row += 1
+        # to second order exp along the geodesic of positive definite matrices
+        for a in range(n_effects):
+            for c in range(n_effects):
+                total = 0.0
+                for b in range(n_effects):
+                    total += change[a, b] * precisions[level, b, c]
+                half[c] = 0.5 * total
+            for b in range(n_effects):
+                total = covariances[level, a, b] + change[a, b]
+                for c in range(n_effects):
+                    total += half[c] * change[c, b]
+                new_covariances[level, a, b] = total
 
 
 @kernel
-def add_row_derivatives(rows, terms, own, out):
-    """Add the rows to `out`.
+def solve_level_systems(rows, terms, own, posteriors, omega, out):
+    """Fill the systems of all levels and their solutions; False where one is singular.
 
     Parameters
     ----------
@@ -93,31 +107,101 @@ def add_row_derivatives(rows, terms, own, out):
     terms : LevelTerms
     own : (2, n, k)
         What the likelihood's own parameters change of derivatives by mean and by variance.
-    out : (L, r, r + 1 + p + m + k)
+    posteriors : (means, precisions)
+        (L, q), and the inverses of V, (L, q, q).
+    omega : (inverse, around)
+        Of the covariance of effects, (q, q), and Omega^-1 D Omega^-1, (m, q, q), for the
+        derivatives D of Omega by the entries of T.
+    out : (matrices, right, solved)
+        The matrices are overwritten.
     """
+    matrices, right, solved = out
+    _start_systems(posteriors, omega, 1 + rows[2].shape[1], matrices, right)
+    _add_rows(rows, terms, own, matrices, right)
+    for level in range(right.shape[0]):
+        for a in range(right.shape[1]):
+            for x in range(right.shape[2]):
+                solved[level, a, x] = right[level, a, x]
+    return _solve_levels(matrices, solved)
+
+
+@kernel
+def _start_systems(posteriors, omega, first_entry, matrices, right):
+    """Set the systems to what the prior and the entropy add.
+
+    Column `first_entry` of the right-hand sides is that of the first entry of T.
+    """
+    (means, precisions), (inverse, around) = posteriors, omega
+    n_effects = means.shape[1]
+    matrices[:] = 0.0
+    right[:] = 0.0
+    for level in range(matrices.shape[0]):
+        precision = precisions[level]
+        for a in range(n_effects):
+            for b in range(n_effects):
+                matrices[level, a, b] = inverse[a, b]
+                right[level, a, 0] -= inverse[a, b] * means[level, b]
+                for j in range(around.shape[0]):
+                    right[level, a, first_entry + j] += around[j, a, b] * means[level, b]
+        row = n_effects
+        for a in range(n_effects):
+            for b in range(a, n_effects):
+                times = 1.0 if a == b else 2.0
+                right[level, row, 0] = 0.5 * times * (precision[a, b] - inverse[a, b])
+                for j in range(around.shape[0]):
+                    right[level, row, first_entry + j] = 0.5 * times * around[j, a, b]
+                column = n_effects
+                for c in range(n_effects):
+                    for d in range(c, n_effects):
+                        # half of tr(V^-1 E V^-1 F), for the derivatives E and F of V
+                        both = precision[a, c] * precision[b, d] + precision[a, d] * precision[b, c]
+                        matrices[level, row, column] = (
+                            0.25 * times * (1.0 if c == d else 2.0) * both
+                        )
+                        column += 1
+                row += 1
+
+
+@kernel
+def _add_rows(rows, terms, own, matrices, right):
+    """Add the rows to the systems."""
     codes, basis, fixed = rows
-    n_effects, width, n_fixed, n_own = basis.shape[1], out.shape[1], fixed.shape[1], own.shape[2]
+    n_effects, width, n_fixed, n_own = basis.shape[1], right.shape[1], fixed.shape[1], own.shape[2]
     features = np.empty(width)
-    first_fixed, first_own = width + 1, out.shape[2] - n_own
+    first_own = right.shape[2] - n_own
+    if n_effects == 1 and n_own == 0:
+        for i in range(codes.shape[0]):
+            level, z = np.uint64(codes[i]), basis[i, 0]
+            by_mean, by_variance = -z * terms.precision[i], 0.5 * z * z * terms.third[i]
+            matrices[level, 0, 0] -= by_mean * z
+            matrices[level, 0, 1] -= by_variance * z
+            matrices[level, 1, 0] -= by_variance * z
+            matrices[level, 1, 1] -= 0.25 * terms.fourth[i] * (z * z) * (z * z)
+            right[level, 0, 0] += z * terms.gradient[i]
+            right[level, 1, 0] -= 0.5 * z * z * terms.precision[i]
+            for x in range(n_fixed):
+                right[level, 0, 1 + x] += by_mean * fixed[i, x]
+                right[level, 1, 1 + x] += by_variance * fixed[i, x]
+        return
     for i in range(codes.shape[0]):
         _fill_features(basis, i, features)
-        of_level = out[codes[i]]
+        level = np.uint64(codes[i])
+        gradient, precision = terms.gradient[i], terms.precision[i]
         mixed, fourth = 0.5 * terms.third[i], 0.25 * terms.fourth[i]
         for a in range(width):
             of_mean = a < n_effects
             feature = features[a]
-            by_mean = feature * (-terms.precision[i] if of_mean else mixed)
+            by_mean = feature * (-precision if of_mean else mixed)
             by_variance = feature * (mixed if of_mean else fourth)
-            once = terms.gradient[i] if of_mean else -0.5 * terms.precision[i]
+            right[level, a, 0] += feature * (gradient if of_mean else -0.5 * precision)
             for b in range(n_effects):
-                of_level[a, b] -= by_mean * features[b]
+                matrices[level, a, b] -= by_mean * features[b]
             for b in range(n_effects, width):
-                of_level[a, b] -= by_variance * features[b]
-            of_level[a, width] += feature * once
+                matrices[level, a, b] -= by_variance * features[b]
             for x in range(n_fixed):
-                of_level[a, first_fixed + x] += by_mean * fixed[i, x]
+                right[level, a, 1 + x] += by_mean * fixed[i, x]
             for j in range(n_own):
-                of_level[a, first_own + j] += feature * own[0 if of_mean else 1, i, j]
+                right[level, a, first_own + j] += feature * own[0 if of_mean else 1, i, j]
 
 
 @kernel
@@ -133,7 +217,7 @@ def _fill_features(basis, i, features):
 
 
 @kernel
-def invert_levels(matrices, out):
+def _invert_levels(matrices, out):
     """Fill the inverses of positive definite matrices (L, q, q); the sum of their log determinants.
 
     By Gauss and Jordan's elimination, in place, which needs no pivots here.
@@ -161,32 +245,35 @@ def invert_levels(matrices, out):
 
 
 @kernel
-def solve_levels(systems):
-    """Solve systems (L, r, r + c), of matrices with right-hand sides beside them, in place.
+def _solve_levels(matrices, right):
+    """Solve systems in place: solutions replace right-hand sides (L, r, c), the matrices are lost.
 
-    The solutions replace the right-hand sides. By elimination with partial pivoting; False where
-    a matrix is singular.
+    By elimination with partial pivoting; False where a matrix is singular.
     """
-    n, width = systems.shape[1], systems.shape[2]
-    for level in range(systems.shape[0]):
-        rows = systems[level]
+    n, width = right.shape[1], right.shape[2]
+    for level in range(right.shape[0]):
+        matrix, sides = matrices[level], right[level]
         for k in range(n):
             largest = k
             for i in range(k + 1, n):
-                if abs(rows[i, k]) > abs(rows[largest, k]):
+                if abs(matrix[i, k]) > abs(matrix[largest, k]):
                     largest = i
-            if rows[largest, k] == 0.0:
+            if matrix[largest, k] == 0.0:
                 return False
-            for j in range(k, width):
-                rows[k, j], rows[largest, j] = rows[largest, j], rows[k, j]
+            for j in range(k, n):
+                matrix[k, j], matrix[largest, j] = matrix[largest, j], matrix[k, j]
+            for j in range(width):
+                sides[k, j], sides[largest, j] = sides[largest, j], sides[k, j]
             for i in range(k + 1, n):
-                share = rows[i, k] / rows[k, k]
-                for j in range(k + 1, width):
-                    rows[i, j] -= share * rows[k, j]
+                share = matrix[i, k] / matrix[k, k]
+                for j in range(k + 1, n):
+                    matrix[i, j] -= share * matrix[k, j]
+                for j in range(width):
+                    sides[i, j] -= share * sides[k, j]
         for k in range(n - 1, -1, -1):
-            for j in range(n, width):
-                total = rows[k, j]
+            for j in range(width):
+                total = sides[k, j]
                 for i in range(k + 1, n):
-                    total -= rows[k, i] * rows[i, j]
-                rows[k, j] = total / rows[k, k]
+                    total -= matrix[k, i] * sides[i, j]
+                sides[k, j] = total / matrix[k, k]
     return True

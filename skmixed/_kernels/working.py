@@ -289,6 +289,20 @@ def _load_row(i, n_cells, rows, fixed, loading, entry, amount):
 
 
 @kernel
+def hash_rows(bits, hashes):
+    """Fill `hashes` (n,) with one of every row of `bits` (n, m)."""
+    for i in range(bits.shape[0]):
+        # the mixing steps of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA)
+        mixed = np.uint64(0)
+        for j in range(bits.shape[1]):
+            mixed += np.uint64(0x9E3779B97F4A7C15) + bits[i, j]
+            mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            mixed ^= mixed >> np.uint64(31)
+        hashes[i] = np.int64(mixed >> np.uint64(2))
+
+
+@kernel
 def match_rows(keys, hashes, table, first):
     """Number equal rows of `keys` (n, m) alike; return how many different ones there are.
 

@@ -210,7 +210,7 @@ def _whole_numbers(values: Any) -> npt.NDArray[np.int64] | None:
     else:
         numbers = pd.Series(values).dropna().to_numpy(dtype=np.float64)
     # measurements are found out before they are sorted
-    if np.any(np.abs(numbers) >= 2.0**53) or np.any(numbers % 1 != 0):
+    if np.any(np.abs(numbers) >= 2.0**53) or np.any(np.floor(numbers) != numbers):
         return None
     distinct = np.unique(numbers).astype(np.int64)
     return distinct if len(distinct) > 1 else None

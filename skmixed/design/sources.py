@@ -64,6 +64,8 @@ def readable(X: Any) -> Any:
         If the rows are not in memory, or are there in a form that is no table,
         naming the call that makes one.
     """
+    if isinstance(X, pd.DataFrame):
+        return X
     if hasattr(X, "to_native"):
         X = X.to_native()
     if isinstance(X, (pd.DataFrame, np.ndarray, list, tuple)) or issparse(X):
@@ -201,9 +203,11 @@ def as_vector(values: Any) -> Any:
         Numbers in nullable or Arrow types as plain ones, missing as NaN; an enumeration
         of polars as ordered categories; anything else as it is.
     """
-    if hasattr(values, "to_native"):
-        values = values.to_native()
     dtype = getattr(values, "dtype", None)
+    if isinstance(values, pd.Series) and isinstance(dtype, np.dtype):
+        return values
+    if hasattr(values, "to_native"):
+        return as_vector(values.to_native())
     if hasattr(values, "to_list") and hasattr(values, "to_numpy") and not _is_pandas(values):
         column = foreign_column(values)
         is_enum = str(dtype).startswith("Enum")

@@ -105,7 +105,8 @@ class Table:
         X = readable(X)
         if isinstance(X, pd.DataFrame):
             refuse_duplicates(X.columns)
-            table = cls(X, X.columns.tolist(), len(X))
+            # faster than `tolist` where the labels are text
+            table = cls(X, list(X.columns), len(X))
         elif is_foreign_frame(X):
             refuse_duplicates(pd.Index(X.columns))
             table = cls(X, list(X.columns), int(X.shape[0]))
@@ -315,7 +316,10 @@ class Table:
             return source[:, position]
         if position not in self._converted:
             is_pandas = isinstance(source, pd.DataFrame)
-            column = source.iloc[:, position] if is_pandas else source[self.names[position]]
+            name = self.names[position]
+            # names are unique, and pandas finds text faster than positions
+            by_name = not is_pandas or type(name) is str
+            column = source[name] if by_name else source.iloc[:, position]
             read = _pandas_column if is_pandas else foreign_column
             self._converted[position] = read(column)
         return self._converted[position]

@@ -5,13 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from skmixed.families.density import RowDensity
 from skmixed.families.links import LINKS
-from skmixed.families.row_terms import by_parts, higher_by_differences, log_normal_moments
+from skmixed.families.row_terms import (
+    by_count,
+    by_parts,
+    higher_by_differences,
+    log_factorial,
+    log_normal_moments,
+)
 
 RowFunction = Callable[..., tuple[np.ndarray, ...]]
 """A function of (y, mean, variance), (n,) each, that returns arrays (n,); rows are independent."""
@@ -34,6 +41,11 @@ class ResponseRows:
     y: np.ndarray
     weights: np.ndarray | float = 1.0
     n_threads: int = 1
+
+    @cached_property
+    def log_factorials(self) -> np.ndarray:
+        """log y! of responses that are counts, (n,)."""
+        return by_count(log_factorial, self.y)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ import numpy as np
 from scipy.special import gammaincc, pdtr
 
 from skmixed._kernels.densities import POISSON
-from skmixed.families.base import LogLinkLikelihood, ResponseRows, RowFunction
+from skmixed.families.base import LogLinkLikelihood, ResponseRows, RowFunction, RowTerms
 from skmixed.families.density import RowDensity
 from skmixed.families.row_terms import (
     bounded_exp,
-    by_count,
     draw_counts,
-    log_factorial,
     refuse_no_counts,
 )
 
@@ -43,8 +41,16 @@ class Poisson(LogLinkLikelihood):
         return np.log(rows.y + 0.5), rows.y + 0.5
 
     def row_function(self, parameters: np.ndarray) -> RowFunction:
-        """Expectations under eta ~ N(mean, variance); a rate that overflows has value -inf."""
+        """Expectations but for -log y!; a rate that overflows has value -inf."""
         return _terms
+
+    def row_terms(
+        self, rows: ResponseRows, mean: np.ndarray, variance: np.ndarray, parameters: np.ndarray
+    ) -> RowTerms:
+        """Expectations under eta ~ N(mean, variance), with log y! computed once."""
+        terms = super().row_terms(rows, mean, variance, parameters)
+        np.subtract(terms.value, rows.log_factorials, out=terms.value)
+        return terms
 
     def higher_derivatives(
         self,
@@ -59,7 +65,7 @@ class Poisson(LogLinkLikelihood):
 
     def density(self, rows: ResponseRows, parameters: np.ndarray) -> RowDensity:
         """exp(-exp(eta)) grows without bound from the distance pi / 2 of the real axis on."""
-        constant = -float(np.sum(rows.weights * by_count(log_factorial, rows.y)))
+        constant = -float(np.sum(rows.weights * rows.log_factorials))
         return RowDensity.without_parameters(POISSON, 0.5 * np.pi, rows.y, constant)
 
     def cdf(self, y: np.ndarray, predictor: np.ndarray, parameters: np.ndarray) -> np.ndarray:
@@ -89,4 +95,4 @@ def _terms(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with np.errstate(over="ignore"):
         rate = np.exp(mean + 0.5 * variance)
-    return y * mean - rate - by_count(log_factorial, y), y - rate, rate
+    return y * mean - rate, y - rate, rate

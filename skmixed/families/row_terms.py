@@ -46,6 +46,8 @@ def by_parts(
         They do not depend on the number of threads.
     """
     n = len(arrays[0])
+    if n <= _PART:
+        return tuple(map(np.ascontiguousarray, function(*arrays)))
     results = tuple(np.empty(n) for _ in range(n_results))
 
     def part(begin: int, end: int) -> None:

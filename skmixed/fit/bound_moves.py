@@ -66,12 +66,19 @@ def bound_moves(
     with np.errstate(all="ignore"):
         for f, factor in enumerate(result.factors):
             codes = rows.codes[f] if ranks is None else np.argsort(ranks[f])[rows.codes[f]]
-            basis = rows.basis(f) @ np.linalg.pinv(units.bases[f])
+            basis = rows.basis(f) @ _pinv(units.bases[f])
             share = _known_share(factor, codes, basis, precisions)
             slopes.append(_slopes(factor, codes, share[:, None] * basis, derivatives))
         slope = np.concatenate(slopes)
         moves = covariance[: len(slope), : len(slope)] @ slope
     return moves if np.isfinite(moves).all() else None
+
+
+def _pinv(matrix: np.ndarray) -> np.ndarray:
+    """NumPy's pseudoinverse, at once for a single effect."""
+    if matrix.size > 1:
+        return np.linalg.pinv(matrix)
+    return np.divide(1.0, matrix, out=np.zeros_like(matrix), where=matrix != 0.0)
 
 
 def _known_share(
@@ -105,17 +112,18 @@ def _slopes(
     n_levels, q = S.shape[:2]
     if n_levels * q**4 > _MOST_NUMBERS:
         return np.full(q, np.nan)
-    back = S @ np.linalg.pinv(factor.covariance, hermitian=True)
+    back = S @ _pinv(factor.covariance)
     slopes = np.zeros(q)
     for (order, divisor), of_rows in zip(_ORDERS, derivatives, strict=True):
         tensor = _level_tensor(codes, basis, of_rows, order, n_levels)
         spread = tensor
         for _ in range(order - 1):
             # S times one index after the other, all but the first
-            spread = np.moveaxis(np.einsum("l...a,lab->l...b", spread, S), -1, 2)
+            moved = (spread.reshape(n_levels, -1, q) @ S).reshape(tensor.shape)
+            spread = moved.transpose(0, 1, order, *range(2, order))
         left, right = (each.reshape(n_levels, q, -1) for each in (tensor, spread))
         inner = S @ left @ right.swapaxes(1, 2) @ back
-        slopes += 2.0 * order / divisor * np.einsum("lkk->k", inner)
+        slopes += 2.0 * order / divisor * inner.diagonal(axis1=1, axis2=2).sum(axis=0)
     return slopes
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmixed.fit.quadrature_plan import differences
 from skmixed.posteriors.prior import EffectsPrior
 from skmixed.sums.standard_units import Units
 
@@ -25,16 +24,18 @@ def estimate_covariance(
     prior : EffectsPrior
     units : Units
     """
-
-    def log_variances(at: np.ndarray) -> np.ndarray:
-        return np.log(units.effect_variances([scale.matrix for scale in prior.scales(at)]))
-
+    variances = units.effect_variances([scale.matrix for scale in prior.scales(theta)])
     m, p = len(theta), units.fixed.rank
     k = len(joint) - m - p
     to_centred = units.fixed.to_centred()
+    first = np.cumsum([0, *(factor.n_effects for factor in prior.factors)])
+    slopes = np.zeros((len(variances), m))
+    for j, (factor, tangent) in enumerate(prior.tangents(theta)):
+        basis, position = units.bases[factor.position], factor.position
+        slopes[first[position] : first[position + 1], j] = ((basis @ tangent) * basis).sum(axis=1)
     with np.errstate(all="ignore"):
-        logs = log_variances(theta)
-        slopes = 0.5 * differences(log_variances, theta)
+        logs = np.log(variances)
+        slopes *= 0.5 / variances[:, None]
     unknown = ~np.isfinite(logs) | ~np.isfinite(slopes).all(axis=1)
     slopes[unknown] = 0.0
     chain = np.zeros((len(logs) + k + len(to_centred), len(joint)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import logsumexp
 
 from skmixed.design import Design
 from skmixed.families.base import Likelihood
@@ -128,10 +127,11 @@ def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -
         covariance = fitted.covariance
         basis = factor.loadings()
         # E exp(z'u) for u ~ N(0, Sigma)
-        predictor = predictor + 0.5 * np.einsum("ij,jk,ik->i", basis, covariance, basis)
+        predictor = predictor + 0.5 * ((basis @ covariance) * basis).sum(axis=1)
         spread += float(np.einsum("jk,kj->", covariance, fitted.moments))
-    log_mean = float(logsumexp(predictor, b=case_weights / case_weights.sum()))
-    return log_mean - result.fixed_mean - 0.5 * spread
+    largest = float(predictor.max())
+    log_mean = largest + np.log(case_weights @ np.exp(predictor - largest) / case_weights.sum())
+    return float(log_mean) - result.fixed_mean - 0.5 * spread
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from skmixed.fit.newton import Minimised, NewtonState
 from skmixed.fit.objective import Point
-from skmixed.fit.quadratic_model import quadratic_model
+from skmixed.fit.quadratic_model import eigh, quadratic_model
 from skmixed.sums.cross_products import CrossProducts
 
 _FLAT = 1e-4
@@ -125,7 +125,7 @@ def runs_away(point: Point, steps: np.ndarray) -> bool:
 
 def _step_errors(information: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Standard errors of typical steps given the random effects, (p,)."""
-    values, vectors = np.linalg.eigh(information)
+    values, vectors = eigh(information)
     deviations = (steps @ vectors) / np.sqrt(np.maximum(values, 1e-200))
     return np.sqrt((deviations**2).sum(axis=1))
 
@@ -134,10 +134,19 @@ def typical_steps(columns: np.ndarray) -> np.ndarray:
     """Median distance from the median of the values that are not it, (p,); 1 for constants."""
     steps = np.ones(columns.shape[1])
     for j, column in enumerate(columns.T):
-        distances = np.abs(column - np.median(column))
+        if (column == column[0]).all():
+            continue
+        distances = np.abs(column - _median(column))
         if distances.any():
-            steps[j] = np.median(distances[distances > 0.0])
+            steps[j] = _median(distances[distances > 0.0])
     return steps
+
+
+def _median(values: np.ndarray) -> float:
+    """NumPy's median, without what it adds for axes and missing values."""
+    below, above = (len(values) - 1) // 2, len(values) // 2
+    parts = np.partition(values, (below, above))
+    return 0.5 * float(parts[below] + parts[above])
 
 
 def _moved(objective: Minimised, state: NewtonState, theta: np.ndarray) -> NewtonState | None:

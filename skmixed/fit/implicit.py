@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 
 from skmixed.fit.galerkin import Powers, galerkin, sum_of_products
-from skmixed.fit.level_system import LevelSystem, state_of
+from skmixed.fit.level_system import LevelSystem
 from skmixed.fit.posterior_response import (
     Answer,
     LevelResponse,
@@ -38,6 +38,7 @@ from skmixed.fit.posterior_response import (
     is_level_by_level,
     means_of,
 )
+from skmixed.fit.quadratic_model import eigh
 from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.uncertainty import (
     Uncertainty,
@@ -96,10 +97,10 @@ def uncertainty_at(
     if curvatures is None or not curvatures.is_finite:
         return of_held_variances(point.system, posterior_fixed, objective.integrate_fixed)
     curvature = curvatures.parameters
-    known = np.ones(len(curvature), bool)
-    n_entries = len(curvature) - len(objective.split(point.theta)[1])
-    known[n_entries:] = np.diagonal(curvature)[n_entries:] > _LEAST_INFORMATION
-    of_parameters = inverse_of_rising(curvature[np.ix_(known, known)])
+    is_known = curvature.diagonal() > _LEAST_INFORMATION
+    is_known[: len(implicit.entries)] = True
+    known = np.flatnonzero(is_known)
+    of_parameters = inverse_of_rising(curvature[known[:, None], known])
     moved = curvatures.moves[:, known] @ root_of(of_parameters)
     given, further = posterior_fixed, [moved]
     if not objective.integrate_fixed:
@@ -112,11 +113,11 @@ def uncertainty_at(
     of_phi = np.array([*implicit.entries, *range(m, n)], int)[known]
     of_beta = np.arange(n, n + p)
     estimates = np.zeros((n + p, n + p))
-    estimates[np.ix_(of_phi, of_phi)] = of_parameters
-    estimates[np.ix_(of_beta, of_beta)] = fixed
+    estimates[of_phi[:, None], of_phi] = of_parameters
+    estimates[of_beta[:, None], of_beta] = fixed
     across = curvatures.moves[:p, known] @ of_parameters
-    estimates[np.ix_(of_beta, of_phi)] = across
-    estimates[np.ix_(of_phi, of_beta)] = across.T
+    estimates[of_beta[:, None], of_phi] = across
+    estimates[of_phi[:, None], of_beta] = across.T
     return Uncertainty(fixed, np.hstack(further), estimates)
 
 
@@ -161,7 +162,7 @@ class _Curvatures:
         parts = (self.given, self.with_effects, self.parameters, self.moves)
         if not all(np.isfinite(part).all() for part in parts):
             return False
-        return not len(self.given) or bool(np.linalg.eigvalsh(self.given)[0] > 0.0)
+        return not len(self.given) or bool(eigh(self.given)[0][0] > 0.0)
 
 
 class _Implicit:
@@ -218,7 +219,7 @@ class _Implicit:
         if not self.point.system.random_effects:
             return None
         system = LevelSystem(self.objective)
-        point = system.at(state_of(self.point))
+        point = system.at_point(self.point)
         if point is None:
             return None
         try:
@@ -231,12 +232,12 @@ class _Implicit:
         with_fixed = found.information[:p, places]
         moved = -given @ with_fixed
         q = point.state.means.shape[1]
-        levels = found.level_moves[:, :q]
+        levels = found.solved[:, :q, 1:]
         effects = levels[:, :, :p] @ moved + levels[:, :, places]
         return _Curvatures(
             given,
             self.with_effects,
-            found.information[np.ix_(places, places)] + with_fixed.T @ moved,
+            found.information[places[:, None], places] + with_fixed.T @ moved,
             np.concatenate([moved, effects.reshape(-1, len(places))]),
         )
 

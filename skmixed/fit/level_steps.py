@@ -7,13 +7,13 @@ quadratically on arrays of the rows and the levels alone (`skmixed.fit.level_sys
 from __future__ import annotations
 
 from functools import partial
+from math import hypot, isfinite, sqrt
 
 import numpy as np
 
 from skmixed.fit.level_system import (
     LevelDerivatives,
     LevelPoint,
-    LevelState,
     LevelSystem,
     state_of,
 )
@@ -76,7 +76,7 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
     state = minimise(objective, theta, tol=options.tol, max_iter=_PATIENCE, report=keep, lead=began)
     makers = tuple(partial(_same, point) for point in points[:-1])
     before = Lead(makers, state.deviances[:-1], state.gradients[:-1], state.point)
-    if state.n_iter < _PATIENCE:
+    if state.n_iter < _PATIENCE or not isinstance(state.point, VariationalPoint):
         return before
     lead = _newton_lead(objective, state.point, options, options.max_iter - _PATIENCE)
     return before if lead is None else before.followed_by(lead)
@@ -88,11 +88,11 @@ def _same(point: Point) -> Point:
 
 
 def _newton_lead(
-    objective: VariationalObjective, start: Point, options: FitOptions, max_iter: int
+    objective: VariationalObjective, start: VariationalPoint, options: FitOptions, max_iter: int
 ) -> Lead | None:
     """Newton steps from a point; None where they are not plain."""
     try:
-        steps = _steps(LevelSystem(objective), state_of(start), options.tol, max_iter)
+        steps = _steps(LevelSystem(objective), start, options.tol, max_iter)
     except np.linalg.LinAlgError:
         return None
     if steps is None:
@@ -106,10 +106,11 @@ def _newton_lead(
 
 
 def _steps(
-    system: LevelSystem, state: LevelState, tol: float, max_iter: int
+    system: LevelSystem, start: VariationalPoint, tol: float, max_iter: int
 ) -> tuple[list[LevelPoint], tuple[float, ...]] | None:
-    """Points from a state to next to the optimum, and the scaled gradients of all but the last."""
-    point = system.at(state)
+    """Points from a start to next to the optimum, and the scaled gradients of all but the last."""
+    # variances of six digits do not belong to the state
+    point = system.at(state_of(start)) if start.is_coarse else system.at_point(start)
     points: list[LevelPoint] = []
     gradients: list[float] = []
     # the first step is far from the optimum, and holds the weights of the rows
@@ -120,12 +121,11 @@ def _steps(
         if gradients:
             higher = system.higher_derivatives(point)
         found = system.derivatives(point, higher)
-        finite = np.isfinite(found.information).all() and np.isfinite(found.gradient).all()
+        finite = isfinite(found.information.sum() + found.gradient.sum())
         if not finite or not found.squared_distance >= 0.0:
             return None
         model = quadratic_model(-2.0 * found.gradient, 2.0 * found.information)
-        distance = np.sqrt(2.0 * found.squared_distance)
-        gradients.append(float(np.hypot(model.scaled_gradient, distance)))
+        gradients.append(hypot(model.scaled_gradient, sqrt(2.0 * found.squared_distance)))
         if len(gradients) > 4 and gradients[-1] > _STALLED * gradients[-5]:
             return None
         point = _following(system, point, found, model)
@@ -146,7 +146,8 @@ def _is_next_to(gradients: list[float], tol: float) -> bool:
 
 def _made(objective: VariationalObjective, point: LevelPoint) -> VariationalPoint | None:
     """The point of the objective whose working model a level point suggests."""
-    return objective.at_sites(point.state.theta, Sites.at(point.terms, point.mean))
+    sites = Sites(point.precision, point.gradient + point.precision * point.mean)
+    return objective.at_sites(point.state.theta, sites)
 
 
 def _is_plain(objective: VariationalObjective) -> bool:
@@ -167,8 +168,7 @@ def _following(
     slack = 1e-12 * max(abs(point.deviance), 1.0)
     length = min(1.0, _longest(system, point, model.step))
     for _ in range(_FEW_HALVINGS):
-        state = _moved(system, point, found, model.step, length)
-        following = system.at(state)
+        following = system.at(system.moved(point, found, model.step, length))
         if following is not None and following.deviance <= point.deviance + slack:
             return following
         length *= 0.5
@@ -181,28 +181,7 @@ def _longest(system: LevelSystem, point: LevelPoint, step: np.ndarray) -> float:
     variances = system.objective.split(point.state.theta)[0]
     along = step[p : p + len(variances)]
     falls = prior.reflects & (along < 0.0)
+    if not falls.any():
+        return 1.0
     shares = _LARGEST_CHANGE * variances[falls] / -along[falls]
-    return float(shares.min(initial=1.0))
-
-
-def _moved(
-    system: LevelSystem,
-    point: LevelPoint,
-    found: LevelDerivatives,
-    step: np.ndarray,
-    length: float,
-) -> LevelState:
-    """The state a step away; covariances stay positive definite."""
-    state = point.state
-    p, q = len(state.fixed), state.means.shape[1]
-    # levels go where they would at the other parameters
-    levels = length * (found.level_steps + found.level_moves @ step)
-    change = system.matrices(levels[:, q:])
-    # to second order exp along the geodesic of positive definite matrices
-    second = change @ point.precisions @ change
-    return LevelState(
-        state.theta + length * step[p:],
-        state.fixed + length * step[:p],
-        state.means + levels[:, :q],
-        state.covariances + change + 0.5 * second,
-    )
+    return min(float(shares.min()), 1.0)

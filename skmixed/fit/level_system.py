@@ -19,20 +19,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 
 import numpy as np
 
 from skmixed._kernels.arguments import LevelRows, LevelTerms
 from skmixed._kernels.level_derivatives import (
-    add_row_derivatives,
-    fill_row_moments,
-    invert_levels,
-    solve_levels,
-    start_derivatives,
+    fill_level_point,
+    move_levels,
+    solve_level_systems,
 )
 from skmixed._kernels.working import add_dense_products
-from skmixed.families.base import RowTerms
 from skmixed.fit.objective import Point
+from skmixed.fit.quadratic_model import eigh
+from skmixed.fit.sites import VariationalPoint
 from skmixed.fit.variational_objective import VariationalObjective
 from skmixed.sums.cross_products import symmetric
 
@@ -74,15 +74,12 @@ class OmegaAt:
     log_det : float
     tangents : ndarray (m, q, q)
         Derivatives of Omega by the entries of T.
-    moments : ndarray (q, q)
-        Sum of u u' + V over the levels of the state.
     """
 
     variances: np.ndarray
     inverse: np.ndarray
     log_det: float
     tangents: np.ndarray
-    moments: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,9 +92,13 @@ class LevelPoint:
     omega : OmegaAt
     mean, variance : ndarray (n,)
         Of the linear predictor of every row, less the offset.
-    terms : RowTerms
+    gradient, precision : ndarray (n,)
+        Of the rows' expected log densities by the mean: the first derivative, and minus the
+        second.
     precisions : ndarray (L, q, q)
         Inverses of the covariances of the levels' effects.
+    moments : ndarray (q, q)
+        Sum of u u' + V over the levels.
     deviance : float
         -2 ELBO.
     """
@@ -106,8 +107,10 @@ class LevelPoint:
     omega: OmegaAt
     mean: np.ndarray
     variance: np.ndarray
-    terms: RowTerms
+    gradient: np.ndarray
+    precision: np.ndarray
     precisions: np.ndarray
+    moments: np.ndarray
     deviance: float
 
 
@@ -121,18 +124,16 @@ class LevelDerivatives:
         By (beta, theta), of the ELBO maximised over the levels' posteriors, to first order.
     information : ndarray (p + m + k, p + m + k)
         Minus the second derivatives of the same.
-    level_steps : ndarray (L, r)
-        Newton's step of (u, V) while beta and theta stay; V by its upper triangle.
-    level_moves : ndarray (L, r, p + m + k)
-        Derivatives of (u, V) at their optimum by beta and theta.
+    solved : ndarray (L, r, 1 + p + m + k)
+        Newton's step of (u, V) while beta and theta stay, V by its upper triangle; derivatives
+        of (u, V) at their optimum by beta and theta.
     squared_distance : float
-        Squared length of `level_steps` in standard deviations.
+        Squared length of the levels' step in standard deviations.
     """
 
     gradient: np.ndarray
     information: np.ndarray
-    level_steps: np.ndarray
-    level_moves: np.ndarray
+    solved: np.ndarray
     squared_distance: float
 
 
@@ -153,35 +154,54 @@ class LevelSystem:
         rows = self.objective.responses.rows
         return LevelRows(rows.codes[0], np.ascontiguousarray(rows.basis(0)), rows.fixed)
 
-    @cached_property
-    def triangle(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the upper triangle of V."""
-        return np.triu_indices(self.objective.responses.rows.factors[0].n_effects)
-
     def at(self, state: LevelState) -> LevelPoint | None:
         """The ELBO at a state; None where it is not finite, or Omega has no inverse."""
-        objective, rows = self.objective, self.objective.responses.rows
+        objective = self.objective
         omega = self._omega(state)
         if omega is None:
             return None
-        mean, variance = np.empty(rows.n_rows), np.empty(rows.n_rows)
-        fill_row_moments(self._rows, state.fixed, state.means, state.covariances, mean, variance)
+        log_dets, of_rows = self._moments(state)
+        mean, variance, precisions, moments = of_rows
         terms = objective.row_terms(mean, variance, objective.split(state.theta)[1])
         n_levels, q = state.means.shape
-        deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, omega.moments)
-        precisions = np.empty_like(state.covariances)
-        deviance -= invert_levels(state.covariances, precisions)
+        deviance = n_levels * (omega.log_det - q) + np.vdot(omega.inverse, moments)
+        deviance -= log_dets
         deviance -= 2.0 * float(objective.responses.weights @ terms.value)
         penalty = objective.penalty
         if penalty is not None:
             deviance += penalty.value(penalty.squares(objective.prior, omega.variances))
-        if not np.isfinite(deviance):
+        if not isfinite(deviance):
             return None
-        return LevelPoint(state, omega, mean, variance, terms, precisions, float(deviance))
+        return LevelPoint(
+            state, omega, mean, variance, terms.gradient, terms.precision, precisions, moments,
+            float(deviance),
+        )  # fmt: skip
+
+    def at_point(self, point: VariationalPoint) -> LevelPoint | None:
+        """As `at` the state of a point, whose rows are known; None where Omega has no inverse."""
+        state = state_of(point)
+        omega = self._omega(state)
+        if omega is None:
+            return None
+        mean, variance, precisions, moments = self._moments(state)[1]
+        precision = point.following.precision
+        gradient = point.following.linear - precision * point.mean
+        return LevelPoint(
+            state, omega, mean, variance, gradient, precision, precisions, moments, point.deviance
+        )
+
+    def _moments(self, state: LevelState) -> tuple[float, tuple[np.ndarray, ...]]:
+        """The sum of log |V|, and what `fill_level_point` fills."""
+        n_rows, q = self.objective.responses.rows.n_rows, state.means.shape[1]
+        out = (
+            np.empty(n_rows), np.empty(n_rows), np.empty_like(state.covariances), np.empty((q, q))
+        )  # fmt: skip
+        posteriors = state.means, state.covariances
+        return fill_level_point(self._rows, state.fixed, posteriors, out), out
 
     def _omega(self, state: LevelState) -> OmegaAt | None:
         prior, variances = self.objective.prior, self.objective.split(state.theta)[0]
-        values, vectors = np.linalg.eigh(prior.scales(variances)[0].omega)
+        values, vectors = eigh(prior.scales(variances)[0].omega)
         if not values[0] > _SMALLEST_SHARE * values[-1]:
             return None
         return OmegaAt(
@@ -189,7 +209,6 @@ class LevelSystem:
             (vectors / values) @ vectors.T,
             float(np.log(values).sum()),
             np.array([tangent for _, tangent in prior.tangents(variances)]),
-            state.means.T @ state.means + state.covariances.sum(axis=0),
         )
 
     # Derivatives -----------------------------------------------------------------------
@@ -198,7 +217,7 @@ class LevelSystem:
         """Third and fourth derivatives of the rows' log densities, expected and weighted, (n,)."""
         own = self.objective.split(point.state.theta)[1]
         return self.objective.higher_derivatives_at(
-            point.mean, point.variance, point.terms.precision, own
+            point.mean, point.variance, point.precision, own
         )
 
     def derivatives(
@@ -212,58 +231,54 @@ class LevelSystem:
         higher : tuple of ndarray (n,)
             Third and fourth derivatives of the rows, as `higher_derivatives` of the objective.
         """
-        gradient, hessian, own_changes = self._of_globals(point)
-        by_level = self._of_levels(point, higher, own_changes)
-        r = by_level.shape[1]
-        solved = by_level.copy()
-        if not solve_levels(solved):
-            raise np.linalg.LinAlgError("the curvature of a level's ELBO is singular")
-        steps, moves = solved[:, :, r], solved[:, :, r + 1 :]
-        level_gradient, border = by_level[:, :, r], by_level[:, :, r + 1 :]
-        flat = border.reshape(-1, border.shape[2])
-        information = -hessian - flat.T @ moves.reshape(flat.shape)
+        objective, state, weights = self.objective, point.state, self.objective.responses.weights
+        terms = LevelTerms(weights * point.gradient, weights * point.precision, *higher)
+        own = objective.own_changes(point.mean, point.variance, objective.split(state.theta)[1])
+        gradient, hessian = self._of_globals(point, terms, own)
+        right, solved = self._of_levels(point, terms, own)
+        flat = right.reshape(-1, right.shape[2])
+        totals = flat.T @ solved.reshape(flat.shape)
+        information = -hessian - totals[1:, 1:]
         return LevelDerivatives(
-            gradient + flat.T @ steps.ravel(),
+            gradient + totals[1:, 0],
             0.5 * (information + information.T),
-            steps,
-            moves,
-            float(np.vdot(level_gradient, steps)),
+            solved,
+            float(totals[0, 0]),
         )
 
-    def _of_globals(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gradient and Hessian by (beta, theta) at held levels, and what own parameters change."""
-        objective, state = self.objective, point.state
-        rows, weights = objective.responses.rows, objective.responses.weights
-        own = objective.split(state.theta)[1]
+    def _of_globals(
+        self, point: LevelPoint, terms: LevelTerms, own_changes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Hessian by (beta, theta) at held levels."""
+        objective, state, rows = self.objective, point.state, self.objective.responses.rows
         p, m = len(state.fixed), len(point.omega.variances)
         gradient = np.empty(p + len(state.theta))
         hessian = np.zeros((len(gradient), len(gradient)))
         products = np.zeros((p + 1, p + 1))
-        add_dense_products(
-            weights * point.terms.precision, weights * point.terms.gradient, rows.fixed, products
-        )
+        add_dense_products(terms.precision, terms.gradient, rows.fixed, products)
         gradient[:p], hessian[:p, :p] = products[p, :p], -symmetric(products)[:p, :p]
         here = slice(p, p + m)
         gradient[here], hessian[here, here] = self._of_omega(point)
-        changes = objective.own_changes(point.mean, point.variance, own)
+        own = objective.split(state.theta)[1]
         if len(own):
             found = objective.own_derivatives(point.mean, point.variance, own)
             gradient[p + m :], hessian[p + m :, p + m :] = found.gradient, found.hessian
-            hessian[:p, p + m :] = rows.fixed.T @ changes[0]
+            hessian[:p, p + m :] = rows.fixed.T @ own_changes[0]
             hessian[p + m :, :p] = hessian[:p, p + m :].T
-        return gradient, hessian, changes
+        return gradient, hessian
 
     def _of_omega(self, point: LevelPoint) -> tuple[np.ndarray, np.ndarray]:
         """Gradient and Hessian by the entries of T at held levels."""
         omega, n_levels = point.omega, len(point.state.means)
         prior, penalty = self.objective.prior, self.objective.penalty
-        around = omega.inverse @ omega.moments @ omega.inverse
+        around = omega.inverse @ point.moments @ omega.inverse
         by_omega = -0.5 * (n_levels * omega.inverse - around)
+        flat = omega.tangents.reshape(len(omega.tangents), -1)
         left = omega.tangents @ omega.inverse
         right = omega.tangents @ (0.5 * n_levels * omega.inverse - around)
-        hessian = np.einsum("jab,kba->jk", left, right)
+        hessian = left.reshape(flat.shape) @ right.swapaxes(1, 2).reshape(flat.shape).T
         hessian = 0.5 * (hessian + hessian.T) + prior.curvature(omega.variances, [by_omega])
-        gradient = np.einsum("jab,ab->j", omega.tangents, by_omega)
+        gradient = flat @ by_omega.ravel()
         if penalty is not None:
             of_prior = penalty.at(prior, omega.variances, 1.0)
             gradient = gradient - 0.5 * of_prior.gradient
@@ -271,30 +286,37 @@ class LevelSystem:
         return gradient, hessian
 
     def _of_levels(
-        self,
-        point: LevelPoint,
-        higher: tuple[np.ndarray, np.ndarray],
-        own_changes: np.ndarray,
-    ) -> np.ndarray:
-        """Derivatives by (u, V), see `skmixed._kernels.level_derivatives`."""
-        state, omega, weights = point.state, point.omega, self.objective.responses.weights
-        n_levels, p = len(state.means), len(state.fixed)
-        r = state.means.shape[1] + len(self.triangle[0])
-        out = np.empty((n_levels, r, r + 1 + p + len(state.theta)))
+        self, point: LevelPoint, terms: LevelTerms, own_changes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Right-hand sides of the levels' systems, and solutions, see `level_derivatives`."""
+        state, omega = point.state, point.omega
+        n_levels, q = state.means.shape
+        r = q + q * (q + 1) // 2
+        matrices = np.empty((n_levels, r, r))
+        right, solved = np.empty((2, n_levels, r, 1 + len(state.fixed) + len(state.theta)))
         around = omega.inverse @ omega.tangents @ omega.inverse
-        start_derivatives(state.means, point.precisions, omega.inverse, around, r + 1 + p, out)
-        gradient, precision = weights * point.terms.gradient, weights * point.terms.precision
-        terms = LevelTerms(gradient, precision, *higher)
-        add_row_derivatives(self._rows, terms, own_changes, out)
-        return out
+        if not solve_level_systems(
+            self._rows, terms, own_changes, (state.means, point.precisions),
+            (omega.inverse, around), (matrices, right, solved),
+        ):  # fmt: skip
+            raise np.linalg.LinAlgError("the curvature of a level's ELBO is singular")
+        return right, solved
 
-    def matrices(self, triangles: np.ndarray) -> np.ndarray:
-        """Symmetric matrices (L, q, q) of upper triangles."""
-        rows, columns = self.triangle
-        q = columns[-1] + 1
-        out = np.empty((len(triangles), q, q))
-        out[:, rows, columns] = out[:, columns, rows] = triangles
-        return out
+    def moved(
+        self, point: LevelPoint, found: LevelDerivatives, step: np.ndarray, length: float
+    ) -> LevelState:
+        """The state a part of a step of (beta, theta) away; levels follow to their optimum."""
+        state, p = point.state, len(point.state.fixed)
+        means, covariances = np.empty_like(state.means), np.empty_like(state.covariances)
+        along = np.empty(1 + len(step))
+        along[0], along[1:] = length, length * step
+        move_levels(
+            (state.means, state.covariances), point.precisions, found.solved, along,
+            (means, covariances),
+        )  # fmt: skip
+        return LevelState(
+            state.theta + along[1 + p :], state.fixed + along[1 : 1 + p], means, covariances
+        )
 
 
 def state_of(point: Point) -> LevelState:

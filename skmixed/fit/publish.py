@@ -12,6 +12,7 @@ from skmixed.covariances import Scale
 from skmixed.fit.estimate_errors import estimate_covariance
 from skmixed.fit.newton import NewtonState, OuterObjective
 from skmixed.fit.objective import Point
+from skmixed.fit.quadratic_model import eigh
 from skmixed.fit.result import Doubts, FactorResult, FitResult, WithinFactor
 from skmixed.fit.uncertainty import Uncertainty
 from skmixed.posteriors import PosteriorCovariance
@@ -190,7 +191,7 @@ def _coupling(
     if not len(joint):
         return np.zeros((sum(len(column) for column in columns), 0))
     own = joint[:, np.concatenate(rows)]
-    values, vectors = np.linalg.eigh(0.5 * (own + own.T))
+    values, vectors = eigh(0.5 * (own + own.T))
     used = values > 1e-12 * max(values.max(initial=0.0), 0.0)
     root = vectors[:, used] / np.sqrt(values[used])
     return np.sqrt(unit) * (np.concatenate(columns) @ root)

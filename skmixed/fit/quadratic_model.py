@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite, sqrt
 
 import numpy as np
 from scipy.linalg import lapack
+
+
+def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, ascending, and eigenvectors of a small symmetric matrix.
+
+    NumPy's `eigh`, without what it adds for stacks of matrices.
+    """
+    if len(matrix) < 2:
+        return matrix.diagonal().copy(), np.ones(matrix.shape)
+    values, vectors, failed = lapack.dsyevd(matrix, lower=1)
+    if failed:
+        raise np.linalg.LinAlgError("eigenvalues did not converge")
+    return values, vectors
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class QuadraticModel:
 
 def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel:
     """Judge a point by its gradient and Hessian, in coordinates of unit curvature."""
-    if not np.isfinite(gradient.sum() + hessian.sum()):
+    if not isfinite(gradient.sum() + hessian.sum()):
         raise ValueError(
             "The derivatives of the ELBO are not finite: the model reproduces the response without "
             "error, or columns differ by too many orders of magnitude. Use fewer effects, or "
@@ -44,16 +58,16 @@ def quadratic_model(gradient: np.ndarray, hessian: np.ndarray) -> QuadraticModel
     if not len(gradient):
         return QuadraticModel(gradient, 0.0, np.empty((0, 0)), 1.0, gradient)
     curvature = np.abs(hessian.diagonal())
+    unit = 1.0 / np.sqrt(np.maximum(curvature, 1e-300))
     # a parameter without curvature or gradient stays where it is
-    unit = np.where(curvature < 1e-200, 0.0, 1.0 / np.sqrt(np.maximum(curvature, 1e-300)))
-    # NumPy's eigh, without what it adds for stacks of matrices
-    values, vectors, _ = lapack.dsyevd(hessian * unit[:, None] * unit, lower=1)
+    unit[curvature < 1e-200] = 0.0
+    values, vectors = eigh(hessian * unit[:, None] * unit)
     size = np.abs(values)
-    size = np.maximum(size, 1e-9 * max(size.max(), 1e-9))
+    np.maximum(size, 1e-9 * max(size.max(), 1e-9), out=size)
     along = vectors.T @ (gradient * unit)
     moved = along / size
     step = -unit * (vectors @ moved)
-    decrement = float(np.sqrt(along @ moved))
+    decrement = sqrt(along @ moved)
     descents = np.empty((0, len(unit)))
     # in ascending order
     if values[0] < -1e-6:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmixed.fit.quadratic_model import eigh
 from skmixed.solvers.base import System
 
 _FLAT = 1e-8
@@ -63,15 +64,15 @@ def follow_fixed(with_effects: np.ndarray, covariance: np.ndarray) -> np.ndarray
 
 def root_of(covariance: np.ndarray) -> np.ndarray:
     """A matrix R with R R' the covariance, a singular one included."""
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    values, vectors = eigh(0.5 * (covariance + covariance.T))
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 def inverse_of_rising(hessian: np.ndarray) -> np.ndarray:
     """Inverse in the directions in which the deviance rises; others say nothing."""
-    diagonal = np.diagonal(hessian)
+    diagonal = hessian.diagonal()
     scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
-    values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
+    values, vectors = eigh(hessian * scale[:, None] * scale)
     rising = values > _FLAT
     root = scale[:, None] * vectors[:, rising] / np.sqrt(values[rising])
     return root @ root.T

@@ -14,6 +14,7 @@ that of the working model, with its noise held at 1: what `Objective` computes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class VariationalObjective:
         n = self.prior.n_parameters
         return theta[:n], theta[n:]
 
-    @property
+    @cached_property
     def family_rows(self) -> ResponseRows:
         """The rows as the likelihood takes them."""
         return self.responses.as_family_rows(self.n_threads)
@@ -302,7 +303,7 @@ class VariationalObjective:
             return out
 
         # the effective number of effects is tr(C A'WA), the sum of weight * variance
-        moved, effective, size = np.sum(rows.by_chunks(finish), axis=0)
+        moved, effective, size = sum(rows.by_chunks(finish), np.zeros(3))
         deviance -= effective
         penalty = 0.0
         if self.penalty is not None:
@@ -456,7 +457,7 @@ class VariationalObjective:
         """Fixed-effect columns that predict a part of the responses without error."""
         # the sites of the last step may still know of rows that its predictor is certain of
         weights, linear = self.working_model(point.following)
-        information = self.responses.rows.cross_products(weights, linear).fixed_products
+        information = self.responses.rows.dense_products(weights, linear)[:-1, :-1]
         return separated_columns(information, self.responses.steps, units.fixed.has_intercept)
 
     def solved(self, system: System, theta: np.ndarray) -> Solved:

@@ -110,8 +110,14 @@ def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
     >>> term.effects.intercept, term.group, term.structure
     (True, ('subject',), 'diagonal')
     """
+    read = _random_terms if isinstance(text, str) else _random_terms.__wrapped__
     try:
-        node = Parser(text).random_terms()
-        return Expander(text).random_terms(node)
+        return read(text)
     except FormulaError as error:
         raise error.with_traceback(None) from None
+
+
+@lru_cache(maxsize=64)
+def _random_terms(text: str) -> tuple[RandomTerm, ...]:
+    """What bar terms say, as `_model`."""
+    return Expander(text).random_terms(Parser(text).random_terms())

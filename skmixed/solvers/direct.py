@@ -448,7 +448,8 @@ class DirectSystem:
         q, p = F.shape[1:]
         rows = F.reshape(-1, q * p)
         pairs = (rows.T @ rows).reshape(q, p, q, p)
-        between = np.tensordot(moved, pairs, ([1, 2], [0, 2])) @ C
+        pairs = pairs.transpose(0, 2, 1, 3).reshape(q * q, p * p)
+        between = (moved.reshape(-1, q * q) @ pairs).reshape(-1, p, p) @ C
         across = between.reshape(-1, p * p) @ between.swapaxes(1, 2).reshape(-1, p * p).T
         return _traces(S - own, moved) - _traces(own, moved) + across
 
@@ -679,6 +680,9 @@ class TailCovariance:
         if cross.eliminated is None:
             used = slice(0, self._used)
             return rows.loaded_variances(self._loadings(symmetric(self.tail[used, used])))
+        if not self._used:
+            own = rows.level_variances(cross.eliminated.position, self.system.levels.omega_shrunk)
+            return np.maximum(own, 0.0)
         omega = self.system.scales[cross.eliminated.position].omega
         places, levels = rows.by_level, self.system.levels
         cells = cross.level_cells(n_fixed)
@@ -791,10 +795,9 @@ def _traces(blocks: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """sum_l tr(B_l D_i B_l D_j) (m, m) of symmetric blocks B (L, q, q) and matrices D (m, q, q)."""
     q = blocks.shape[1]
     rows = blocks.reshape(-1, q * q)
-    pairs = (rows.T @ rows).reshape(q, q, q, q)
     # (a, b), (c, d) with D_i between b and c
-    half = np.tensordot(moved, pairs, ([1, 2], [1, 2]))
-    return half.reshape(-1, q * q) @ moved.swapaxes(1, 2).reshape(-1, q * q).T
+    pairs = (rows.T @ rows).reshape(q, q, q, q).transpose(1, 2, 0, 3).reshape(q * q, q * q)
+    return (moved.reshape(-1, q * q) @ pairs) @ moved.swapaxes(1, 2).reshape(-1, q * q).T
 
 
 def _summed_blocks(matrix: np.ndarray, factor: FactorLayout) -> np.ndarray:

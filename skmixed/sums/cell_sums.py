@@ -383,7 +383,9 @@ def sum_chunks(
         Rows that are added at a time.
     """
     chunks = list(row_chunks(n_rows, chunk))
-    bounds = np.linspace(0, len(chunks), min(most_groups, max(len(chunks), 1)) + 1).astype(int)
+    bounds = np.array([0, len(chunks)])
+    if min(len(chunks), most_groups) > 1:
+        bounds = np.linspace(0, len(chunks), min(most_groups, len(chunks)) + 1).astype(int)
     groups = [zeros() for _ in bounds[1:]]
 
     def add_group(first: int, last: int) -> None:

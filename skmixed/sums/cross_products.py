@@ -142,10 +142,10 @@ class CrossProducts:
         if self.eliminated is not None:
             position = self.eliminated.position
             own, with_dense = sums.own[position], sums.with_dense[position]
-        return replace(
-            self, sums=sums, own=own, with_dense=with_dense,
-            eliminated_pairs=tuple(oriented(pair) for pair in self.eliminated_pairs),
-            tail_pairs=tuple(oriented(pair) for pair in self.tail_pairs),
+        return CrossProducts(
+            sums, self.eliminated, self.tail_factors, own, with_dense,
+            tuple(oriented(pair) for pair in self.eliminated_pairs),
+            tuple(oriented(pair) for pair in self.tail_pairs),
         )  # fmt: skip
 
     def with_response(self, sums: CellSums) -> CrossProducts:

@@ -118,8 +118,8 @@ class FixedTransform:
         first = int(self.has_intercept)
         back = np.linalg.inv(self.mapping[self.kept])
         covariance = np.zeros((first + len(self.center),) * 2)
-        places = np.ix_(first + self.kept, first + self.kept)
-        covariance[places] = back.T @ (np.eye(len(back)) - np.outer(self.means, self.means)) @ back
+        places, shift = first + self.kept, self.means @ back
+        covariance[places[:, None], places] = back.T @ back - shift[:, None] * shift
         return covariance
 
     @property
@@ -152,7 +152,7 @@ def learn_fixed_transform(
     scale = np.sqrt(np.diagonal(gram))
     candidates = np.flatnonzero(scale > _CONSTANT)
     kept_scale = scale[candidates]
-    gram = gram[np.ix_(candidates, candidates)] / np.outer(kept_scale, kept_scale)
+    gram = gram[candidates[:, None], candidates] / (kept_scale[:, None] * kept_scale)
     kept, triangle = np.arange(0), np.zeros((0, 0))
     if len(candidates):
         lower = _well_conditioned(gram, len(raw) - has_intercept)

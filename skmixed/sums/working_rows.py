@@ -29,6 +29,7 @@ from skmixed._kernels.working import (
     add_working_blocks,
     add_working_cells,
     find_cells,
+    hash_rows,
     match_rows,
 )
 from skmixed.sums.cell_sums import (
@@ -163,9 +164,15 @@ class WorkingRows:
         """Cross-products at given weights and products (n,) of weights and responses."""
         return self.arrangement.refilled(self._sums(weights, linear))
 
-    def _sums(self, weights: np.ndarray, linear: np.ndarray) -> CellSums:
+    def dense_products(self, weights: np.ndarray, linear: np.ndarray) -> np.ndarray:
+        """Cross-products (p + 1, p + 1) of the fixed effects and the response alone."""
         n_dense = self.fixed.shape[1] + 1
         dense = np.zeros((n_dense, n_dense))
+        add_dense_products(weights, linear, self.fixed, dense)
+        return symmetric(dense)
+
+    def _sums(self, weights: np.ndarray, linear: np.ndarray) -> CellSums:
+        dense: list[np.ndarray] = []
         own = [np.empty_like(sums) for sums in self.template.own]
         with_dense = [np.empty_like(sums) for sums in self.template.with_dense]
         pairs = [
@@ -191,11 +198,10 @@ class WorkingRows:
 
         tasks: list[Callable[[], None]] = [partial(cells, k) for k in range(len(pairs))]
         tasks += [partial(blocks, f) for f in range(len(self.factors))]
-        tasks.append(lambda: add_dense_products(weights, linear, self.fixed, dense))
+        tasks.append(lambda: dense.append(self.dense_products(weights, linear)))
         self._run_tasks(tasks)
-        dense = symmetric(dense)
         return CellSums(
-            self.factors, dense, tuple(own), tuple(with_dense), tuple(pairs), self.template.ranks
+            self.factors, dense[0], tuple(own), tuple(with_dense), tuple(pairs), self.template.ranks
         )
 
     def _run_tasks(self, tasks: list[Callable[[], None]]) -> None:
@@ -251,12 +257,13 @@ class WorkingRows:
         out = np.zeros(self.n_rows)
         for f, own in enumerate(loadings.own):
             if own.any():
-                self._add_own_variances(f, own, out)
+                out += self.level_variances(f, own)
         self._add_squares([(loadings.fixed, loadings.levels), *further], out, np.empty(0))
         return np.maximum(out, 0.0)
 
-    def _add_own_variances(self, f: int, own: np.ndarray, out: np.ndarray) -> None:
-        codes, prior = self.codes[f], np.zeros(own.shape[1:])
+    def level_variances(self, f: int, own: np.ndarray) -> np.ndarray:
+        """Variance (n,) of the effects of a factor whose levels have the covariances `own`."""
+        out, codes, prior = np.zeros(self.n_rows), self.codes[f], np.zeros(own.shape[1:])
 
         def add(first: int, last: int) -> None:
             rows = slice(first, last)
@@ -266,6 +273,7 @@ class WorkingRows:
                 add_level_variances(codes[rows], self.basis(f, rows), own, prior, out[rows])
 
         self._run_chunks(add)
+        return out
 
     def _add_squares(self, parts: Sequence[Columns], out: np.ndarray, fourths: np.ndarray) -> None:
         """Add sums (n,) of squared loadings, and fill those of fourth powers if asked for."""
@@ -426,16 +434,10 @@ def merge_equal_rows(columns: list[np.ndarray]) -> np.ndarray:
     """
     keys = np.column_stack([np.asarray(column, np.float64) for column in columns])
     n = len(keys)
-    hashes = np.zeros(n, np.uint64)
-    for column in keys.T:
-        # the mixing steps of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA)
-        hashes += np.uint64(0x9E3779B97F4A7C15) + np.ascontiguousarray(column).view(np.uint64)
-        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        hashes ^= hashes >> np.uint64(31)
     table = np.full(1 << (2 * max(n, 1) - 1).bit_length(), -1, np.int32)
-    groups = np.empty(n, np.int32)
-    match_rows(keys, (hashes >> np.uint64(2)).view(np.int64), table, groups)
+    hashes, groups = np.empty(n, np.int64), np.empty(n, np.int32)
+    hash_rows(keys.view(np.uint64), hashes)
+    match_rows(keys, hashes, table, groups)
     return groups
 
 
@@ -458,5 +460,8 @@ def _order_of_rows(
     first, second = largest[0], largest[min(1, n - 1)]
     ranks = template.ranks
     assert ranks is not None
+    if n == 1 and n_rows <= _CHUNK and len(ranks[0]) < 1 << 16:
+        # NumPy sorts short integers by their digits
+        return np.argsort(ranks[0][codes[0]].astype(np.uint16), kind="stable")
     _, rows, _ = order_by_pairs(codes[first], ranks[first], codes[second], ranks[second])
     return rows[:, 0].copy()

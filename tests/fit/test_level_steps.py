@@ -34,26 +34,33 @@ def random_state(case, seed=0):
     )
 
 
-def flat(system, state):
+def flat(state):
     """All numbers of a state: beta, theta, and by level u and the triangle of V."""
-    triangles = state.covariances[:, *system.triangle]
+    triangles = state.covariances[:, *np.triu_indices(state.means.shape[1])]
     levels = np.concatenate([state.means, triangles], axis=1)
     return np.concatenate([state.fixed, state.theta, levels.ravel()])
 
 
-def state_at(system, like, numbers):
+def state_at(like, numbers):
     """The inverse of `flat`."""
     p, n, q = len(like.fixed), len(like.fixed) + len(like.theta), like.means.shape[1]
     levels = numbers[n:].reshape(len(like.means), -1)
-    return LevelState(numbers[p:n], numbers[:p], levels[:, :q], system.matrices(levels[:, q:]))
+    return LevelState(numbers[p:n], numbers[:p], levels[:, :q].copy(), matrices(levels[:, q:], q))
+
+
+def matrices(triangles, q):
+    """Symmetric matrices (L, q, q) of upper triangles."""
+    (rows, columns), out = np.triu_indices(q), np.empty((len(triangles), q, q))
+    out[:, rows, columns] = out[:, columns, rows] = triangles
+    return out
 
 
 def differences(system, state, step=1e-3):
     """Gradient and Hessian of the ELBO by all numbers, by central differences."""
-    place, unit = flat(system, state), step * np.eye(len(flat(system, state)))
+    place, unit = flat(state), step * np.eye(len(flat(state)))
 
     def elbo(numbers):
-        return -0.5 * system.at(state_at(system, state, numbers)).deviance
+        return -0.5 * system.at(state_at(state, numbers)).deviance
 
     here, n = elbo(place), len(place)
     up, down = (np.array([elbo(place + s * u) for u in unit]) for s in (1.0, -1.0))
@@ -91,8 +98,7 @@ def test_derivatives_are_the_limit_of_differences(design, family):
     found = system.derivatives(point, system.higher_derivatives(point))
     moves = -np.linalg.solve(hessian[n:, n:], np.column_stack([gradient[n:], hessian[n:, :n]]))
     scale = np.abs(hessian).max()
-    np.testing.assert_allclose(found.level_steps.ravel(), moves[:, 0], rtol=1e-2, atol=2e-3)
-    np.testing.assert_allclose(found.level_moves.reshape(-1, n), moves[:, 1:], rtol=1e-2, atol=2e-3)
+    np.testing.assert_allclose(found.solved.reshape(-1, 1 + n), moves, rtol=1e-2, atol=2e-3)
     expected = hessian[:n, :n] + hessian[:n, n:] @ moves[:, 1:]
     np.testing.assert_allclose(-found.information, expected, rtol=5e-3, atol=2e-4 * scale)
     along = gradient[:n] + hessian[:n, n:] @ moves[:, 0]
@@ -197,3 +203,33 @@ def test_the_state_of_a_point_is_its_posterior():
     assert found.deviance == pytest.approx(point.deviance, rel=1e-11)
     np.testing.assert_allclose(found.mean, point.mean, atol=1e-12)
     np.testing.assert_allclose(found.variance, point.variance, rtol=1e-10)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_levels_move_along_the_geodesic_of_their_covariances(design):
+    """V becomes V + D + D V^-1 D / 2 with D the change of V to first order."""
+    case = Case(design, "poisson", integrate_fixed=False)
+    system, state = LevelSystem(case.objective), random_state(case)
+    point, q = system.at(state), state.means.shape[1]
+    found = system.derivatives(point, system.higher_derivatives(point))
+    step = 0.1 * np.random.default_rng(1).standard_normal(len(found.gradient))
+    moved = system.moved(point, found, step, 0.5)
+    levels = found.solved @ (0.5 * np.append(1.0, step))
+    change = matrices(levels[:, q:], q)
+    second = change @ np.linalg.inv(state.covariances) @ change
+    np.testing.assert_allclose(moved.means, state.means + levels[:, :q])
+    expected = state.covariances + change + 0.5 * second
+    np.testing.assert_allclose(moved.covariances, expected, atol=1e-12)
+    p = len(state.fixed)
+    np.testing.assert_allclose(moved.fixed, state.fixed + 0.5 * step[:p])
+    np.testing.assert_allclose(moved.theta, state.theta + 0.5 * step[p:])
+
+
+def test_a_point_whose_rows_are_known_is_that_of_its_state():
+    case = Case("correlated_slopes", "bernoulli-logit", integrate_fixed=False)
+    point, system = case.converged(case.theta), LevelSystem(case.objective)
+    found, expected = system.at_point(point), system.at(state_of(point))
+    assert found.deviance == pytest.approx(expected.deviance, rel=1e-11)
+    for name in ("mean", "variance", "gradient", "precision", "precisions"):
+        values = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(*values, rtol=1e-9, atol=1e-12)
