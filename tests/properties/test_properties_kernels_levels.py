@@ -21,7 +21,6 @@ from skmixed._kernels.arguments import (
     RowPlaces,
     TailColumns,
 )
-from skmixed.solvers import eliminated_levels
 
 SEEDS = st.integers(0, 2**32 - 1)
 CUTS = st.integers(0, 6)
@@ -66,39 +65,16 @@ def test_shrink_levels(data: Cells):
 
 @given(cells(), CUTS)
 @examples(60)
-def test_subtract_eliminated(data: Cells, cut: int):
-    """Rows of the tail in two parts; nothing above its diagonal is touched."""
-    size, level_cells = data.full.shape[2], LevelCells(*data.compressed, data.with_dense)
-    n_tail = size - data.with_dense.shape[2]
+def test_subtract_cells(data: Cells, cut: int):
+    """Rows in two parts; nothing above the diagonal is touched."""
+    of_tail = data.full[:, :, : data.full.shape[2] - data.with_dense.shape[2]]
+    size = of_tail.shape[2]
     before = symmetric(np.random.default_rng(cut), size)
     out = before.copy()
-    eliminated_levels.subtract_eliminated(
-        level_cells, data.middle, [0, min(cut, n_tail), n_tail], out
-    )
-    taken = np.einsum("lqt,lqs,lsu->tu", data.full, data.middle, data.full)
-    expected, sized = before - taken, 1.0 + np.abs(taken).max(initial=0.0)
-    near(np.tril(out), np.tril(expected), sized)
-    near(np.triu(out[:n_tail], 1), np.triu(before[:n_tail], 1), sized)
-
-
-@given(cells(), SEEDS, st.integers(0, 3))
-@examples(40)
-def test_gather(data: Cells, seed: int, n_vectors: int):
-    vectors = np.random.default_rng(seed).standard_normal((data.full.shape[2], n_vectors))
-    level_cells = LevelCells(*data.compressed, data.with_dense)
-    gathered = eliminated_levels.gather(level_cells, vectors)
-    near(gathered, data.full @ vectors)
-    near(eliminated_levels.times_levels(data.shrink, gathered), data.reduced @ vectors)
-
-
-@given(cells(), SEEDS)
-@examples(40)
-def test_scatter(data: Cells, seed: int):
-    effects = np.random.default_rng(seed).standard_normal((*data.own.shape[:2], 2))
-    level_cells = LevelCells(*data.compressed, data.with_dense)
-    n_tail = data.full.shape[2] - data.with_dense.shape[2]
-    out = eliminated_levels.scatter(level_cells, n_tail, effects)
-    near(out, np.einsum("lqt,lqm->tm", data.full, effects))
+    for bounds in parts(cut, size):
+        elimination.subtract_cells(*data.compressed, data.middle, bounds, out)
+    taken = np.einsum("lqt,lqs,lsu->tu", of_tail, data.middle, of_tail)
+    near(out, before - np.tril(taken), 1.0 + np.abs(taken).max(initial=0.0))
 
 
 @given(cells(), SEEDS, CUTS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dense import DESIGNS, level_blocks, make_model
 
+from skmixed.solvers.eliminated_levels import subtract_eliminated
 from skmixed.sums import cell_sums as cellsums
 from skmixed.sums.cell_sums import order_by_pairs
 
@@ -44,6 +45,26 @@ def test_accumulate(name, p):
     cross = model.cross()
     A = ordered_columns(model, cross)
     np.testing.assert_allclose(reassembled(cross), A.T @ A, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0, 3])
+@pytest.mark.parametrize("name", DESIGNS)
+def test_products_with_vectors(name, p):
+    cross = make_model(name, p=p).cross()
+    if cross.eliminated is None:
+        return
+    rng, size, (L, Q) = np.random.default_rng(0), cross.eliminated.size, cross.own.shape[:2]
+    C = reassembled(cross)[:size, size:]
+    vectors, effects = rng.standard_normal((cross.size, 2)), rng.standard_normal((L, Q, 3))
+    near = {"rtol": 1e-10, "atol": 1e-9}
+    np.testing.assert_allclose(cross.gather(vectors).reshape(size, 2), C @ vectors, **near)
+    np.testing.assert_allclose(cross.scatter(effects), C.T @ effects.reshape(size, 3), **near)
+    middle = rng.standard_normal((L, 2 * Q, 2 * Q))
+    middle += middle.swapaxes(1, 2)
+    twice, out = np.concatenate(2 * [C.reshape(L, Q, -1)], axis=1), np.zeros(2 * (cross.size,))
+    subtract_eliminated([cross, cross], middle, out)
+    explained = np.einsum("lqt,lqs,lsu->tu", twice, middle, twice)
+    np.testing.assert_allclose(np.tril(out), -np.tril(explained), **near)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
