@@ -88,9 +88,9 @@ def combine_cells(start, rows, cell_start, given, first_level, last_level, level
 
 @kernel
 def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
-    """Add rows to `own` (L, Q, Q) and `with_dense` (L, Q, P) of one factor."""
+    """Add rows to `own` (L, Q, Q) and `with_dense` (L, Q, P) of one factor; `dense` is (P, n)."""
     n_effects = effects.shape[0]
-    n_dense = dense.shape[1]
+    n_dense = dense.shape[0]
     for i in range(codes.shape[0]):
         l = codes[i]
         for q in range(n_effects):
@@ -103,7 +103,7 @@ def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
                 else:
                     own[l, q, s] += amount
             for x in range(n_dense):
-                with_dense[l, q, x] += amount * dense[i, x]
+                with_dense[l, q, x] += amount * dense[x, i]
 
 
 @kernel
@@ -115,8 +115,8 @@ def add_intercept_sums(codes, weights, dense, sums):
     for i in range(codes.shape[0]):
         l, weight = np.uint64(codes[i]), weights[i]
         sums[l, 0] += weight
-        for x in range(dense.shape[1]):
-            sums[l, 1 + x] += weight * dense[i, x]
+        for x in range(dense.shape[0]):
+            sums[l, 1 + x] += weight * dense[x, i]
 
 
 @kernel

@@ -33,7 +33,7 @@ _BUCKET = 65_536
 _CHUNK = 131_072
 """Rows that a piece of a pass looks at."""
 
-_DENSE_CHUNK = 16_384
+DENSE_CHUNK = 16_384
 """Rows whose dense columns are held at a time: few enough for the cache."""
 
 _MOST_GROUPS = 8
@@ -280,9 +280,9 @@ def accumulate(
     bases : tuple of ndarray (n, q) or None
         What multiplies the effects of a factor; None is an intercept alone.
     dense : callable
-        Maps a slice of rows to its dense columns (m, P), C-contiguous. They are
+        Maps a slice of rows to its dense columns (P, m), C-contiguous. They are
         made as they are needed: all of them at once could be the largest array
-        of the fit.
+        of the fit. One below the other they are multiplied fastest.
     weights : ndarray (n,)
     n_threads : int, default=1
     ranked : bool or tuple of ndarray, default=False
@@ -292,20 +292,20 @@ def accumulate(
     """
     n = len(weights)
     slopes, effects = stack_slopes(bases, n)
-    total, own, with_dense = _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads)
+    uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
+    rows = _Rows(codes, effects, slopes, weights, uniform)
+    total, own, with_dense = _sum_levels(factors, rows, dense, n_threads)
     if not isinstance(ranked, bool):
         ranks = ranked
     elif ranked:
         ranks = tuple(map(_rank_levels, own, with_dense))
     else:
         ranks = tuple(np.arange(factor.n_levels, dtype=np.int32) for factor in factors)
-    uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
-    rows = _Rows(codes, ranks, effects, slopes, weights, uniform)
     pairs = []
     for a in range(len(factors)):
         for b in range(a):
             larger = (a, b) if factors[a].size > factors[b].size else (b, a)
-            pairs.append(_accumulate_pair(*larger, rows, n_threads))
+            pairs.append(_accumulate_pair(*larger, rows, ranks, n_threads))
     if not ranked:
         return CellSums(factors, total, own, with_dense, tuple(pairs))
     orders = [_inverse(rank) for rank in ranks]
@@ -319,9 +319,10 @@ def accumulate(
     )
 
 
-def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
+def _sum_levels(factors, given, dense, n_threads):
     """Sums of the dense columns (P, P), and of every factor's levels."""
-    n, n_dense = len(weights), dense(slice(0, 1)).shape[1]
+    codes, effects, slopes, weights, uniform = given
+    n, n_dense = len(weights), len(dense(slice(0, 1)))
     n_factors = len(factors)
     alone = [len(e) == 1 and e[0] < 0 for e in effects]
 
@@ -340,7 +341,10 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
 
     def add(rows: slice, sums: list[np.ndarray]) -> None:
         columns = dense(rows)
-        sums[0] += columns.T @ (columns * weights[rows, None])
+        if uniform > 0.0:
+            sums[0] += uniform * (columns @ columns.T)
+        else:
+            sums[0] += columns @ (columns * weights[rows]).T
 
         def blocks(first: int, last: int) -> None:
             for f in range(first, last):
@@ -354,7 +358,7 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
 
         run_parts(blocks, range(n_factors + 1), n_threads if at_once else 1)
 
-    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, _DENSE_CHUNK)
+    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, DENSE_CHUNK)
     total, *levels = sum_chunks(add, zeros, n, n_threads, groups, chunk)
     parts = [[part.copy() for part in halves(both)] for both in levels]
     return total, tuple(own for own, _ in parts), tuple(with_dense for _, with_dense in parts)
@@ -430,30 +434,31 @@ def row_chunks(n_rows: int, size: int | None = None) -> Iterator[slice]:
 
 
 class _Rows(NamedTuple):
-    """Columns and codes of rows, from which the cells of all pairs are summed.
+    """Columns and codes of rows that are summed.
 
     Attributes
     ----------
-    codes, ranks, effects : sequence of ndarray
+    codes, effects : sequence of ndarray
     slopes, weights : ndarray
     uniform : float
         The weight of all rows, or 0 where weights differ.
     """
 
     codes: Sequence[np.ndarray]
-    ranks: Sequence[np.ndarray]
     effects: Sequence[np.ndarray]
     slopes: np.ndarray
     weights: np.ndarray
     uniform: float
 
 
-def _accumulate_pair(first: int, second: int, given: _Rows, n_threads: int) -> PairCells:
+def _accumulate_pair(
+    first: int, second: int, given: _Rows, ranks: Sequence[np.ndarray], n_threads: int
+) -> PairCells:
     effects = given.effects[first], given.effects[second]
     only_counts = given.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in effects)
     start, rows, cell_start = order_by_pairs(
-        given.codes[first], given.ranks[first],
-        given.codes[second], given.ranks[second], n_threads, numbered=not only_counts,
+        given.codes[first], ranks[first],
+        given.codes[second], ranks[second], n_threads, numbered=not only_counts,
     )  # fmt: skip
     levels = np.empty(cell_start[-1], np.int32)
     values = np.empty((cell_start[-1], len(effects[0]), len(effects[1])))

@@ -179,8 +179,9 @@ def test_add_level_blocks(data: Rows, seed: int):
     rng = np.random.default_rng(seed)
     own, with_dense = rng.standard_normal((L, Q, Q)), rng.standard_normal((L, Q, P))
     expected = own.copy(), with_dense.copy()
+    dense = data.dense.T.copy()
     cells.add_level_blocks(
-        data.codes[0], data.weights, data.slopes, data.effects[0], data.dense, own, with_dense
+        data.codes[0], data.weights, data.slopes, data.effects[0], dense, own, with_dense
     )
     Z = data.Z(0).reshape(-1, L, Q)
     same(own, expected[0] + np.einsum("i,ilq,ils->lqs", data.weights, Z, Z))
@@ -194,10 +195,11 @@ def test_add_intercept_sums(data: Rows, seed: int):
     L, P = data.n_levels[0], data.dense.shape[1]
     sums = np.random.default_rng(seed).standard_normal((L, 1 + P))
     own, with_dense = sums[:, :1, None].copy(), sums[:, None, 1:].copy()
+    dense = data.dense.T.copy()
     cells.add_level_blocks(
-        data.codes[0], data.weights, data.slopes, np.array([-1]), data.dense, own, with_dense
+        data.codes[0], data.weights, data.slopes, np.array([-1]), dense, own, with_dense
     )
-    cells.add_intercept_sums(data.codes[0], data.weights, data.dense, sums)
+    cells.add_intercept_sums(data.codes[0], data.weights, dense, sums)
     same(sums, np.column_stack([own[:, 0], with_dense[:, 0]]))
 
 
@@ -260,12 +262,13 @@ def test_rows_that_are_read_only(data: Rows):
     """Memory-mapped columns."""
     expected = filled(data, some_ranks(data, 0), 0)
     L, Q, P = data.n_levels[0], len(data.effects[0]), data.dense.shape[1]
-    frozen = (*data.codes, data.weights, data.slopes, data.dense)
+    dense = data.dense.T.copy()
+    frozen = (*data.codes, data.weights, data.slopes, dense)
     sums = []
     for _ in range(2):
         sums.append((np.zeros((L, Q, Q)), np.zeros((L, Q, P))))
         cells.add_level_blocks(
-            data.codes[0], data.weights, data.slopes, data.effects[0], data.dense, *sums[-1]
+            data.codes[0], data.weights, data.slopes, data.effects[0], dense, *sums[-1]
         )
         for array in frozen:
             array.flags.writeable = False
