@@ -484,10 +484,12 @@ class IterativeSystem:
                 large[factor.columns, j] = effects.ravel()
             else:
                 dense[self.tail.dense_columns(factor), j] = effects.ravel()
-        known, known_dense = self.tail.scatter(
+        known, known_dense = self._scatter_used(
             np.matmul(np.swapaxes(self.levels.shrink, 1, 2), own)
         )
-        through = self.multiply_reduced(large) + self.with_dense @ dense
+        through = self.with_dense @ dense
+        used = np.flatnonzero(large.any(axis=0))
+        through[:, used] += self.multiply_reduced(large[:, used])
         through_dense = self.with_dense.T @ large + self.dense @ dense
         inner = np.matmul(self.levels.precision_shrunk, own).reshape(-1, m)
         gram = (
@@ -501,6 +503,15 @@ class IterativeSystem:
         solution = self.solve(right, _INFORMATION_TOLERANCE, True)
         explained = solution.x.T @ (right + solution.residual)
         return gram - half.T @ half - 0.5 * (explained + explained.T)
+
+    def _scatter_used(self, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `SparseTail.scatter` of amounts (L, Q, m), of which some columns are 0."""
+        m = amounts.shape[2]
+        out = np.zeros((self.tail.n_large, m)), np.zeros((self.n_dense + 1, m))
+        used = np.flatnonzero(amounts.any(axis=(0, 1)))
+        for part, found in zip(out, self.tail.scatter(amounts[:, :, used]), strict=True):
+            part[:, used] = found
+        return out
 
     def fixed_products(self) -> list[np.ndarray]:
         """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""
