@@ -186,7 +186,7 @@ def minimise(
     lead : Lead, optional
         Steps from `theta` that were taken already.
     """
-    point = _start(objective, theta) if lead is None else lead.last
+    point = _start(objective, theta, max_iter > 0) if lead is None else lead.last
     steps = objective.steps(point)
     deviances = [point.deviance] if lead is None else [*lead.deviances, point.deviance]
     gradients = [] if lead is None else list(lead.gradients)
@@ -224,9 +224,9 @@ def minimise(
         deviances.append(point.deviance)
 
 
-def _start(objective: Minimised, theta: np.ndarray) -> Point:
+def _start(objective: Minimised, theta: np.ndarray, coarse: bool) -> Point:
     for _ in range(20):
-        point = objective.at(theta)
+        point = objective.at(theta, coarse=coarse)
         if point is not None:
             return point
         # hardly any noise is left there: less variance of the effects leaves more
