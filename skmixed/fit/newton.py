@@ -162,6 +162,7 @@ def minimise(
     max_iter: int,
     report: Callable[[NewtonState], bool] | None = None,
     lead: Lead | None = None,
+    is_far: bool = False,
 ) -> NewtonState:
     """Minimise the objective from `theta`.
 
@@ -185,8 +186,10 @@ def minimise(
         stops the iterations.
     lead : Lead, optional
         Steps from `theta` that were taken already.
+    is_far : bool, default=False
+        Whether the optimum is not expected at `theta`, so that few digits suffice there.
     """
-    point = _start(objective, theta, max_iter > 0) if lead is None else lead.last
+    point = _start(objective, theta, is_far and max_iter > 0) if lead is None else lead.last
     steps = objective.steps(point)
     deviances = [point.deviance] if lead is None else [*lead.deviances, point.deviance]
     gradients = [] if lead is None else list(lead.gradients)

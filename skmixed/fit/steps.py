@@ -25,7 +25,7 @@ ROUNDING = 1e-12
 _SAME_INFORMATION = 0.1
 """Standard errors from the optimum within which an iterative solver keeps its information."""
 
-_SAME_SIZE = 0.2
+_SAME_SIZE = 0.1
 """Relative change of standard deviations up to which information by these is moved."""
 
 _DOUBT = 3.0
