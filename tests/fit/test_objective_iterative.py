@@ -127,7 +127,7 @@ def test_information_is_moved(monkeypatch):
     with exactly(0):
         objective = make_iterative(model, n_probes=8)
         start = moment_estimates(objective.cross, objective.prior, None, model.n)
-        first, second, far = (objective.at(size * start) for size in (1.0, 1.1, 1.5))
+        first, second, far = (objective.at(size * start) for size in (1.0, 1.08, 1.5))
         steps = EstimatedSteps(objective)
         assert steps.kept_information(first, None, []) is None
         before = objective.derivatives(first)
