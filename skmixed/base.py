@@ -50,7 +50,7 @@ from skmixed.memory import refuse_large_model, refuse_what_does_not_fit
 from skmixed.persistence import PersistentFitMixin
 from skmixed.results.same_data import response_moments
 from skmixed.spec import ModelSpec, Variable
-from skmixed.threads import available_threads, restrained_blas
+from skmixed.threads import available_threads, restrained_blas, using_threads
 from skmixed.validation import (
     check_case_weights,
     check_choice,
@@ -164,14 +164,16 @@ class BaseMixedEffects(PersistentFitMixin, InspectionMixin, CallbackSupportMixin
         self._note_columns(X, table)
         self.__dict__.pop("_seen", None)
         callbacks = IterationCallbacks(self, X, y, sample_weight, self.max_iter)
-        encoder, design = DesignEncoder.learn(
-            self._spec(table, formula),
-            table,
-            offset=self.offset,
-            precision_weights=self.precision_weights,
-            strata=None if self.dispersion is None else strata_column(table, self.dispersion),
-            levels={column: relation.labels for column, relation in (self.relations or {}).items()},
-        )
+        relations = self.relations or {}
+        with using_threads(available_threads(self.n_jobs)):
+            encoder, design = DesignEncoder.learn(
+                self._spec(table, formula),
+                table,
+                offset=self.offset,
+                precision_weights=self.precision_weights,
+                strata=None if self.dispersion is None else strata_column(table, self.dispersion),
+                levels={column: relation.labels for column, relation in relations.items()},
+            )
         if formula is None and self.formula is None:
             refuse_response_as_column(table, y, target.response, encoder)
         if design.precision_weights is not None:

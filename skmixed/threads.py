@@ -271,12 +271,25 @@ def restrained_blas(n_threads: int) -> Iterator[None]:
 
     Inside, `threads_of_fit` is `n_threads`.
     """
+    with using_threads(n_threads), _during_fits.held(max(1, n_threads // 2)):
+        yield
+
+
+@contextmanager
+def using_threads(n_threads: int) -> Iterator[None]:
+    """Let what runs here use `n_threads`: inside, `threads_of_fit` says so."""
     token = _threads_of_fit.set(n_threads)
     try:
-        with _during_fits.held(max(1, n_threads // 2)):
-            yield
+        yield
     finally:
         _threads_of_fit.reset(token)
+
+
+def share_rows(work: Callable[[int, int], object], n_rows: int) -> None:
+    """Call ``work(first, end)`` for ranges of all rows, in the threads of the fit."""
+    n_threads = threads_of_fit()
+    bounds = np.linspace(0, n_rows, enough_parts(n_rows, n_threads) + 1).astype(int)
+    run_parts(work, bounds.tolist(), n_threads)
 
 
 def threads_of_fit() -> int:

@@ -181,7 +181,7 @@ def gather_dense(with_dense, dense, first_level, last_level, out):
                     out[l, q, j] += amount * dense[x, j]
 
 
-@kernel
+@lane_kernel
 def gather_cells(start, columns, values, vectors, first_level, last_level, out):
     """out[l] (Q, m) += C_l vectors for a range of levels."""
     n_effects = values.shape[1]
@@ -193,8 +193,22 @@ def gather_cells(start, columns, values, vectors, first_level, last_level, out):
                 total += values[k, 0] * vectors[np.uint64(columns[k]), 0]
             out[l, 0, 0] += total
         return
+    in_lanes = n_effects == 1 and m % LANES == 0
     for l in range(first_level, last_level):
-        for k in range(start[l], start[l + 1]):
+        begin, end = start[l], start[l + 1]
+        if in_lanes:
+            for j in range(0, m, LANES):
+                a, b, c, d, e, f, g, h = _sum_cells(begin, end, columns, values, vectors, j)
+                out[l, 0, j] += a
+                out[l, 0, j + 1] += b
+                out[l, 0, j + 2] += c
+                out[l, 0, j + 3] += d
+                out[l, 0, j + 4] += e
+                out[l, 0, j + 5] += f
+                out[l, 0, j + 6] += g
+                out[l, 0, j + 7] += h
+            continue
+        for k in range(begin, end):
             column = columns[k]
             for q in range(n_effects):
                 value = values[k, q]

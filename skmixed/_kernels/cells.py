@@ -10,36 +10,25 @@ from skmixed._kernels.compile import kernel
 
 
 @kernel
-def count_levels(codes, ranks, counts):
-    """Add the rows of every level to `counts` (L,); code c is level ``ranks[c]``."""
+def count_codes(codes, counts):
+    """Add the rows of every code to `counts` (L,)."""
     for i in range(codes.shape[0]):
-        counts[ranks[codes[i]]] += 1
-
-
-@kernel
-def count_cells(start, rows, cell_start):
-    """Fill the first cell of every level (n_first + 1,) from rows in order of their pairs."""
-    cell_start[0] = 0
-    for l in range(start.shape[0] - 1):
-        count = 0
-        previous = -1
-        for r in range(start[l], start[l + 1]):
-            if rows[r, 1] != previous:
-                previous = rows[r, 1]
-                count += 1
-        cell_start[l + 1] = cell_start[l] + count
+        counts[np.uint64(codes[i])] += 1
 
 
 @kernel
 def fill_counts(order, cell_start, weight, level_range, out):
-    """`fill_cells` for two intercepts and rows of one weight: no row needs to be looked at."""
+    """`fill_cells` for two intercepts and rows of one weight, of which only levels are looked at.
+
+    `order` is `start` and the level of the second factor of every row, by pairs of levels.
+    """
     start, rows = order
     levels, values = out
     for l in range(level_range[0], level_range[1]):
         r = start[l]
         for cell in range(cell_start[l], cell_start[l + 1]):
-            level, total = rows[r, 1], 0.0
-            while r < start[l + 1] and rows[r, 1] == level:
+            level, total = rows[r], 0.0
+            while r < start[l + 1] and rows[r] == level:
                 total += weight
                 r += 1
             levels[cell], values[cell, 0, 0] = level, total
@@ -49,8 +38,9 @@ def fill_counts(order, cell_start, weight, level_range, out):
 def fill_cells(order, cell_start, weights, slopes, effects, level_range, out):
     """Fill the cells of a range of levels (first, end).
 
-    `order` is `start` and `rows` as `sort_buckets` and `count_cells` take them, `effects`
-    has the maps of both factors, and `out` are the levels (n_cells,) and values
+    `order` is `start` (L + 1,), the first row of every level of the first factor, and `rows`
+    (n, 2), the numbers of rows by pairs of levels beside their levels of the second factor.
+    `effects` has the maps of both factors, and `out` are the levels (n_cells,) and values
     (n_cells, Q1, Q2) of all cells. Values are the sums of weight * effect of the first
     factor * effect of the second one.
     """
@@ -98,9 +88,9 @@ def combine_cells(start, rows, cell_start, given, first_level, last_level, level
 
 @kernel
 def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
-    """Add rows to `own` (L, Q, Q) and `with_dense` (L, Q, P) of one factor."""
+    """Add rows to `own` (L, Q, Q) and `with_dense` (L, Q, P) of one factor; `dense` is (P, n)."""
     n_effects = effects.shape[0]
-    n_dense = dense.shape[1]
+    n_dense = dense.shape[0]
     for i in range(codes.shape[0]):
         l = codes[i]
         for q in range(n_effects):
@@ -113,7 +103,7 @@ def add_level_blocks(codes, weights, slopes, effects, dense, own, with_dense):
                 else:
                     own[l, q, s] += amount
             for x in range(n_dense):
-                with_dense[l, q, x] += amount * dense[i, x]
+                with_dense[l, q, x] += amount * dense[x, i]
 
 
 @kernel
@@ -125,8 +115,8 @@ def add_intercept_sums(codes, weights, dense, sums):
     for i in range(codes.shape[0]):
         l, weight = np.uint64(codes[i]), weights[i]
         sums[l, 0] += weight
-        for x in range(dense.shape[1]):
-            sums[l, 1 + x] += weight * dense[i, x]
+        for x in range(dense.shape[0]):
+            sums[l, 1 + x] += weight * dense[x, i]
 
 
 @kernel

@@ -8,6 +8,7 @@ the cache, so that no array of the size of the data is made but the result.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skmixed.design.hashing import factorize
+from skmixed.threads import share_rows
 
 CodeArray = npt.NDArray[np.int32]
 
@@ -55,7 +57,8 @@ def learn_integers(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], CodeArra
     levels : ndarray of shape (n_levels,)
         The distinct values; int64, or uint64 where int64 cannot hold them.
     codes : ndarray of shape (n_rows,) and dtype int32
-        Position of each value in `levels`.
+        Position of each value in `levels`. Not to be written to: where the values are such
+        positions, they are the values themselves.
 
     Examples
     --------
@@ -76,9 +79,15 @@ def learn_integers(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], CodeArra
         levels = np.asarray(found)[order]
         return levels.astype(np.int64 if highest <= _LARGEST else np.uint64), rank[codes]
     present = np.zeros(highest - lowest + 3, dtype=np.bool_)
-    for _, _, shifted in _pieces(values, lowest - 1):
-        present[shifted] = True
+
+    def mark(first: int, end: int) -> None:
+        for _, _, shifted in _pieces(values[first:end], lowest - 1):
+            present[shifted] = True
+
+    share_rows(mark, values.size)
     offsets = np.flatnonzero(present)
+    if values.dtype == np.int32 and lowest == 0 and offsets.size == highest + 1:
+        return offsets - 1, _writeable(values)
     lookup = _lookup(lowest, offsets, present.size)
     return offsets + (lowest - 1), lookup.codes(values)
 
@@ -133,6 +142,10 @@ class IntegerLookup:
             The codes; -1 for values that are not in the table.
         """
         codes = np.empty(values.size, dtype=np.int32)
+        share_rows(lambda first, end: self._fill(values[first:end], codes[first:end]), values.size)
+        return codes
+
+    def _fill(self, values: npt.NDArray[Any], codes: CodeArray) -> None:
         for start, piece, shifted in _pieces(values, self.base):
             part = codes[start : start + piece.size]
             np.take(self.table, shifted, out=part, mode="clip")
@@ -141,7 +154,19 @@ class IntegerLookup:
             elif piece.dtype == np.uint64:
                 # Beyond int64 the shifted value wrapped around to some other integer.
                 part[piece > np.uint64(_LARGEST)] = -1
-        return codes
+
+
+def _writeable(values: npt.NDArray[np.int32]) -> CodeArray:
+    """The values in memory that may be written to: they themselves, or a copy.
+
+    Data frames give out arrays that may not, for which kernels would be compiled once more.
+    """
+    view = values.view()
+    if view.flags.c_contiguous and view.flags.aligned:
+        with suppress(ValueError):
+            view.flags.writeable = True
+            return view
+    return values.copy()
 
 
 def _lookup(lowest: int, offsets: npt.NDArray[np.int64], size: int) -> IntegerLookup:

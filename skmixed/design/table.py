@@ -28,6 +28,7 @@ from skmixed.design.sources import (
     refuse_duplicates,
 )
 from skmixed.spec import ColumnKey
+from skmixed.threads import share_rows
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -296,10 +297,15 @@ class Table:
                     return part.to_numpy(dtype=np.float64)
             out = np.empty((self.n_rows, len(positions)))
         columns = [self._numbers(position) for position in positions]
+
         # A piece of all columns stays in the cache until its rows are complete.
-        for start in range(0, self.n_rows, _PIECE):
-            for position, column in enumerate(columns):
-                out[start : start + _PIECE, position] = column[start : start + _PIECE]
+        def fill(first: int, end: int) -> None:
+            for start in range(first, end, _PIECE):
+                rows = slice(start, min(start + _PIECE, end))
+                for position, column in enumerate(columns):
+                    out[rows, position] = column[rows]
+
+        share_rows(fill, self.n_rows)
         return out
 
     def _numbers(self, position: int) -> npt.NDArray[Any]:

@@ -81,12 +81,13 @@ class GaussianObjective:
     ) -> Point | None:
         """The objective at `theta`; None where it cannot be computed.
 
-        It is exact, and needs neither a point to start from nor fewer digits.
+        It needs no point to start from. If `coarse` without one, this is where a fit starts.
         """
         variances, psi = self.split(theta)
         cross = self.noise.cross_products(psi)
         try:
-            system = self.solver.system(self.prior.scales(variances), cross)
+            scales = self.prior.scales(variances)
+            system = self.solver.system(scales, cross, coarse and near is None)
         except SingularSystemError:
             return None
         df, rss = self.degrees_of_freedom, system.penalised_rss
@@ -106,7 +107,10 @@ class GaussianObjective:
         log_det = self.posterior.log_det(solved)
         deviance = log_det + df * np.log(2.0 * np.pi * noise) + rss / noise
         deviance -= self.noise.log_weights(psi)
-        return Point(theta, float(deviance + penalty), noise, solved, penalty=penalty)
+        return Point(
+            theta, float(deviance + penalty), noise, solved,
+            is_coarse=system.is_coarse, penalty=penalty,
+        )  # fmt: skip
 
     def derivatives(
         self, point: Point, coarse: bool = False, information: np.ndarray | None = None

@@ -41,7 +41,7 @@ class JointObjective(VariationalObjective):
         self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
     ) -> VariationalPoint | None:
         """The objective at `theta`, with a posterior that is close to the best one there."""
-        return self._settled(super().at(theta, near, coarse), coarse)
+        return self._settled(super().at(theta, near, coarse), coarse and near is not None)
 
     def accelerated(
         self,

@@ -162,6 +162,7 @@ def minimise(
     max_iter: int,
     report: Callable[[NewtonState], bool] | None = None,
     lead: Lead | None = None,
+    is_far: bool = False,
 ) -> NewtonState:
     """Minimise the objective from `theta`.
 
@@ -185,8 +186,10 @@ def minimise(
         stops the iterations.
     lead : Lead, optional
         Steps from `theta` that were taken already.
+    is_far : bool, default=False
+        Whether the optimum is not expected at `theta`, so that few digits suffice there.
     """
-    point = _start(objective, theta) if lead is None else lead.last
+    point = _start(objective, theta, is_far and max_iter > 0) if lead is None else lead.last
     steps = objective.steps(point)
     deviances = [point.deviance] if lead is None else [*lead.deviances, point.deviance]
     gradients = [] if lead is None else list(lead.gradients)
@@ -224,9 +227,9 @@ def minimise(
         deviances.append(point.deviance)
 
 
-def _start(objective: Minimised, theta: np.ndarray) -> Point:
+def _start(objective: Minimised, theta: np.ndarray, coarse: bool) -> Point:
     for _ in range(20):
-        point = objective.at(theta)
+        point = objective.at(theta, coarse=coarse)
         if point is not None:
             return point
         # hardly any noise is left there: less variance of the effects leaves more

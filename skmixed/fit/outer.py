@@ -270,8 +270,9 @@ def optimise(
 
     stopped = None if lead is None else _tell_lead(objective, lead, tell)
     state = stopped or minimise(
-        objective, theta, tol=options.tol, max_iter=options.max_iter, report=report, lead=lead
-    )
+        objective, theta, tol=options.tol, max_iter=options.max_iter, report=report, lead=lead,
+        is_far=options.start is None,
+    )  # fmt: skip
 
     # 2. A variance that only rounding keeps from zero is zero, and so is one that
     #    the data know nothing of.

@@ -96,6 +96,9 @@ class System(Protocol):
     is_exact: bool
     """Whether determinants and traces are exact, or estimated from random vectors."""
 
+    is_coarse: bool
+    """Whether the solution has only the digits that a first step needs."""
+
     @property
     def rounds(self) -> bool:
         """Whether an exact covariance has six digits where these suffice."""
@@ -207,10 +210,13 @@ class Solver(Protocol):
     name: str
     cross: CrossProducts
 
-    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> System:
+    def system(
+        self, scales: list[Scale], cross: CrossProducts | None = None, coarse: bool = False
+    ) -> System:
         """The equations at the scale of every factor, in design order.
 
         Other cross-products of the same cells may take the place of those it was prepared for.
+        If `coarse` they need not be solved to more digits than a first step does.
         """
         ...
 

@@ -129,6 +129,7 @@ def solve(
     tolerance: np.ndarray,
     max_iter: int,
     keep_basis: bool = False,
+    early: tuple[np.ndarray, int] | None = None,
 ) -> Solution:
     """Solve H x = b for every column of `right`, from zero.
 
@@ -143,6 +144,8 @@ def solve(
         Bound on the norm of the residual relative to that of the column.
     max_iter : int
     keep_basis : bool, default=False
+    early : (ndarray (m,), int), optional
+        Bounds that suffice as long as no more products than these were taken.
 
     Raises
     ------
@@ -157,6 +160,9 @@ def solve(
     solution, residual = np.zeros((n, m)), right.copy()
     n_products = 0
     bound = (tolerance * size) ** 2
+    early_bound, last_early = bound, 0
+    if early is not None:
+        early_bound, last_early = (early[0] * size) ** 2, early[1]
     alphas: list[list[float]] = [[] for _ in range(m)]
     betas: list[list[float]] = [[] for _ in range(m)]
     basis: list[np.ndarray] = []
@@ -189,7 +195,7 @@ def solve(
         for k, column in enumerate(active):
             alphas[column].append(float(alpha[k]))
             betas[column].append(float(beta[k]))
-        going = new > bound[active]
+        going = new > (early_bound if n_products <= last_early else bound)[active]
         if going.all():
             direction *= beta
             direction += r

@@ -63,8 +63,10 @@ class DirectSolver:
         self.n_threads = n_threads
         self._kept: DirectSystem | None = None
 
-    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> DirectSystem:
-        """The equations at the given scales, factorised."""
+    def system(
+        self, scales: list[Scale], cross: CrossProducts | None = None, coarse: bool = False
+    ) -> DirectSystem:
+        """The equations at the given scales, factorised; all digits take no longer than a few."""
         kept, cross = self._kept, cross or self.cross
         if kept is not None and cross is self.cross and _same_scales(kept.scales, scales):
             return kept.with_response(cross)
@@ -118,6 +120,7 @@ class DirectSystem:
 
     name = "direct"
     is_exact = True
+    is_coarse = False
     n_products = 0
     log_det_samples = np.zeros(0)
     log_det_error = 0.0

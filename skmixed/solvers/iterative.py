@@ -42,6 +42,12 @@ _MEAN_TOLERANCE = 1e-9
 _PROBE_TOLERANCE = 1e-5
 """Relative residuals; errors of what probes tell are quadratic in theirs."""
 
+_EARLY_TOLERANCE = 1e-5, 1e-3, 1e-3
+"""Of the mean, fixed effects and probes of the first system of a fit, which only the first step
+comes from, as far as no more than the following number of products is needed."""
+
+_EARLY_PRODUCTS = 8
+
 _FIXED_TOLERANCE = 1e-6
 """For covariances with the fixed effects."""
 
@@ -131,19 +137,21 @@ class IterativeSolver:
         other.preconditioner.use(other.tail)
         return other
 
-    def system(self, scales: list[Scale], cross: CrossProducts | None = None) -> IterativeSystem:
+    def system(
+        self, scales: list[Scale], cross: CrossProducts | None = None, coarse: bool = False
+    ) -> IterativeSystem:
         """The equations at the given scales, mean and probes solved."""
         if cross is not None and cross is not self.cross:
             self.cross = cross
             self.tail = SparseTail(cross, self._n_threads)
             self.preconditioner.use(self.tail)
         if self._settled:
-            return IterativeSystem(self, scales)
-        system = self._settle(scales)
+            return IterativeSystem(self, scales, coarse=coarse)
+        system = self._settle(scales, coarse)
         self._settled = True
         return system
 
-    def _settle(self, scales: list[Scale]) -> IterativeSystem:
+    def _settle(self, scales: list[Scale], coarse: bool) -> IterativeSystem:
         """The first system, by the strategy that turns out to be better at it.
 
         Level blocks are replaced where their rate is slow: an approximate factor takes fewer
@@ -151,16 +159,16 @@ class IterativeSolver:
         """
         suits = ApproximateCholesky.suits(self.tail, self.pattern)
         if self.pattern is None or self.preconditioner.is_exact or not suits:
-            return IterativeSystem(self, scales)
+            return IterativeSystem(self, scales, coarse=coarse)
         first = None
         with suppress(NotConvergedError):
-            first = IterativeSystem(self, scales, _MOST_TRIED)
+            first = IterativeSystem(self, scales, _MOST_TRIED, coarse)
         if first is not None:
             first.most_products = _MOST_PRODUCTS
             if first.n_products <= _SLOW:
                 return first
         blocks, self.preconditioner = self.preconditioner, ApproximateCholesky(self.pattern)
-        second = IterativeSystem(self, scales)
+        second = IterativeSystem(self, scales, coarse=coarse)
         if first is None or second.effort() < _CLEARLY * first.effort():
             return second
         self.preconditioner = blocks
@@ -177,6 +185,8 @@ class IterativeSystem:
         Of every factor in design order; all levels are independent.
     most_products : int, optional
         Products after which a solve is given up.
+    coarse : bool, default=False
+        Whether three digits suffice where the others take longer.
 
     Attributes
     ----------
@@ -198,12 +208,17 @@ class IterativeSystem:
     exact = None
 
     def __init__(
-        self, solver: IterativeSolver, scales: list[Scale], most_products: int | None = None
+        self,
+        solver: IterativeSolver,
+        scales: list[Scale],
+        most_products: int | None = None,
+        coarse: bool = False,
     ) -> None:
         self.solver, self.probes = solver, solver.probes
         self.most_products = most_products or _MOST_PRODUCTS
         self.preconditioner, self.pattern = solver.preconditioner, solver.pattern
         self.is_exact = self.preconditioner.is_exact
+        self.is_coarse = coarse and bool(self.probes.size)
         self.cross, self.tail = solver.cross, solver.tail
         self.integrate_fixed = solver.integrate_fixed
         self.scales = scales
@@ -254,6 +269,7 @@ class IterativeSystem:
         tolerance: float | np.ndarray,
         integrate_fixed: np.ndarray | bool,
         keep_basis: bool = False,
+        early: tuple[np.ndarray, int] | None = None,
     ) -> Solution:
         """Solve in the solver's coordinates.
 
@@ -264,6 +280,8 @@ class IterativeSystem:
         integrate_fixed : bool or ndarray (m,)
             Whether the system has the fixed effects eliminated, by column, or
             given.
+        keep_basis, early
+            As `conjugate_gradients.solve`.
         """
         m = right.shape[1]
         given = ~np.broadcast_to(integrate_fixed, m)
@@ -273,7 +291,8 @@ class IterativeSystem:
                 vectors, lambda effects: self.project(effects, given[numbers])
             )
 
-        return solve(multiply, right, np.broadcast_to(tolerance, m), self.most_products, keep_basis)
+        most = self.most_products
+        return solve(multiply, right, np.broadcast_to(tolerance, m), most, keep_basis, early)
 
     def project(self, effects: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
         """(R - half half') times effects (N, m); without beta's part for `given` columns.
@@ -309,6 +328,7 @@ class IterativeSystem:
             np.repeat([_MEAN_TOLERANCE, _FIXED_TOLERANCE, _PROBE_TOLERANCE], sizes),
             np.repeat([True, True, self.integrate_fixed], sizes),
             keep_basis=sizes[-1] > 0,
+            early=(np.repeat(_EARLY_TOLERANCE, sizes), _EARLY_PRODUCTS) if self.is_coarse else None,
         )
         self.n_products = solution.n_products
         self._probe_solution = solution.columns(1 + fixed.shape[1])
@@ -484,10 +504,12 @@ class IterativeSystem:
                 large[factor.columns, j] = effects.ravel()
             else:
                 dense[self.tail.dense_columns(factor), j] = effects.ravel()
-        known, known_dense = self.tail.scatter(
+        known, known_dense = self._scatter_used(
             np.matmul(np.swapaxes(self.levels.shrink, 1, 2), own)
         )
-        through = self.multiply_reduced(large) + self.with_dense @ dense
+        through = self.with_dense @ dense
+        used = np.flatnonzero(large.any(axis=0))
+        through[:, used] += self.multiply_reduced(large[:, used])
         through_dense = self.with_dense.T @ large + self.dense @ dense
         inner = np.matmul(self.levels.precision_shrunk, own).reshape(-1, m)
         gram = (
@@ -501,6 +523,15 @@ class IterativeSystem:
         solution = self.solve(right, _INFORMATION_TOLERANCE, True)
         explained = solution.x.T @ (right + solution.residual)
         return gram - half.T @ half - 0.5 * (explained + explained.T)
+
+    def _scatter_used(self, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `SparseTail.scatter` of amounts (L, Q, m), of which some columns are 0."""
+        m = amounts.shape[2]
+        out = np.zeros((self.tail.n_large, m)), np.zeros((self.n_dense + 1, m))
+        used = np.flatnonzero(amounts.any(axis=(0, 1)))
+        for part, found in zip(out, self.tail.scatter(amounts[:, :, used]), strict=True):
+            part[:, used] = found
+        return out
 
     def fixed_products(self) -> list[np.ndarray]:
         """Z' V^-1 X of every factor in design order, (levels, effects, p) each."""

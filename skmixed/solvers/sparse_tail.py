@@ -232,10 +232,11 @@ class SparseTail:
         The tail vectors are `vectors` (N, m) over the large factors and `dense`
         (k, m) over the first k columns of the dense part.
         """
-        m = dense.shape[1]
         n_levels, n_effects = self.cross.own.shape[:2]
+        n_columns, in_order = dense.shape[1], _in_lanes if n_effects == 1 else np.ascontiguousarray
+        vectors, dense = in_order(vectors), in_order(dense)
+        m = dense.shape[1]
         out = np.empty((n_levels, n_effects, m))
-        vectors, dense = np.ascontiguousarray(vectors), np.ascontiguousarray(dense)
 
         def fill(first: int, last: int) -> None:
             gather_dense(self.eliminated_dense, dense, first, last, out)
@@ -243,7 +244,7 @@ class SparseTail:
 
         n_parts = enough_parts(len(self.columns) * m, self.n_threads)
         run_parts(fill, even_bounds(np.diff(self.start) + 1, n_parts), self.n_threads)
-        return out
+        return out if m == n_columns else np.ascontiguousarray(out[:, :, :n_columns])
 
     def scatter(self, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """sum_l C_l' amounts[l] (Q, m): over the large factors and over the dense part."""

@@ -6,6 +6,7 @@ chunk, or partition beside partition.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,24 +17,23 @@ from skmixed._kernels.cells import (
     add_intercept_sums,
     add_level_blocks,
     combine_cells,
-    count_cells,
-    count_levels,
+    count_codes,
     fill_cells,
     fill_counts,
 )
-from skmixed._kernels.pair_order import place_by_bucket, sort_buckets
+from skmixed._kernels.pair_order import KEY_BITS, NUMBER_BITS, place_by_bucket, sort_buckets
 from skmixed.threads import enough_parts, even_bounds, run_parts
 
 _MOMENT = 2_000_000
 """Rows from which threads share a sort."""
 
-_BUCKET = 131_072
+_BUCKET = 65_536
 """Rows of a bucket of a sort, about: they fit into the cache."""
 
 _CHUNK = 131_072
 """Rows that a piece of a pass looks at."""
 
-_DENSE_CHUNK = 16_384
+DENSE_CHUNK = 16_384
 """Rows whose dense columns are held at a time: few enough for the cache."""
 
 _MOST_GROUPS = 8
@@ -280,9 +280,9 @@ def accumulate(
     bases : tuple of ndarray (n, q) or None
         What multiplies the effects of a factor; None is an intercept alone.
     dense : callable
-        Maps a slice of rows to its dense columns (m, P), C-contiguous. They are
+        Maps a slice of rows to its dense columns (P, m), C-contiguous. They are
         made as they are needed: all of them at once could be the largest array
-        of the fit.
+        of the fit. One below the other they are multiplied fastest.
     weights : ndarray (n,)
     n_threads : int, default=1
     ranked : bool or tuple of ndarray, default=False
@@ -292,20 +292,20 @@ def accumulate(
     """
     n = len(weights)
     slopes, effects = stack_slopes(bases, n)
-    total, own, with_dense = _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads)
+    uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
+    rows = _Rows(codes, effects, slopes, weights, uniform)
+    total, own, with_dense = _sum_levels(factors, rows, dense, n_threads)
     if not isinstance(ranked, bool):
         ranks = ranked
     elif ranked:
         ranks = tuple(map(_rank_levels, own, with_dense))
     else:
         ranks = tuple(np.arange(factor.n_levels, dtype=np.int32) for factor in factors)
-    uniform = float(weights[0]) if n and weights.min() == weights.max() else 0.0
-    rows = _Rows(codes, ranks, effects, slopes, weights, uniform)
     pairs = []
     for a in range(len(factors)):
         for b in range(a):
             larger = (a, b) if factors[a].size > factors[b].size else (b, a)
-            pairs.append(_accumulate_pair(*larger, rows, n_threads))
+            pairs.append(_accumulate_pair(*larger, rows, ranks, n_threads))
     if not ranked:
         return CellSums(factors, total, own, with_dense, tuple(pairs))
     orders = [_inverse(rank) for rank in ranks]
@@ -319,9 +319,10 @@ def accumulate(
     )
 
 
-def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
+def _sum_levels(factors, given, dense, n_threads):
     """Sums of the dense columns (P, P), and of every factor's levels."""
-    n, n_dense = len(weights), dense(slice(0, 1)).shape[1]
+    codes, effects, slopes, weights, uniform = given
+    n, n_dense = len(weights), len(dense(slice(0, 1)))
     n_factors = len(factors)
     alone = [len(e) == 1 and e[0] < 0 for e in effects]
 
@@ -340,7 +341,10 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
 
     def add(rows: slice, sums: list[np.ndarray]) -> None:
         columns = dense(rows)
-        sums[0] += columns.T @ (columns * weights[rows, None])
+        if uniform > 0.0:
+            sums[0] += uniform * (columns @ columns.T)
+        else:
+            sums[0] += columns @ (columns * weights[rows]).T
 
         def blocks(first: int, last: int) -> None:
             for f in range(first, last):
@@ -354,7 +358,7 @@ def _sum_levels(codes, factors, effects, slopes, dense, weights, n_threads):
 
         run_parts(blocks, range(n_factors + 1), n_threads if at_once else 1)
 
-    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, _DENSE_CHUNK)
+    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, DENSE_CHUNK)
     total, *levels = sum_chunks(add, zeros, n, n_threads, groups, chunk)
     parts = [[part.copy() for part in halves(both)] for both in levels]
     return total, tuple(own for own, _ in parts), tuple(with_dense for _, with_dense in parts)
@@ -432,33 +436,34 @@ def row_chunks(n_rows: int, size: int | None = None) -> Iterator[slice]:
 
 
 class _Rows(NamedTuple):
-    """Columns and codes of rows, from which the cells of all pairs are summed.
+    """Columns and codes of rows that are summed.
 
     Attributes
     ----------
-    codes, ranks, effects : sequence of ndarray
+    codes, effects : sequence of ndarray
     slopes, weights : ndarray
     uniform : float
         The weight of all rows, or 0 where weights differ.
     """
 
     codes: Sequence[np.ndarray]
-    ranks: Sequence[np.ndarray]
     effects: Sequence[np.ndarray]
     slopes: np.ndarray
     weights: np.ndarray
     uniform: float
 
 
-def _accumulate_pair(first: int, second: int, given: _Rows, n_threads: int) -> PairCells:
+def _accumulate_pair(
+    first: int, second: int, given: _Rows, ranks: Sequence[np.ndarray], n_threads: int
+) -> PairCells:
+    effects = given.effects[first], given.effects[second]
+    only_counts = given.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in effects)
     start, rows, cell_start = order_by_pairs(
-        given.codes[first], given.ranks[first],
-        given.codes[second], given.ranks[second], n_threads,
+        given.codes[first], ranks[first],
+        given.codes[second], ranks[second], n_threads, numbered=not only_counts,
     )  # fmt: skip
     levels = np.empty(cell_start[-1], np.int32)
-    effects = given.effects[first], given.effects[second]
     values = np.empty((cell_start[-1], len(effects[0]), len(effects[1])))
-    only_counts = given.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in effects)
 
     def fill(begin: int, end: int) -> None:
         part, out = (begin, end), (levels, values)
@@ -487,13 +492,18 @@ def _combined(first, second, first_levels, n_first, second_levels, n_second, val
     return PairCells(first, second, cell_start, levels, combined)
 
 
-def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks, n_threads=1):
-    """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level."""
+def order_by_pairs(
+    first_codes, first_ranks, second_codes, second_ranks, n_threads=1, numbered=True
+):
+    """Rows by pairs of ranked levels: `start`, `rows` and the first cell of every level.
+
+    `rows` are the rows' numbers beside their levels of the second factor (n, 2), or, where they
+    are not to be numbered, these levels alone (n,).
+    """
     n, n_levels = len(first_codes), len(first_ranks)
-    rows, levels = np.empty((n, 2), np.int32), np.empty(n, np.int32)
     n_parts = min(n_threads, _MOST_GROUPS) if n > _MOMENT else 1
     parts = np.linspace(0, n, n_parts + 1).astype(int)
-    counts = np.zeros((n_parts, n_levels), np.int64)
+    counts = np.zeros((n_parts, n_levels), np.int32)
 
     # a piece at a time, between which an interrupt is noticed
     def pieces(part: int) -> Iterator[slice]:
@@ -502,32 +512,46 @@ def order_by_pairs(first_codes, first_ranks, second_codes, second_ranks, n_threa
 
     def count(part: int, _: int) -> None:
         for piece in pieces(part):
-            count_levels(first_codes[piece], first_ranks, counts[part])
+            count_codes(first_codes[piece], counts[part])
+
+    run_parts(count, range(n_parts + 1))
+    counts = counts[:, _inverse(first_ranks)]
+    start = np.concatenate([[0], np.cumsum(counts.sum(axis=0), dtype=np.int64)])
+    bits = max(len(second_ranks) - 1, 1).bit_length(), NUMBER_BITS if numbered else 0
+    # a level of a bucket fits into what its level of the second factor leaves of a key
+    widest = np.arange(0, n_levels + 1, 1 << (KEY_BITS - bits[0]))
+    bounds = np.unique(np.append(even_bounds(np.diff(start), n // _BUCKET + 1), widest))
+    bucket = np.repeat(np.arange(len(bounds) - 1, dtype=np.int32), np.diff(bounds))
+    within = np.arange(n_levels, dtype=np.int32) - bounds[bucket].astype(np.int32)
+    first = np.column_stack([within << bits[0], bucket])[first_ranks]
+    words = np.empty(n, np.int64 if numbered else np.int32)
+    # rows of a bucket, part after part
+    sizes = np.add.reduceat(counts, bounds[:-1], axis=1, dtype=np.int64)
+    free = start[bounds[:-1]] + np.cumsum(sizes, axis=0) - sizes
 
     def place(part: int, _: int) -> None:
         for piece in pieces(part):
+            codes = first_codes[piece], second_codes[piece]
             place_by_bucket(
-                first_codes[piece], second_codes[piece], first, second_ranks,
-                piece.start, free[part], rows, levels,
+                codes, first, second_ranks, bits[1], piece.start, free[part], words
             )  # fmt: skip
 
-    def sort(begin: int, end: int) -> None:
-        sort_buckets(start, bounds, len(second_ranks), (begin, end), rows, levels)
+    cell_start = np.zeros(n_levels + 1, np.int64)
 
-    run_parts(count, range(n_parts + 1))
-    start = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
-    bounds = np.unique(even_bounds(np.diff(start), n // _BUCKET + 1))
-    bucket = np.repeat(np.arange(len(bounds) - 1, dtype=np.int32), np.diff(bounds))
-    first = np.column_stack([first_ranks, bucket[first_ranks]])
-    # rows of a bucket, part after part
-    within = np.diff(np.cumsum(counts, axis=1)[:, bounds[1:] - 1], axis=1, prepend=0)
-    free = start[bounds[:-1]] + np.cumsum(within, axis=0) - within
+    def sort(begin: int, end: int) -> None:
+        sort_buckets(start, bounds, bits, (begin, end), words, cell_start[1:])
+
     run_parts(place, range(n_parts + 1))
     size = np.diff(start[bounds])
     run_parts(sort, even_bounds(size, enough_parts(n, n_threads)), n_threads)
-    cell_start = np.empty_like(start)
-    count_cells(start, rows, cell_start)
-    return start, rows, cell_start
+    np.cumsum(cell_start, out=cell_start)
+    return start, _halves(words) if numbered else words, cell_start
+
+
+def _halves(words):
+    """The lower halves of words of 64 bits beside the upper ones, (n, 2)."""
+    halves = words.view(np.int32).reshape(-1, 2)
+    return halves if sys.byteorder == "little" else np.ascontiguousarray(halves[:, ::-1])
 
 
 def _is_identity(matrix: np.ndarray) -> bool:

@@ -166,7 +166,7 @@ class PartialSums:
         def dense(rows: slice) -> np.ndarray:
             columns = (design.fixed[rows] - units.center) / units.scale
             left = (rest[rows] - columns @ units.least_squares) / units.response_scale
-            return np.column_stack([columns, left])
+            return np.vstack([columns.T, left])
 
         sums = accumulate(
             tuple(factor.codes for factor in design.factors),

@@ -9,7 +9,14 @@ import numpy as np
 
 from skmixed.covariances import BasisChange
 from skmixed.design import Design
-from skmixed.sums.cell_sums import CellSums, FactorShape, LevelMaps, accumulate, sum_chunks
+from skmixed.sums.cell_sums import (
+    DENSE_CHUNK,
+    CellSums,
+    FactorShape,
+    LevelMaps,
+    accumulate,
+    sum_chunks,
+)
 from skmixed.sums.standard_units import (
     BasisTransform,
     FixedTransform,
@@ -304,12 +311,19 @@ class SummedRows:
 
     def sums(self, weights: np.ndarray, ranked: bool | LevelMaps = True) -> CellSums:
         """The sums of all rows, each times its weight."""
-        columns, response = self.design.fixed, self.response
+        columns, fixed, response = self.design.fixed, self.fixed, self.response
+
+        def dense(rows: slice) -> np.ndarray:
+            out = np.empty((fixed.rank + 1, len(response[rows])))
+            fixed.fill(columns[rows], out[:-1])
+            out[-1] = response[rows]
+            return out
+
         return accumulate(
             tuple(factor.codes for factor in self.design.factors),
             factor_shapes(self.design),
             self.bases,
-            lambda rows: np.column_stack([self.fixed.apply(columns[rows]), response[rows]]),
+            dense,
             weights,
             self.n_threads,
             ranked,
@@ -364,9 +378,12 @@ def weighted_sd(values: np.ndarray, weights: np.ndarray, n_threads: int = 1) -> 
     def squares(rows: slice, sums: list[np.ndarray]) -> None:
         sums[0] += weights[rows] @ (values[rows] - mean) ** 2
 
-    ((total, moment),) = sum_chunks(products, lambda: [np.zeros(2)], len(values), n_threads)
+    n = len(values)
+    ((total, moment),) = sum_chunks(
+        products, lambda: [np.zeros(2)], n, n_threads, chunk=DENSE_CHUNK
+    )
     mean = float(moment / total)
-    ((found,),) = sum_chunks(squares, lambda: [np.zeros(1)], len(values), n_threads)
+    ((found,),) = sum_chunks(squares, lambda: [np.zeros(1)], n, n_threads, chunk=DENSE_CHUNK)
     return float(np.sqrt(found / (total - 1.0))) if total > 1.0 else 0.0
 
 
@@ -424,32 +441,33 @@ def _take_off_least_squares(
 ) -> np.ndarray:
     """Subtract the least-squares fit from `rest` in place; return its coefficients, (rank,)."""
     rank = fixed.rank
-    coefficients = np.zeros(rank)
     if not rank:
-        return coefficients
+        return np.zeros(0)
+    coefficients = np.zeros(rank)
+
+    def transformed(rows: slice) -> np.ndarray:
+        out = np.empty((rank, len(rest[rows])))
+        fixed.fill(columns[rows], out)
+        return out
 
     def products(rows: slice, sums: list[np.ndarray]) -> None:
-        part = fixed.apply(columns[rows])
-        weighted = part * weights[rows, None]
-        sums[0] += part.T @ weighted
-        sums[1] += weighted.T @ rest[rows]
+        sums[0] += transformed(rows) @ (weights[rows] * rest[rows])
 
     def take_off(rows: slice, sums: list[np.ndarray]) -> None:
-        part = fixed.apply(columns[rows])
-        rest[rows] -= part @ coefficients
-        sums[0] += part.T @ (weights[rows] * rest[rows])
+        part = transformed(rows)
+        rest[rows] -= coefficients @ part
+        sums[0] += part @ (weights[rows] * rest[rows])
 
-    def nothing() -> list[np.ndarray]:
-        return [np.zeros(rank)]
+    def summed(add: Callable[[slice, list[np.ndarray]], None]) -> np.ndarray:
+        (sums,) = sum_chunks(
+            add, lambda: [np.zeros(rank)], len(rest), n_threads, chunk=DENSE_CHUNK
+        )  # fmt: skip
+        return sums
 
-    n = len(rest)
-    gram, right = sum_chunks(
-        products, lambda: [np.zeros((rank, rank)), np.zeros(rank)], n, n_threads
-    )
-    total = np.zeros(rank)
+    total, right, size = np.zeros(rank), summed(products), weights.sum()
     for _ in range(2):
-        # the second round takes off what rounding left of the first
-        coefficients = np.linalg.solve(gram, right)
+        # the columns are orthonormal; the second round takes off what rounding left of the first
+        coefficients = right / size
         total += coefficients
-        (right,) = sum_chunks(take_off, nothing, n, n_threads)
+        right = summed(take_off)
     return total

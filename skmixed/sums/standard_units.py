@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed.covariances import BasisChange
-from skmixed.sums.cell_sums import row_chunks
+from skmixed.sums.cell_sums import DENSE_CHUNK, sum_chunks
+from skmixed.threads import share_rows, threads_of_fit
 
 _DEPENDENT = 1e-7
 """A column is dependent when this little of it is left after projection (as in R's qr)."""
@@ -66,11 +67,17 @@ class FixedTransform:
 
     def apply(self, columns: np.ndarray) -> np.ndarray:
         """Transform raw columns (n, p + has_intercept)."""
+        out = np.empty((self.rank, len(columns)))
+        self.fill(columns, out)
+        return np.ascontiguousarray(out.T)
+
+    def fill(self, columns: np.ndarray, out: np.ndarray) -> None:
+        """Fill out (rank, n) with transformed raw columns (n, p + has_intercept)."""
         first = int(self.has_intercept)
-        out = np.empty((len(columns), self.rank))
-        out[:, :first] = 1.0
-        np.matmul(columns[:, first:] - self.center, self.mapping, out=out[:, first:])
-        return out
+        out[:first] = 1.0
+        np.matmul(
+            self.mapping.T, columns.T[first:] - self.center[:, None], out=out[first:]
+        )  # fmt: skip
 
     def to_centred(self) -> np.ndarray:
         """Matrix from transformed coefficients to coefficients of centred columns.
@@ -140,9 +147,7 @@ def learn_fixed_transform(
     raw = columns[:, int(has_intercept) :]
     p = raw.shape[1]
     total = weights.sum()
-    size = np.zeros(p)
-    for rows in row_chunks(len(raw)):
-        np.maximum(size, np.abs(raw[rows]).max(axis=0, initial=0.0), out=size)
+    size = _largest(raw)
     unit = np.where(size > 0.0, size, 1.0)
     center = np.zeros(p)
     for _ in range(2 * has_intercept):
@@ -172,18 +177,42 @@ def learn_fixed_transform(
     return FixedTransform(has_intercept, center * unit, mapping, columns_kept, log_det, means)
 
 
+def _largest(raw):
+    """Largest absolute value of every column."""
+    found = [np.zeros(raw.shape[1])]
+
+    def look(first: int, end: int) -> None:
+        part = raw[first:end]
+        found.append(np.maximum(part.max(axis=0), -part.min(axis=0)))
+
+    share_rows(look, len(raw))
+    return np.max(found, axis=0)
+
+
 def _mean(raw, unit, center, weights):
-    total = np.zeros(raw.shape[1])
-    for rows in row_chunks(len(raw)):
-        total += weights[rows] @ (raw[rows] / unit - center)
+    """Sums of the columns in their units, from their centers."""
+
+    def add(rows: slice, sums: list[np.ndarray]) -> None:
+        sums[0] += (raw[rows].T / unit[:, None] - center[:, None]) @ weights[rows]
+
+    p = raw.shape[1]
+    (total,) = sum_chunks(
+        add, lambda: [np.zeros(p)], len(raw), threads_of_fit(), chunk=DENSE_CHUNK
+    )  # fmt: skip
     return total
 
 
 def _gram(raw, unit, center, weights):
-    gram = np.zeros((raw.shape[1], raw.shape[1]))
-    for rows in row_chunks(len(raw)):
-        part = raw[rows] / unit - center
-        gram += part.T @ (part * weights[rows, None])
+    """Their cross-products."""
+
+    def add(rows: slice, sums: list[np.ndarray]) -> None:
+        part = raw[rows].T / unit[:, None] - center[:, None]
+        sums[0] += part @ (part * weights[rows]).T
+
+    p = raw.shape[1]
+    (gram,) = sum_chunks(
+        add, lambda: [np.zeros((p, p))], len(raw), threads_of_fit(), chunk=DENSE_CHUNK
+    )  # fmt: skip
     return gram
 
 

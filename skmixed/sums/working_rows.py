@@ -129,7 +129,7 @@ class WorkingRows:
         """
         template = accumulate(
             codes, factors, bases,
-            lambda rows: np.column_stack([fixed[rows], response[rows]]),
+            lambda rows: np.vstack([fixed[rows].T, response[rows]]),
             weights, n_threads, ranked=True,
         )  # fmt: skip
         assert template.ranks is not None

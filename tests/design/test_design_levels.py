@@ -301,6 +301,29 @@ def test_integers_agree_with_a_dictionary(known, new):
     assert ColumnLabels(levels).codes(np.array(new, dtype=np.int64)).tolist() == expected
 
 
+@pytest.mark.parametrize("kind", ["own", "frame", "memory", "every_second", "int64", "gap", "up"])
+def test_ids_that_are_codes_are_not_copied(kind, tmp_path):
+    ids = np.array([2, 0, 1, 2], np.int32)
+    values = {
+        "own": lambda: ids,
+        "frame": lambda: pd.DataFrame({"g": ids})["g"].to_numpy(),
+        "memory": lambda: np.memmap(tmp_path / "ids", np.int32, "r", shape=4),
+        "every_second": lambda: np.repeat(ids, 2)[::2],
+        "int64": lambda: ids.astype(np.int64),
+        "gap": lambda: np.array([4, 0, 1, 4], np.int32),
+        "up": lambda: ids + np.int32(1),
+    }
+    ids.tofile(tmp_path / "ids")
+    given = values[kind]()
+    levels, found = learn_integers(given)
+    assert found.tolist() == ids.tolist()
+    assert found.dtype == np.int32
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+    assert levels.tolist() == {"gap": [0, 1, 4], "up": [1, 2, 3]}.get(kind, [0, 1, 2])
+    assert np.shares_memory(found, given) == (kind in ("own", "frame"))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(max_size=3) | st.integers(-3, 3) | st.none(), min_size=1, max_size=20))
 def test_mixed_labels_agree_with_a_dictionary(values):

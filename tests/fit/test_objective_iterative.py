@@ -12,6 +12,7 @@ from test_objective import make_objective
 from skmixed.fit.gaussian_objective import GaussianObjective
 from skmixed.fit.newton import minimise
 from skmixed.fit.starting import moment_estimates
+from skmixed.fit.steps import EstimatedSteps
 from skmixed.noise import ConstantNoise
 from skmixed.posteriors import POSTERIORS, EffectsPrior
 from skmixed.solvers.iterative import IterativeSolver
@@ -117,3 +118,22 @@ def test_newton_with_random_probes(monkeypatch, n_probes):
     # in -2 log likelihood: a distance of a fifth of a standard error with 8 probes
     lost = direct.at(found.point.theta).deviance - expected.point.deviance
     assert -1e-8 < lost < 0.3 / n_probes
+
+
+def test_information_is_moved(monkeypatch):
+    """Average information of the point before, moved, is nearer to the one here than it was."""
+    monkeypatch.setitem(DESIGNS, "wide", [(levels, None, INTERCEPT) for levels in (60, 50)])
+    model = make_model("wide", n=900)
+    with exactly(0):
+        objective = make_iterative(model, n_probes=8)
+        start = moment_estimates(objective.cross, objective.prior, None, model.n)
+        first, second, far = (objective.at(size * start) for size in (1.0, 1.08, 1.5))
+        steps = EstimatedSteps(objective)
+        assert steps.kept_information(first, None, []) is None
+        before = objective.derivatives(first)
+        moved = steps.kept_information(second, before, [4.0])
+        expected = objective.derivatives(second).average_information
+        assert steps.kept_information(far, before, [4.0]) is None
+    left = np.abs(moved - expected)
+    assert left.max() < 0.4 * np.abs(before.average_information - expected).max()
+    assert left.max() < 0.1 * expected.max()

@@ -38,38 +38,51 @@ def ranked(data: Rows, ranks: list[np.ndarray]) -> Rows:
     return replace(data, codes=codes)
 
 
-def sorted_pairs(data: Rows, ranks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """First place of every level and rows in order of pairs, by two buckets."""
+def sorted_pairs(
+    data: Rows, ranks: list[np.ndarray], number_bits: int = 32
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First row of every level, words in order of pairs by two buckets, and the first cells."""
     n, levels = len(data.weights), data.n_levels[0]
-    start = np.zeros(levels + 1, np.int64)
-    parts = ((0, n // 3), (n // 3, n))
+    start, parts = np.zeros(levels + 1, np.int64), ((0, n // 3), (n // 3, n))
     for begin, end in parts:
-        cells.count_levels(data.codes[0][begin:end], ranks[0], start[1:])
+        counts = np.zeros(levels, np.int64)
+        cells.count_codes(data.codes[0][begin:end], counts)
+        start[1 + ranks[0]] += counts
     np.cumsum(start, out=start)
     bounds = np.unique([0, levels // 2, levels])
-    free = start[bounds[:-1]].copy()
-    bucket = np.repeat(np.arange(len(free), dtype=np.int32), np.diff(bounds))
-    first = np.column_stack([ranks[0], bucket[ranks[0]]])
-    out, in_order = np.empty((n, 2), np.int32), np.empty(n, np.int32)
+    bits = int(data.n_levels[1]).bit_length(), number_bits
+    bucket = np.repeat(np.arange(len(bounds) - 1, dtype=np.int32), np.diff(bounds))
+    keys = np.arange(levels, dtype=np.int32) - bounds[bucket].astype(np.int32) << bits[0]
+    first, free = np.column_stack([keys, bucket])[ranks[0]], start[bounds[:-1]].copy()
+    words = np.empty(n, np.int64 if number_bits else np.int32)
     for begin, end in parts:
-        codes = (code[begin:end] for code in data.codes)
-        pair_order.place_by_bucket(*codes, first, ranks[1], begin, free, out, in_order)
-    for number in range(len(free)):
+        codes = data.codes[0][begin:end], data.codes[1][begin:end]
+        pair_order.place_by_bucket(codes, first, ranks[1], number_bits, begin, free, words)
+    cell_start = np.zeros(levels + 1, np.int64)
+    for number in range(len(bounds) - 1):
         part = number, number + 1
-        pair_order.sort_buckets(start, bounds, data.n_levels[1], part, out, in_order)
-    return start, out
+        pair_order.sort_buckets(start, bounds, bits, part, words, cell_start[1:])
+    return start, words, np.cumsum(cell_start)
 
 
-@pytest.mark.parametrize("levels", [(1, 1), (1, 600), (700, 300_000), (3000, 1)])
+def numbers_and_levels(words: np.ndarray) -> np.ndarray:
+    """Rows (n, 2) as `fill_cells` takes them."""
+    return np.column_stack([words & (2**32 - 1), words >> 32]).astype(np.int32)
+
+
+@pytest.mark.parametrize("levels", [(1, 1), (1, 600), (700, 300_000), (3000, 1), (90, 2**27)])
 def test_sort_buckets_of_many_levels(levels: tuple[int, int]):
-    """Levels of the second factor of no, one, two and three digits."""
+    """Keys of one to three digits, and of as many bits as there are."""
     rng = np.random.default_rng(0)
     codes = [rng.integers(n, size=4000).astype(np.int32) for n in levels]
     ranks = [rng.permutation(n).astype(np.int32) for n in levels]
-    start, order, _ = order_by_pairs(codes[0], ranks[0], codes[1], ranks[1])
+    start, order, cell_start = order_by_pairs(codes[0], ranks[0], codes[1], ranks[1])
     first, second = (rank[code] for rank, code in zip(ranks, codes, strict=True))
     expected = np.lexsort([np.arange(4000), second, first])
     np.testing.assert_array_equal(order, np.column_stack([expected, second[expected]]))
+    same = order_by_pairs(codes[0], ranks[0], codes[1], ranks[1], numbered=False)
+    for found, known in zip(same, (start, second[expected], cell_start), strict=True):
+        np.testing.assert_array_equal(found, known)
     np.testing.assert_array_equal(np.diff(start), np.bincount(first, minlength=levels[0]))
 
 
@@ -84,27 +97,19 @@ def test_order_by_pairs_in_parts(monkeypatch, n_threads: int):
     np.testing.assert_array_equal(order[:, 0], np.lexsort([np.arange(1000), second, first]))
 
 
-def counted(data: Rows, start: np.ndarray, order: np.ndarray) -> np.ndarray:
-    cell_start = np.empty(data.n_levels[0] + 1, np.int64)
-    cells.count_cells(start, order, cell_start)
-    return cell_start
-
-
 def filled(data: Rows, ranks: list[np.ndarray], cut: int) -> tuple[np.ndarray, ...]:
     """Cells of the two factors, filled in two parts."""
-    start, order = sorted_pairs(data, ranks)
-    cell_start = counted(data, start, order)
+    counts = data.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in data.effects)
+    start, words, cell_start = sorted_pairs(data, ranks, 0 if counts else 32)
     levels = np.empty(cell_start[-1], np.int32)
     values = np.full((cell_start[-1], *(len(e) for e in data.effects)), np.nan)
     for first, last in ((0, cut), (cut, data.n_levels[0])):
         part, out = (first, last), (levels, values)
-        if data.uniform > 0.0 and all(len(e) == 1 and e[0] < 0 for e in data.effects):
-            cells.fill_counts((start, order), cell_start, data.uniform, part, out)
+        if counts:
+            cells.fill_counts((start, words), cell_start, data.uniform, part, out)
         else:
-            effects = tuple(data.effects)
-            cells.fill_cells(
-                (start, order), cell_start, data.weights, data.slopes, effects, part, out
-            )
+            effects, order = tuple(data.effects), (start, numbers_and_levels(words))
+            cells.fill_cells(order, cell_start, data.weights, data.slopes, effects, part, out)
     return cell_start, levels, values
 
 
@@ -126,7 +131,8 @@ def as_matrix(
 def test_sort_by_pairs_and_count_cells(data: Rows, seed: int):
     ranks = some_ranks(data, seed)
     first, second = ranked(data, ranks).codes
-    start, order = sorted_pairs(data, ranks)
+    start, words, cell_start = sorted_pairs(data, ranks)
+    order = numbers_and_levels(words)
     expected = np.lexsort([np.arange(len(first)), second, first])
     np.testing.assert_array_equal(order[:, 0], expected)
     np.testing.assert_array_equal(order[:, 1], second[expected])
@@ -134,7 +140,8 @@ def test_sort_by_pairs_and_count_cells(data: Rows, seed: int):
     np.testing.assert_array_equal(np.diff(start), counts)
     met = {(int(a), int(b)) for a, b in zip(first, second, strict=True)}
     numbers = [sum(a == level for a, _ in met) for level in range(data.n_levels[0])]
-    np.testing.assert_array_equal(counted(data, start, order), np.cumsum([0, *numbers]))
+    np.testing.assert_array_equal(cell_start, np.cumsum([0, *numbers]))
+    np.testing.assert_array_equal(sorted_pairs(data, ranks, 0)[1], order[:, 1])
 
 
 @given(rows(), SEEDS, st.integers(0, 6))
@@ -151,8 +158,8 @@ def test_fill_cells(data: Rows, seed: int, cut: int):
 @examples(40)
 def test_combine_cells(data: Rows, seed: int, cut: int):
     ranks = some_ranks(data, seed)
-    start, order = sorted_pairs(data, ranks)
-    cell_start = counted(data, start, order)
+    start, words, cell_start = sorted_pairs(data, ranks)
+    order = numbers_and_levels(words)
     given_values = np.random.default_rng(seed).standard_normal((len(data.weights), 2, 3))
     levels, values = np.empty(cell_start[-1], np.int32), np.empty((cell_start[-1], 2, 3))
     cut = min(cut, data.n_levels[0])
@@ -172,8 +179,9 @@ def test_add_level_blocks(data: Rows, seed: int):
     rng = np.random.default_rng(seed)
     own, with_dense = rng.standard_normal((L, Q, Q)), rng.standard_normal((L, Q, P))
     expected = own.copy(), with_dense.copy()
+    dense = data.dense.T.copy()
     cells.add_level_blocks(
-        data.codes[0], data.weights, data.slopes, data.effects[0], data.dense, own, with_dense
+        data.codes[0], data.weights, data.slopes, data.effects[0], dense, own, with_dense
     )
     Z = data.Z(0).reshape(-1, L, Q)
     same(own, expected[0] + np.einsum("i,ilq,ils->lqs", data.weights, Z, Z))
@@ -187,10 +195,11 @@ def test_add_intercept_sums(data: Rows, seed: int):
     L, P = data.n_levels[0], data.dense.shape[1]
     sums = np.random.default_rng(seed).standard_normal((L, 1 + P))
     own, with_dense = sums[:, :1, None].copy(), sums[:, None, 1:].copy()
+    dense = data.dense.T.copy()
     cells.add_level_blocks(
-        data.codes[0], data.weights, data.slopes, np.array([-1]), data.dense, own, with_dense
+        data.codes[0], data.weights, data.slopes, np.array([-1]), dense, own, with_dense
     )
-    cells.add_intercept_sums(data.codes[0], data.weights, data.dense, sums)
+    cells.add_intercept_sums(data.codes[0], data.weights, dense, sums)
     same(sums, np.column_stack([own[:, 0], with_dense[:, 0]]))
 
 
@@ -234,12 +243,13 @@ def test_rows_that_are_read_only(data: Rows):
     """Memory-mapped columns."""
     expected = filled(data, some_ranks(data, 0), 0)
     L, Q, P = data.n_levels[0], len(data.effects[0]), data.dense.shape[1]
-    frozen = (*data.codes, data.weights, data.slopes, data.dense)
+    dense = data.dense.T.copy()
+    frozen = (*data.codes, data.weights, data.slopes, dense)
     sums = []
     for _ in range(2):
         sums.append((np.zeros((L, Q, Q)), np.zeros((L, Q, P))))
         cells.add_level_blocks(
-            data.codes[0], data.weights, data.slopes, data.effects[0], data.dense, *sums[-1]
+            data.codes[0], data.weights, data.slopes, data.effects[0], dense, *sums[-1]
         )
         for array in frozen:
             array.flags.writeable = False

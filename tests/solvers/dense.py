@@ -44,9 +44,13 @@ class DenseModel:
             FactorShape(levels, 1 if basis is None else basis.shape[1], blocks)
             for levels, basis, blocks in zip(self.n_levels, self.bases, self.blocks, strict=True)
         ]
-        dense = np.column_stack([self.fixed, self.response])
+        dense = np.vstack([self.fixed.T, self.response])
         return accumulate(
-            self.codes, tuple(shapes), self.bases, lambda rows: dense[rows], self.weights
+            self.codes,
+            tuple(shapes),
+            self.bases,
+            lambda rows: np.ascontiguousarray(dense[:, rows]),
+            self.weights,
         )
 
     def system(self) -> DirectSystem:

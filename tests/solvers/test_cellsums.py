@@ -205,12 +205,12 @@ def test_rows_in_chunks(monkeypatch, n_threads):
     monkeypatch.setattr("skmixed.sums.cell_sums._CHUNK", 10)
     assert [(rows.start, rows.stop) for rows in row_chunks(25)] == [(0, 10), (10, 20), (20, 25)]
     model = make_model("slopes_in_tail")
-    columns = np.column_stack([model.fixed, model.response])
+    columns = np.vstack([model.fixed.T, model.response])
     asked = []
 
     def dense(rows):
         asked.append(rows)
-        return columns[rows]
+        return np.ascontiguousarray(columns[:, rows])
 
     shapes = tuple(
         FactorShape(levels, 1 if basis is None else basis.shape[1], blocks)

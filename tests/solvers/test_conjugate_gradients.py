@@ -78,6 +78,24 @@ def test_columns_leave_the_batch(matrix, right):
     assert [len(numbers) for numbers in batches] == sorted(map(len, batches), reverse=True)
 
 
+def test_early_bounds(matrix, right):
+    """A column leaves by the looser bound as long as there were few products, or by its own."""
+    m, exact = right.shape[1], np.linalg.solve(matrix, right)
+
+    def errors(last):
+        early = np.full(m, 0.3), last
+        solution = solve(lambda v, _: matrix @ v, right, np.full(m, 1e-10), 100, early=early)
+        left = np.linalg.norm(right - matrix @ solution.x, axis=0) / np.linalg.norm(right, axis=0)
+        np.testing.assert_allclose(matrix @ solution.x + solution.residual, right, atol=1e-12)
+        return left, np.abs(solution.x - exact).max()
+
+    loose, _ = errors(100)
+    assert (loose < 0.3).all()
+    assert (loose > 1e-6).any()
+    _, most = errors(0)
+    assert most < 1e-8
+
+
 def test_zero_columns(matrix, right):
     with_zero = right.copy()
     with_zero[:, [0, 2]] = 0.0

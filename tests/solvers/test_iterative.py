@@ -147,6 +147,24 @@ def test_tolerances(name):
         close(one.level_covariances(factor), other.level_covariances(factor), rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["crossed", "slopes_in_tail"])
+def test_coarse_system(name):
+    """The first system of a fit is good for a step, and only that."""
+    model = make_model(name)
+    with exactly(0):
+        fine = make_system(model, True)
+    system = fine.solver.system(scales_of(model.scales), coarse=True)
+    assert system.is_coarse
+    assert not fine.is_coarse
+    assert not fine.solver.system(scales_of(model.scales)).is_coarse
+    assert system.n_products <= fine.n_products
+    close(system.random_effects[1], fine.random_effects[1], rtol=1e-3)
+    assert system.log_det(True) == pytest.approx(fine.log_det(True), abs=1e-3)
+    for factor in fine.cross.factors:
+        one, other = system.covariance(True), fine.covariance(True)
+        close(one.information(factor), other.information(factor), rtol=1e-3)
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("kind", ["moderate", "small", "singular"])
 @pytest.mark.parametrize("name", ["crossed", "slopes_in_tail"])
