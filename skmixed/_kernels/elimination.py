@@ -36,26 +36,15 @@ def shrink_levels(
     (L, Q, Q). Computed through the Cholesky factor of I + T' D T, which is
     well conditioned also where T is singular.
     """
-    single = own.shape[1] == 1
-    shrink_each = _shrink_one_effect if single else shrink_effects
-    return shrink_each(own, factor, shrink, omega_shrunk, precision_shrunk)
-
-
-@kernel
-def _shrink_one_effect(own, factor, shrink, omega_shrunk, precision_shrunk):
-    omega = factor[0, 0] * factor[0, 0]
-    log_det = 0.0
-    total_log_det = 0.0
-    for l in range(own.shape[0]):
-        if l % _BLOCK == 0:
-            total_log_det += log_det
-            log_det = 0.0
-        scale = 1.0 / (1.0 + own[l, 0, 0] * omega)
-        shrink[l, 0, 0] = scale
-        omega_shrunk[l, 0, 0] = omega * scale
-        precision_shrunk[l, 0, 0] = own[l, 0, 0] * scale
-        log_det -= np.log(scale)
-    return total_log_det + log_det
+    if own.shape[1] > 1:
+        return float(shrink_effects(own, factor, shrink, omega_shrunk, precision_shrunk))
+    # what is not finite is not silent: the log determinant tells
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        omega = factor[0, 0] * factor[0, 0]
+        np.divide(1.0, 1.0 + own * omega, out=shrink)
+        np.multiply(omega, shrink, out=omega_shrunk)
+        np.multiply(own, shrink, out=precision_shrunk)
+        return -float(np.log(shrink).sum())
 
 
 @kernel

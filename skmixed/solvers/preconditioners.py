@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -137,7 +138,13 @@ class LevelBlocks:
 
     def use(self, tail: SparseTail) -> None:
         """Take a tail with the same cells."""
-        self._coarse = CoarseSpace(tail)
+        self._tail = tail
+        self.__dict__.pop("_coarse", None)
+
+    @cached_property
+    def _coarse(self) -> CoarseSpace:
+        # made where it is used: "auto" may prepare this solver and choose the other one
+        return CoarseSpace(self._tail)
 
     def coordinates(self, system: ReducedSystem, products: Products) -> Coordinates:
         """Block Jacobi with a coarse space."""
