@@ -43,6 +43,9 @@ from skmixed.threads import even_bounds, run_parts, single_blas_thread
 _MODERATE = 1e-3
 """Precision of rows, over that of effects, from which the latter is moderate."""
 
+_COLUMNS_ALONE = 8
+"""Columns up to which products with a symmetric matrix take less time one by one."""
+
 _WORTH_ROUNDING = 500
 """Size of a tail from which single precision saves time."""
 
@@ -494,7 +497,14 @@ class DirectSystem:
 
     def _times_reduced(self, vectors: np.ndarray) -> np.ndarray:
         """The reduced cross-products times columns (N, m)."""
-        return blas.dsymm(1.0, self.reduced.T, vectors, lower=0)
+        used = np.flatnonzero(vectors.any(axis=0))
+        out = np.zeros(vectors.shape, order="F")
+        if len(used) > _COLUMNS_ALONE:
+            out[:, used] = blas.dsymm(1.0, self.reduced.T, vectors[:, used], lower=0)
+            return out
+        for j in used:
+            out[:, j] = blas.dsymv(1.0, self.reduced.T, vectors[:, j], lower=0)
+        return out
 
     def covariance(self, integrate_fixed: bool, coarse: bool = False) -> TailCovariance:
         """The posterior covariance; six digits suffice where `coarse`."""
