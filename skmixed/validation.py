@@ -157,7 +157,7 @@ def check_labels(y: Any, n_rows: int, *, ordered: bool) -> np.ndarray:
 
 
 def _are_recurring_numbers(labels: Any) -> bool:
-    """Whether labels are integers of which each must occur twice on average: classes for sure."""
+    """Whether labels are integers of so narrow a range that each occurs twice on average."""
     if not (type(labels) is np.ndarray and labels.ndim == 1 and labels.dtype.kind in "iu"):
         return False
     return bool(labels.size) and int(labels.max()) - int(labels.min()) < labels.size // 2

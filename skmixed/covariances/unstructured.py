@@ -24,7 +24,7 @@ class Unstructured(LevelCovariance):
     """Omega = T T' with T lower triangular; theta has its entries, column by column.
 
     With G the derivative by Omega, the gradient by T is 2 G T and vanishes where a column of
-    T is zero, while the curvature 2 G does not. A single effect has shorter formulas.
+    T is zero, while the curvature 2 G does not.
     """
 
     name: ClassVar[str] = "unstructured"
@@ -44,16 +44,12 @@ class Unstructured(LevelCovariance):
 
     def scale(self, theta: np.ndarray) -> np.ndarray:
         """T, (q, q)."""
-        if self.n_effects == 1:
-            return theta[:, None].copy()
         out = np.zeros((self.n_effects, self.n_effects))
         out[self.entries] = theta
         return out
 
     def tangents(self, theta: np.ndarray) -> np.ndarray:
         """dT T' + T dT' of every entry, (m, q, q)."""
-        if self.n_effects == 1:
-            return 2.0 * theta[:, None, None]
         rows, columns = self.entries
         every = np.arange(len(rows))
         half = np.zeros((len(rows), self.n_effects, self.n_effects))
@@ -78,8 +74,6 @@ class Unstructured(LevelCovariance):
 
     def nearest(self, omega: np.ndarray) -> np.ndarray:
         """The entries of a Cholesky factor, singular ones included."""
-        if self.n_effects == 1:
-            return np.sqrt(np.maximum(omega[0], 0.0))
         values, vectors = np.linalg.eigh(omega)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         # the R of a QR decomposition is the transposed Cholesky factor
@@ -87,14 +81,10 @@ class Unstructured(LevelCovariance):
 
     def gradient(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """2 G T, of which the lower triangle."""
-        if self.n_effects == 1:
-            return 2.0 * by_omega[0] * theta
         return 2.0 * (by_omega @ self.scale(theta))[self.entries]
 
     def curvature(self, theta: np.ndarray, by_omega: np.ndarray) -> np.ndarray:
         """2 G between entries of one column of T."""
-        if self.n_effects == 1:
-            return 2.0 * by_omega
         rows, columns = self.entries
         return 2.0 * by_omega[rows[:, None], rows] * (columns[:, None] == columns)
 
@@ -113,9 +103,7 @@ class Unstructured(LevelCovariance):
     def moves(self, theta: np.ndarray) -> np.ndarray:
         """The entries of columns that are not zero; a function of Omega is symmetric about 0."""
         _, columns = self.entries
-        moves = np.zeros(self.n_effects, bool)
-        moves[columns[theta != 0.0]] = True
-        return moves[columns]
+        return np.isin(columns, columns[theta != 0.0])
 
     def ends(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
         """Columns and rows of T that are next to zero."""

@@ -129,6 +129,7 @@ def _log_exposure(result: FitResult, design: Design, case_weights: np.ndarray) -
         # E exp(z'u) for u ~ N(0, Sigma)
         predictor = predictor + 0.5 * ((basis @ covariance) * basis).sum(axis=1)
         spread += float(np.einsum("jk,kj->", covariance, fitted.moments))
+    # SciPy's logsumexp takes as long as a Newton step of a small model
     largest = float(predictor.max())
     log_mean = largest + np.log(case_weights @ np.exp(predictor - largest) / case_weights.sum())
     return float(log_mean) - result.fixed_mean - 0.5 * spread

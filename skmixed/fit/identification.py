@@ -134,19 +134,10 @@ def typical_steps(columns: np.ndarray) -> np.ndarray:
     """Median distance from the median of the values that are not it, (p,); 1 for constants."""
     steps = np.ones(columns.shape[1])
     for j, column in enumerate(columns.T):
-        if (column == column[0]).all():
-            continue
-        distances = np.abs(column - _median(column))
+        distances = np.abs(column - np.median(column))
         if distances.any():
-            steps[j] = _median(distances[distances > 0.0])
+            steps[j] = np.median(distances[distances > 0.0])
     return steps
-
-
-def _median(values: np.ndarray) -> float:
-    """NumPy's median, without what it adds for axes and missing values."""
-    below, above = (len(values) - 1) // 2, len(values) // 2
-    parts = np.partition(values, (below, above))
-    return 0.5 * float(parts[below] + parts[above])
 
 
 def _moved(objective: Minimised, state: NewtonState, theta: np.ndarray) -> NewtonState | None:

@@ -40,7 +40,10 @@ class JointObjective(VariationalObjective):
     def at(
         self, theta: np.ndarray, near: Point | None = None, coarse: bool = False
     ) -> VariationalPoint | None:
-        """The objective at `theta`, with a posterior that is close to the best one there."""
+        """The objective at `theta`, with a posterior that is close to the best one there.
+
+        A coarse start has all digits of its posterior settled: steps begin at that.
+        """
         return self._settled(super().at(theta, near, coarse), coarse and near is not None)
 
     def accelerated(

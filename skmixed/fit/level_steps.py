@@ -76,8 +76,9 @@ def lead_to(objective: VariationalObjective, theta: np.ndarray, options: FitOpti
     state = minimise(objective, theta, tol=options.tol, max_iter=_PATIENCE, report=keep, lead=began)
     makers = tuple(partial(_same, point) for point in points[:-1])
     before = Lead(makers, state.deviances[:-1], state.gradients[:-1], state.point)
-    if state.n_iter < _PATIENCE or not isinstance(state.point, VariationalPoint):
+    if state.n_iter < _PATIENCE:
         return before
+    assert isinstance(state.point, VariationalPoint)
     lead = _newton_lead(objective, state.point, options, options.max_iter - _PATIENCE)
     return before if lead is None else before.followed_by(lead)
 

@@ -85,7 +85,7 @@ class Responses:
 
     def shifted(self, mean: np.ndarray) -> np.ndarray:
         """The linear predictor: what the effects say, plus the offset."""
-        return mean + self.offset if isinstance(self.offset, np.ndarray) else mean
+        return mean + self.offset if np.ndim(self.offset) else mean
 
 
 def combined(parts: Sequence[Sites], shares: np.ndarray, rows: WorkingRows) -> Sites:

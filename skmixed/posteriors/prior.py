@@ -154,9 +154,6 @@ class EffectsPrior:
         for block in self.blocks:
             q = block.factor.n_effects
             for part in block.covariance.tangents(theta[block.parameters]):
-                if len(part) == q:
-                    out.append((block.factor, part))
-                    continue
                 tangent = np.zeros((q, q))
                 tangent[block.effects, block.effects] = part
                 out.append((block.factor, tangent))

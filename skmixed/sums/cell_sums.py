@@ -33,7 +33,7 @@ _BUCKET = 65_536
 _CHUNK = 131_072
 """Rows that a piece of a pass looks at."""
 
-DENSE_CHUNK = 16_384
+_DENSE_CHUNK = 16_384
 """Rows whose dense columns are held at a time: few enough for the cache."""
 
 _MOST_GROUPS = 8
@@ -358,7 +358,7 @@ def _sum_levels(factors, given, dense, n_threads):
 
         run_parts(blocks, range(n_factors + 1), n_threads if at_once else 1)
 
-    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, DENSE_CHUNK)
+    groups, chunk = (1, _CHUNK) if at_once else (_MOST_GROUPS, _DENSE_CHUNK)
     total, *levels = sum_chunks(add, zeros, n, n_threads, groups, chunk)
     parts = [[part.copy() for part in halves(both)] for both in levels]
     return total, tuple(own for own, _ in parts), tuple(with_dense for _, with_dense in parts)
@@ -370,7 +370,7 @@ def sum_chunks(
     n_rows: int,
     n_threads: int,
     most_groups: int = _MOST_GROUPS,
-    chunk: int | None = None,
+    chunk: int = _DENSE_CHUNK,
 ) -> list[np.ndarray]:
     """Arrays to which `add` has added all rows, chunk after chunk, in threads.
 
@@ -383,13 +383,12 @@ def sum_chunks(
         together does not depend on the number of threads.
     n_rows, n_threads : int
     most_groups : int
-    chunk : int, optional
+    chunk : int
         Rows that are added at a time.
     """
     chunks = list(row_chunks(n_rows, chunk))
-    bounds = np.array([0, len(chunks)])
-    if min(len(chunks), most_groups) > 1:
-        bounds = np.linspace(0, len(chunks), min(most_groups, len(chunks)) + 1).astype(int)
+    n_groups = min(most_groups, max(len(chunks), 1))
+    bounds = np.arange(n_groups + 1) * len(chunks) // n_groups
     groups = [zeros() for _ in bounds[1:]]
 
     def add_group(first: int, last: int) -> None:

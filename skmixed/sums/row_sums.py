@@ -9,14 +9,7 @@ import numpy as np
 
 from skmixed.covariances import BasisChange
 from skmixed.design import Design
-from skmixed.sums.cell_sums import (
-    DENSE_CHUNK,
-    CellSums,
-    FactorShape,
-    LevelMaps,
-    accumulate,
-    sum_chunks,
-)
+from skmixed.sums.cell_sums import CellSums, FactorShape, LevelMaps, accumulate, sum_chunks
 from skmixed.sums.standard_units import (
     BasisTransform,
     FixedTransform,
@@ -379,11 +372,9 @@ def weighted_sd(values: np.ndarray, weights: np.ndarray, n_threads: int = 1) -> 
         sums[0] += weights[rows] @ (values[rows] - mean) ** 2
 
     n = len(values)
-    ((total, moment),) = sum_chunks(
-        products, lambda: [np.zeros(2)], n, n_threads, chunk=DENSE_CHUNK
-    )
+    ((total, moment),) = sum_chunks(products, lambda: [np.zeros(2)], n, n_threads)
     mean = float(moment / total)
-    ((found,),) = sum_chunks(squares, lambda: [np.zeros(1)], n, n_threads, chunk=DENSE_CHUNK)
+    ((found,),) = sum_chunks(squares, lambda: [np.zeros(1)], n, n_threads)
     return float(np.sqrt(found / (total - 1.0))) if total > 1.0 else 0.0
 
 
@@ -459,9 +450,7 @@ def _take_off_least_squares(
         sums[0] += part @ (weights[rows] * rest[rows])
 
     def summed(add: Callable[[slice, list[np.ndarray]], None]) -> np.ndarray:
-        (sums,) = sum_chunks(
-            add, lambda: [np.zeros(rank)], len(rest), n_threads, chunk=DENSE_CHUNK
-        )  # fmt: skip
+        (sums,) = sum_chunks(add, lambda: [np.zeros(rank)], len(rest), n_threads)
         return sums
 
     total, right, size = np.zeros(rank), summed(products), weights.sum()

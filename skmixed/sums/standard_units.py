@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skmixed.covariances import BasisChange
-from skmixed.sums.cell_sums import DENSE_CHUNK, sum_chunks
+from skmixed.sums.cell_sums import sum_chunks
 from skmixed.threads import share_rows, threads_of_fit
 
 _DEPENDENT = 1e-7
@@ -75,9 +75,7 @@ class FixedTransform:
         """Fill out (rank, n) with transformed raw columns (n, p + has_intercept)."""
         first = int(self.has_intercept)
         out[:first] = 1.0
-        np.matmul(
-            self.mapping.T, columns.T[first:] - self.center[:, None], out=out[first:]
-        )  # fmt: skip
+        np.matmul(self.mapping.T, columns.T[first:] - self.center[:, None], out=out[first:])
 
     def to_centred(self) -> np.ndarray:
         """Matrix from transformed coefficients to coefficients of centred columns.
@@ -152,7 +150,7 @@ def learn_fixed_transform(
     center = np.zeros(p)
     for _ in range(2 * has_intercept):
         # the mean of large numbers is only known to rounding: centre what is left
-        center += _mean(raw, unit, center, weights) / total
+        center += _totals(raw, unit, center, weights) / total
     gram = _gram(raw, unit, center, weights) / total
     scale = np.sqrt(np.diagonal(gram))
     candidates = np.flatnonzero(scale > _CONSTANT)
@@ -173,7 +171,7 @@ def learn_fixed_transform(
     log_det = float(np.log(np.abs(np.diagonal(triangle))).sum() - np.log(kept_scale).sum())
     means = np.zeros(len(kept))
     if not has_intercept:
-        means = (_mean(raw, unit, center, weights) / total * unit) @ mapping
+        means = (_totals(raw, unit, center, weights) / total * unit) @ mapping
     return FixedTransform(has_intercept, center * unit, mapping, columns_kept, log_det, means)
 
 
@@ -189,30 +187,25 @@ def _largest(raw):
     return np.max(found, axis=0)
 
 
-def _mean(raw, unit, center, weights):
-    """Sums of the columns in their units, from their centers."""
+def _totals(raw, unit, center, weights):
+    """Weighted sums of the columns, each in its unit and from its center, (p,)."""
 
     def add(rows: slice, sums: list[np.ndarray]) -> None:
         sums[0] += (raw[rows].T / unit[:, None] - center[:, None]) @ weights[rows]
 
-    p = raw.shape[1]
-    (total,) = sum_chunks(
-        add, lambda: [np.zeros(p)], len(raw), threads_of_fit(), chunk=DENSE_CHUNK
-    )  # fmt: skip
+    (total,) = sum_chunks(add, lambda: [np.zeros(raw.shape[1])], len(raw), threads_of_fit())
     return total
 
 
 def _gram(raw, unit, center, weights):
-    """Their cross-products."""
+    """Weighted cross-products of the columns, each in its unit and from its center, (p, p)."""
 
     def add(rows: slice, sums: list[np.ndarray]) -> None:
         part = raw[rows].T / unit[:, None] - center[:, None]
         sums[0] += part @ (part * weights[rows]).T
 
     p = raw.shape[1]
-    (gram,) = sum_chunks(
-        add, lambda: [np.zeros((p, p))], len(raw), threads_of_fit(), chunk=DENSE_CHUNK
-    )  # fmt: skip
+    (gram,) = sum_chunks(add, lambda: [np.zeros((p, p))], len(raw), threads_of_fit())
     return gram
 
 
