@@ -28,17 +28,11 @@ has a layer for `arithmetic`, whose result is a flat list of steps, and one for 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
 
 from skmixed.formula.errors import FormulaError
 from skmixed.formula.expand import Expander
 from skmixed.formula.parser import Parser
 from skmixed.spec import ModelSpec, RandomTerm
-
-if TYPE_CHECKING:
-    from functools import _lru_cache_wrapper
-
-_Meaning = TypeVar("_Meaning")
 
 __all__ = ["FormulaError", "parse_formula", "parse_random_terms"]
 
@@ -76,15 +70,10 @@ def parse_formula(text: str) -> ModelSpec:
     >>> spec.response.label
     'log(y)'
     """
-    return _read(_model, text)
-
-
-def _read(meaning: _lru_cache_wrapper[_Meaning], text: str) -> _Meaning:
-    """The meaning of a text, which is remembered."""
     # the parser refuses what is no text, and what is kept has to be hashable
-    find = meaning if isinstance(text, str) else meaning.__wrapped__
+    read = _model if isinstance(text, str) else _model.__wrapped__
     try:
-        return find(text)
+        return read(text)
     except FormulaError as error:
         # where the parser stood is of no interest to who wrote the formula
         raise error.with_traceback(None) from None
@@ -121,10 +110,14 @@ def parse_random_terms(text: str) -> tuple[RandomTerm, ...]:
     >>> term.effects.intercept, term.group, term.structure
     (True, ('subject',), 'diagonal')
     """
-    return _read(_random_terms, text)
+    read = _random_terms if isinstance(text, str) else _random_terms.__wrapped__
+    try:
+        return read(text)
+    except FormulaError as error:
+        raise error.with_traceback(None) from None
 
 
 @lru_cache(maxsize=64)
 def _random_terms(text: str) -> tuple[RandomTerm, ...]:
-    """What bar terms say."""
+    """What bar terms say; they are kept as those of `_model`."""
     return Expander(text).random_terms(Parser(text).random_terms())
