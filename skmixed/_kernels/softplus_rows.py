@@ -120,7 +120,7 @@ def _are_regular(mean, variance, begin, end):
     """Whether lanes can take these rows."""
     for i in range(begin, end):
         # false for a NaN
-        if not (0.0 < variance[i] <= _WIDEST_VARIANCE and mean[i] * 0.0 == 0.0):
+        if not (0.0 < variance[i] <= _WIDEST_VARIANCE and abs(mean[i]) < math.inf):
             return False
     return True
 

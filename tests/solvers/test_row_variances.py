@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from covering import covering
 from dense import DESIGNS, make_model, scales_of, theta_of
-from probed import CASES, exact_solver, exactly
+from probed import CASES, STRATEGIES, exact_solver, exactly
 from scipy.linalg import block_diag, solve_triangular
 from test_direct import SCALES, close
 from test_working import in_working_order, linear_predictor_design, make_rows, working_model
@@ -186,12 +186,37 @@ def test_mean_field_of_a_singular_covariance(integrate_fixed):
 # Iterated -------------------------------------------------------------------------------
 
 
-@covering(name_and_small=CASES, p=[0, 2], integrate_fixed=[True, False], kind=SCALES)
-def test_iterative_with_exact_probes(name, small, p, integrate_fixed, kind):
+@covering(
+    name_and_small=CASES,
+    p=[0, 2],
+    integrate_fixed=[True, False],
+    kind=SCALES,
+    strategy=[name for name in STRATEGIES if name != "polynomials"],
+)
+def test_iterative_with_exact_probes(name, small, p, integrate_fixed, kind, strategy):
     case = Case(make_model(name, p=p, **SCALES[kind]))
-    with exactly(small):
+    with exactly(small, strategy):
         found = case.of_solver(exact_solver(case.cross, integrate_fixed), integrate_fixed)
     close(found, case.expected(integrate_fixed))
+
+
+@covering(
+    name_and_small=[("crossed", 0), ("crossed", 4), ("equal_sizes", 0), ("nested", 0)],
+    p=[0, 2],
+    integrate_fixed=[True, False],
+    kind=["moderate", "small", "large"],
+)
+def test_polynomials_know_their_error(name, small, p, integrate_fixed, kind):
+    """A polynomial takes the place of the inverse in rows: off by no more than it claims."""
+    case = Case(make_model(name, p=p, **SCALES[kind]))
+    with exactly(small, "polynomials"):
+        found, squared_errors = case.with_errors(
+            exact_solver(case.cross, integrate_fixed), integrate_fixed
+        )
+    expected = case.expected(integrate_fixed)
+    claimed = np.sqrt(squared_errors)
+    np.testing.assert_array_less(np.abs(found - expected), 3.0 * claimed + 1e-11 * expected.max())
+    assert claimed.max() < 0.01 * expected.max()
 
 
 @pytest.mark.parametrize("name", DESIGNS)
