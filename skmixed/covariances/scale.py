@@ -55,6 +55,10 @@ class Scale:
         """(I (x) T') times products with effects (L q, ...)."""
         return self._by_level(self.matrix.T, vectors)
 
+    def solve_transposed(self, vectors: np.ndarray) -> np.ndarray:
+        """Products with effects (L q, ...) that `apply_transposed` makes `vectors` of."""
+        return self._by_level(self.inverse.T, vectors)
+
     def _by_level(self, matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         q = len(matrix)
         if q == 1:

@@ -98,18 +98,28 @@ def _tile_size(n: int) -> int:
 
 @cache
 def _factor_tasks(n: int) -> TaskList[Step]:
-    """Column by column: what is left of it is subtracted, and its diagonal tile divides it."""
+    """Column by column: what is left of it is subtracted, and its diagonal tile divides it.
+
+    What the columns before the last one explain is subtracted while that one is made. Of the next
+    diagonal tile, which all others wait for, little is then left to do.
+    """
+
+    def subtract(i: int, j: int, first: int, end: int) -> tuple[Step, list[Any], list[Any]]:
+        read = [(row, k) for row in {i, j} for k in range(first, end)]
+        return ("subtract", (i, j, first, end)), read, [(i, j)]
 
     def tasks() -> Iterator[tuple[Step, list[Any], list[Any]]]:
         for j in range(n):
-            row = [(j, k) for k in range(j)]
             kept = "kept", j % 2
-            yield ("subtract_left", (j, j)), row, [(j, j)]
+            if j:
+                yield subtract(j, j, j - 1, j)
             yield ("factorise", (j,)), [], [(j, j), kept]
             for i in range(j + 1, n):
-                yield ("subtract_left", (i, j)), [*row, *((i, k) for k in range(j))], [(i, j)]
-            for i in range(j + 1, n):
+                if j:
+                    yield subtract(i, j, j - 1, j)
                 yield ("times_kept", (i, j)), [kept], [(i, j)]
+            if j:
+                yield from (subtract(i, j + 1, 0, j) for i in range(j + 1, n))
 
     return TaskList(tasks())
 

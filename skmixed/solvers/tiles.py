@@ -61,12 +61,10 @@ class Tiles:
 
     # BLAS is column-major: it sees transposed tiles in another order, and an upper triangle.
 
-    def subtract_left(self, i: int, j: int) -> None:
-        """Subtract the product of what is left of column j in rows i and j from tile (i, j)."""
-        if j == 0:
-            return
-        rows, columns, inner = self._rows(i, i + 1), self._rows(j, j + 1), self._rows(0, j)
-        row_i, row_j, ld, out = self._at(i, 0), self._at(j, 0), self._ld, self._at(i, j)
+    def subtract(self, i: int, j: int, first: int, end: int) -> None:
+        """Subtract the product of columns first to end of rows i and j from tile (i, j)."""
+        rows, columns, inner = self._rows(i, i + 1), self._rows(j, j + 1), self._rows(first, end)
+        row_i, row_j, ld, out = self._at(i, first), self._at(j, first), self._ld, self._at(i, j)
         if i == j:
             self._syrk(b"U", b"T", rows, inner, self._minus, row_i, ld, self._plus, out, ld)
         else:

@@ -9,6 +9,7 @@ import pytest
 from covering import covering
 from dense import DESIGNS, level_blocks, make_model, scales_of
 
+from skmixed.solvers import direct
 from skmixed.solvers.base import SingularSystemError
 from skmixed.solvers.direct import DirectSystem
 
@@ -21,6 +22,9 @@ SCALES = {
     "singular": {"rank": 1},
 }
 """Kinds of variance parameters: the boundary and both ways to compute an information."""
+
+LARGE = [0, 500]
+"""Sizes from which a tail is large: all are, or none."""
 
 
 def close(found, expected, rtol=1e-8):
@@ -38,8 +42,9 @@ def test_scalars(name, p, kind):
     assert system.penalised_rss == pytest.approx(model.rss, rel=1e-8)
 
 
-@covering(name=DESIGNS, p=[0, 2], kind=SCALES)
-def test_means(name, p, kind):
+@covering(name=DESIGNS, p=[0, 2], kind=SCALES, large=LARGE)
+def test_means(monkeypatch, name, p, kind, large):
+    monkeypatch.setattr(direct, "_LARGE_TAIL", large)
     model = make_model(name, p=p, **SCALES[kind])
     system = model.system()
     close(system.fixed_effects, model.beta)
@@ -75,6 +80,26 @@ def test_projected_gram(name, kind):
             vectors.append(Z @ effects.ravel())
     F = np.column_stack(vectors)
     close(system.projected_gram(directions), F.T @ model.P @ F, rtol=1e-7)
+
+
+@covering(name=WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES, large=LARGE)
+def test_projected_products(monkeypatch, name, integrate_fixed, kind, large):
+    """Z'P f of all factors; of the eliminated one only for its own directions."""
+    monkeypatch.setattr(direct, "_LARGE_TAIL", large)
+    model = make_model(name, **SCALES[kind])
+    system = model.system()
+    rng = np.random.default_rng(3)
+    factors = system.cross.factors
+    directions = [
+        (factor, rng.standard_normal((factor.n_levels, factor.n_effects))) for factor in factors
+    ]
+    products = system.projected_products(directions, integrate_fixed)
+    for of_factor, factor, Z in zip(products, factors, model.Z, strict=True):
+        eliminated = factor is system.cross.eliminated
+        assert set(of_factor) == ({factor.position} if eliminated else set(range(len(factors))))
+        for j, found in of_factor.items():
+            f = model.Z[j] @ directions[j][1].ravel()
+            close(found.ravel(), Z.T @ model.projector(integrate_fixed) @ f, rtol=1e-6)
 
 
 @covering(name=WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES)

@@ -116,7 +116,7 @@ def test_direct_threads_change_no_bit(name, integrate_fixed):
 
 @pytest.mark.parametrize("name", ["crossed", "slopes_in_tail"])
 def test_direct_coarse_has_six_digits(monkeypatch, name, integrate_fixed):
-    monkeypatch.setattr(tail_covariance, "_WORTH_ROUNDING", 0)
+    monkeypatch.setattr(tail_covariance, "_LARGE_TAIL", 0)
     case = Case(make_model(name))
     found, expected = case.direct(integrate_fixed, coarse=True), case.expected(integrate_fixed)
     close(found, expected, rtol=1e-4)
