@@ -98,28 +98,27 @@ def _tile_size(n: int) -> int:
 
 @cache
 def _factor_tasks(n: int) -> TaskList[Step]:
-    """Column by column: what is left of it is subtracted, and its diagonal tile divides it.
+    """Column by column: its products with those on the left are subtracted, then it is divided.
 
-    What the columns before the last one explain is subtracted while that one is made. Of the next
-    diagonal tile, which all others wait for, little is then left to do.
+    A column waits only for the one before it: products with all earlier ones are subtracted while
+    that one is made.
     """
 
-    def subtract(i: int, j: int, first: int, end: int) -> tuple[Step, list[Any], list[Any]]:
-        read = [(row, k) for row in {i, j} for k in range(first, end)]
-        return ("subtract", (i, j, first, end)), read, [(i, j)]
+    def subtract(i: int, j: int, left: range) -> Iterator[tuple[Step, list[Any], list[Any]]]:
+        if left:
+            read = [(row, k) for row in {i, j} for k in left]
+            yield ("subtract", (i, j, left.start, left.stop)), read, [(i, j)]
 
     def tasks() -> Iterator[tuple[Step, list[Any], list[Any]]]:
         for j in range(n):
             kept = "kept", j % 2
-            if j:
-                yield subtract(j, j, j - 1, j)
+            yield from subtract(j, j, range(j)[-1:])
             yield ("factorise", (j,)), [], [(j, j), kept]
             for i in range(j + 1, n):
-                if j:
-                    yield subtract(i, j, j - 1, j)
+                yield from subtract(i, j, range(j)[-1:])
                 yield ("times_kept", (i, j)), [kept], [(i, j)]
-            if j:
-                yield from (subtract(i, j + 1, 0, j) for i in range(j + 1, n))
+            for i in range(j + 1, n):
+                yield from subtract(i, j + 1, range(j))
 
     return TaskList(tasks())
 

@@ -47,7 +47,7 @@ _COLUMNS_ALONE = 8
 """Columns up to which products with a symmetric matrix take less time one by one."""
 
 _LARGE_TAIL = 500
-"""Size of a tail from which single precision, or one product less with it, saves time."""
+"""Size of a tail from which single precision saves time, and so does one product less."""
 
 
 class DirectSolver:
@@ -283,20 +283,27 @@ class DirectSystem:
         rows = np.diagonal(self.reduced)[factor.columns].mean()
         return bool(rows * self.scales[factor.position].smallest ** 2 > _MODERATE)
 
-    @cached_property
-    def _divides(self) -> bool:
-        """Whether tail products Z'V^-1 r of a right-hand side r are made of its solution v.
-
-        The equations (T'RT + I) v = T'Z'r, R the reduced cross-products, say that v is T' times
-        Z'V^-1 r, which is so a division by T' and no product with R. T must not be too small, and
-        the tail large enough for this to save time.
-        """
-        return self._n > _LARGE_TAIL and all(map(self.is_moderate, self.cross.tail_factors))
-
     @property
     def rounds(self) -> bool:
         """Whether the inverse takes long enough to be rounded to six digits."""
         return self._n > _LARGE_TAIL
+
+    @cached_property
+    def _divides(self) -> bool:
+        """Whether `_tail_products` divides: T must not be too small, and the tail large."""
+        return self._n > _LARGE_TAIL and all(map(self.is_moderate, self.cross.tail_factors))
+
+    def _tail_products(
+        self, solution: np.ndarray, rest: np.ndarray, known: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """Z' V^-1 f of the tail's effects for columns f; other rows must not be used.
+
+        With R the reduced cross-products, this is R times `rest`, plus `known`. `solution` solves
+        (T'RT + I) v = T' (R f + known). It equals T' Z'V^-1 f, so T'^-1 v gives the same.
+        """
+        if self._divides:
+            return self._by_factor(solution, Scale.solve_transposed)
+        return known + self._times_reduced(rest)
 
     @property
     def exact(self) -> DirectSystem:
@@ -335,10 +342,7 @@ class DirectSystem:
     def residual_products(self) -> list[np.ndarray]:
         """Z' V^-1 (y - X beta) of every factor in design order, (levels, effects) each."""
         cross = self.cross
-        if self._divides:
-            tail = self._by_factor(self.solution, Scale.solve_transposed)
-        else:
-            tail = blas.dsymv(1.0, self.reduced.T, self.residual_maker, lower=0)
+        tail = self._tail_products(self.solution[:, None], self.residual_maker[:, None])[:, 0]
         products: list[np.ndarray] = []
         for factor in cross.factors:
             if factor is cross.eliminated:
@@ -434,10 +438,7 @@ class DirectSystem:
             solution = blas.dtrsm(1.0, self.upper, solution, lower=0, overwrite_b=1)
             padded = np.concatenate([solution, np.zeros((1, m))])
             rest = np.asfortranarray(direct - self.apply_scale(padded))
-        if self._divides:
-            tail = self._by_factor(solution, Scale.solve_transposed)
-        else:
-            tail = known + self._times_reduced(rest)
+        tail = self._tail_products(solution, rest, known)
         products: list[dict[int, np.ndarray]] = []
         for factor in cross.factors:
             shape = (factor.n_levels, factor.n_effects)

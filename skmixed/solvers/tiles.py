@@ -62,7 +62,10 @@ class Tiles:
     # BLAS is column-major: it sees transposed tiles in another order, and an upper triangle.
 
     def subtract(self, i: int, j: int, first: int, end: int) -> None:
-        """Subtract the product of columns first to end of rows i and j from tile (i, j)."""
+        """Subtract the product of rows i and j from tile (i, j), over some columns of tiles.
+
+        Columns are those from `first` to `end`, exclusive.
+        """
         rows, columns, inner = self._rows(i, i + 1), self._rows(j, j + 1), self._rows(first, end)
         row_i, row_j, ld, out = self._at(i, first), self._at(j, first), self._ld, self._at(i, j)
         if i == j:

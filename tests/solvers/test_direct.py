@@ -24,7 +24,7 @@ SCALES = {
 """Kinds of variance parameters: the boundary and both ways to compute an information."""
 
 LARGE = [0, 500]
-"""Sizes from which a tail is large: all are, or none."""
+"""Values of `_LARGE_TAIL`: with the first every tail here is large, with the second none."""
 
 
 def close(found, expected, rtol=1e-8):
@@ -84,7 +84,7 @@ def test_projected_gram(name, kind):
 
 @covering(name=WITH_FACTORS, integrate_fixed=[True, False], kind=SCALES, large=LARGE)
 def test_projected_products(monkeypatch, name, integrate_fixed, kind, large):
-    """Z'P f of all factors; of the eliminated one only for its own directions."""
+    """Z'P f of all factors. The eliminated factor has it only for its own directions."""
     monkeypatch.setattr(direct, "_LARGE_TAIL", large)
     model = make_model(name, **SCALES[kind])
     system = model.system()

@@ -14,7 +14,7 @@ from test_direct import SCALES, close
 from test_working import in_working_order, linear_predictor_design, make_rows, working_model
 
 from skmixed.posteriors import POSTERIORS, EffectsPrior, Solved
-from skmixed.solvers import direct as tail_covariance
+from skmixed.solvers import direct
 from skmixed.solvers.direct import DirectSolver
 from skmixed.solvers.iterative import IterativeSolver
 
@@ -116,7 +116,7 @@ def test_direct_threads_change_no_bit(name, integrate_fixed):
 
 @pytest.mark.parametrize("name", ["crossed", "slopes_in_tail"])
 def test_direct_coarse_has_six_digits(monkeypatch, name, integrate_fixed):
-    monkeypatch.setattr(tail_covariance, "_LARGE_TAIL", 0)
+    monkeypatch.setattr(direct, "_LARGE_TAIL", 0)
     case = Case(make_model(name))
     found, expected = case.direct(integrate_fixed, coarse=True), case.expected(integrate_fixed)
     close(found, expected, rtol=1e-4)
@@ -207,7 +207,7 @@ def test_iterative_with_exact_probes(name, small, p, integrate_fixed, kind, stra
     kind=["moderate", "small", "large"],
 )
 def test_polynomials_know_their_error(name, small, p, integrate_fixed, kind):
-    """A polynomial takes the place of the inverse in rows: off by no more than it claims."""
+    """Rows have a polynomial for the inverse. Its error is at most three times what it claims."""
     case = Case(make_model(name, p=p, **SCALES[kind]))
     with exactly(small, "polynomials"):
         found, squared_errors = case.with_errors(
